@@ -1,0 +1,108 @@
+/**
+ * The plane's configuration as programs ask for it: one Config entry that holds for every node, and the entry of the
+ * node under way. Both are looked up once, when a block or a hop begins. Names are Cilium's options.
+ */
+import { Config, ConfigOption, DsrMode, LbAlgorithm, NodeEntry, NodeOption } from "../abi.gen";
+import { Packet } from "./packet";
+
+let configAt: usize = 0;
+let nodeAt: usize = 0;
+
+export class Options {
+  // @ts-ignore: decorator
+  @inline
+  static get config(): Config {
+    return changetype<Config>(configAt);
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  static get node(): NodeEntry {
+    return changetype<NodeEntry>(nodeAt);
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  static useConfig(config: usize): void {
+    configAt = config;
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  static useNode(node: usize): void {
+    nodeAt = node;
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  static has(option: ConfigOption): bool {
+    return (Options.config.options & <u32>option) != 0;
+  }
+
+  /** 16 for Cilium 1.16 … 20 for 1.20. */
+  // @ts-ignore: decorator
+  @inline
+  static get version(): u32 {
+    return Options.config.version;
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  static get sctp(): bool {
+    return Options.has(ConfigOption.ENABLE_SCTP);
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  static get extendedIpProtocols(): bool {
+    return Options.has(ConfigOption.ENABLE_EXTENDED_IP_PROTOCOLS) && Options.version >= 19;
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  static get dsr(): bool {
+    return Options.config.dsr_mode != <u8>DsrMode.SNAT;
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  static get maglev(): bool {
+    return Options.config.lb_algorithm == <u8>LbAlgorithm.MAGLEV;
+  }
+
+  /** ENABLE_ROUTING of an endpoint: the program forwards to other endpoints of the node itself. */
+  // @ts-ignore: decorator
+  @inline
+  static get routing(): bool {
+    return !Options.has(ConfigOption.ENABLE_ENDPOINT_ROUTES);
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  static get hostRouting(): bool {
+    return Options.has(ConfigOption.ENABLE_HOST_ROUTING);
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  static get masquerade(): bool {
+    return Options.has(
+      Packet.family == 4 ? ConfigOption.ENABLE_BPF_MASQUERADE_IPV4 : ConfigOption.ENABLE_BPF_MASQUERADE_IPV6,
+    );
+  }
+
+  /** Fragment tracking for the packet's family; IPv6 has it from 1.18 on. */
+  // @ts-ignore: decorator
+  @inline
+  static get fragments(): bool {
+    if (Packet.family == 4) return Options.has(ConfigOption.ENABLE_IPV4_FRAGMENT_TRACKING);
+    return Options.version >= 18 && Options.has(ConfigOption.ENABLE_IPV6_FRAGMENT_TRACKING);
+  }
+
+  /** The node runs Cilium. */
+  // @ts-ignore: decorator
+  @inline
+  static get managed(): bool {
+    return (Options.node.options & <u16>NodeOption.MANAGED) != 0;
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * What a step says. Zero is GO_ON: the next step decides. A negative number ends the packet's way: -132 .. -206 are
+ * Cilium's drop reasons, below -1000 the programs would not judge. A positive number is where the packet goes; the
+ * numbers are ours, because TC_ACT_OK is zero and means different things in different programs.
+ */
+import { UndecidedReason } from "../abi.gen";
+
+export const GO_ON: i32 = 0;
+
+export class Verdict {
+  /** TC_ACT_OK at an ingress hook: up into the node's stack. At an egress hook: out of the device. */
+  static readonly PASS: i32 = 1;
+  /** Tail call into the program of a local endpoint, `Packet.target`. */
+  static readonly ENDPOINT: i32 = 2;
+  /** Accepted by the endpoint's program: out of the device it is attached to, into the pod. */
+  static readonly DELIVER: i32 = 3;
+  /** To a proxy of the node. */
+  static readonly PROXY: i32 = 4;
+  /** The frame is now an answer; out of the device the question came in by. */
+  static readonly ANSWER: i32 = 5;
+  /** TC_ACT_REDIRECT: out of the device `Packet.redirect`. */
+  static readonly REDIRECT: i32 = 7;
+
+  private static readonly UNDECIDED: i32 = 1000;
+
+  // @ts-ignore: decorator
+  @inline
+  static undecided(reason: UndecidedReason): i32 {
+    return -(Verdict.UNDECIDED + <i32>reason);
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  static isUndecided(verdict: i32): bool {
+    return verdict <= -Verdict.UNDECIDED;
+  }
+
+  /** The UndecidedReason of such a verdict. */
+  // @ts-ignore: decorator
+  @inline
+  static whyUndecided(verdict: i32): i32 {
+    return -verdict - Verdict.UNDECIDED;
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * Manifests and dumps -> Kubernetes objects.
+ *
+ * Reads YAML (several documents) and JSON, with List kinds, as kubectl reads them; validates and defaults as the
+ * API server does. What is wrong becomes a Problem with file and line; the rest is used. Of objects with the same
+ * kind, namespace and name the last one counts, with a warning. Objects come out sorted by namespace and name, so
+ * neither the order nor the division into files matters.
+ *
+ * Secrets and environment variables are dropped here and reach nothing else.
+ */
+import type { EndpointSlice, Namespace, NetworkPolicy, ObjectMeta, OtherObject, Pod, Service } from "./cluster.js";
+import { type ManifestItem, readDocuments } from "./documents.js";
+import { type Field, ObjectReading } from "./field.js";
+import { readMeta } from "./meta.js";
+import { readNetworkPolicy } from "./network-policy.js";
+import { readOther } from "./other.js";
+import { type NodeObject, readNode, readPod } from "./pod.js";
+import type { Problem } from "./problem.js";
+import { readEndpointSlice, readService } from "./service.js";
+import type { NamedText } from "./source-text.js";
+
+/** Objects by kind; each list sorted by namespace, then name, each pair once. */
+export interface ManifestObjects {
+  readonly namespaces: readonly Namespace[];
+  readonly nodes: readonly NodeObject[];
+  readonly pods: readonly Pod[];
+  readonly services: readonly Service[];
+  readonly endpointSlices: readonly EndpointSlice[];
+  readonly networkPolicies: readonly NetworkPolicy[];
+  readonly others: readonly OtherObject[];
+}
+
+export interface Manifests {
+  readonly objects: ManifestObjects;
+  readonly problems: readonly Problem[];
+}
+
+/** How a kind is read: its list, whether it has a namespace, its API versions. */
+interface Kind {
+  readonly list: keyof ManifestObjects;
+  readonly namespaced: boolean;
+  readonly apiVersion: string;
+  readonly removed: readonly string[];
+  readonly read: (root: Field, meta: ObjectMeta) => ObjectMeta;
+}
+
+const KINDS: Readonly<Record<string, Kind>> = {
+  Namespace: kind("namespaces", false, "v1", [], (_, meta) => withNameLabel(meta)),
+  Node: kind("nodes", false, "v1", [], readNode),
+  Pod: kind("pods", true, "v1", [], readPod),
+  Service: kind("services", true, "v1", [], readService),
+  EndpointSlice: kind("endpointSlices", true, "discovery.k8s.io/v1",
+    ["discovery.k8s.io/v1beta1", "discovery.k8s.io/v1alpha1"], readEndpointSlice),
+  NetworkPolicy: kind("networkPolicies", true, "networking.k8s.io/v1", ["extensions/v1beta1"], readNetworkPolicy),
+};
+
+export function readManifests(sources: readonly NamedText[]): Manifests {
+  const problems: Problem[] = [];
+  const collection = new Collection(problems);
+  for (const source of sources) {
+    const documents = readDocuments(source);
+    problems.push(...documents.problems);
+    for (const item of documents.items) readObject(item, collection, problems);
+  }
+  return { objects: collection.objects(), problems };
+}
+
+/** The objects of both, those of `added` in place of those with the same kind, namespace and name. */
+export function mergeObjects(base: ManifestObjects, added: ManifestObjects): ManifestObjects {
+  const collection = new Collection(null);
+  for (const objects of [base, added]) {
+    for (const list of LISTS) for (const object of objects[list]) collection.add(list, object);
+  }
+  return collection.objects();
+}
+
+/** The objects without those for which `dropped` holds. */
+export function withoutObjects(base: ManifestObjects, dropped: (object: ObjectMeta) => boolean): ManifestObjects {
+  const collection = new Collection(null);
+  for (const list of LISTS) for (const object of base[list]) if (!dropped(object)) collection.add(list, object);
+  return collection.objects();
+}
+
+/** `kubernetes.io/metadata.name` is on every namespace; the API server sets it and keeps it so. */
+export function withNameLabel(meta: ObjectMeta): Namespace {
+  return { ...meta, labels: { ...meta.labels, "kubernetes.io/metadata.name": meta.name } };
+}
+
+const LISTS = ["namespaces", "nodes", "pods", "services", "endpointSlices", "networkPolicies", "others"] as const;
+
+class Collection {
+  private readonly lists = new Map<keyof ManifestObjects, Map<string, ObjectMeta>>();
+
+  /** @param problems where repeated objects are reported; null: a repeated one replaces silently */
+  constructor(private readonly problems: Problem[] | null) {
+    for (const list of LISTS) this.lists.set(list, new Map());
+  }
+
+  add(list: keyof ManifestObjects, object: ObjectMeta): void {
+    const objects = this.lists.get(list)!;
+    const group = list === "others" ? (object as OtherObject).apiVersion.split("/").slice(0, -1).join("/") : "";
+    const key = JSON.stringify([object.namespace, object.name, object.kind, group]);
+    const earlier = objects.get(key);
+    if (earlier !== undefined) {
+      this.problems?.push({ where: object.where, severity: "warning",
+        what: `${title(object)} was already read from ${earlier.where.file}:${earlier.where.line}; expected each `
+          + "object once; this later one is used" });
+    }
+    objects.set(key, object);
+  }
+
+  objects(): ManifestObjects {
+    const result: Partial<Record<keyof ManifestObjects, ObjectMeta[]>> = {};
+    for (const list of LISTS) result[list] = [...this.lists.get(list)!.values()].sort(byName);
+    return result as unknown as ManifestObjects;
+  }
+}
+
+function readObject(item: ManifestItem, collection: Collection, problems: Problem[]): void {
+  const reading = new ObjectReading(item.positions, problems);
+  const root = reading.root(item.value);
+  const kindName = root.get("kind").string();
+  const apiVersion = root.get("apiVersion").string();
+  if (reading.refused) return;
+  if (kindName === "" || apiVersion === "") {
+    root.refuse(`found no ${kindName === "" ? "kind" : "apiVersion"}, expected a Kubernetes object`);
+    return;
+  }
+  const known = Object.hasOwn(KINDS, kindName) ? KINDS[kindName] : undefined;
+  reading.title = kindName;
+  if (known?.removed.includes(apiVersion)) {
+    root.get("apiVersion").refuse(`found ${apiVersion}, which is no longer served, expected ${known.apiVersion}`);
+    return;
+  }
+  // The same kind name in another group (Knative's Service, Calico's NetworkPolicy) is another kind.
+  const ours = known !== undefined && known.apiVersion === apiVersion ? known : undefined;
+  const meta = readMeta(root, kindName, ours?.namespaced ?? !root.get("metadata").get("namespace").absent);
+  reading.title = title(meta);
+  const object = ours === undefined ? readOther(item.value, meta, apiVersion) : ours.read(root, meta);
+  if (!reading.refused) collection.add(ours?.list ?? "others", object);
+}
+
+function kind(list: keyof ManifestObjects, namespaced: boolean, apiVersion: string, removed: readonly string[],
+  read: Kind["read"]): Kind {
+  return { list, namespaced, apiVersion, removed, read };
+}
+
+function title(object: ObjectMeta): string {
+  return `${object.kind} ${object.namespace === "" ? "" : `${object.namespace}/`}${object.name}`;
+}
+
+/** By code units, which does not depend on the machine's language. */
+function byName(a: ObjectMeta, b: ObjectMeta): number {
+  return compare(a.namespace, b.namespace) || compare(a.name, b.name) || compare(a.kind, b.kind);
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,63 @@
+/** Reads Pods and Nodes. Environment variables, volumes and everything else of no use here is not looked at. */
+import type { Address } from "./address.js";
+import { readAddress, readPort, readPrefix, readProtocol } from "./addresses.js";
+import type { ContainerPort, Node, ObjectMeta, Pod } from "./cluster.js";
+import type { Field } from "./field.js";
+
+/** A Node as its manifest has it; what is known of its devices comes from elsewhere. */
+export type NodeObject = Omit<Node, "facts">;
+
+export function readPod(root: Field, meta: ObjectMeta): Pod {
+  const spec = root.get("spec");
+  const status = root.get("status");
+  return {
+    ...meta,
+    nodeName: spec.get("nodeName").string(),
+    ips: readPodIPs(status),
+    hostNetwork: spec.get("hostNetwork").boolean(false),
+    serviceAccountName: spec.get("serviceAccountName").string("default") || "default",
+    ports: [
+      ...spec.get("containers").items(),
+      // An init container that restarts is a sidecar: it serves as long as the others.
+      ...spec.get("initContainers").items().filter((container) => container.get("restartPolicy").value === "Always"),
+    ].flatMap((container) => container.get("ports").items().map(readContainerPort)),
+    phase: status.get("phase").string("Running") || "Running",
+  };
+}
+
+export function readNode(root: Field, meta: ObjectMeta): NodeObject {
+  const spec = root.get("spec");
+  const cidrs = spec.get("podCIDRs").items();
+  const single = spec.get("podCIDR");
+  if (cidrs.length === 0 && !single.absent && single.value !== "") cidrs.push(single);
+  return {
+    ...meta,
+    addresses: root.get("status").get("addresses").items().flatMap((item) => {
+      const type = item.get("type").string();
+      // The other types (Hostname, InternalDNS, ExternalDNS) are names.
+      if (type !== "InternalIP" && type !== "ExternalIP") return [];
+      const address = readAddress(item.get("address"));
+      return address === null ? [] : [{ type, address }];
+    }),
+    podCIDRs: cidrs.map((field) => readPrefix(field, false)).filter((prefix) => prefix !== null),
+  };
+}
+
+function readPodIPs(status: Field): Address[] {
+  const list = status.get("podIPs").items().map((item) => item.get("ip"));
+  const single = status.get("podIP");
+  if (list.length === 0 && !single.absent && single.value !== "") list.push(single);
+  return list.map(readAddress).filter((address) => address !== null);
+}
+
+function readContainerPort(field: Field): ContainerPort {
+  if (field.get("containerPort").absent) field.refuse("found no containerPort, expected a number from 1 to 65535");
+  const hostPort = field.get("hostPort");
+  return {
+    name: field.get("name").string(),
+    containerPort: readPort(field.get("containerPort"), 0),
+    protocol: readProtocol(field.get("protocol")),
+    hostPort: hostPort.value === 0 ? 0 : readPort(hostPort, 0),
+    hostIP: field.get("hostIP").string(),
+  };
+}

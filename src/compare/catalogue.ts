@@ -1,0 +1,166 @@
+/**
+ * Differences that are known and true of the real systems: an id, what it is, and the situation in which a packet
+ * shows it. A predicate names the ends, reasons and objects it needs; what none of them fits stays UNEXPLAINED.
+ *
+ * Sources of each row: Cilium's documentation and code, kube-proxy's code, the kernel's recorded behaviour. Order
+ * matters: the first that matches names the packet.
+ */
+import { End, type Journey } from "../dataplane.js";
+import type { Outcome } from "../replay/outcome.js";
+import type { Packet } from "../replay/loop.js";
+import { Facet } from "./facets.js";
+import type { Frontend, Names } from "./names.js";
+
+export const UNEXPLAINED = "UNEXPLAINED";
+
+export interface Side {
+  readonly outcome: Outcome;
+  readonly journey: Journey;
+  readonly reason: string;
+  /** Node where the image ended. */
+  readonly node: string;
+  /** Addresses of the image where it arrived; empty where it did not. */
+  readonly sourceSeen: string;
+  readonly destination: string;
+}
+
+export interface Situation {
+  readonly facets: number;
+  readonly packet: Packet;
+  /** The flow's tuple as the sender used it. */
+  readonly tuple: Uint8Array;
+  readonly source: string;
+  readonly destination: string;
+  readonly protocol: string;
+  readonly port: number;
+  /** The service frontend that the flow addresses, if any. */
+  readonly frontend: Frontend | null;
+  readonly names: Names;
+  readonly current: Side;
+  readonly target: Side;
+  readonly currentHasPolicy: boolean;
+}
+
+export interface Difference {
+  readonly id: string;
+  readonly title: string;
+  matches(situation: Situation): boolean;
+}
+
+export const CATALOGUE: readonly Difference[] = [
+  {
+    id: "POL-NOENGINE",
+    title: "A policy drops it in the target; the current side has no policy engine, so nothing enforces the policy there",
+    matches: (s) => !s.currentHasPolicy && s.facets === Facet.Reached && s.current.outcome.arrived && isPolicyDrop(s.target),
+  },
+  {
+    id: "POL-NOENGINE",
+    title: "A policy drops it in the target before the service is found to have no endpoints",
+    matches: (s) => !s.currentHasPolicy && s.facets === Facet.Refusal && isPolicyDrop(s.target)
+      && s.current.outcome.end === End.Rejected,
+  },
+  {
+    id: "PROTO-SCTP",
+    title: "Cilium handles SCTP only where it is switched on; conntrack and iptables translate it",
+    matches: (s) => s.protocol === "SCTP" && s.target.outcome.end === End.Dropped && isUnknownL4(s.target),
+  },
+  {
+    id: "POL-UNKNOWN-L4",
+    title: "Cilium drops upper-layer protocols it does not know; the kernel forwards them",
+    matches: (s) => s.protocol.startsWith("protocol ") && s.target.outcome.end === End.Dropped && isUnknownL4(s.target),
+  },
+  {
+    id: "PROTO-INVALID",
+    title: "KUBE-FORWARD drops packets conntrack calls INVALID; Cilium has no such rule",
+    matches: (s) => (s.facets === Facet.Reached || s.facets === Facet.Refusal) && s.current.outcome.end === End.Dropped
+      && s.current.reason === "filter/KUBE-FORWARD",
+  },
+  {
+    id: "PROTO-FRAG",
+    title: "Cilium follows fragments through the first one's ports and in that order only; conntrack rebuilds the datagram",
+    matches: (s) => s.packet.view.isFragment && (isFragmentReason(s.target.reason) || isFragmentReason(s.current.reason)),
+  },
+  {
+    id: "SVC-CLUSTERIP-EXT",
+    title: "A ClusterIP reached from outside: iptables forwards it, Cilium drops it (IS_A_CLUSTERIP)",
+    matches: (s) => s.target.reason === "IS_A_CLUSTERIP" && s.frontend?.kind === "ClusterIP",
+  },
+  {
+    id: "SVC-LBSRCRANGES",
+    title: "loadBalancerSourceRanges: kube-proxy applies them to pods too, Cilium only to traffic from outside",
+    matches: (s) => s.frontend !== null && s.frontend.service.loadBalancerSourceRanges.length > 0
+      && (s.current.reason === "filter/KUBE-PROXY-FIREWALL") !== (s.target.reason === "DENIED_BY_LB_SRC_RANGE_CHECK"),
+  },
+  {
+    id: "SVC-NOENDPOINT",
+    title: "A service without endpoints: both refuse, kube-proxy from the node's address, Cilium from the service's",
+    matches: (s) => s.frontend !== null && s.frontend.port !== null && s.frontend.endpoints === 0
+      && s.current.outcome.end === End.Rejected && (refuses(s.target.outcome) || isNoBackend(s.target)),
+  },
+  {
+    id: "SVC-ETPLOCAL-NOLOCAL",
+    title: "Traffic policy Local without a local endpoint: kube-proxy drops silently, Cilium answers or drops as for no backend",
+    matches: (s) => s.frontend !== null && s.frontend.endpoints > 0 && isLocal(s.frontend)
+      && s.current.outcome.end === End.Dropped && !s.target.outcome.arrived
+      && (refuses(s.target.outcome) || isNoBackend(s.target)),
+  },
+  {
+    id: "SVC-VIP-ICMP",
+    title: "A ping to a service address is no service traffic: masqueraded or routed differently on each side",
+    matches: (s) => (s.protocol === "ICMP" || s.protocol === "ICMPv6") && s.packet.kind !== "error"
+      && s.names.describe(s.destination).startsWith("service "),
+  },
+  {
+    id: "SVC-UNKNOWN-PORT",
+    title: "A service address with a port that is none of its ports",
+    matches: (s) => s.frontend !== null && s.frontend.port === null,
+  },
+  {
+    id: "NAT-ICMP-PMTU",
+    title: "An ICMP error about a translated flow: conntrack translates it back, Cilium's per-packet load balancing does not",
+    matches: (s) => s.packet.kind === "error" && s.frontend !== null && (s.facets & (Facet.Source | Facet.Reached | Facet.Destination)) !== 0,
+  },
+  {
+    id: "POL-HAIRPIN",
+    title: "A pod reaches itself through its own service: masqueraded by the node, or from Cilium's loopback address",
+    matches: (s) => s.frontend !== null && s.current.destination === s.source && s.target.destination === s.source,
+  },
+  {
+    id: "NAT-LOCAL-BACKEND",
+    title: "externalTrafficPolicy Cluster, backend on the receiving node: kube-proxy masquerades, Cilium keeps the client's address",
+    matches: (s) => s.facets === Facet.Source && s.frontend !== null && s.frontend.kind !== "ClusterIP"
+      && s.frontend.service.externalTrafficPolicy === "Cluster" && s.names.node(s.current.sourceSeen) !== null
+      && s.target.sourceSeen === s.source,
+  },
+  {
+    id: "NAT-MASQ-SET",
+    title: "Which traffic of pods and nodes is masqueraded, and with which of the node's addresses",
+    matches: (s) => s.facets === Facet.Source && (s.names.node(s.current.sourceSeen) !== null || s.current.sourceSeen === s.source)
+      && (s.names.node(s.target.sourceSeen) !== null || s.target.sourceSeen === s.source),
+  },
+];
+
+function isPolicyDrop(side: Side): boolean {
+  return side.outcome.end === End.Dropped && (side.reason === "POLICY_DENIED" || side.reason === "POLICY_DENY");
+}
+
+function isUnknownL4(side: Side): boolean {
+  return side.reason === "CT_UNKNOWN_L4_PROTOCOL" || side.reason === "UNKNOWN_L4_PROTOCOL";
+}
+
+function isFragmentReason(reason: string): boolean {
+  return reason.startsWith("FIRST_LOGICAL_DATAGRAM_FRAGMENT") || reason.startsWith("IP_FRAGMENTATION") || reason.startsWith("defrag");
+}
+
+function isNoBackend(side: Side): boolean {
+  return side.outcome.end === End.Dropped && side.reason === "SERVICE_BACKEND_NOT_FOUND";
+}
+
+function isLocal(frontend: Frontend): boolean {
+  return frontend.kind === "ClusterIP" ? frontend.service.internalTrafficPolicy === "Local"
+    : frontend.service.externalTrafficPolicy === "Local";
+}
+
+function refuses(outcome: Outcome): boolean {
+  return outcome.end === End.Rejected && outcome.answerProtocol !== 0;
+}

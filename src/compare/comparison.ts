@@ -1,0 +1,216 @@
+/**
+ * The comparison: told of every packet by the replay, it finds what differs, names it, and counts. It knows
+ * outcomes and journeys, not planes.
+ *
+ * The first differing packet of a flow makes a finding; what differs later in that flow is its consequence and is
+ * counted apart. A packet that one plane cannot judge is undecided, never the same.
+ */
+import { addressFromBytes } from "../cluster/address.js";
+import { type Because, End, type Journey, type Plane } from "../dataplane.js";
+import { tupleText } from "../replay/flows.js";
+import type { Flow } from "../replay/flows.js";
+import type { Judge, Packet } from "../replay/loop.js";
+import type { Outcome } from "../replay/outcome.js";
+import { Tuple } from "../replay/tuple.js";
+import { CATALOGUE, type Situation, UNEXPLAINED } from "./catalogue.js";
+import { differingFacets, Facet, FACET_NAMES, sameDestination } from "./facets.js";
+import type { Names } from "./names.js";
+
+/** One row of the report: a difference, for flows that are alike. */
+export interface Finding {
+  /** Id of the catalogue, or UNEXPLAINED. */
+  readonly id: string;
+  readonly facet: string;
+  readonly source: string;
+  readonly destination: string;
+  readonly protocol: string;
+  readonly port: number;
+  readonly current: string;
+  readonly target: string;
+  readonly becauses: readonly Because[];
+  flows: number;
+  packets: number;
+  /** `capture record time` of the first packet. */
+  readonly firstCapture: number;
+  readonly firstRecord: number;
+  readonly firstFlow: string;
+}
+
+export interface ComparisonCounts {
+  /** Packets both planes were asked about. */
+  packets: number;
+  same: number;
+  /** Same but for another member of one eligible set; the source seen is then not compared. */
+  otherChoice: number;
+  /** First differing packets, and later ones of the same flows. */
+  different: number;
+  consequence: number;
+  /** What they answer did not arrive. */
+  moot: number;
+  /** Waiting for further fragments in at least one plane. */
+  held: number;
+  undecided: number;
+}
+
+export class Comparison implements Judge {
+  readonly counts: ComparisonCounts = {
+    packets: 0, same: 0, otherChoice: 0, different: 0, consequence: 0, moot: 0, held: 0, undecided: 0,
+  };
+  /** Reasons, prefixed by the plane's name. */
+  readonly undecided = new Map<string, number>();
+  readonly findings = new Map<string, Finding>();
+  private readonly found: Finding[] = [];
+
+  constructor(
+    private readonly planes: readonly [Plane, Plane],
+    private readonly names: () => Names,
+    private readonly currentHasPolicy: boolean,
+  ) {}
+
+  judge(packet: Packet): void {
+    this.counts.packets++;
+    const [current, target] = packet.outcomes;
+    if (current.end === End.Undecided || target.end === End.Undecided) {
+      this.countUndecided(current, target);
+      return;
+    }
+    if (packet.moot[0] || packet.moot[1]) {
+      this.counts.moot++;
+      return;
+    }
+    if (current.end === End.Held || target.end === End.Held) {
+      this.counts.held++;
+      return;
+    }
+    const flow = packet.flow;
+    const isReply = packet.kind === "reply";
+    const facets = differingFacets(current, target, isReply);
+    if (facets === Facet.Destination && flow !== null && this.choseFromEqualSets(flow, packet)) {
+      this.counts.otherChoice++;
+      return;
+    }
+    if (facets === 0) {
+      this.counts.same++;
+      return;
+    }
+    this.record(packet, facets);
+  }
+
+  private record(packet: Packet, facets: number): void {
+    const flow = packet.flow;
+    if (flow !== null && flow.difference >= 0) {
+      this.counts.consequence++;
+      this.found[flow.difference].packets++;
+      return;
+    }
+    this.counts.different++;
+    const situation = this.situation(packet, facets);
+    const entry = CATALOGUE.find((one) => one.matches(situation));
+    const finding = this.finding(situation, entry?.id ?? UNEXPLAINED, facets);
+    finding.flows++;
+    finding.packets++;
+    if (flow !== null) flow.difference = this.found.indexOf(finding);
+  }
+
+  private situation(packet: Packet, facets: number): Situation {
+    const [current, target] = packet.outcomes;
+    const tuple = packet.flow?.entry[0] ?? packet.view.tuple;
+    const names = this.names();
+    const source = addressText(Tuple.source(tuple));
+    const destination = addressText(Tuple.destination(tuple));
+    const protocol = protocolName(packet.view.protocol);
+    return {
+      facets, packet, tuple, source, destination, protocol, names,
+      port: Tuple.destinationPort(tuple),
+      frontend: names.frontend(destination, protocol, Tuple.destinationPort(tuple)),
+      current: this.side(0, current), target: this.side(1, target),
+      currentHasPolicy: this.currentHasPolicy,
+    };
+  }
+
+  private side(index: number, outcome: Outcome): Situation["current"] {
+    const plane = this.planes[index];
+    const journey = outcome.end === End.None ? NO_JOURNEY : plane.journey(outcome.journey);
+    return {
+      outcome, journey, reason: plane.reasons[outcome.reason] ?? "", node: plane.nodes[outcome.node] ?? "",
+      sourceSeen: outcome.arrived ? addressText(Tuple.source(outcome.image)) : "",
+      destination: outcome.arrived ? addressText(Tuple.destination(outcome.image)) : "",
+    };
+  }
+
+  private finding(situation: Situation, id: string, facets: number): Finding {
+    const { packet, names } = situation;
+    const icmp = packet.view.protocol === 1 || packet.view.protocol === 58;
+    const row = {
+      id, facet: FACET_NAMES[facets], source: names.describe(situation.source), destination: names.describe(situation.destination),
+      protocol: packet.kind === "error" ? `${situation.protocol} error` : situation.protocol, port: icmp ? 0 : situation.port,
+      current: describeSide(situation.current, names), target: describeSide(situation.target, names),
+    };
+    const key = JSON.stringify(row);
+    let finding = this.findings.get(key);
+    if (finding === undefined) {
+      finding = {
+        ...row, becauses: [...situation.current.journey.becauses, ...situation.target.journey.becauses], flows: 0, packets: 0,
+        firstCapture: packet.view.capture, firstRecord: packet.view.record, firstFlow: tupleText(situation.tuple),
+      };
+      this.findings.set(key, finding);
+      this.found.push(finding);
+    }
+    return finding;
+  }
+
+  /** The journeys of a flow's requests keep the set they chose from; equal sets make any member the same. */
+  private choseFromEqualSets(flow: Flow, packet: Packet): boolean {
+    const [current, target] = packet.outcomes;
+    if (sameDestination(current, target)) return true;
+    const a = this.planes[0].journey(current.journey).eligibleBackends;
+    const b = this.planes[1].journey(target.journey).eligibleBackends;
+    if (a !== null && b !== null) flow.sameChoice = a.length === b.length && a.every((one, index) => one === b[index]);
+    return flow.sameChoice;
+  }
+
+  private countUndecided(current: Outcome, target: Outcome): void {
+    this.counts.undecided++;
+    const note = (index: number, outcome: Outcome): void => {
+      if (outcome.end !== End.Undecided) return;
+      const reason = `${this.planes[index].name}: ${this.planes[index].reasons[outcome.reason]}`;
+      this.undecided.set(reason, (this.undecided.get(reason) ?? 0) + 1);
+    };
+    note(0, current);
+    note(1, target);
+  }
+}
+
+const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], eligibleBackends: null, eligibleSourcePorts: null };
+
+const END_WORDS: Readonly<Record<number, string>> = {
+  [End.None]: "not reached", [End.Delivered]: "delivered", [End.Left]: "left the cluster", [End.Dropped]: "dropped",
+  [End.Rejected]: "rejected", [End.Answered]: "answered", [End.Held]: "held", [End.Redirected]: "redirected to a proxy",
+  [End.Undecided]: "undecided",
+};
+
+/** `delivered to default/web-a, source node1`, `dropped (POLICY_DENIED)`. */
+function describeSide(side: Situation["current"], names: Names): string {
+  const { outcome } = side;
+  const word = END_WORDS[outcome.end];
+  if (outcome.arrived) return `${word} to ${names.describe(side.destination)}, source ${names.describe(side.sourceSeen)}`;
+  const answer = outcome.answerProtocol === 0 ? "" : `, answered by ${answerText(outcome, names)}`;
+  return side.reason === "" ? `${word}${answer}` : `${word} (${side.reason})${answer}`;
+}
+
+function answerText(outcome: Outcome, names: Names): string {
+  if (outcome.answerProtocol === 6) return "a TCP reset";
+  const v4 = outcome.answerProtocol === 1;
+  const from = addressText(outcome.answerSource.subarray(0, v4 ? 4 : 16));
+  return `${v4 ? "ICMP" : "ICMPv6"} ${outcome.answerType}/${outcome.answerCode} from ${names.describe(from)}`;
+}
+
+function protocolName(protocol: number): string {
+  return PROTOCOLS[protocol] ?? `protocol ${protocol}`;
+}
+
+const PROTOCOLS: Readonly<Record<number, string>> = { 1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP" };
+
+function addressText(bytes: Uint8Array): string {
+  return addressFromBytes(bytes).text;
+}

@@ -1,0 +1,95 @@
+/**
+ * Who owns an address in a cluster: pod, node, or a service's frontend. For naming flows and for the preconditions
+ * of differences; it decides nothing about traffic.
+ */
+import type { Address } from "../cluster/address.js";
+import type { Cluster, Pod, Service, ServicePort } from "../cluster/cluster.js";
+
+export interface Frontend {
+  readonly service: Service;
+  /** null: the address is the service's, the port is not. */
+  readonly port: ServicePort | null;
+  readonly kind: "ClusterIP" | "ExternalIP" | "LoadBalancer" | "NodePort";
+  /** Ready or serving endpoints anywhere, by EndpointSlice. */
+  readonly endpoints: number;
+}
+
+export class Names {
+  private readonly pods = new Map<string, Pod>();
+  private readonly nodes = new Map<string, string>();
+  private readonly frontends = new Map<string, { service: Service; kind: Frontend["kind"] }[]>();
+  private readonly nodePorts = new Map<string, { service: Service; port: ServicePort }>();
+  private readonly endpoints = new Map<string, number>();
+
+  constructor(cluster: Cluster) {
+    for (const node of cluster.nodes) {
+      for (const { address } of node.addresses) this.nodes.set(address.text, node.name);
+      for (const device of node.facts.devices) {
+        for (const { address } of device.addresses) {
+          if (device.kind !== "loopback" && !this.nodes.has(address.text)) this.nodes.set(address.text, node.name);
+        }
+      }
+    }
+    for (const pod of cluster.pods) if (!pod.hostNetwork) for (const ip of pod.ips) this.pods.set(ip.text, pod);
+    for (const service of cluster.services) this.addService(service);
+    for (const slice of cluster.endpointSlices) {
+      const usable = slice.endpoints.filter((endpoint) => endpoint.ready || endpoint.serving).length;
+      for (const port of slice.ports) {
+        const key = `${slice.namespace}/${slice.serviceName}:${port.name}/${port.protocol}`;
+        this.endpoints.set(key, (this.endpoints.get(key) ?? 0) + usable);
+      }
+    }
+  }
+
+  pod(address: string): Pod | null {
+    return this.pods.get(address) ?? null;
+  }
+
+  node(address: string): string | null {
+    return this.nodes.get(address) ?? null;
+  }
+
+  /** The service frontend at an address and port; protocol as Kubernetes spells it. */
+  frontend(address: string, protocol: string, port: number): Frontend | null {
+    const owners = this.frontends.get(address);
+    if (owners !== undefined) {
+      for (const { service, kind } of owners) {
+        const match = service.ports.find((one) => one.port === port && one.protocol === protocol);
+        if (match !== undefined) return { service, port: match, kind, endpoints: this.count(service, match) };
+      }
+    }
+    if (this.nodes.has(address)) {
+      const found = this.nodePorts.get(`${protocol}/${port}`);
+      if (found !== undefined) return { ...found, kind: "NodePort", endpoints: this.count(found.service, found.port) };
+    }
+    if (owners !== undefined) return { service: owners[0].service, port: null, kind: owners[0].kind, endpoints: 0 };
+    return null;
+  }
+
+  /** For people: `pod default/web-a`, `node node1`, `service default/web`, else the address. */
+  describe(address: string): string {
+    const pod = this.pod(address);
+    if (pod !== null) return `${pod.namespace}/${pod.name}`;
+    const node = this.node(address);
+    if (node !== null) return node;
+    const owners = this.frontends.get(address);
+    if (owners !== undefined) return `service ${owners[0].service.namespace}/${owners[0].service.name}`;
+    return address;
+  }
+
+  private addService(service: Service): void {
+    const add = (address: Address, kind: Frontend["kind"]): void => {
+      const list = this.frontends.get(address.text);
+      if (list === undefined) this.frontends.set(address.text, [{ service, kind }]);
+      else list.push({ service, kind });
+    };
+    for (const address of service.clusterIPs) add(address, "ClusterIP");
+    for (const address of service.externalIPs) add(address, "ExternalIP");
+    for (const ingress of service.loadBalancerIngress) add(ingress.ip, "LoadBalancer");
+    for (const port of service.ports) if (port.nodePort !== 0) this.nodePorts.set(`${port.protocol}/${port.nodePort}`, { service, port });
+  }
+
+  private count(service: Service, port: ServicePort): number {
+    return this.endpoints.get(`${service.namespace}/${service.name}:${port.name}/${port.protocol}`) ?? 0;
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * Security identities: one number for every distinct set of identity labels.
+ *
+ * Numbers depend on the cluster at this instant only: pods' identities count from 256 in the order of their label
+ * text, CIDR identities from 16777217 in the order of their prefixes. A running Cilium numbers in order of arrival,
+ * so numbers are comparable within one image, not with a real cluster; label sets are.
+ *
+ * Host-network pods have no identity of their own: they are their node, `host` on itself and `remote-node` (or
+ * `kube-apiserver`) elsewhere. World is 2 where one family is enabled, 9 and 10 where both are.
+ */
+import type { Address, Prefix } from "../../cluster/address.js";
+import { prefixOf } from "../../cluster/address.js";
+import type { Cluster, ContainerPort, Pod } from "../../cluster/cluster.js";
+import type { CiliumOptions } from "../options.js";
+import { identityLabels, labelTexts } from "./labels.js";
+
+/** `pkg/identity/numericidentity.go`. */
+export const Reserved = {
+  Unknown: 0, Host: 1, World: 2, Unmanaged: 3, Health: 4, Init: 5, RemoteNode: 6, KubeApiserver: 7, Ingress: 8,
+  WorldIPv4: 9, WorldIPv6: 10,
+} as const;
+
+export const FIRST_POD_IDENTITY = 256;
+/** Identities of one cluster have 16 bits. */
+export const LAST_POD_IDENTITY = 65535;
+export const LOCAL_SCOPE = 0x01000000;
+export const REMOTE_NODE_SCOPE = 0x02000000;
+
+export interface Identity {
+  readonly id: number;
+  readonly kind: "reserved" | "pod" | "cidr" | "node";
+  /** With their source, sorted. */
+  readonly labels: readonly string[];
+  /** Keys without source, for selectors; null for everything that is not a pod. */
+  readonly podLabels: ReadonlyMap<string, string> | null;
+  /** Named container ports, equal in all pods of the identity. */
+  readonly ports: readonly ContainerPort[];
+  /** CIDR labels: one for a CIDR, the address of a node under policy-cidr-match-mode=nodes. */
+  readonly prefix: Prefix | null;
+}
+
+export interface Identities {
+  /** By number. */
+  readonly all: readonly Identity[];
+  readonly byId: ReadonlyMap<number, Identity>;
+  /** By `cluster.pods` index; null: no identity of its own (host network, no address, terminated). */
+  readonly ofPod: readonly (Identity | null)[];
+  /** By prefix text. */
+  readonly ofPrefix: ReadonlyMap<string, Identity>;
+  /** Node addresses by text: the identity other nodes see. */
+  readonly ofNodeAddress: ReadonlyMap<string, Identity>;
+  readonly world: { readonly v4: Identity; readonly v6: Identity };
+  readonly host: Identity;
+}
+
+/** Whether the pod is an endpoint of Cilium's: it has an address of its own and has not ended. */
+export function isEndpoint(pod: Pod): boolean {
+  return !pod.hostNetwork && pod.ips.length > 0 && pod.phase !== "Succeeded" && pod.phase !== "Failed";
+}
+
+/**
+ * Numbers everything that can be a peer. `prefixes` are the CIDRs that policies name (blocks and excepts); those of
+ * length 0 are world, and those that are exactly an endpoint's or a node's address stay with it.
+ */
+export function allocateIdentities(cluster: Cluster, options: CiliumOptions, prefixes: readonly Prefix[]): Identities {
+  const byId = new Map<number, Identity>();
+  const dual = options["enable-ipv4"] && options["enable-ipv6"];
+  for (const [id, label] of RESERVED_LABELS) byId.set(id, reserved(id, label));
+  const host = byId.get(Reserved.Host)!;
+  const world = dual
+    ? { v4: byId.get(Reserved.WorldIPv4)!, v6: byId.get(Reserved.WorldIPv6)! }
+    : { v4: byId.get(Reserved.World)!, v6: byId.get(Reserved.World)! };
+  const ofPod = podIdentities(cluster, options["cluster-name"], byId);
+  const apiserver = apiserverAddresses(cluster);
+  const ofNodeAddress = nodeIdentities(cluster, options, apiserver, byId);
+  const taken = new Set<string>(ofNodeAddress.keys());
+  for (const pod of cluster.pods) if (isEndpoint(pod)) for (const ip of pod.ips) taken.add(ip.text);
+  const ofPrefix = cidrIdentities(prefixes, apiserver, taken, dual, byId);
+  const all = [...byId.values()].sort((a, b) => a.id - b.id);
+  return { all, byId, ofPod, ofPrefix, ofNodeAddress, world, host };
+}
+
+/** Every address of a node: those of its status, and those on its devices that other nodes may see. */
+export function nodeAddresses(node: Cluster["nodes"][number]): Address[] {
+  const found = new Map<string, Address>();
+  for (const { type, address } of node.addresses) {
+    if (type === "InternalIP" || type === "ExternalIP" || type === "CiliumInternalIP") found.set(address.text, address);
+  }
+  for (const device of node.facts.devices) {
+    if (device.kind !== "uplink") continue;
+    for (const { address } of device.addresses) if (!isLinkLocal(address)) found.set(address.text, address);
+  }
+  return [...found.values()];
+}
+
+const RESERVED_LABELS: readonly (readonly [number, string])[] = [
+  [Reserved.Host, "host"], [Reserved.World, "world"], [Reserved.Unmanaged, "unmanaged"], [Reserved.Health, "health"],
+  [Reserved.Init, "init"], [Reserved.RemoteNode, "remote-node"], [Reserved.KubeApiserver, "kube-apiserver"],
+  [Reserved.Ingress, "ingress"], [Reserved.WorldIPv4, "world-ipv4"], [Reserved.WorldIPv6, "world-ipv6"],
+];
+
+function reserved(id: number, label: string): Identity {
+  const labels = [`reserved:${label}`];
+  // The reserved kube-apiserver is one that runs on a node of the cluster (identity.go, LookupByLabels).
+  if (id === Reserved.KubeApiserver) labels.push("reserved:remote-node");
+  return { id, kind: "reserved", labels, podLabels: null, ports: [], prefix: null };
+}
+
+function podIdentities(cluster: Cluster, clusterName: string, byId: Map<number, Identity>): (Identity | null)[] {
+  const sets = new Map<string, { labels: readonly string[]; podLabels: Map<string, string>; pod: Pod }>();
+  const shapes = new Map<string, string>();
+  const textOfPod: (string | null)[] = cluster.pods.map((pod) => {
+    if (!isEndpoint(pod)) return null;
+    const shape = JSON.stringify([pod.namespace, pod.serviceAccountName, pod.labels, pod.ports]);
+    let text = shapes.get(shape);
+    if (text === undefined) {
+      const podLabels = identityLabels(pod, cluster.namespaces.get(pod.namespace), clusterName);
+      const labels = labelTexts(podLabels, pod.ports);
+      text = labels.join(";");
+      if (!sets.has(text)) sets.set(text, { labels, podLabels, pod });
+      shapes.set(shape, text);
+    }
+    return text;
+  });
+  const idOf = new Map<string, Identity>();
+  let next = FIRST_POD_IDENTITY;
+  for (const text of [...sets.keys()].sort()) {
+    const { labels, podLabels, pod } = sets.get(text)!;
+    const ports = pod.ports.filter((port) => port.name !== "");
+    const identity: Identity = { id: next++, kind: "pod", labels, podLabels, ports, prefix: null };
+    idOf.set(text, identity);
+    byId.set(identity.id, identity);
+  }
+  return textOfPod.map((text) => (text === null ? null : idOf.get(text)!));
+}
+
+/** Addresses of the API server: those of the Service default/kubernetes. */
+function apiserverAddresses(cluster: Cluster): Map<string, Address> {
+  const found = new Map<string, Address>();
+  for (const slice of cluster.endpointSlices) {
+    if (slice.namespace !== "default" || slice.serviceName !== "kubernetes") continue;
+    for (const endpoint of slice.endpoints) for (const address of endpoint.addresses) found.set(address.text, address);
+  }
+  return found;
+}
+
+/**
+ * As other nodes see them. Under policy-cidr-match-mode=nodes each node address is an identity of its own that
+ * carries its CIDR label and not world; otherwise CIDR labels are taken off (pkg/ipcache/metadata.go).
+ */
+function nodeIdentities(cluster: Cluster, options: CiliumOptions, apiserver: ReadonlyMap<string, Address>,
+  byId: Map<number, Identity>): Map<string, Identity> {
+  const addresses = cluster.nodes.flatMap(nodeAddresses).sort(byAddress);
+  const found = new Map<string, Identity>();
+  let next = REMOTE_NODE_SCOPE + 1;
+  for (const address of addresses) {
+    if (found.has(address.text)) continue;
+    if (options["policy-cidr-match-mode"] !== "nodes") {
+      found.set(address.text, byId.get(apiserver.has(address.text) ? Reserved.KubeApiserver : Reserved.RemoteNode)!);
+      continue;
+    }
+    const prefix = prefixOf(address, address.bytes.length * 8);
+    const labels = [`cidr:${prefix.text}`, "reserved:remote-node"];
+    if (apiserver.has(address.text)) labels.push("reserved:kube-apiserver");
+    const identity: Identity = { id: next++, kind: "node", labels: labels.sort(), podLabels: null, ports: [], prefix };
+    byId.set(identity.id, identity);
+    found.set(address.text, identity);
+  }
+  return found;
+}
+
+function cidrIdentities(prefixes: readonly Prefix[], apiserver: ReadonlyMap<string, Address>, taken: ReadonlySet<string>,
+  dual: boolean, byId: Map<number, Identity>): Map<string, Identity> {
+  const wanted = new Map<string, Prefix>();
+  for (const prefix of prefixes) if (prefix.length > 0) wanted.set(prefix.text, prefix);
+  for (const address of apiserver.values()) {
+    const prefix = prefixOf(address, address.bytes.length * 8);
+    wanted.set(prefix.text, prefix);
+  }
+  const found = new Map<string, Identity>();
+  let next = LOCAL_SCOPE + 1;
+  for (const prefix of [...wanted.values()].sort(byPrefix)) {
+    const address = prefix.address;
+    const whole = prefix.length === address.bytes.length * 8;
+    if (whole && taken.has(address.text)) continue;
+    const labels = [`cidr:${prefix.text}`, dual ? `reserved:world-ipv${address.family}` : "reserved:world"];
+    if (whole && apiserver.has(address.text)) labels.push("reserved:kube-apiserver");
+    const identity: Identity = { id: next++, kind: "cidr", labels: labels.sort(), podLabels: null, ports: [], prefix };
+    byId.set(identity.id, identity);
+    found.set(prefix.text, identity);
+  }
+  return found;
+}
+
+export function byAddress(a: Address, b: Address): number {
+  if (a.family !== b.family) return a.family - b.family;
+  for (let index = 0; index < a.bytes.length; index++) {
+    if (a.bytes[index] !== b.bytes[index]) return a.bytes[index] - b.bytes[index];
+  }
+  return 0;
+}
+
+export function byPrefix(a: Prefix, b: Prefix): number {
+  return byAddress(a.address, b.address) || a.length - b.length;
+}
+
+function isLinkLocal(address: Address): boolean {
+  const [first, second] = address.bytes;
+  return address.family === 4 ? first === 169 && second === 254 : first === 0xfe && (second & 0xc0) === 0x80;
+}

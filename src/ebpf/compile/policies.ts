@@ -1,0 +1,53 @@
+/**
+ * Everything that policy makes: identities, the ipcache, and the policy map of every endpoint.
+ *
+ * CiliumNetworkPolicy and its relatives are kept by the cluster as they were read and are not evaluated: each is a
+ * Problem, and `unmodelled` lists them so that a verdict on a pod they might select is not taken for certain.
+ */
+import type { Cluster, OtherObject } from "../../cluster/cluster.js";
+import type { Problem } from "../../cluster/problem.js";
+import type { CiliumOptions } from "../options.js";
+import type { Identities } from "./identity.js";
+import { allocateIdentities } from "./identity.js";
+import type { IpcacheEntry } from "./ipcache.js";
+import { compileIpcache } from "./ipcache.js";
+import type { EndpointPolicies } from "./policy/endpoints.js";
+import { compileEndpointPolicies } from "./policy/endpoints.js";
+import { filteredKeys, policyPrefixes, policyRules } from "./policy/rules.js";
+
+export interface CompiledPolicies {
+  readonly identities: Identities;
+  readonly ipcache: readonly IpcacheEntry[];
+  readonly endpoints: EndpointPolicies;
+  /** Policy objects of kinds that are not evaluated. */
+  readonly unmodelled: readonly OtherObject[];
+}
+
+const UNMODELLED_KINDS: ReadonlySet<string> = new Set(["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy",
+  "AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "CiliumLocalRedirectPolicy", "CiliumEgressGatewayPolicy"]);
+
+export function compilePolicies(cluster: Cluster, options: CiliumOptions, problems: Problem[]): CompiledPolicies {
+  const policies = [...cluster.networkPolicies].sort((a, b) => (
+    compare(a.namespace, b.namespace) || compare(a.name, b.name)));
+  const rules = policies.map(policyRules);
+  for (const policy of policies) {
+    const keys = filteredKeys(policy);
+    if (keys.length === 0) continue;
+    problems.push({ where: policy.where, severity: "warning", what: `NetworkPolicy ${policy.namespace}/${policy.name} selects `
+      + `by ${keys.join(", ")}, which Cilium leaves out of identities by default; such a selector matches as if no pod had it` });
+  }
+  const unmodelled = cluster.others.filter((object) => UNMODELLED_KINDS.has(object.kind));
+  for (const object of unmodelled) {
+    const name = object.namespace === "" ? object.name : `${object.namespace}/${object.name}`;
+    problems.push({ where: object.where, severity: "error",
+      what: `${object.kind} ${name} is not evaluated; verdicts on pods it applies to are those without it` });
+  }
+  const identities = allocateIdentities(cluster, options, rules.flatMap(policyPrefixes));
+  const ipcache = compileIpcache(cluster, options, identities, problems);
+  const endpoints = compileEndpointPolicies(cluster, options, identities, rules);
+  return { identities, ipcache, endpoints, unmodelled };
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

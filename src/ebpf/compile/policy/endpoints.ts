@@ -1,0 +1,275 @@
+/**
+ * The policy map of every endpoint: which policies select it, whether each direction is enforced, and the entries.
+ *
+ * Endpoints that the same policies select with the same named ports share one map; so do those whose maps turn out
+ * equal. Numbers of maps follow their first endpoint in the order of pods by namespace and name.
+ *
+ * A map larger than `bpf-policy-map-max` cannot exist: which of its entries a real node holds depends on the order
+ * of arrival. Such a map keeps no entries and is marked; what the datapath would do with it is not known.
+ */
+import type { Cluster, Pod } from "../../../cluster/cluster.js";
+import type { Prefix } from "../../../cluster/address.js";
+import { prefixOf } from "../../../cluster/address.js";
+import type { Because } from "../../../dataplane.js";
+import type { CiliumOptions } from "../../options.js";
+import type { Identities, Identity } from "../identity.js";
+import { nodeAddresses, Reserved } from "../identity.js";
+import { CookieTable } from "./cookies.js";
+import type { MapEntries, Shadowed } from "./mapstate.js";
+import { ALLOW, MapState, precedenceOf, Traffic, trafficKey } from "./mapstate.js";
+import type { PolicyRules, PortRange, Rule } from "./rules.js";
+import { IP_PROTOCOL } from "./rules.js";
+import { SelectorCache } from "./selectors.js";
+import { splitPortRange } from "./split.js";
+
+export interface PolicyMap extends MapEntries {
+  /** What Cilium would have to hold; more than the limit where `overflow`. */
+  readonly size: number;
+  readonly overflow: boolean;
+  /** Why a direction drops what no entry allows: the policies that enforce it. Row of `cookies`; 0: not enforced. */
+  readonly denyIngress: number;
+  readonly denyEgress: number;
+  /** Names of the policies that select the endpoints, sorted. */
+  readonly policies: readonly string[];
+  readonly shadowed: readonly Shadowed[];
+}
+
+export interface EndpointPolicies {
+  readonly maps: readonly PolicyMap[];
+  /** By `cluster.pods` index: index of `maps`, or -1 where the pod is no endpoint. */
+  readonly ofPod: Int32Array;
+  /** What a cookie stands for. Row 0 is empty. */
+  readonly cookies: readonly (readonly Because[])[];
+}
+
+/** Priority levels: everything a NetworkPolicy says, then what the agent itself appends in the last tier. */
+const NORMAL = 0;
+/** Tiers start at multiples of ten (`perTierRoundUp`). */
+const LAST_TIER = 10;
+
+interface Draft {
+  readonly state: MapEntries & { readonly shadowed: readonly Shadowed[]; readonly size: number };
+  readonly overflow: boolean;
+  readonly denyIngress: number;
+  readonly denyEgress: number;
+  readonly policies: readonly string[];
+}
+
+export function compileEndpointPolicies(cluster: Cluster, options: CiliumOptions, identities: Identities,
+  rules: readonly PolicyRules[]): EndpointPolicies {
+  const selectors = new SelectorCache(identities);
+  const cookies = new CookieTable();
+  const compiler = new Compiler(options, selectors, cookies);
+  const selecting = selectingPolicies(rules, selectors);
+  const hosts = options["policy-cidr-match-mode"] === "nodes" ? hostPrefixes(cluster) : null;
+
+  const ofPod = new Int32Array(cluster.pods.length).fill(-1);
+  const groups = new Map<string, number>();
+  const contents = new Map<number, readonly number[]>();
+  const drafts: Draft[] = [];
+  const order = cluster.pods.map((_, index) => index).sort((a, b) => byName(cluster.pods[a], cluster.pods[b]));
+  for (const index of order) {
+    const identity = identities.ofPod[index];
+    if (identity === null) continue;
+    const pod = cluster.pods[index];
+    const policies = options["enable-policy"] === "never" ? [] : selecting.get(identity.id) ?? [];
+    const group = `${policies.join(",")}|${namedPorts(policies, rules, identity)}|${hosts === null ? "" : pod.nodeName}`;
+    let map = groups.get(group);
+    if (map === undefined) {
+      const draft = compiler.compile(policies.map((at) => rules[at]), identity, hosts?.get(pod.nodeName) ?? []);
+      const hash = contentHash(draft);
+      const alike = contents.get(hash) ?? [];
+      map = alike.find((at) => sameContent(drafts[at], draft));
+      if (map === undefined) {
+        map = drafts.push(draft) - 1;
+        contents.set(hash, [...alike, map]);
+      }
+      groups.set(group, map);
+    }
+    ofPod[index] = map;
+  }
+  const { becauses, numberOf } = cookies.renumbered(usedCookies(drafts));
+  return { maps: drafts.map((draft) => finished(draft, numberOf)), ofPod, cookies: becauses };
+}
+
+class Compiler {
+  private readonly localhost: Because;
+  private readonly notEnforced: Because;
+
+  constructor(private readonly options: CiliumOptions, private readonly selectors: SelectorCache,
+    private readonly cookies: CookieTable) {
+    this.localhost = { where: options.grades["allow-localhost"] === "read" ? options.where : null,
+      object: "allow-localhost", rule: options["allow-localhost"] };
+    this.notEnforced = { where: options.grades["enable-policy"] === "read" ? options.where : null,
+      object: "enable-policy", rule: options["enable-policy"] };
+  }
+
+  compile(policies: readonly PolicyRules[], subject: Identity, hosts: readonly Prefix[]): Draft {
+    const state = new MapState(this.cookies);
+    const always = this.options["enable-policy"] === "always";
+    const ingress = this.direction(state, Traffic.Ingress, policies, subject, hosts,
+      policies.filter((policy) => policy.enforcesIngress), always);
+    const egress = this.direction(state, Traffic.Egress, policies, subject, hosts,
+      policies.filter((policy) => policy.enforcesEgress), always);
+    const overflow = state.size > this.options["bpf-policy-map-max"];
+    return { state: { ...(overflow ? NO_ENTRIES : state.entries()), size: state.size, shadowed: state.shadowed }, overflow,
+      denyIngress: ingress, denyEgress: egress, policies: policies.map((policy) => policy.name).sort() };
+  }
+
+  /** Returns the cookie of the default deny; 0 where the direction is not enforced. */
+  private direction(state: MapState, direction: number, policies: readonly PolicyRules[], subject: Identity,
+    hosts: readonly Prefix[], enforcing: readonly PolicyRules[], always: boolean): number {
+    if (enforcing.length === 0 && !always) {
+      state.insert(0, trafficKey(direction, 0, 0, 0), precedenceOf(NORMAL, ALLOW), this.cookies.of(this.notEnforced));
+      return 0;
+    }
+    for (const policy of policies) {
+      for (const rule of direction === Traffic.Ingress ? policy.ingress : policy.egress) {
+        this.rule(state, direction, rule, subject, hosts);
+      }
+    }
+    // The own node may always reach its pods (kubelet probes), unless something of higher precedence denies it.
+    if (direction === Traffic.Ingress && this.options["allow-localhost"] !== "policy") {
+      state.insert(Reserved.Host, trafficKey(direction, 0, 0, 0), precedenceOf(LAST_TIER, ALLOW),
+        this.cookies.of(this.localhost));
+    }
+    const denying = enforcing.map((policy) => policyBecause(policy, direction));
+    return this.cookies.ofAll(denying.length > 0 ? denying : [this.notEnforced]);
+  }
+
+  private rule(state: MapState, direction: number, rule: Rule, subject: Identity, hosts: readonly Prefix[]): void {
+    const cookie = this.cookies.of(rule.because);
+    const precedence = precedenceOf(NORMAL, ALLOW);
+    const peers = rule.peer.kind === "any" ? null : this.selectors.select(rule.peer, hosts);
+    for (const range of rule.ports) {
+      if (range.name !== null) {
+        this.namedPort(state, direction, range, peers, subject, cookie);
+        continue;
+      }
+      for (const traffic of trafficKeys(direction, range)) {
+        if (peers === null) state.insert(0, traffic, precedence, cookie);
+        else for (const peer of peers) state.insert(peer.id, traffic, precedence, cookie);
+      }
+    }
+  }
+
+  /**
+   * On ingress the name is the subject's own; on egress each destination's, so that even a wildcard peer becomes a
+   * list of identities and nothing outside the cluster has a named port (cilium#45760).
+   */
+  private namedPort(state: MapState, direction: number, range: PortRange, peers: readonly Identity[] | null,
+    subject: Identity, cookie: number): void {
+    const precedence = precedenceOf(NORMAL, ALLOW);
+    if (direction === Traffic.Ingress) {
+      for (const port of numbersOf(subject, range)) {
+        const traffic = trafficKey(direction, range.protocol, port, 16);
+        if (peers === null) state.insert(0, traffic, precedence, cookie);
+        else for (const peer of peers) state.insert(peer.id, traffic, precedence, cookie);
+      }
+      return;
+    }
+    for (const peer of peers ?? this.selectors.withNamedPort(range.name!)) {
+      for (const port of numbersOf(peer, range)) {
+        state.insert(peer.id, trafficKey(direction, range.protocol, port, 16), precedence, cookie);
+      }
+    }
+  }
+}
+
+const NO_ENTRIES: MapEntries = { identity: new Uint32Array(0), traffic: new Uint32Array(0),
+  precedence: new Uint32Array(0), cookie: new Uint32Array(0) };
+
+function trafficKeys(direction: number, range: PortRange): number[] {
+  if (range.first === 0 && range.last === 65535) return [trafficKey(direction, range.protocol, 0, 0)];
+  return splitPortRange(range.first, range.last).map(({ port, prefixLength }) => (
+    trafficKey(direction, range.protocol, port, prefixLength)));
+}
+
+function numbersOf(identity: Identity, range: PortRange): number[] {
+  const found = new Set<number>();
+  for (const port of identity.ports) {
+    if (port.name.toLowerCase() === range.name && IP_PROTOCOL[port.protocol] === range.protocol) found.add(port.containerPort);
+  }
+  return [...found];
+}
+
+function policyBecause(policy: PolicyRules, direction: number): Because {
+  return { where: policy.policy.where, object: policy.name, rule: direction === Traffic.Ingress ? "ingress" : "egress" };
+}
+
+/** Identity number -> indices of the policies that select it. */
+function selectingPolicies(rules: readonly PolicyRules[], selectors: SelectorCache): Map<number, number[]> {
+  const selecting = new Map<number, number[]>();
+  rules.forEach((policy, at) => {
+    for (const identity of selectors.selectPods(policy.subject)) {
+      const list = selecting.get(identity.id);
+      if (list === undefined) selecting.set(identity.id, [at]);
+      else list.push(at);
+    }
+  });
+  return selecting;
+}
+
+/** What the ingress rules' port names mean for this subject; part of what makes two endpoints' maps equal. */
+function namedPorts(policies: readonly number[], rules: readonly PolicyRules[], subject: Identity): string {
+  const parts = new Set<string>();
+  for (const at of policies) {
+    for (const rule of rules[at].ingress) {
+      for (const range of rule.ports) {
+        if (range.name !== null) parts.add(`${range.name}/${range.protocol}=${numbersOf(subject, range).join(" ")}`);
+      }
+    }
+  }
+  return [...parts].sort().join(",");
+}
+
+function hostPrefixes(cluster: Cluster): Map<string, Prefix[]> {
+  return new Map(cluster.nodes.map((node) => [node.name,
+    nodeAddresses(node).map((address) => prefixOf(address, address.bytes.length * 8))]));
+}
+
+/** A hash over the content; drafts with equal hashes are compared in full by `sameContent`. */
+function contentHash(draft: Draft): number {
+  let hash = (draft.denyIngress * 31 + draft.denyEgress) | 0;
+  for (const column of [draft.state.identity, draft.state.traffic, draft.state.precedence, draft.state.cookie]) {
+    for (let row = 0; row < column.length; row++) hash = Math.imul(hash ^ column[row], 0x01000193);
+  }
+  return hash;
+}
+
+function sameContent(a: Draft, b: Draft): boolean {
+  if (a.denyIngress !== b.denyIngress || a.denyEgress !== b.denyEgress || a.state.size !== b.state.size) return false;
+  if (a.overflow || b.overflow) return a.overflow && b.overflow && a.policies.join() === b.policies.join();
+  return sameColumn(a.state.identity, b.state.identity) && sameColumn(a.state.traffic, b.state.traffic)
+    && sameColumn(a.state.precedence, b.state.precedence) && sameColumn(a.state.cookie, b.state.cookie);
+}
+
+function sameColumn(a: Uint32Array, b: Uint32Array): boolean {
+  for (let row = 0; row < a.length; row++) if (a[row] !== b[row]) return false;
+  return a.length === b.length;
+}
+
+function* usedCookies(drafts: readonly Draft[]): Iterable<number> {
+  for (const draft of drafts) {
+    yield draft.denyIngress;
+    yield draft.denyEgress;
+    yield* draft.state.cookie;
+    for (const { cookie, by } of draft.state.shadowed) {
+      yield cookie;
+      yield by;
+    }
+  }
+}
+
+function finished(draft: Draft, numberOf: ReadonlyMap<number, number>): PolicyMap {
+  const { state, overflow, denyIngress, denyEgress, policies } = draft;
+  return { identity: state.identity, traffic: state.traffic, precedence: state.precedence,
+    cookie: state.cookie.map((cookie) => numberOf.get(cookie)!), size: state.size, overflow,
+    denyIngress: numberOf.get(denyIngress)!, denyEgress: numberOf.get(denyEgress)!, policies,
+    shadowed: state.shadowed.map((row) => ({ ...row, cookie: numberOf.get(row.cookie)!, by: numberOf.get(row.by)! })) };
+}
+
+function byName(a: Pod, b: Pod): number {
+  if (a.namespace !== b.namespace) return a.namespace < b.namespace ? -1 : 1;
+  return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
+}

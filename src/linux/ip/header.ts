@@ -1,0 +1,145 @@
+/**
+ * Checks an IP header as ip_rcv_core and ip6_rcv_core do and notes where the upper layer begins. A packet that fails
+ * never reaches netfilter.
+ */
+import { fold, getU16, sum16 } from "./bytes.js";
+import { Protocol } from "./checksum.js";
+import type { Packet } from "./packet.js";
+import { Reason } from "./reasons.js";
+
+/**
+ * `wireLength` is the frame's payload on the wire; link padding behind the datagram is cut off. Returns the empty
+ * text, or why the packet ends here.
+ */
+export function parseHeader(packet: Packet, wireLength: number): string {
+  return packet.family === 4 ? parseIpv4(packet, wireLength) : parseIpv6(packet, wireLength);
+}
+
+function parseIpv4(packet: Packet, wireLength: number): string {
+  const { bytes } = packet;
+  if (wireLength < 20) return Reason.TooSmall;
+  if (packet.length < 20) return Reason.Truncated;
+  const headerLength = (bytes[0] & 15) * 4;
+  if (bytes[0] >> 4 !== 4 || headerLength < 20) return Reason.Header;
+  if (wireLength < headerLength) return Reason.TooSmall;
+  if (packet.length < headerLength) return Reason.Truncated;
+  if (fold(sum16(bytes, 0, headerLength)) !== 0xffff) return Reason.Checksum;
+  let total = getU16(bytes, 2);
+  // BIG TCP and captures of segmentation offload leave the length 0 (iph_totlen).
+  if (total === 0 && bytes[9] === Protocol.Tcp && wireLength > headerLength) total = wireLength;
+  if (total > wireLength) return Reason.TooSmall;
+  if (total < headerLength) return Reason.Header;
+  trim(packet, total);
+  const fragment = getU16(bytes, 6);
+  packet.headerLength = headerLength;
+  packet.protocol = bytes[9];
+  packet.fragmentOffset = (fragment & 0x1fff) * 8;
+  packet.moreFragments = (fragment & 0x2000) !== 0;
+  return "";
+}
+
+function parseIpv6(packet: Packet, wireLength: number): string {
+  const { bytes } = packet;
+  if (wireLength < 40) return Reason.TooSmall;
+  if (packet.length < 40) return Reason.Truncated;
+  if (bytes[0] >> 4 !== 6) return Reason.Header;
+  let payload = getU16(bytes, 4);
+  if (payload === 0 && bytes[6] === Protocol.Tcp && wireLength > 40) payload = wireLength - 40;
+  // A payload length of 0 with hop-by-hop options is a jumbogram (RFC 2675).
+  if (payload === 0 && bytes[6] === 0) return Reason.HopByHop;
+  if (payload + 40 > wireLength) return Reason.TooSmall;
+  trim(packet, payload + 40);
+  return walkExtensions(packet);
+}
+
+function trim(packet: Packet, total: number): void {
+  packet.totalLength = total;
+  if (packet.length > total) packet.length = total;
+}
+
+/**
+ * ipv6_skip_exthdr: hop-by-hop 0, routing 43, fragment 44, authentication 51, destination options 60. A header that
+ * does not fit in the packet ends the walk; the upper layer is then unknown and netfilter sees that protocol number.
+ */
+function walkExtensions(packet: Packet): string {
+  const { bytes, totalLength } = packet;
+  let next = bytes[6];
+  let nextAt = 6;
+  let at = 40;
+  packet.fragmentHeader = packet.fragmentPrevious = packet.fragmentOffset = 0;
+  packet.moreFragments = false;
+  while (next === 0 || next === 43 || next === 44 || next === 51 || next === 60) {
+    if (at + 8 > totalLength) break;
+    if (at + 8 > packet.length) return Reason.Truncated;
+    const size = next === 44 ? 8 : next === 51 ? (bytes[at + 1] + 2) * 4 : (bytes[at + 1] + 1) * 8;
+    if (next === 0) {
+      // RFC 8200: only right behind the IPv6 header, and then every node reads it.
+      if (at !== 40) break;
+      if (at + size > totalLength) return Reason.Header;
+      if (at + size > packet.length) return Reason.Truncated;
+      if (!onlyKnownOptions(bytes, at + 2, at + size)) return Reason.HopByHop;
+    } else if (next === 44) {
+      const field = getU16(bytes, at + 2);
+      packet.fragmentHeader = at;
+      packet.fragmentPrevious = nextAt;
+      packet.fragmentOffset = field & 0xfff8;
+      packet.moreFragments = (field & 1) !== 0;
+    }
+    next = bytes[at];
+    nextAt = at;
+    at += size;
+    if (packet.fragmentOffset > 0) break;
+  }
+  packet.headerLength = Math.min(at, totalLength);
+  packet.protocol = next;
+  return "";
+}
+
+/** Pad1, PadN, router alert, and unknown ones whose two top bits say "skip" (RFC 8200, 4.2). */
+function onlyKnownOptions(bytes: Uint8Array, from: number, to: number): boolean {
+  for (let at = from; at < to;) {
+    const type = bytes[at];
+    if (type === 0) {
+      at++;
+      continue;
+    }
+    if (type !== 1 && type !== 5 && type >> 6 !== 0) return false;
+    at += 2 + bytes[at + 1];
+    if (at > to) return false;
+  }
+  return true;
+}
+
+/** Re-reads the header of a packet that was rebuilt here (reassembled, made); lengths are already right. */
+export function reparse(packet: Packet): void {
+  if (parseHeader(packet, packet.totalLength) !== "") throw new Error("a packet made by the stack does not parse");
+}
+
+/**
+ * Whether the capture holds what conntrack reads: the whole transport header, and for an ICMP error the quoted IP
+ * header and eight bytes more. A packet that is short on the wire too is the kernel's to judge.
+ */
+export function transportCaptured(packet: Packet): boolean {
+  if (!packet.truncated || packet.fragmentOffset > 0) return true;
+  const { bytes, length, headerLength, totalLength, protocol } = packet;
+  const has = (bytesNeeded: number): boolean => length >= Math.min(totalLength, headerLength + bytesNeeded);
+  switch (protocol) {
+    case Protocol.Tcp:
+      return has(20) && (length < headerLength + 20 || has((bytes[headerLength + 12] >> 4) * 4));
+    case Protocol.Sctp:
+      return has(20);
+    case Protocol.Icmp:
+      if (!has(8)) return false;
+      if (length <= headerLength || !isIcmpError(bytes[headerLength])) return true;
+      return has(28) && (length < headerLength + 28 || has(8 + (bytes[headerLength + 8] & 15) * 4 + 8));
+    case Protocol.Icmp6:
+      return has(8) && (length <= headerLength || bytes[headerLength] >= 128 || has(56));
+    default:
+      return has(8);
+  }
+}
+
+/** Destination unreachable, source quench, redirect, time exceeded, parameter problem. */
+export function isIcmpError(type: number): boolean {
+  return type === 3 || type === 4 || type === 5 || type === 11 || type === 12;
+}

@@ -1,0 +1,99 @@
+/**
+ * The stack's own packet: an Skb with what the kernel keeps beside it (IPCB/IP6CB, dst), and a pool of them.
+ * A packet owns its buffer; a frame is copied in once, netfilter rewrites it there.
+ */
+import { CtInfo, Csum, Skb } from "../skb.js";
+import type { RouteEntry } from "./routes.js";
+
+/** Most fragments of one datagram whose boundaries are kept; a longer list is cut anew, as the slow path does. */
+const MAX_BOUNDARIES = 64;
+
+export class Packet extends Skb {
+  /** Bytes by the header (or on the wire, for a super-frame whose header says 0); `length` holds what was captured. */
+  totalLength = 0;
+  /** Several TCP segments merged by GRO/TSO: larger than the link, never fragmented. */
+  gso = false;
+  route: RouteEntry | null = null;
+  /** The outcome of the call is this packet's; false for answers made on the way. */
+  primary = false;
+  /** 1: made by the node (ICMP error, TCP RST, tunnel outer). */
+  made: 0 | 1 = 0;
+  /** A REJECT answered this packet. */
+  answered = false;
+  forwarded = false;
+  /** Kernel: skb->ignore_df, set on reassembled packets. */
+  ignoreDf = false;
+  /** Kernel: IPSKB_FRAG_PMTU, DF goes back on the fragments. */
+  fragPmtu = false;
+  /** Payload length of each original fragment, in offset order; the boundaries kept when they fit. */
+  readonly boundaries = new Uint16Array(MAX_BOUNDARIES);
+  boundaryCount = 0;
+  /** IPv6: identification of the reassembled fragments. */
+  fragmentId = 0;
+  /** IPv6: offset of the next-header byte before the fragment header, and of that header; 0: none. */
+  fragmentPrevious = 0;
+  fragmentHeader = 0;
+  /** IPv4: offset of a record-route slot the outgoing address goes into; 0: none. */
+  recordRoute = 0;
+  /** IPv4: record route, timestamp or source route present: an ICMP error would echo them. */
+  echoesOptions = false;
+
+  /** Copies `length` bytes in; the packet is otherwise as new. */
+  load(source: Uint8Array, offset: number, length: number): void {
+    this.reserve(length);
+    this.bytes.set(source.subarray(offset, offset + length), 0);
+    this.length = length;
+    this.totalLength = length;
+  }
+
+  reserve(length: number): void {
+    if (this.bytes.length >= length + 64) return;
+    const larger = new Uint8Array(Math.max(2048, length + 64, this.bytes.length * 2));
+    larger.set(this.bytes);
+    this.bytes = larger;
+  }
+
+  reset(): void {
+    this.length = this.totalLength = 0;
+    this.family = 4;
+    this.headerLength = this.protocol = this.fragmentOffset = 0;
+    this.moreFragments = false;
+    this.packetType = this.inDevice = this.outDevice = this.mark = 0;
+    this.ct = null;
+    this.ctinfo = CtInfo.Invalid;
+    this.csum = Csum.Unknown;
+    this.fragMaxSize = 0;
+    this.fragDf = false;
+    this.timeNs = 0;
+    this.pin = null;
+    this.pinFlags = 0;
+    this.local = false;
+    this.gso = this.primary = this.answered = this.forwarded = this.ignoreDf = this.fragPmtu = false;
+    this.route = null;
+    this.made = 0;
+    this.boundaryCount = this.fragmentId = this.fragmentPrevious = this.fragmentHeader = 0;
+    this.recordRoute = 0;
+    this.echoesOptions = false;
+  }
+
+  get truncated(): boolean {
+    return this.totalLength > this.length;
+  }
+}
+
+/** Last in, first out; grows to the deepest nesting seen. */
+export class PacketPool {
+  private readonly free: Packet[] = [];
+
+  take(): Packet {
+    const packet = this.free.pop() ?? new Packet();
+    packet.reset();
+    return packet;
+  }
+
+  give(packet: Packet): void {
+    packet.ct = null;
+    packet.pin = null;
+    this.free.push(packet);
+  }
+}

@@ -1,0 +1,79 @@
+/**
+ * Whether two wire images of one packet are the same, as far as a recording can tell.
+ *
+ * Everything must be equal, byte for byte, but for: an upper-layer checksum that the recording shows as not yet
+ * computed (checksum offload leaves the pseudo-header sum there), the IPv4 id and checksum of packets the node made
+ * itself (the kernel picks the id at random), and bytes the snap length cut off.
+ */
+import { ChecksumState, checksumState } from "../wire/checksum.js";
+import { Decoded, decode, DecodeStatus } from "../wire/decode.js";
+import { EtherType } from "../wire/link.js";
+
+/** The first thing that differs, as a word for the user; `same` where nothing does. */
+export type ImageDifference =
+  | "same" | "headers" | "source" | "destination" | "ports" | "ttl" | "length" | "fragment" | "checksum" | "payload" | "other";
+
+const recordedFields = new Decoded();
+const producedFields = new Decoded();
+
+export function compareImages(recorded: Uint8Array, recordedLength: number, produced: Uint8Array, producedAt: number,
+  producedLength: number, made: boolean): ImageDifference {
+  const common = Math.min(recordedLength, producedLength);
+  let index = 0;
+  while (index < common && recorded[index] === produced[producedAt + index]) index++;
+  if (index === common && recordedLength <= producedLength) return "same";
+  return explain(recorded, recordedLength, produced, producedAt, producedLength, made);
+}
+
+function explain(recorded: Uint8Array, recordedLength: number, produced: Uint8Array, producedAt: number,
+  producedLength: number, made: boolean): ImageDifference {
+  const a = recordedFields;
+  const b = producedFields;
+  decode(recorded, 0, recordedLength, recordedLength, EtherType.None, a);
+  decode(produced, producedAt, producedLength, producedLength, EtherType.None, b);
+  if (a.status !== DecodeStatus.Ok || b.status !== DecodeStatus.Ok) return "headers";
+  if (a.family !== b.family || a.headerLength !== b.headerLength || a.protocol !== b.protocol) return "headers";
+  const size = a.family === 4 ? 4 : 16;
+  if (!equal(recorded, a.sourceOffset, produced, b.sourceOffset, size)) return "source";
+  if (!equal(recorded, a.destinationOffset, produced, b.destinationOffset, size)) return "destination";
+  if (a.totalLength !== b.totalLength) return "length";
+  if (a.ttl !== b.ttl) return "ttl";
+  if (a.fragmentOffset !== b.fragmentOffset || a.moreFragments !== b.moreFragments) return "fragment";
+  if (!made && a.fragmentId !== b.fragmentId) return "fragment";
+  if (a.srcPort !== b.srcPort || a.dstPort !== b.dstPort) return "ports";
+  return explainBytes(recorded, recordedLength, produced, producedAt, made);
+}
+
+/** Headers agree field by field: what is left may differ in checksums that are not there yet, else it is wrong. */
+function explainBytes(recorded: Uint8Array, recordedLength: number, produced: Uint8Array, producedAt: number,
+  made: boolean): ImageDifference {
+  const a = recordedFields;
+  const checksumAt = l4ChecksumOffset(a);
+  let checksumDiffers = false;
+  for (let index = 0; index < recordedLength; index++) {
+    if (recorded[index] === produced[producedAt + index]) continue;
+    if (made && a.family === 4 && (index === 4 || index === 5 || index === 10 || index === 11)) continue;
+    if (index === checksumAt || index === checksumAt + 1) {
+      checksumDiffers = true;
+      continue;
+    }
+    return index < a.headerLength ? "headers" : index < a.headerLength + 8 ? "other" : "payload";
+  }
+  if (!checksumDiffers) return "same";
+  const state = checksumState(recorded, 0, a);
+  return state === ChecksumState.PseudoHeaderOnly ? "same" : "checksum";
+}
+
+/** Offset of the upper-layer checksum from the start of the packet, or -2 where there is none to see. */
+function l4ChecksumOffset(fields: Decoded): number {
+  if (fields.fragmentOffset > 0) return -2;
+  if (fields.protocol === 6) return fields.headerLength + 16;
+  if (fields.protocol === 17) return fields.headerLength + 6;
+  if (fields.protocol === 1 || fields.protocol === 58) return fields.headerLength + 2;
+  return -2;
+}
+
+function equal(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number, size: number): boolean {
+  for (let index = 0; index < size; index++) if (a[aAt + index] !== b[bAt + index]) return false;
+  return true;
+}

@@ -1,0 +1,382 @@
+/**
+ * Replay: flow by flow, in a closed loop. Each packet of the capture is given to both planes once, at its earliest
+ * view. A request goes in as captured. An answer does not: each plane has its own image of the request, and the
+ * answer that plane gets is that image turned round, carrying the captured payload. So a plane's own reverse path
+ * is what brings it back, and a different choice of backend does not derail the flow.
+ *
+ *     views -> Passages (copies joined) -> classify -> inject -> step -> Truth, Judge
+ *
+ * What the node makes itself (ICMP errors, rebuilt fragments, tunnel outers) is expected output, never input.
+ * Nothing here throws for what a capture holds, and memory holds one window of traffic and a bounded flow table.
+ */
+import type { TimelineChange } from "../cluster/cluster.js";
+import { Emission, End, FrameBlock, type Pin, type Plane, StepResults } from "../dataplane.js";
+import { addressFromBytes } from "../cluster/address.js";
+import { type Flow, Flows } from "./flows.js";
+import { IcmpKind, icmpKind, isNeighbourDiscovery } from "./icmp.js";
+import { Injection } from "./injection.js";
+import { Outcome } from "./outcome.js";
+import { type Passage, Passages, type Points } from "./passages.js";
+import { type KeyOf, Truth } from "./truth.js";
+import { sameTuple, Tuple, turnTuple, TUPLE_BYTES } from "./tuple.js";
+import { type View, ViewClass, ViewPool } from "./view.js";
+
+export interface ReplayOptions {
+  /** Current, target. Their node lists are equal. */
+  readonly planes: readonly [Plane, Plane];
+  readonly points: Points & {
+    deviceName(node: number, device: number): string;
+    /** Whether the captures see everything that crosses this device. */
+    covered(node: number, device: number): boolean;
+  };
+  /** Pins the first packet of a flow to the observed choice, where the plane's own eligible set has it. */
+  readonly followCapture: boolean;
+  /** ns in which copies of a packet are looked for. */
+  readonly windowNs: number;
+  readonly changes: readonly TimelineChange[];
+  readonly epochNs: bigint;
+  readonly keyOf: KeyOf;
+  /** The tuple a node's socket used before OUTPUT translated it, by the tuple seen on the wire; null: not known. */
+  readonly socketTuple: (node: number, tuple: Uint8Array, timeNs: number) => Uint8Array | null;
+  readonly judge: Judge;
+}
+
+/** Told of every packet that both planes were asked about. */
+export interface Judge {
+  judge(packet: Packet): void;
+}
+
+/** One packet, with what both planes made of it. Reused; valid during `judge` only. */
+export interface Packet {
+  readonly view: View;
+  readonly views: readonly View[];
+  /** null for packets that belong to no flow (broken headers, errors about unknown flows). */
+  readonly flow: Flow | null;
+  /** 0 or 1; 0 where there is no flow. */
+  readonly direction: number;
+  readonly kind: "request" | "reply" | "error";
+  readonly outcomes: readonly [Outcome, Outcome];
+  /** Per plane: what this packet answers never arrived there, so it was not injected. */
+  readonly moot: readonly [boolean, boolean];
+}
+
+export interface ReplayCounts {
+  records: number;
+  packets: number;
+  /** Views that are further sights of a packet. */
+  copies: number;
+  notIp: number;
+  broken: number;
+  neighbourDiscovery: number;
+  loopback: number;
+  /** Packets the nodes made themselves: expected output. */
+  made: number;
+  /** Sent by a node's own socket, whose tuple before OUTPUT is not known: the service step was not exercised. */
+  socketUnknown: number;
+  pinsOffered: number;
+  pinsTaken: [number, number];
+  pinsRefused: [number, number];
+  moot: [number, number];
+  changes: number;
+}
+
+/** TCP flag bits. */
+const SYN = 0x02;
+const ACK = 0x10;
+
+export class Replay {
+  readonly counts: ReplayCounts = {
+    records: 0, packets: 0, copies: 0, notIp: 0, broken: 0, neighbourDiscovery: 0, loopback: 0, made: 0,
+    socketUnknown: 0, pinsOffered: 0, pinsTaken: [0, 0], pinsRefused: [0, 0], moot: [0, 0], changes: 0,
+  };
+  readonly pool = new ViewPool();
+  readonly flows = new Flows();
+  readonly truth: Truth;
+  private readonly passages: Passages;
+  private readonly blocks = [new FrameBlock(1), new FrameBlock(1)];
+  private readonly results = [new StepResults(1), new StepResults(1)];
+  private readonly outcomes: [Outcome, Outcome] = [new Outcome(), new Outcome()];
+  private readonly moot: [boolean, boolean] = [false, false];
+  private readonly injection = new Injection();
+  private readonly packet = {
+    view: null as unknown as View, views: [] as readonly View[], flow: null as Flow | null, direction: 0,
+    kind: "request" as "request" | "reply" | "error", outcomes: this.outcomes, moot: this.moot,
+  };
+  private readonly scratch = new Uint8Array(TUPLE_BYTES);
+  /** Ports of datagrams sent in fragments, by who, to whom and id; holds one window. */
+  private readonly datagrams = new Map<string, { tuple: Uint8Array; timeNs: number }>();
+  private readonly enteredDatagrams = new Map<string, number>();
+  private nextChange = 0;
+  private clockNs = 0;
+
+  constructor(private readonly options: ReplayOptions) {
+    this.passages = new Passages(options.points, this.pool, options.windowNs);
+    this.truth = new Truth(options.windowNs, options.keyOf, (node, device) => options.points.covered(node, device));
+  }
+
+  /** Takes a view; views come oldest first over all captures. */
+  add(view: View): void {
+    this.counts.records++;
+    if (view.timeNs > this.clockNs) this.clockNs = view.timeNs;
+    if (view.class === ViewClass.Packet && view.isFragment) this.noteFragment(view);
+    this.passages.add(view);
+    for (let ready = this.passages.take(this.clockNs); ready !== null; ready = this.passages.take(this.clockNs)) this.play(ready);
+  }
+
+  /** Plays what still waits. */
+  finish(): void {
+    for (let last = this.passages.take(Infinity); last !== null; last = this.passages.take(Infinity)) this.play(last);
+    this.truth.expire(Infinity, this.options.points.deviceName);
+  }
+
+  private play(passage: Passage): void {
+    const first = passage.first;
+    this.applyChanges(first.timeNs);
+    this.counts.copies += passage.views.length - 1;
+    this.route(passage, first);
+    this.truth.expire(first.timeNs - this.options.windowNs, this.options.points.deviceName);
+    this.passages.give(passage);
+  }
+
+  private route(passage: Passage, first: View): void {
+    if (first.class === ViewClass.NotIp) {
+      this.counts.notIp++;
+      return;
+    }
+    if (this.options.points.deviceKind(first.node, first.device) === "loopback") {
+      this.counts.loopback++;
+      return;
+    }
+    if (first.class === ViewClass.Broken) {
+      this.counts.broken++;
+      this.replay(passage, null, 0, "request");
+      return;
+    }
+    if (isNeighbourDiscovery(first)) {
+      this.counts.neighbourDiscovery++;
+      return;
+    }
+    this.fillFragmentPorts(passage);
+    const icmp = icmpKind(first);
+    if (first.kind === Emission.Out && (icmp === IcmpKind.Error || this.isRebuiltFragment(first))) {
+      this.counts.made++;
+      this.truth.expectMade(passage.views);
+      return;
+    }
+    if (icmp === IcmpKind.Error) this.replayError(passage, first);
+    else this.replayFlow(passage, first);
+  }
+
+  private replayFlow(passage: Passage, first: View): void {
+    const tuple = this.entryTuple(first);
+    const direction = this.flows.find(tuple);
+    let flow = this.flows.found;
+    const opens = direction < 0 || flow === null;
+    if (direction < 0 || flow === null) {
+      flow = this.flows.open(tuple, first.timeNs);
+      flow.entryNode[0] = first.node;
+      flow.entryDevice[0] = first.kind === Emission.Out ? 0 : first.device;
+      flow.openedBy = first.isFragment ? first.fragmentId : -1;
+    } else {
+      if (!flow.seen[direction]) {
+        flow.entryNode[direction] = first.node;
+        flow.entryDevice[direction] = first.kind === Emission.Out ? 0 : first.device;
+      }
+      this.flows.enter(flow, direction, tuple, first.timeNs);
+    }
+    const side = direction < 0 ? 0 : direction;
+    const pin = side === 0 && this.mayPin(flow, first, opens) ? observedChoice(passage) : null;
+    if (pin !== null) this.counts.pinsOffered++;
+    this.injection.socketTuple = first.kind === Emission.Out ? tuple : null;
+    this.replay(passage, flow, side, side === 0 ? "request" : "reply", pin);
+    this.flows.depict(flow, side, this.lastTuple(passage));
+  }
+
+  /** An ICMP error from a pod or from outside: about the flow whose image it quotes. */
+  private replayError(passage: Passage, first: View): void {
+    this.injection.quotedTuple(first, this.scratch);
+    const direction = this.flows.findImage(this.scratch);
+    this.injection.socketTuple = null;
+    if (direction < 0) this.replay(passage, null, 0, "error");
+    else this.replay(passage, this.flows.found, direction, "error");
+  }
+
+  private replay(passage: Passage, flow: Flow | null, direction: number, kind: "request" | "reply" | "error",
+    pin: Pin | null = null): void {
+    this.counts.packets++;
+    const first = passage.first;
+    for (let index = 0; index < 2; index++) this.stepPlane(index, first, flow, direction, kind, pin);
+    const current = this.results[0];
+    if (this.moot[0]) this.truth.missing(passage.views);
+    else this.truth.settle(passage.views, current, 0, this.options.planes[0].reasons[current.reason[0]]);
+    this.packet.view = first;
+    this.packet.views = passage.views;
+    this.packet.flow = flow;
+    this.packet.direction = direction;
+    this.packet.kind = kind;
+    if (flow !== null && kind !== "error") this.learn(flow, direction);
+    this.options.judge.judge(this.packet);
+  }
+
+  private stepPlane(index: number, first: View, flow: Flow | null, direction: number,
+    kind: "request" | "reply" | "error", pin: Pin | null): void {
+    const plane = this.options.planes[index];
+    const outcome = this.outcomes[index];
+    const block = this.blocks[index];
+    const injection = this.injection;
+    injection.asCaptured(first);
+    let possible = true;
+    if (flow !== null && kind === "reply") possible = injection.turn(first, flow.planes[index][1 - direction]);
+    else if (flow !== null && kind === "error") {
+      possible = injection.turnError(first, flow.image[direction], flow.planes[index][direction]);
+    } else if (first.kind === Emission.Out) injection.fromSocket(first);
+    this.moot[index] = !possible;
+    if (!possible) {
+      this.counts.moot[index]++;
+      outcome.skip();
+      return;
+    }
+    block.clear();
+    block.push(injection.bytes, injection.offset, first.length, first.wireLength, first.etherType, first.packetType,
+      injection.node, injection.device, first.timeNs);
+    if (pin !== null && this.options.followCapture) block.pin[0] = block.pins.push(pin);
+    const results = this.results[index];
+    results.clear();
+    plane.step(block, results);
+    outcome.read(results, 0);
+    if ((outcome.flags & 1) !== 0) this.counts.pinsTaken[index]++;
+    if ((outcome.flags & 2) !== 0) this.counts.pinsRefused[index]++;
+  }
+
+  /** Keeps each plane's image of this direction, and whether answers come back as the sender expects them. */
+  private learn(flow: Flow, direction: number): void {
+    for (let index = 0; index < 2; index++) {
+      const outcome = this.outcomes[index];
+      if (this.moot[index] || outcome.end === End.Held) continue;
+      const side = flow.planes[index][direction];
+      side.arrived = outcome.arrived;
+      side.journey = outcome.journey;
+      if (outcome.arrived) {
+        side.image.set(outcome.image);
+        side.node = outcome.node;
+        side.device = outcome.device;
+      }
+      if (direction === 1) this.close(flow, index, outcome);
+    }
+  }
+
+  private close(flow: Flow, index: number, outcome: Outcome): void {
+    turnTuple(flow.entry[0], 0, this.scratch, 0);
+    const back = outcome.arrived && outcome.node === flow.entryNode[0] && outcome.device === flow.entryDevice[0]
+      && sameTuple(outcome.image, 0, this.scratch, 0);
+    if (!back) flow.closed[index] = 0;
+    else if (flow.closed[index] < 0) flow.closed[index] = 1;
+  }
+
+  private applyChanges(timeNs: number): void {
+    const { changes, epochNs, planes } = this.options;
+    while (this.nextChange < changes.length) {
+      const change = changes[this.nextChange];
+      const atNs = Number(change.atNs - epochNs);
+      if (atNs > timeNs) return;
+      this.nextChange++;
+      this.counts.changes++;
+      for (const plane of planes) {
+        if (change.kind === "cluster") plane.change(change.cluster, atNs);
+        else plane.deleteConntrack(change.entry, atNs);
+      }
+      if (change.kind === "conntrack-delete") this.endFlows(change.entry.originalSourcePort, change.entry.originalDestination?.bytes ?? null);
+    }
+  }
+
+  /** The kernel forgot these flows: their next packet opens a new one, which may choose again. */
+  private endFlows(sourcePort: number | null, destination: Uint8Array | null): void {
+    const ended: Flow[] = [];
+    for (const flow of this.flows.all()) {
+      const entry = flow.entry[0];
+      if (sourcePort !== null && Tuple.sourcePort(entry) !== sourcePort) continue;
+      if (destination !== null && !equalBytes(Tuple.destination(entry), destination)) continue;
+      ended.push(flow);
+    }
+    for (const flow of ended) this.flows.close(flow);
+  }
+
+  /** A new flow, a fresh SYN, or a further fragment of the datagram that opened the flow. */
+  private mayPin(flow: Flow, first: View, opens: boolean): boolean {
+    if (opens) return true;
+    if (first.isFragment && flow.openedBy === first.fragmentId) return true;
+    return first.protocol === 6 && (first.tcpFlags & (SYN | ACK)) === SYN;
+  }
+
+  /** The tuple before any translation; of a node's own socket that is known only from its conntrack events. */
+  private entryTuple(first: View): Uint8Array {
+    if (first.kind !== Emission.Out) return first.tuple;
+    const direction = this.flows.find(first.tuple);
+    if (direction === 1) return first.tuple;
+    const known = this.options.socketTuple(first.node, first.tuple, first.timeNs);
+    if (known === null) this.counts.socketUnknown++;
+    return known ?? first.tuple;
+  }
+
+  /** The last view that was not the inside of a tunnel's packet on its way. */
+  private lastTuple(passage: Passage): Uint8Array {
+    return passage.last.tuple;
+  }
+
+  // ---- fragments ---------------------------------------------------------------------------------------------
+
+  private noteFragment(view: View): void {
+    const key = datagramKey(view);
+    let known = this.datagrams.get(key);
+    if (known === undefined) {
+      if (this.datagrams.size > 4096) this.forgetDatagrams(view.timeNs);
+      this.datagrams.set(key, known = { tuple: view.tuple.slice(), timeNs: view.timeNs });
+    }
+    if (view.fragmentOffset === 0) known.tuple.set(view.tuple);
+    if (view.kind === Emission.In) this.enteredDatagrams.set(enteredKey(view), view.timeNs);
+  }
+
+  private forgetDatagrams(nowNs: number): void {
+    const before = nowNs - 4 * this.options.windowNs;
+    for (const [key, known] of this.datagrams) if (known.timeNs < before) this.datagrams.delete(key);
+    for (const [key, timeNs] of this.enteredDatagrams) if (timeNs < before) this.enteredDatagrams.delete(key);
+  }
+
+  /** Later fragments carry no ports; they are the first one's. */
+  private fillFragmentPorts(passage: Passage): void {
+    for (const view of passage.views) {
+      if (view.fragmentOffset === 0) continue;
+      const known = this.datagrams.get(datagramKey(view));
+      if (known !== undefined) view.tuple.set(known.tuple.subarray(2, 6), 2);
+    }
+  }
+
+  /** Leaves a node that took the same datagram in, in pieces that did not come in: cut anew. NAT keeps the id. */
+  private isRebuiltFragment(first: View): boolean {
+    return first.isFragment && this.enteredDatagrams.has(enteredKey(first));
+  }
+}
+
+function datagramKey(view: View): string {
+  return `${view.tuple.subarray(6).join(".")}/${view.protocol}#${view.fragmentId}`;
+}
+
+function enteredKey(view: View): string {
+  return `${view.node}/${view.family}/${view.protocol}#${view.fragmentId}`;
+}
+
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((value, index) => value === b[index]);
+}
+
+/** Backend and source port as the last view shows them, where they differ from the entry. */
+function observedChoice(passage: Passage): Pin | null {
+  if (passage.views.length < 2) return null;
+  const from = passage.first.tuple;
+  const to = passage.last.tuple;
+  const moved = !equalBytes(Tuple.destination(from), Tuple.destination(to)) || Tuple.destinationPort(from) !== Tuple.destinationPort(to);
+  return {
+    backend: moved ? { address: addressFromBytes(Tuple.destination(to)), port: Tuple.destinationPort(to) } : null,
+    sourcePort: Tuple.sourcePort(to),
+  };
+}

@@ -1,0 +1,82 @@
+/**
+ * What one plane made of one frame, read out of StepResults into a reused object: where its image ended, and what
+ * answer the plane sent for it.
+ */
+import { Emission, End, type StepResults } from "../dataplane.js";
+import { Decoded, decode } from "../wire/decode.js";
+import { EtherType } from "../wire/link.js";
+import { writeDecodedTuple } from "./fields.js";
+import { TUPLE_BYTES } from "./tuple.js";
+
+const fields = new Decoded();
+
+export class Outcome {
+  end: number = End.None;
+  reason = 0;
+  journey = 0;
+  flags = 0;
+  /** Reached a pod, a socket of a node, or the outside; `image`, `node`, `device` say how and where. */
+  arrived = false;
+  readonly image = new Uint8Array(TUPLE_BYTES);
+  node = 0;
+  /** ifindex; 0: a socket of the node. */
+  device = 0;
+  /** The first packet the plane itself made: IP protocol, and for ICMP type and code. 0: none. */
+  answerProtocol = 0;
+  answerType = 0;
+  answerCode = 0;
+  /** Source address of that answer: 16 bytes, IPv4 in the first four. */
+  readonly answerSource = new Uint8Array(16);
+
+  /** Not stepped: the frame could not be, because what it answers never arrived. */
+  skip(): void {
+    this.end = End.None;
+    this.arrived = false;
+    this.answerProtocol = 0;
+  }
+
+  read(results: StepResults, row: number): void {
+    this.end = results.end[row];
+    this.reason = results.reason[row];
+    this.journey = results.journey[row];
+    this.flags = results.flags[row];
+    this.arrived = false;
+    this.answerProtocol = 0;
+    const from = results.firstEmission[row];
+    const to = results.firstEmission[row + 1];
+    if (this.end === End.Delivered || this.end === End.Left) this.readArrival(results, from, to);
+    for (let index = from; index < to; index++) {
+      if (results.emissionMade[index] !== 0 && this.readAnswer(results, index)) break;
+    }
+  }
+
+  /** The last image of the frame itself; of a datagram sent in fragments, the one that carries the ports. */
+  private readArrival(results: StepResults, from: number, to: number): void {
+    for (let index = to - 1; index >= from; index--) {
+      if (results.emissionMade[index] !== 0 || results.emissionKind[index] === Emission.In) continue;
+      decode(results.bytes, results.emissionOffset[index], results.emissionLength[index],
+        results.emissionLength[index], EtherType.None, fields);
+      if (fields.fragmentOffset > 0 && index > from) continue;
+      this.arrived = true;
+      this.node = results.emissionNode[index];
+      this.device = results.emissionKind[index] === Emission.Local ? 0 : results.emissionDevice[index];
+      writeDecodedTuple(fields, results.bytes, this.image, 0);
+      return;
+    }
+  }
+
+  private readAnswer(results: StepResults, index: number): boolean {
+    const offset = results.emissionOffset[index];
+    const length = results.emissionLength[index];
+    decode(results.bytes, offset, length, length, EtherType.None, fields);
+    const icmp = fields.protocol === 1 || fields.protocol === 58;
+    if (!icmp && fields.protocol !== 6) return false;
+    this.answerProtocol = fields.protocol;
+    this.answerType = icmp ? fields.icmpType : 0;
+    this.answerCode = icmp ? fields.icmpCode : 0;
+    this.answerSource.fill(0);
+    const size = fields.family === 4 ? 4 : 16;
+    for (let at = 0; at < size; at++) this.answerSource[at] = results.bytes[fields.sourceOffset + at];
+    return true;
+  }
+}
