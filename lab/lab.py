@@ -42,7 +42,7 @@ def main():
         else:
             traffic()
         snap(d, 'after')
-        time.sleep(0.5)
+        time.sleep(2)  # a capture block that is not full is handed over after 1 s
         for f, p in C:
             p.send_signal(signal.SIGINT)
         for f, p in C:

@@ -1,6 +1,6 @@
 """Builds and removes the namespaces, links, routes and rules of the lab. Touches only namespaces called tl-*."""
 
-import os, signal, subprocess as sp, sys, time
+import hashlib, os, signal, subprocess as sp, sys, time
 import rules as generator
 from options import OPTIONS
 from topology import *
@@ -28,11 +28,17 @@ def ip(n, c, **k):
 ALLNS = ['rtr', 'client', 'node1', 'node2'] + list(PODS)
 
 
+def mac(n, i):
+    """The same for the same device of the same namespace in every run, so node facts are the same too."""
+    return '0a:' + ':'.join(f'{b:02x}' for b in hashlib.sha256(f'{n}/{i}'.encode()).digest()[:5])
+
+
 def veth(n1, i1, n2, i2):
-    sh(f'ip link add {i1} netns {ns(n1)} type veth peer name {i2} netns {ns(n2)}')
-    [ip(n, f'link set {i} up') for n, i in ((n1, i1), (n2, i2))]
-    offl(n1, i1)
-    offl(n2, i2)
+    ends = f'link add {i1} address {mac(n1, i1)} netns {ns(n1)} type veth'
+    sh(f'ip {ends} peer name {i2} address {mac(n2, i2)} netns {ns(n2)}')
+    for n, i in ((n1, i1), (n2, i2)):
+        ip(n, f'link set {i} up')
+        offl(n, i)
 
 
 def offl(n, i):

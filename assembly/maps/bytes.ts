@@ -27,13 +27,11 @@ export class Bytes {
   }
 
   /** Hash of the words (a, b), as `hash` of those 16 bytes. */
-  // @ts-ignore: decorator
   @inline
   static hashTwo(a: u64, b: u64): u64 {
     return Bytes.mix(16 + (a ^ WHITEN) * MULTIPLIER + (b ^ WHITEN) * (MULTIPLIER + STEP));
   }
 
-  // @ts-ignore: decorator
   @inline
   static mix(sum: u64): u64 {
     const folded = (sum ^ (sum >> 32)) * WHITEN;

@@ -29,20 +29,17 @@ export class Groups {
     return (slots + GROUP_LOAD - 1) / GROUP_LOAD;
   }
 
-  // @ts-ignore: decorator
   @inline
   static slot(map: MapDescriptor, index: u32): usize {
     return <usize>map.data + <usize>index * <usize>map.slot_size;
   }
 
   /** High half of the hash, scaled to the number of groups. */
-  // @ts-ignore: decorator
   @inline
   private static home(map: MapDescriptor, hash: u64): u32 {
     return <u32>(((hash >> 32) * <u64>map.groups) >> 32);
   }
 
-  // @ts-ignore: decorator
   @inline
   private static tag(hash: u64): u8 {
     return <u8>(hash & 0x7f) | 0x80;

@@ -12,8 +12,10 @@ import type { Flow } from "../replay/flows.js";
 import type { Judge, Packet } from "../replay/loop.js";
 import type { Outcome } from "../replay/outcome.js";
 import { Tuple } from "../replay/tuple.js";
+import { ViewClass } from "../replay/view.js";
 import { CATALOGUE, type Situation, UNEXPLAINED } from "./catalogue.js";
 import { differingFacets, Facet, FACET_NAMES, sameDestination } from "./facets.js";
+import { Coverage } from "./coverage.js";
 import type { Names } from "./names.js";
 
 /** One row of the report: a difference, for flows that are alike. */
@@ -50,15 +52,18 @@ export interface ComparisonCounts {
   /** Waiting for further fragments in at least one plane. */
   held: number;
   undecided: number;
+  /** Packets with an address that the cluster knows. */
+  matched: number;
 }
 
 export class Comparison implements Judge {
   readonly counts: ComparisonCounts = {
-    packets: 0, same: 0, otherChoice: 0, different: 0, consequence: 0, moot: 0, held: 0, undecided: 0,
+    packets: 0, same: 0, otherChoice: 0, different: 0, consequence: 0, moot: 0, held: 0, undecided: 0, matched: 0,
   };
   /** Reasons, prefixed by the plane's name. */
   readonly undecided = new Map<string, number>();
   readonly findings = new Map<string, Finding>();
+  readonly coverage = new Coverage();
   private readonly found: Finding[] = [];
 
   constructor(
@@ -69,6 +74,7 @@ export class Comparison implements Judge {
 
   judge(packet: Packet): void {
     this.counts.packets++;
+    if (this.matches(packet)) this.counts.matched++;
     const [current, target] = packet.outcomes;
     if (current.end === End.Undecided || target.end === End.Undecided) {
       this.countUndecided(current, target);
@@ -94,6 +100,24 @@ export class Comparison implements Judge {
       return;
     }
     this.record(packet, facets);
+  }
+
+  /** Whether the cluster knows the packet; looked up once a flow, which also notes what the traffic touches. */
+  private matches(packet: Packet): boolean {
+    const { flow, view } = packet;
+    if (flow !== null && flow.matched >= 0) return flow.matched === 1;
+    const known = view.class === ViewClass.Packet && this.touch(flow?.entry[0] ?? view.tuple, view.protocol);
+    if (flow !== null) flow.matched = known ? 1 : 0;
+    return known;
+  }
+
+  private touch(tuple: Uint8Array, protocol: number): boolean {
+    const names = this.names();
+    const source = addressText(Tuple.source(tuple));
+    const destination = addressText(Tuple.destination(tuple));
+    const frontend = names.frontend(destination, protocolName(protocol), Tuple.destinationPort(tuple));
+    this.coverage.touch(names.pod(source), names.pod(destination), frontend);
+    return frontend !== null || names.knows(source) || names.knows(destination);
   }
 
   private record(packet: Packet, facets: number): void {

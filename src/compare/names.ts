@@ -49,6 +49,10 @@ export class Names {
     return this.nodes.get(address) ?? null;
   }
 
+  knows(address: string): boolean {
+    return this.pods.has(address) || this.nodes.has(address) || this.frontends.has(address);
+  }
+
   /** The service frontend at an address and port; protocol as Kubernetes spells it. */
   frontend(address: string, protocol: string, port: number): Frontend | null {
     const owners = this.frontends.get(address);

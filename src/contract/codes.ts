@@ -340,6 +340,7 @@ export const ConfigOption = codes("ConfigOption", "Bits of Config.options: Ciliu
   /** Full socket LB only in the host namespace. */
   SOCKET_LB_HOST_ONLY: 0x4000000,
   ENABLE_POLICY: 0x8000000,
+  ENABLE_SCTP: 0x10000000,
 });
 
 // ---- programs and their records (ours) -------------------------------------------------------------------------
@@ -355,7 +356,7 @@ export const Program = codes("Program", "Entry programs by the names they are at
 
 export const StepKind = codes("StepKind", "What a StepRecord is about; ours.", {
   ENTER: 1, LOOKUP: 2, UPDATE: 3, DELETE: 4, VERDICT: 5, CONNTRACK: 6, SERVICE: 7, POLICY: 8, SNAT: 9, REWRITE: 10,
-  LEAVE: 11, DRAW: 12,
+  LEAVE: 11, DRAW: 12, CREATE: 13, FRAGMENT: 14, ROUTE: 15,
 });
 
 export const PinFlag = codes("PinFlag", "Bits of PinRecord.flags; ours.", { BACKEND: 1, SOURCE_PORT: 2, IPV6: 4 });
@@ -363,13 +364,16 @@ export const PinFlag = codes("PinFlag", "Bits of PinRecord.flags; ours.", { BACK
 export const UndecidedReason = codes("UndecidedReason", "Why a program would not judge; ours.", {
   NONE: 0, TRUNCATED: 1, NOT_MODELLED: 2, NO_DEVICE: 3, MAP_MEMORY: 4, TUNNEL: 5, IPV6_EXTENSION: 6, L7_PROXY: 7,
   SCTP_CHECKSUM: 8, NO_ROUTE: 9, CHECKSUM: 10, DSR: 11, ENCRYPTION: 12, MULTICAST: 13, LINK_LAYER: 14, LOOP: 15,
-  NO_NODE_FACTS: 16, SOCKET_LB: 17, PROTOCOL: 18,
+  NO_NODE_FACTS: 16, SOCKET_LB: 17, PROTOCOL: 18, AFFINITY: 19, MAGLEV: 20, SOURCE_RANGE: 21, EGRESS_GATEWAY: 22, HOST_FIREWALL: 23,
+  FRAGMENT: 24, ICMP: 25,
 }, {
   1: "the capture holds too little of the packet", 2: "not modelled", 3: "the device is not known on this node",
   4: "the memory reserved for a map is used up", 5: "tunnel not modelled", 6: "IPv6 extension header",
   7: "L7 proxy", 8: "SCTP checksum cannot be rebuilt", 9: "the node's routes do not say", 10: "checksum unknown",
   11: "DSR", 12: "encryption", 13: "multicast", 14: "link layer", 15: "the frame came round too often",
   16: "nothing is known of the node", 17: "socket load balancing", 18: "protocol",
+  19: "session affinity", 20: "Maglev", 21: "load balancer source ranges", 22: "egress gateway", 23: "host firewall",
+  24: "fragment", 25: "ICMP",
 });
 
 export const FrameEnd = codes("FrameEnd", "What became of a frame.", End);

@@ -471,6 +471,8 @@ export const MapPartition = struct("MapPartition", "Count, limit and list of a s
   last: [u32, "slot number plus one of the entry used longest ago; 0: empty"],
   count: [u32, "entries now"],
   limit: [u32, "max_entries of this share; 0: an inner map that does not exist"],
+  references: [u32, "inner map: places of the outer map that hold it"],
+  free: [u32, "inner map that does not exist: the next such number; 0: none"],
 });
 
 /** Made by `map_create` and `map_reserve` of the module; read by the host only to compare it with the contract. */
@@ -495,8 +497,10 @@ export const MapDescriptor = struct("MapDescriptor", "Kind, sizes, places and co
   inner: [u32, "map-in-map: address of the descriptor that all its inner maps share; 0: none"],
   evicted: [u32, "LRU: entries evicted since load"],
   exhausted: [u32, "inserts refused because the reserved memory was used up, not the map's own limit"],
-  producer: [u32, "ring buffer: bytes ever written; inner maps: the lowest number never used"],
-  consumer: [u32, "ring buffer: bytes ever read"],
+  producer: [u32, "ring buffer: bytes ever written, modulo 2^32"],
+  consumer: [u32, "ring buffer: bytes ever read, modulo 2^32"],
   dropped: [u32, "ring buffer: records refused because it was full"],
+  unused: [u32, "inner maps: the lowest number never used"],
+  free: [u32, "inner maps: first number that is free again; 0: none"],
   pad: [u32, "zero"],
 });

@@ -42,6 +42,8 @@ export class Flow {
   difference = -1;
   /** The planes chose its backend from equal eligible sets; set by whoever compares. */
   sameChoice = false;
+  /** Whether the cluster knows one of its addresses; -1: not looked up. */
+  matched = -1;
   older: Flow | null = null;
   newer: Flow | null = null;
   slot = 0;

@@ -5,9 +5,7 @@
  * computed (checksum offload leaves the pseudo-header sum there), the IPv4 id and checksum of packets the node made
  * itself (the kernel picks the id at random), and bytes the snap length cut off.
  */
-import { ChecksumState, checksumState } from "../wire/checksum.js";
-import { Decoded, decode, DecodeStatus } from "../wire/decode.js";
-import { EtherType } from "../wire/link.js";
+import { Csum, checksumState, Decoded, DecodeStatus, decode, EtherType } from "../wire/index.js";
 
 /** The first thing that differs, as a word for the user; `same` where nothing does. */
 export type ImageDifference =
@@ -60,8 +58,7 @@ function explainBytes(recorded: Uint8Array, recordedLength: number, produced: Ui
     return index < a.headerLength ? "headers" : index < a.headerLength + 8 ? "other" : "payload";
   }
   if (!checksumDiffers) return "same";
-  const state = checksumState(recorded, 0, a);
-  return state === ChecksumState.PseudoHeaderOnly ? "same" : "checksum";
+  return checksumState(recorded, a) === Csum.Partial ? "same" : "checksum";
 }
 
 /** Offset of the upper-layer checksum from the start of the packet, or -2 where there is none to see. */

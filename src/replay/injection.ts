@@ -2,20 +2,16 @@
  * The frame a plane is given for a packet: the captured bytes where the plane stands where the capture stands, else
  * the captured bytes with the plane's own addresses. One buffer, written anew for each plane and packet.
  */
-import { ChecksumState, checksumState } from "../wire/checksum.js";
-import { Decoded, decode } from "../wire/decode.js";
-import { EtherType } from "../wire/link.js";
 import { Emission } from "../dataplane.js";
+import { Decoded, DecodeStatus, decode, decodeEmbedded, Endpoints, rewriteEmbedded, turnAround } from "../wire/index.js";
 import { writeDecodedTuple } from "./fields.js";
 import type { PlaneSide } from "./flows.js";
-import { rewritePartial, rewriteTuple } from "./rewrite.js";
-import { sameTuple, Tuple, TUPLE_BYTES, turnTuple } from "./tuple.js";
+import { DESTINATION_AT, sameTuple, SOURCE_AT, Tuple, TUPLE_BYTES, turnTuple } from "./tuple.js";
 import type { View } from "./view.js";
 
 const fields = new Decoded();
-const ICMP_HEADER = 8;
-/** A quoted packet is cut by nature; its own length field says how long it was. */
-const QUOTED_WIRE_LENGTH = 0x10000 + 40;
+const quotedFields = new Decoded();
+const ends = new Endpoints();
 
 export class Injection {
   bytes: Uint8Array = new Uint8Array(2048);
@@ -27,7 +23,6 @@ export class Injection {
   socketTuple: Uint8Array | null = null;
   private own = new Uint8Array(2048);
   private readonly wanted = new Uint8Array(TUPLE_BYTES);
-  private readonly quoted = new Uint8Array(TUPLE_BYTES);
 
   asCaptured(view: View): void {
     this.bytes = view.bytes;
@@ -76,10 +71,13 @@ export class Injection {
     return true;
   }
 
-  /** The tuple of the packet that an ICMP error quotes. */
-  quotedTuple(view: View, into: Uint8Array): void {
-    decode(view.bytes, view.quoted, view.length - view.quoted, QUOTED_WIRE_LENGTH, EtherType.None, fields);
-    writeDecodedTuple(fields, view.bytes, into, 0);
+  /** The tuple of the packet that an ICMP error quotes. False where not even its addresses can be read. */
+  quotedTuple(view: View, into: Uint8Array): boolean {
+    decode(view.bytes, 0, view.length, view.wireLength, view.etherType, fields);
+    decodeEmbedded(view.bytes, fields, quotedFields);
+    if (quotedFields.status !== DecodeStatus.Ok) return false;
+    writeDecodedTuple(quotedFields, view.bytes, into, 0);
+    return true;
   }
 
   private copy(view: View): void {
@@ -90,41 +88,27 @@ export class Injection {
   }
 
   private rewrite(view: View, tuple: Uint8Array): void {
-    const layout = {
-      family: view.family, protocol: view.protocol, l3: 0, l4: view.l4Offset, end: view.length,
-      laterFragment: view.fragmentOffset > 0,
-    };
-    decode(this.own, 0, view.length, view.wireLength, EtherType.None, fields);
-    if (checksumState(this.own, 0, fields) === ChecksumState.PseudoHeaderOnly) rewritePartial(this.own, layout, tuple);
-    else rewriteTuple(this.own, layout, tuple);
+    decode(this.own, 0, view.length, view.wireLength, view.etherType, fields);
+    if (fields.status === DecodeStatus.Ok) turnAround(this.own, fields, endpoints(tuple));
   }
 
-  /** Rewrites the quoted headers, then the ICMP checksum over the whole message, which covers them. */
   private rewriteQuoted(view: View, tuple: Uint8Array): void {
-    const start = view.l4Offset + ICMP_HEADER;
-    decode(this.own, view.quoted, view.length - view.quoted, QUOTED_WIRE_LENGTH, EtherType.None, fields);
-    const before = wordSum(this.own, start, view.length);
-    writeDecodedTuple(fields, this.own, this.quoted, 0);
-    if (Tuple.family(tuple) !== Tuple.family(this.quoted)) return;
-    rewriteTuple(this.own, {
-      family: fields.family, protocol: fields.protocol, l3: view.quoted, l4: fields.l4Offset, end: view.length,
-      laterFragment: fields.fragmentOffset > 0,
-    }, tuple);
-    const after = wordSum(this.own, start, view.length);
-    const at = view.l4Offset + 2;
-    let sum = 0xffff - ((this.own[at] << 8) | this.own[at + 1]) + after + (0xffff - (before % 0xffff));
-    while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x10000);
-    this.own[at] = (0xffff - sum) >> 8;
-    this.own[at + 1] = 0xffff - sum;
+    decode(this.own, 0, view.length, view.wireLength, view.etherType, fields);
+    decodeEmbedded(this.own, fields, quotedFields);
+    rewriteEmbedded(this.own, fields, quotedFields, endpoints(tuple));
   }
+}
+
+/** A tuple's addresses and ports, where rewriting looks for them. */
+function endpoints(tuple: Uint8Array): Endpoints {
+  ends.source = ends.destination = tuple;
+  ends.sourceAt = SOURCE_AT;
+  ends.destinationAt = DESTINATION_AT;
+  ends.sourcePort = Tuple.sourcePort(tuple);
+  ends.destinationPort = Tuple.destinationPort(tuple);
+  return ends;
 }
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((value, index) => value === b[index]);
-}
-
-function wordSum(bytes: Uint8Array, from: number, to: number): number {
-  let sum = 0;
-  for (let index = from; index < to; index += 2) sum += (bytes[index] << 8) | (index + 1 < to ? bytes[index + 1] : 0);
-  return sum;
 }

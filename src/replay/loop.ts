@@ -9,7 +9,7 @@
  * What the node makes itself (ICMP errors, rebuilt fragments, tunnel outers) is expected output, never input.
  * Nothing here throws for what a capture holds, and memory holds one window of traffic and a bounded flow table.
  */
-import type { TimelineChange } from "../cluster/cluster.js";
+import type { Cluster, TimelineChange } from "../cluster/cluster.js";
 import { Emission, End, FrameBlock, type Pin, type Plane, StepResults } from "../dataplane.js";
 import { addressFromBytes } from "../cluster/address.js";
 import { type Flow, Flows } from "./flows.js";
@@ -39,6 +39,8 @@ export interface ReplayOptions {
   /** The tuple a node's socket used before OUTPUT translated it, by the tuple seen on the wire; null: not known. */
   readonly socketTuple: (node: number, tuple: Uint8Array, timeNs: number) => Uint8Array | null;
   readonly judge: Judge;
+  /** Told when a dated change replaced the cluster. */
+  readonly onCluster: (cluster: Cluster) => void;
 }
 
 /** Told of every packet that both planes were asked about. */
@@ -194,8 +196,7 @@ export class Replay {
 
   /** An ICMP error from a pod or from outside: about the flow whose image it quotes. */
   private replayError(passage: Passage, first: View): void {
-    this.injection.quotedTuple(first, this.scratch);
-    const direction = this.flows.findImage(this.scratch);
+    const direction = this.injection.quotedTuple(first, this.scratch) ? this.flows.findImage(this.scratch) : -1;
     this.injection.socketTuple = null;
     if (direction < 0) this.replay(passage, null, 0, "error");
     else this.replay(passage, this.flows.found, direction, "error");
@@ -285,7 +286,8 @@ export class Replay {
         if (change.kind === "cluster") plane.change(change.cluster, atNs);
         else plane.deleteConntrack(change.entry, atNs);
       }
-      if (change.kind === "conntrack-delete") this.endFlows(change.entry.originalSourcePort, change.entry.originalDestination?.bytes ?? null);
+      if (change.kind === "cluster") this.options.onCluster(change.cluster);
+      else this.endFlows(change.entry.originalSourcePort, change.entry.originalDestination?.bytes ?? null);
     }
   }
 

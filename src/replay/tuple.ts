@@ -16,6 +16,7 @@ const SOURCE_PORT = 2;
 const DESTINATION_PORT = 4;
 const SOURCE = 6;
 const DESTINATION = 22;
+export { DESTINATION as DESTINATION_AT, SOURCE as SOURCE_AT };
 
 /** Writes a tuple at `at`. Addresses are 4 or 16 bytes in `bytes` by family; ports in host order. */
 export function writeTuple(into: Uint8Array, at: number, family: number, protocol: number, bytes: Uint8Array,

@@ -35,6 +35,7 @@ export const DECODE_STATUS_TEXT: readonly string[] = ["ok", "not IP", "capture c
 export const L4Status = {
   /** No upper-layer header to read: a later fragment, or a protocol without one that is known here. */
   None: 0,
+  /** The header is there; of TCP's, the fixed 20 bytes: the capture may end among its options. */
   Ok: 1,
   /** The capture ends inside the header; ports may be known all the same. */
   Cut: 2,
@@ -87,7 +88,7 @@ export class Decoded {
   l4Length = 0;
   /** Captured bytes of those. */
   l4Captured = 0;
-  /** Where the upper layer's payload begins; `l4Offset` where its header is not known. */
+  /** Where the upper layer's payload begins, may lie past what was captured; `l4Offset` where no header is known. */
   payloadOffset = 0;
   /** TCP, UDP, UDP-Lite, SCTP, DCCP; -1 where there is none or it was not captured. */
   srcPort = -1;
@@ -310,10 +311,7 @@ function tcp(bytes: Uint8Array, into: Decoded): void {
   into.tcpWindow = be16(bytes, at + 14);
   const header = (bytes[at + 12] >>> 4) << 2;
   if (header < 20 || header > into.l4Length) into.l4Status = L4Status.BadLength;
-  else {
-    into.payloadOffset = at + header;
-    if (header > into.l4Captured) into.l4Status = L4Status.Cut;
-  }
+  else into.payloadOffset = at + header;
 }
 
 function udp(bytes: Uint8Array, into: Decoded): void {

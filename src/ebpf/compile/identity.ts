@@ -2,8 +2,8 @@
  * Security identities: one number for every distinct set of identity labels.
  *
  * Numbers depend on the cluster at this instant only: pods' identities count from 256 in the order of their label
- * text, CIDR identities from 16777217 in the order of their prefixes. A running Cilium numbers in order of arrival,
- * so numbers are comparable within one image, not with a real cluster; label sets are.
+ * text, CIDR identities from 16777217 in the order of their prefixes (see numbers.ts for changes over time). A running
+ * Cilium numbers in order of arrival, so numbers are comparable within one image, not with a real cluster.
  *
  * Host-network pods have no identity of their own: they are their node, `host` on itself and `remote-node` (or
  * `kube-apiserver`) elsewhere. World is 2 where one family is enabled, 9 and 10 where both are.
@@ -13,18 +13,13 @@ import { prefixOf } from "../../cluster/address.js";
 import type { Cluster, ContainerPort, Pod } from "../../cluster/cluster.js";
 import type { CiliumOptions } from "../options.js";
 import { identityLabels, labelTexts } from "./labels.js";
+import type { Numbering, Numbers } from "./numbers.js";
 
 /** `pkg/identity/numericidentity.go`. */
 export const Reserved = {
   Unknown: 0, Host: 1, World: 2, Unmanaged: 3, Health: 4, Init: 5, RemoteNode: 6, KubeApiserver: 7, Ingress: 8,
   WorldIPv4: 9, WorldIPv6: 10,
 } as const;
-
-export const FIRST_POD_IDENTITY = 256;
-/** Identities of one cluster have 16 bits. */
-export const LAST_POD_IDENTITY = 65535;
-export const LOCAL_SCOPE = 0x01000000;
-export const REMOTE_NODE_SCOPE = 0x02000000;
 
 export interface Identity {
   readonly id: number;
@@ -33,7 +28,7 @@ export interface Identity {
   readonly labels: readonly string[];
   /** Keys without source, for selectors; null for everything that is not a pod. */
   readonly podLabels: ReadonlyMap<string, string> | null;
-  /** Named container ports, equal in all pods of the identity. */
+  /** Named container ports of its pods; from 1.20 all pods of an identity have the same. */
   readonly ports: readonly ContainerPort[];
   /** CIDR labels: one for a CIDR, the address of a node under policy-cidr-match-mode=nodes. */
   readonly prefix: Prefix | null;
@@ -62,7 +57,8 @@ export function isEndpoint(pod: Pod): boolean {
  * Numbers everything that can be a peer. `prefixes` are the CIDRs that policies name (blocks and excepts); those of
  * length 0 are world, and those that are exactly an endpoint's or a node's address stay with it.
  */
-export function allocateIdentities(cluster: Cluster, options: CiliumOptions, prefixes: readonly Prefix[]): Identities {
+export function allocateIdentities(cluster: Cluster, options: CiliumOptions, prefixes: readonly Prefix[],
+  numbers: Numbers): Identities {
   const byId = new Map<number, Identity>();
   const dual = options["enable-ipv4"] && options["enable-ipv6"];
   for (const [id, label] of RESERVED_LABELS) byId.set(id, reserved(id, label));
@@ -70,12 +66,12 @@ export function allocateIdentities(cluster: Cluster, options: CiliumOptions, pre
   const world = dual
     ? { v4: byId.get(Reserved.WorldIPv4)!, v6: byId.get(Reserved.WorldIPv6)! }
     : { v4: byId.get(Reserved.World)!, v6: byId.get(Reserved.World)! };
-  const ofPod = podIdentities(cluster, options["cluster-name"], byId);
+  const ofPod = podIdentities(cluster, options, numbers.pods, byId);
   const apiserver = apiserverAddresses(cluster);
-  const ofNodeAddress = nodeIdentities(cluster, options, apiserver, byId);
+  const ofNodeAddress = nodeIdentities(cluster, options, apiserver, numbers.remoteNodes, byId);
   const taken = new Set<string>(ofNodeAddress.keys());
   for (const pod of cluster.pods) if (isEndpoint(pod)) for (const ip of pod.ips) taken.add(ip.text);
-  const ofPrefix = cidrIdentities(prefixes, apiserver, taken, dual, byId);
+  const ofPrefix = cidrIdentities(prefixes, apiserver, taken, dual, numbers.cidrs, byId);
   const all = [...byId.values()].sort((a, b) => a.id - b.id);
   return { all, byId, ofPod, ofPrefix, ofNodeAddress, world, host };
 }
@@ -106,28 +102,31 @@ function reserved(id: number, label: string): Identity {
   return { id, kind: "reserved", labels, podLabels: null, ports: [], prefix: null };
 }
 
-function podIdentities(cluster: Cluster, clusterName: string, byId: Map<number, Identity>): (Identity | null)[] {
-  const sets = new Map<string, { labels: readonly string[]; podLabels: Map<string, string>; pod: Pod }>();
+function podIdentities(cluster: Cluster, options: CiliumOptions, numbers: Numbering,
+  byId: Map<number, Identity>): (Identity | null)[] {
+  const sets = new Map<string, { labels: readonly string[]; podLabels: Map<string, string>; pods: Pod[] }>();
   const shapes = new Map<string, string>();
   const textOfPod: (string | null)[] = cluster.pods.map((pod) => {
     if (!isEndpoint(pod)) return null;
     const shape = JSON.stringify([pod.namespace, pod.serviceAccountName, pod.labels, pod.ports]);
     let text = shapes.get(shape);
     if (text === undefined) {
-      const podLabels = identityLabels(pod, cluster.namespaces.get(pod.namespace), clusterName);
-      const labels = labelTexts(podLabels, pod.ports);
+      const podLabels = identityLabels(pod, cluster.namespaces.get(pod.namespace),
+        options["cluster-name"]);
+      const labels = labelTexts(podLabels, pod.ports, options.version);
       text = labels.join(";");
-      if (!sets.has(text)) sets.set(text, { labels, podLabels, pod });
+      const set = sets.get(text);
+      if (set === undefined) sets.set(text, { labels, podLabels, pods: [pod] });
+      else set.pods.push(pod);
       shapes.set(shape, text);
     }
     return text;
   });
   const idOf = new Map<string, Identity>();
-  let next = FIRST_POD_IDENTITY;
   for (const text of [...sets.keys()].sort()) {
-    const { labels, podLabels, pod } = sets.get(text)!;
-    const ports = pod.ports.filter((port) => port.name !== "");
-    const identity: Identity = { id: next++, kind: "pod", labels, podLabels, ports, prefix: null };
+    const { labels, podLabels, pods } = sets.get(text)!;
+    const ports = pods.flatMap((pod) => pod.ports.filter((port) => port.name !== ""));
+    const identity: Identity = { id: numbers.of(text), kind: "pod", labels, podLabels, ports, prefix: null };
     idOf.set(text, identity);
     byId.set(identity.id, identity);
   }
@@ -149,10 +148,9 @@ function apiserverAddresses(cluster: Cluster): Map<string, Address> {
  * carries its CIDR label and not world; otherwise CIDR labels are taken off (pkg/ipcache/metadata.go).
  */
 function nodeIdentities(cluster: Cluster, options: CiliumOptions, apiserver: ReadonlyMap<string, Address>,
-  byId: Map<number, Identity>): Map<string, Identity> {
+  numbers: Numbering, byId: Map<number, Identity>): Map<string, Identity> {
   const addresses = cluster.nodes.flatMap(nodeAddresses).sort(byAddress);
   const found = new Map<string, Identity>();
-  let next = REMOTE_NODE_SCOPE + 1;
   for (const address of addresses) {
     if (found.has(address.text)) continue;
     if (options["policy-cidr-match-mode"] !== "nodes") {
@@ -162,7 +160,7 @@ function nodeIdentities(cluster: Cluster, options: CiliumOptions, apiserver: Rea
     const prefix = prefixOf(address, address.bytes.length * 8);
     const labels = [`cidr:${prefix.text}`, "reserved:remote-node"];
     if (apiserver.has(address.text)) labels.push("reserved:kube-apiserver");
-    const identity: Identity = { id: next++, kind: "node", labels: labels.sort(), podLabels: null, ports: [], prefix };
+    const identity: Identity = { id: numbers.of(address.text), kind: "node", labels: labels.sort(), podLabels: null, ports: [], prefix };
     byId.set(identity.id, identity);
     found.set(address.text, identity);
   }
@@ -170,7 +168,7 @@ function nodeIdentities(cluster: Cluster, options: CiliumOptions, apiserver: Rea
 }
 
 function cidrIdentities(prefixes: readonly Prefix[], apiserver: ReadonlyMap<string, Address>, taken: ReadonlySet<string>,
-  dual: boolean, byId: Map<number, Identity>): Map<string, Identity> {
+  dual: boolean, numbers: Numbering, byId: Map<number, Identity>): Map<string, Identity> {
   const wanted = new Map<string, Prefix>();
   for (const prefix of prefixes) if (prefix.length > 0) wanted.set(prefix.text, prefix);
   for (const address of apiserver.values()) {
@@ -178,14 +176,13 @@ function cidrIdentities(prefixes: readonly Prefix[], apiserver: ReadonlyMap<stri
     wanted.set(prefix.text, prefix);
   }
   const found = new Map<string, Identity>();
-  let next = LOCAL_SCOPE + 1;
   for (const prefix of [...wanted.values()].sort(byPrefix)) {
     const address = prefix.address;
     const whole = prefix.length === address.bytes.length * 8;
     if (whole && taken.has(address.text)) continue;
     const labels = [`cidr:${prefix.text}`, dual ? `reserved:world-ipv${address.family}` : "reserved:world"];
     if (whole && apiserver.has(address.text)) labels.push("reserved:kube-apiserver");
-    const identity: Identity = { id: next++, kind: "cidr", labels: labels.sort(), podLabels: null, ports: [], prefix };
+    const identity: Identity = { id: numbers.of(prefix.text), kind: "cidr", labels: labels.sort(), podLabels: null, ports: [], prefix };
     byId.set(identity.id, identity);
     found.set(prefix.text, identity);
   }

@@ -6,6 +6,7 @@
  * ignoring pattern matches, or when the including match is longer. A user's own `labels` list is not read here.
  */
 import type { ContainerPort, Namespace, Pod } from "../../cluster/cluster.js";
+import type { CiliumVersion } from "../options.js";
 
 export const POD_NAMESPACE_LABEL = "io.kubernetes.pod.namespace";
 export const NAMESPACE_LABELS_PREFIX = "io.cilium.k8s.namespace.labels.";
@@ -72,10 +73,11 @@ export function identityLabels(pod: Pod, namespace: Namespace | undefined, clust
 }
 
 /** Cilium's text of a label set, sorted; equal sets have equal text. Holds the named ports, see `namedPortsText`. */
-export function labelTexts(labels: ReadonlyMap<string, string>, ports: readonly ContainerPort[]): string[] {
+export function labelTexts(labels: ReadonlyMap<string, string>, ports: readonly ContainerPort[],
+  version: CiliumVersion): string[] {
   const texts: string[] = [];
   for (const [key, value] of labels) texts.push(`k8s:${key}=${value}`);
-  const named = namedPortsText(ports);
+  const named = version === "1.20" ? namedPortsText(ports) : "";
   if (named !== "") texts.push(`gen:${NAMED_PORTS_LABEL}=${named}`);
   return texts.sort();
 }

@@ -11,6 +11,7 @@ import type { Identities } from "./identity.js";
 import { allocateIdentities } from "./identity.js";
 import type { IpcacheEntry } from "./ipcache.js";
 import { compileIpcache } from "./ipcache.js";
+import type { Numbers } from "./numbers.js";
 import type { EndpointPolicies } from "./policy/endpoints.js";
 import { compileEndpointPolicies } from "./policy/endpoints.js";
 import { filteredKeys, policyPrefixes, policyRules } from "./policy/rules.js";
@@ -26,7 +27,8 @@ export interface CompiledPolicies {
 const UNMODELLED_KINDS: ReadonlySet<string> = new Set(["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy",
   "AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "CiliumLocalRedirectPolicy", "CiliumEgressGatewayPolicy"]);
 
-export function compilePolicies(cluster: Cluster, options: CiliumOptions, problems: Problem[]): CompiledPolicies {
+export function compilePolicies(cluster: Cluster, options: CiliumOptions, problems: Problem[],
+  numbers: Numbers): CompiledPolicies {
   const policies = [...cluster.networkPolicies].sort((a, b) => (
     compare(a.namespace, b.namespace) || compare(a.name, b.name)));
   const rules = policies.map(policyRules);
@@ -42,9 +44,9 @@ export function compilePolicies(cluster: Cluster, options: CiliumOptions, proble
     problems.push({ where: object.where, severity: "error",
       what: `${object.kind} ${name} is not evaluated; verdicts on pods it applies to are those without it` });
   }
-  const identities = allocateIdentities(cluster, options, rules.flatMap(policyPrefixes));
+  const identities = allocateIdentities(cluster, options, rules.flatMap(policyPrefixes), numbers);
   const ipcache = compileIpcache(cluster, options, identities, problems);
-  const endpoints = compileEndpointPolicies(cluster, options, identities, rules);
+  const endpoints = compileEndpointPolicies(cluster, options, identities, rules, numbers);
   return { identities, ipcache, endpoints, unmodelled };
 }
 

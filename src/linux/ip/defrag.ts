@@ -70,7 +70,7 @@ export class Reassembler {
     const queue = this.find(packet, user);
     const offset = packet.fragmentOffset;
     const headerLength = packet.headerLength;
-    let end = offset + packet.totalLength - headerLength;
+    let end = offset + packet.length - headerLength;
     if (!packet.moreFragments) {
       if (end < queue.length || (queue.lastIn && end !== queue.length)) return this.discard(queue);
       queue.lastIn = true;
@@ -244,6 +244,6 @@ function fill(queue: Queue, header: Uint8Array, packet: Packet, headerLength: nu
     }
     packet.boundaryCount++;
   }
-  packet.length = packet.totalLength = total;
+  packet.length = packet.captured = total;
   packet.ignoreDf = true;
 }

@@ -37,7 +37,7 @@ export class Fragmenter {
       if (packet.fragMaxSize > 0) limit = Math.max(packet.fragMaxSize, 1280);
       this.room = limit - this.headerLength - 8;
     }
-    this.left = packet.totalLength - this.headerLength;
+    this.left = packet.length - this.headerLength;
     this.keepBoundaries = this.boundariesFit(packet);
     return this.room >= 8;
   }
@@ -106,7 +106,7 @@ export class Fragmenter {
     let next = bytes[6];
     let at = 40;
     let foundRouting = false;
-    while (at + 8 <= packet.totalLength) {
+    while (at + 8 <= packet.length) {
       if (next === 43) foundRouting = true;
       else if (next !== 0 && !(next === 60 && !foundRouting && bytes[at] === 43)) break;
       this.previous = at;

@@ -18,18 +18,18 @@ export function parseHeader(packet: Packet, wireLength: number): string {
 function parseIpv4(packet: Packet, wireLength: number): string {
   const { bytes } = packet;
   if (wireLength < 20) return Reason.TooSmall;
-  if (packet.length < 20) return Reason.Truncated;
+  if (packet.captured < 20) return Reason.Truncated;
   const headerLength = (bytes[0] & 15) * 4;
   if (bytes[0] >> 4 !== 4 || headerLength < 20) return Reason.Header;
   if (wireLength < headerLength) return Reason.TooSmall;
-  if (packet.length < headerLength) return Reason.Truncated;
+  if (packet.captured < headerLength) return Reason.Truncated;
   if (fold(sum16(bytes, 0, headerLength)) !== 0xffff) return Reason.Checksum;
   let total = getU16(bytes, 2);
   // BIG TCP and captures of segmentation offload leave the length 0 (iph_totlen).
   if (total === 0 && bytes[9] === Protocol.Tcp && wireLength > headerLength) total = wireLength;
   if (total > wireLength) return Reason.TooSmall;
   if (total < headerLength) return Reason.Header;
-  trim(packet, total);
+  packet.setLength(total);
   const fragment = getU16(bytes, 6);
   packet.headerLength = headerLength;
   packet.protocol = bytes[9];
@@ -41,20 +41,15 @@ function parseIpv4(packet: Packet, wireLength: number): string {
 function parseIpv6(packet: Packet, wireLength: number): string {
   const { bytes } = packet;
   if (wireLength < 40) return Reason.TooSmall;
-  if (packet.length < 40) return Reason.Truncated;
+  if (packet.captured < 40) return Reason.Truncated;
   if (bytes[0] >> 4 !== 6) return Reason.Header;
   let payload = getU16(bytes, 4);
   if (payload === 0 && bytes[6] === Protocol.Tcp && wireLength > 40) payload = wireLength - 40;
   // A payload length of 0 with hop-by-hop options is a jumbogram (RFC 2675).
   if (payload === 0 && bytes[6] === 0) return Reason.HopByHop;
   if (payload + 40 > wireLength) return Reason.TooSmall;
-  trim(packet, payload + 40);
+  packet.setLength(payload + 40);
   return walkExtensions(packet);
-}
-
-function trim(packet: Packet, total: number): void {
-  packet.totalLength = total;
-  if (packet.length > total) packet.length = total;
 }
 
 /**
@@ -62,7 +57,7 @@ function trim(packet: Packet, total: number): void {
  * does not fit in the packet ends the walk; the upper layer is then unknown and netfilter sees that protocol number.
  */
 function walkExtensions(packet: Packet): string {
-  const { bytes, totalLength } = packet;
+  const { bytes, length: totalLength } = packet;
   let next = bytes[6];
   let nextAt = 6;
   let at = 40;
@@ -70,13 +65,13 @@ function walkExtensions(packet: Packet): string {
   packet.moreFragments = false;
   while (next === 0 || next === 43 || next === 44 || next === 51 || next === 60) {
     if (at + 8 > totalLength) break;
-    if (at + 8 > packet.length) return Reason.Truncated;
+    if (at + 8 > packet.captured) return Reason.Truncated;
     const size = next === 44 ? 8 : next === 51 ? (bytes[at + 1] + 2) * 4 : (bytes[at + 1] + 1) * 8;
     if (next === 0) {
       // RFC 8200: only right behind the IPv6 header, and then every node reads it.
       if (at !== 40) break;
       if (at + size > totalLength) return Reason.Header;
-      if (at + size > packet.length) return Reason.Truncated;
+      if (at + size > packet.captured) return Reason.Truncated;
       if (!onlyKnownOptions(bytes, at + 2, at + size)) return Reason.HopByHop;
     } else if (next === 44) {
       const field = getU16(bytes, at + 2);
@@ -112,7 +107,7 @@ function onlyKnownOptions(bytes: Uint8Array, from: number, to: number): boolean 
 
 /** Re-reads the header of a packet that was rebuilt here (reassembled, made); lengths are already right. */
 export function reparse(packet: Packet): void {
-  if (parseHeader(packet, packet.totalLength) !== "") throw new Error("a packet made by the stack does not parse");
+  if (parseHeader(packet, packet.length) !== "") throw new Error("a packet made by the stack does not parse");
 }
 
 /**
@@ -121,19 +116,19 @@ export function reparse(packet: Packet): void {
  */
 export function transportCaptured(packet: Packet): boolean {
   if (!packet.truncated || packet.fragmentOffset > 0) return true;
-  const { bytes, length, headerLength, totalLength, protocol } = packet;
-  const has = (bytesNeeded: number): boolean => length >= Math.min(totalLength, headerLength + bytesNeeded);
+  const { bytes, captured, headerLength, protocol } = packet;
+  const has = (needed: number): boolean => captured >= Math.min(packet.length, headerLength + needed);
   switch (protocol) {
     case Protocol.Tcp:
-      return has(20) && (length < headerLength + 20 || has((bytes[headerLength + 12] >> 4) * 4));
+      return has(20) && (captured < headerLength + 20 || has((bytes[headerLength + 12] >> 4) * 4));
     case Protocol.Sctp:
       return has(20);
     case Protocol.Icmp:
       if (!has(8)) return false;
-      if (length <= headerLength || !isIcmpError(bytes[headerLength])) return true;
-      return has(28) && (length < headerLength + 28 || has(8 + (bytes[headerLength + 8] & 15) * 4 + 8));
+      if (captured <= headerLength || !isIcmpError(bytes[headerLength])) return true;
+      return has(28) && (captured < headerLength + 28 || has(8 + (bytes[headerLength + 8] & 15) * 4 + 8));
     case Protocol.Icmp6:
-      return has(8) && (length <= headerLength || bytes[headerLength] >= 128 || has(56));
+      return has(8) && (captured <= headerLength || bytes[headerLength] >= 128 || has(56));
     default:
       return has(8);
   }

@@ -5,11 +5,10 @@
  * Not comparable with a recording, because the kernel draws them: the IPv4 identification (0 here) and the IPv6 flow
  * label (0 here). A quote of a packet that the capture cut is cut too.
  */
-import { setIpv4Checksum, setU16, setU32 } from "./bytes.js";
+import { getU32, setIpv4Checksum, setU16, setU32 } from "./bytes.js";
 import { fillChecksum, Protocol } from "./checksum.js";
 import { isIcmpError, reparse } from "./header.js";
 import type { Packet } from "./packet.js";
-import { getU32 } from "./bytes.js";
 
 /** Total length of an IPv4 error (RFC 1812 lets routers send up to this), and the minimum IPv6 MTU. */
 const MAX_ERROR4 = 576;
@@ -21,7 +20,7 @@ export function mayAnswer(original: Packet, type: number): boolean {
   if (original.family === 4) {
     if (original.packetType !== 0 || original.fragmentOffset > 0) return false;
     if (bytes[16] >= 224 || isZero(bytes, 12, 4)) return false;
-    if (original.protocol !== Protocol.Icmp || original.length <= original.headerLength) return true;
+    if (original.protocol !== Protocol.Icmp || original.captured <= original.headerLength) return true;
     const inner = bytes[original.headerLength];
     return inner <= 18 && !isIcmpError(inner);
   }
@@ -29,7 +28,7 @@ export function mayAnswer(original: Packet, type: number): boolean {
   if ((bytes[24] === 0xff || original.packetType !== 0) && !packetTooBig) return false;
   if (bytes[8] === 0xff || isZero(bytes, 8, 16)) return false;
   if (original.protocol !== Protocol.Icmp6 || original.fragmentOffset > 0) return true;
-  return original.length > original.headerLength && bytes[original.headerLength] >= 128;
+  return original.captured > original.headerLength && bytes[original.headerLength] >= 128;
 }
 
 /** Fills `made` with an error about `original`; `info` is the header's second word (MTU, pointer). */
@@ -42,7 +41,7 @@ export function makeError(made: Packet, original: Packet, type: number, code: nu
 
 function makeError4(made: Packet, original: Packet, type: number, code: number, info: number, source: Uint8Array,
   mtu: number): void {
-  const quote = Math.min(original.length, Math.min(mtu, MAX_ERROR4) - 28);
+  const quote = Math.min(original.captured, Math.min(mtu, MAX_ERROR4) - 28);
   // Precedence "internetwork control", delay/throughput/reliability of the original (RFC 1812, 4.3.2.5).
   const tos = (original.bytes[1] & 0x1e) | 0xc0;
   startIpv4(made, 28 + quote, tos, Protocol.Icmp, 0, source, original.bytes.subarray(12, 16));
@@ -54,7 +53,7 @@ function makeError4(made: Packet, original: Packet, type: number, code: number, 
 }
 
 function makeError6(made: Packet, original: Packet, type: number, code: number, info: number, source: Uint8Array): void {
-  const quote = Math.min(original.length, MAX_ERROR6 - 48);
+  const quote = Math.min(original.captured, MAX_ERROR6 - 48);
   startIpv6(made, 48 + quote, Protocol.Icmp6, source, original.bytes.subarray(8, 24));
   made.bytes[40] = type;
   made.bytes[41] = code;
@@ -67,7 +66,7 @@ function makeError6(made: Packet, original: Packet, type: number, code: number, 
 export function makeReset(made: Packet, original: Packet): boolean {
   const { bytes, headerLength } = original;
   if (original.protocol !== Protocol.Tcp || original.fragmentOffset > 0) return false;
-  if (original.length < headerLength + 20 || (bytes[headerLength + 13] & 4) !== 0) return false;
+  if (original.captured < headerLength + 20 || (bytes[headerLength + 13] & 4) !== 0) return false;
   if (original.family === 4) {
     startIpv4(made, 40, 0, Protocol.Tcp, 0x4000, bytes.subarray(16, 20), bytes.subarray(12, 16));
   } else {
@@ -82,7 +81,7 @@ export function makeReset(made: Packet, original: Packet): boolean {
     out.set(bytes.subarray(headerLength + 8, headerLength + 12), at + 4);
     out[at + 13] = 0x04;
   } else {
-    const payload = original.totalLength - headerLength - (bytes[headerLength + 12] >> 4) * 4;
+    const payload = original.length - headerLength - (bytes[headerLength + 12] >> 4) * 4;
     const acknowledged = getU32(bytes, headerLength + 4) + ((flags >> 1) & 1) + (flags & 1) + payload;
     setU32(out, at + 8, acknowledged >>> 0);
     out[at + 13] = 0x14;
@@ -98,7 +97,7 @@ export function startIpv4(made: Packet, total: number, tos: number, protocol: nu
   source: Uint8Array, destination: Uint8Array): void {
   made.reserve(total);
   made.family = 4;
-  made.length = made.totalLength = total;
+  made.length = made.captured = total;
   const { bytes } = made;
   bytes.fill(0, 0, total);
   bytes[0] = 0x45;
@@ -116,7 +115,7 @@ export function startIpv6(made: Packet, total: number, protocol: number, source:
   destination: Uint8Array): void {
   made.reserve(total);
   made.family = 6;
-  made.length = made.totalLength = total;
+  made.length = made.captured = total;
   const { bytes } = made;
   bytes.fill(0, 0, total);
   bytes[0] = 0x60;

@@ -9,8 +9,11 @@ import type { RouteEntry } from "./routes.js";
 const MAX_BOUNDARIES = 64;
 
 export class Packet extends Skb {
-  /** Bytes by the header (or on the wire, for a super-frame whose header says 0); `length` holds what was captured. */
-  totalLength = 0;
+  /**
+   * Bytes that were captured. `length` is the packet's own, by its header (or on the wire, for a super-frame whose
+   * header says 0); what lies between is zero and never leaves.
+   */
+  captured = 0;
   /** Several TCP segments merged by GRO/TSO: larger than the link, never fragmented. */
   gso = false;
   route: RouteEntry | null = null;
@@ -42,8 +45,15 @@ export class Packet extends Skb {
   load(source: Uint8Array, offset: number, length: number): void {
     this.reserve(length);
     this.bytes.set(source.subarray(offset, offset + length), 0);
+    this.length = this.captured = length;
+  }
+
+  /** The header says `length` bytes: link padding goes, and what the capture lacks becomes zero. */
+  setLength(length: number): void {
+    this.reserve(length);
+    if (this.captured > length) this.captured = length;
+    this.bytes.fill(0, this.captured, length);
     this.length = length;
-    this.totalLength = length;
   }
 
   reserve(length: number): void {
@@ -54,7 +64,7 @@ export class Packet extends Skb {
   }
 
   reset(): void {
-    this.length = this.totalLength = 0;
+    this.length = this.captured = 0;
     this.family = 4;
     this.headerLength = this.protocol = this.fragmentOffset = 0;
     this.moreFragments = false;
@@ -77,7 +87,7 @@ export class Packet extends Skb {
   }
 
   get truncated(): boolean {
-    return this.totalLength > this.length;
+    return this.length > this.captured;
   }
 }
 

@@ -35,7 +35,8 @@ export function encapsulate(outer: Packet, inner: Packet, vni: number, port: num
   bytes.set(destinationMac, at);
   bytes.set(sourceMac, at + 6);
   setU16(bytes, at + 12, inner.family === 4 ? 0x0800 : 0x86dd);
-  bytes.set(inner.bytes.subarray(0, inner.length), at + 14);
+  bytes.set(inner.bytes.subarray(0, inner.captured), at + 14);
+  outer.captured -= inner.length - inner.captured;
   reparse(outer);
   if (source.length === 16) fillChecksum(outer);
 }
@@ -43,7 +44,7 @@ export function encapsulate(outer: Packet, inner: Packet, vni: number, port: num
 /** Offset of the inner Ethernet frame, or -1 where this is no VXLAN packet with that frame in the capture. */
 export function innerFrame(outer: Packet): number {
   const at = outer.headerLength + 8;
-  if (outer.length < at + 8 + 14 || (outer.bytes[at] & 0x08) === 0) return -1;
+  if (outer.captured < at + 8 + 14 || (outer.bytes[at] & 0x08) === 0) return -1;
   return at + 8;
 }
 
@@ -52,7 +53,7 @@ export function vniOf(outer: Packet): number {
 }
 
 export function udpDestination(packet: Packet): number {
-  return packet.length < packet.headerLength + 4 ? -1 : getU16(packet.bytes, packet.headerLength + 2);
+  return packet.captured < packet.headerLength + 4 ? -1 : getU16(packet.bytes, packet.headerLength + 2);
 }
 
 function flowHash(inner: Packet): number {

@@ -1,10 +1,11 @@
 /**
  * Where a policy map entry comes from: the number in its `cookie` field stands for a set of rules.
  *
- * Equal keys join their sets. Numbers are handed out in order of first use and are dense from 1; 0 is the empty set.
- * After compiling, `renumbered` gives numbers that depend on the sets only, not on the order of work.
+ * Equal keys join their sets. While compiling, numbers are handed out in order of first use; 0 is the empty set.
+ * Afterwards `renumbered` gives numbers that depend on the sets only, not on the order of work.
  */
 import type { Because } from "../../../dataplane.js";
+import type { Numbering } from "../numbers.js";
 
 export class CookieTable {
   private readonly origins: Because[] = [];
@@ -47,22 +48,20 @@ export class CookieTable {
     return this.sets[cookie].map((origin) => this.origins[origin]).sort(byBecause);
   }
 
-  /**
-   * A table of the given cookies in the order of their text, and the new number of each old one. Row 0 is empty.
-   */
-  renumbered(used: Iterable<number>): { becauses: (readonly Because[])[]; numberOf: ReadonlyMap<number, number> } {
+  /** Lasting numbers for the given cookies, handed out in the order of their text, and what each stands for. */
+  renumbered(used: Iterable<number>, numbers: Numbering): { becauses: Map<number, readonly Because[]>;
+    numberOf: ReadonlyMap<number, number> } {
     const rows = [...new Set(used)].filter((cookie) => cookie !== 0).map((cookie) => {
       const becauses = this.becauses(cookie);
       return { cookie, becauses, text: becauses.map(becauseText).join("\n") };
     });
     rows.sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : 0));
-    const becauses: (readonly Because[])[] = [[]];
+    const becauses = new Map<number, readonly Because[]>();
     const numberOf = new Map<number, number>([[0, 0]]);
-    let last = "";
     for (const row of rows) {
-      if (row.text !== last || becauses.length === 1) becauses.push(row.becauses);
-      last = row.text;
-      numberOf.set(row.cookie, becauses.length - 1);
+      const number = numbers.of(row.text);
+      becauses.set(number, row.becauses);
+      numberOf.set(row.cookie, number);
     }
     return { becauses, numberOf };
   }

@@ -14,6 +14,7 @@ import type { Because } from "../../../dataplane.js";
 import type { CiliumOptions } from "../../options.js";
 import type { Identities, Identity } from "../identity.js";
 import { nodeAddresses, Reserved } from "../identity.js";
+import type { Numbers } from "../numbers.js";
 import { CookieTable } from "./cookies.js";
 import type { MapEntries, Shadowed } from "./mapstate.js";
 import { ALLOW, MapState, precedenceOf, Traffic, trafficKey } from "./mapstate.js";
@@ -26,7 +27,7 @@ export interface PolicyMap extends MapEntries {
   /** What Cilium would have to hold; more than the limit where `overflow`. */
   readonly size: number;
   readonly overflow: boolean;
-  /** Why a direction drops what no entry allows: the policies that enforce it. Row of `cookies`; 0: not enforced. */
+  /** Why a direction drops what no entry allows: the policies that enforce it. A cookie; 0: not enforced. */
   readonly denyIngress: number;
   readonly denyEgress: number;
   /** Names of the policies that select the endpoints, sorted. */
@@ -38,8 +39,8 @@ export interface EndpointPolicies {
   readonly maps: readonly PolicyMap[];
   /** By `cluster.pods` index: index of `maps`, or -1 where the pod is no endpoint. */
   readonly ofPod: Int32Array;
-  /** What a cookie stands for. Row 0 is empty. */
-  readonly cookies: readonly (readonly Because[])[];
+  /** What a cookie stands for; 0 is none. */
+  readonly cookies: ReadonlyMap<number, readonly Because[]>;
 }
 
 /** Priority levels: everything a NetworkPolicy says, then what the agent itself appends in the last tier. */
@@ -56,7 +57,7 @@ interface Draft {
 }
 
 export function compileEndpointPolicies(cluster: Cluster, options: CiliumOptions, identities: Identities,
-  rules: readonly PolicyRules[]): EndpointPolicies {
+  rules: readonly PolicyRules[], numbers: Numbers): EndpointPolicies {
   const selectors = new SelectorCache(identities);
   const cookies = new CookieTable();
   const compiler = new Compiler(options, selectors, cookies);
@@ -88,7 +89,7 @@ export function compileEndpointPolicies(cluster: Cluster, options: CiliumOptions
     }
     ofPod[index] = map;
   }
-  const { becauses, numberOf } = cookies.renumbered(usedCookies(drafts));
+  const { becauses, numberOf } = cookies.renumbered(usedCookies(drafts), numbers.cookies);
   return { maps: drafts.map((draft) => finished(draft, numberOf)), ofPod, cookies: becauses };
 }
 

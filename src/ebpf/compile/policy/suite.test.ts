@@ -14,6 +14,7 @@ import { buildCluster } from "../../../cluster/timeline.js";
 import { ciliumOptions } from "../../options.js";
 import type { CompiledPolicies } from "../policies.js";
 import { compilePolicies } from "../policies.js";
+import { freshNumbers } from "../numbers.js";
 import { allowed } from "./naive-lookup.js";
 
 const FAMILIES = ["k8s-e2e", "cyclonus", "recipes", "edge"];
@@ -37,7 +38,7 @@ describe.skipIf(shared === null)("policy suite on map state (needs TWINPLANE_SHA
         const sources = scenario.manifests.map((object, index) => ({ name: `${file}#${index}`, text: JSON.stringify(object) }));
         const cluster = buildCluster(readManifests(sources).objects);
         const { options } = ciliumOptions("cilium@1.20", cluster, { "enable-ipv6": true });
-        const compiled = compilePolicies(cluster, options, []);
+        const compiled = compilePolicies(cluster, options, [], freshNumbers());
         for (const probe of scenario.probes) {
           probes++;
           const verdict = judge(cluster, compiled, probe) ? "allow" : "deny";

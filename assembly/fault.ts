@@ -2,7 +2,7 @@
  * What replaces AssemblyScript's abort: it notes where the module's own code went wrong and traps. The host reads the
  * record and reports a ProgramFault. A packet never gets here; only our own mistakes do.
  */
-import { FaultRecord } from "../abi.gen";
+import { FaultRecord } from "./abi.gen";
 
 /** The one FaultRecord, at a fixed address. */
 export const faultRecord: usize = memory.data(32, 8);

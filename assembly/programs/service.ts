@@ -1,0 +1,246 @@
+/**
+ * Service load balancing for a packet (bpf/lib/lb.h): find the frontend, keep or choose a backend. The choice is kept
+ * in a SERVICE conntrack entry, so it is made once a connection. Selection is random over slots 1..count; where a
+ * capture shows the choice (a pin) and the slot list has it, that one is taken.
+ *
+ * Works on a tuple in conntrack's order: daddr is the frontend, sport its port, dport the client's port.
+ */
+import {
+  AllNodes, BackendEntry, BackendState, ConfigOption, CtDirection, CtStatus, CtTuple, DropReason, Identity,
+  IpcacheFlag, LookupScope, PinFlag, PinRecord, ServiceEntry, ServiceFlag, ServiceFlag2, ServiceKey, StepKind,
+  UndecidedReason,
+} from "../abi.gen";
+import { Address } from "./address";
+import { Chance } from "./chance";
+import { Conntrack, ENTRY_SERVICE, REVERSE } from "./conntrack";
+import { Identities } from "./identity";
+import { Maps } from "./maps";
+import { Options } from "./options";
+import { Packet, SCTP, TCP, UDP } from "./packet";
+import { Steps } from "./steps";
+import { Tuple } from "./tuple";
+import { GO_ON, Verdict } from "./verdict";
+
+const KEY: usize = memory.data(offsetof<ServiceKey>(), 16);
+
+export class Service {
+  /** The key found last was the port 0 / protocol 0 entry of the address. */
+  static wildcard: bool = false;
+  /** The backend chosen or kept; valid after `local` said GO_ON. */
+  static backend: usize = 0;
+  static backendId: u32 = 0;
+  /** Service whose slots were used, 0 where none was. */
+  static revNat: u32 = 0;
+  static cookie: u32 = 0;
+
+  // ---- the pin of the frame under way
+  /** PinRecord, or 0. */
+  static pin: usize = 0;
+  /** 1: taken, 2: offered and refused. */
+  static pinned: u8 = 0;
+
+  // @ts-ignore: decorator
+  @inline
+  static get key(): ServiceKey {
+    return changetype<ServiceKey>(KEY);
+  }
+
+  // @ts-ignore: decorator
+  @inline
+  static chosen(): BackendEntry {
+    return changetype<BackendEntry>(Service.backend);
+  }
+
+  /** Protocols that services exist for (lb_is_svc_proto). */
+  // @ts-ignore: decorator
+  @inline
+  static serves(protocol: u8): bool {
+    return protocol == TCP || protocol == UDP || (protocol == SCTP && Options.sctp);
+  }
+
+  /**
+   * lb4_lookup_service. North-south, an unknown port of a known address finds the wildcard entry (from 1.19);
+   * east-west, a frontend with two scopes is used in its internal form, even where that form does not exist.
+   */
+  static lookup(tuple: CtTuple, eastWest: bool): ServiceEntry | null {
+    const key = Service.key;
+    Address.copy(KEY + ServiceKey.ADDRESS, Tuple.daddr(tuple));
+    key.dport = tuple.sport;
+    key.proto = Options.version == 16 ? 0 : tuple.nexthdr;
+    return lookupKey(key, eastWest);
+  }
+
+  /**
+   * lb4_lookup_wildcard_service, 1.20: a node's address and a node port (or the own node's address and a host port)
+   * is looked up under the zero address.
+   */
+  static lookupNodePort(tuple: CtTuple): ServiceEntry | null {
+    if (Options.version < 20 || !Options.has(ConfigOption.ENABLE_NODEPORT)) return null;
+    const info = Maps.ipcache(Tuple.daddr(tuple));
+    if (info === null) return null;
+    const nodePort = Service.inNodePortRange(tuple.sport);
+    const host = info.sec_identity == <u32>Identity.HOST;
+    const remote = Identities.isRemoteNode(info.sec_identity) && !(info.flags & <u8>IpcacheFlag.REMOTE_CLUSTER);
+    if (!host && !(nodePort && remote)) return null;
+    return Service.lookupAnyAddress(nodePort);
+  }
+
+  /** The key looked up last under the zero address: a node port's frontend in its range, else a host port's. */
+  static lookupAnyAddress(nodePort: bool): ServiceEntry | null {
+    Address.clear(KEY + ServiceKey.ADDRESS);
+    const found = lookupKey(Service.key, true);
+    if (found === null) return null;
+    const wanted = nodePort ? <u8>ServiceFlag.NODEPORT : <u8>ServiceFlag.HOSTPORT;
+    return found.flags & wanted ? found : null;
+  }
+
+  /** `port` in wire order. */
+  // @ts-ignore: decorator
+  @inline
+  static inNodePortRange(port: u16): bool {
+    const host = bswap(port);
+    return host >= Options.config.nodeport_port_min && host <= Options.config.nodeport_port_max;
+  }
+
+  /** lb4_src_range_ok: an allow list, or a deny list where the service says so (from 1.17). */
+  static sourceAllowed(found: ServiceEntry, source: usize): bool {
+    if (!(found.flags & <u8>ServiceFlag.SOURCE_RANGE)) return true;
+    const listed = Maps.sourceRange(found.rev_nat_index, source);
+    const denies = Options.version >= 17 && (found.flags2 & <u8>ServiceFlag2.QUARANTINED) != 0;
+    return listed != denies;
+  }
+
+  /**
+   * lb4_local: the backend of this packet. GO_ON with `backend` set; DROP_NO_SERVICE where there is none. The flags
+   * of the tuple are kept.
+   */
+  static local(found: ServiceEntry, tuple: CtTuple, northSouth: bool): i32 {
+    const flags = tuple.flags;
+    Service.revNat = found.rev_nat_index;
+    Service.cookie = found.cookie;
+    const status = Conntrack.lookup(tuple, CtDirection.SERVICE, REVERSE, ENTRY_SERVICE, found.rev_nat_index);
+    let verdict = status;
+    if (status == CtStatus.NEW) verdict = firstChoice(found, tuple, northSouth);
+    else if (status == CtStatus.REPLY) verdict = keep(found, tuple, northSouth);
+    else if (status >= 0) verdict = -DropReason.DROP_UNKNOWN_CT;
+    tuple.flags = flags;
+    if (TRACE) Steps.write(StepKind.SERVICE, Steps.NO_MAP, KEY, offsetof<ServiceKey>(), Service.backendId, found.cookie, found.rev_nat_index);
+    return verdict;
+  }
+
+  /** A backend for a new flow into `backend` and `backendId`. GO_ON, or undecided, or DROP_NO_SERVICE. */
+  static select(found: ServiceEntry, tuple: CtTuple, northSouth: bool): i32 {
+    if (found.count == 0) return -DropReason.DROP_NO_SERVICE;
+    if (found.flags & <u8>ServiceFlag.AFFINITY) return Verdict.undecided(UndecidedReason.AFFINITY);
+    // bpf_lxc and bpf_sock choose at random whatever bpf-lb-algorithm says.
+    if (northSouth && Options.maglev) return Verdict.undecided(UndecidedReason.MAGLEV);
+    if (takePin(found)) return GO_ON;
+    return pick(<u16>(Chance.next(tuple) % found.count) + 1);
+  }
+
+  /** The backend in a slot of the service whose key was found last. */
+  static slot(slot: u16): i32 {
+    return pick(slot);
+  }
+}
+
+function lookupKey(key: ServiceKey, eastWest: bool): ServiceEntry | null {
+  const port = key.dport;
+  const protocol = key.proto;
+  key.backend_slot = 0;
+  key.scope = <u8>LookupScope.EXTERNAL;
+  Service.wildcard = false;
+  let found = probe(key);
+  if (found === null) {
+    // 1.17 and 1.18 look for services written without a protocol; later the wildcard takes this place.
+    if (Options.version < 19) {
+      if (protocol == 0) return null;
+      key.proto = 0;
+      found = probe(key);
+      if (found === null) {
+        key.proto = protocol;
+        return null;
+      }
+    } else {
+      if (eastWest) return null;
+      key.dport = 0;
+      key.proto = 0;
+      found = probe(key);
+      Service.wildcard = found !== null;
+      if (found === null) {
+        key.dport = port;
+        key.proto = protocol;
+      }
+      return found;
+    }
+  }
+  if (!eastWest || !(found.flags2 & <u8>ServiceFlag2.TWO_SCOPES)) return found;
+  key.scope = <u8>LookupScope.INTERNAL;
+  return probe(key);
+}
+
+/** An entry that every node has, or this node's own; a frontend is in one of the two forms. */
+function probe(key: ServiceKey): ServiceEntry | null {
+  key.node = <u16>AllNodes.ALL;
+  const shared = Maps.service(key);
+  if (shared !== null) return shared;
+  key.node = <u16>Packet.node;
+  return Maps.service(key);
+}
+
+function firstChoice(found: ServiceEntry, tuple: CtTuple, northSouth: bool): i32 {
+  const verdict = Service.select(found, tuple, northSouth);
+  if (verdict < 0) return verdict;
+  Conntrack.blank();
+  Conntrack.draft.rev_nat_index = found.rev_nat_index;
+  Conntrack.draft.backend_id = Service.backendId;
+  return Conntrack.create(tuple, CtDirection.SERVICE, false);
+}
+
+/** A known flow: its backend, unless that is gone, or no longer active and this is a SYN. */
+function keep(found: ServiceEntry, tuple: CtTuple, northSouth: bool): i32 {
+  const syn = Conntrack.syn;
+  Service.backendId = Conntrack.backendId;
+  const kept = Maps.backend(Conntrack.backendId);
+  if (kept !== null && (kept.flags == <u8>BackendState.ACTIVE || !syn)) {
+    Service.backend = changetype<usize>(kept);
+    return GO_ON;
+  }
+  const verdict = Service.select(found, tuple, northSouth);
+  if (verdict < 0) return verdict;
+  const entry = Maps.conntrack(tuple);
+  if (entry !== null) {
+    entry.backend_id = Service.backendId;
+    entry.rev_nat_index = found.rev_nat_index;
+  }
+  return GO_ON;
+}
+
+function pick(slot: u16): i32 {
+  const key = Service.key;
+  key.backend_slot = slot;
+  const entry = Maps.service(key);
+  if (entry === null) return -DropReason.DROP_NO_SERVICE;
+  const backend = Maps.backend(entry.backend_id);
+  if (backend === null) return -DropReason.DROP_NO_SERVICE;
+  Service.backendId = entry.backend_id;
+  Service.backend = changetype<usize>(backend);
+  return GO_ON;
+}
+
+/** Takes the backend that the capture shows, where an active slot has it. */
+function takePin(found: ServiceEntry): bool {
+  if (Service.pin == 0 || Service.pinned != 0) return false;
+  const pin = changetype<PinRecord>(Service.pin);
+  if (!(pin.flags & <u32>PinFlag.BACKEND)) return false;
+  for (let slot: u16 = 1; slot <= found.count; slot++) {
+    if (pick(slot) < 0) continue;
+    const backend = Service.chosen();
+    if (backend.port == pin.backend_port && Address.equal(Service.backend + BackendEntry.ADDRESS, Service.pin + PinRecord.BACKEND)) {
+      Service.pinned = 1;
+      return true;
+    }
+  }
+  Service.pinned = 2;
+  return false;
+}

@@ -1,0 +1,82 @@
+/** A node's devices as the packet path needs them: by ifindex, with the sysctls that apply to each. */
+import type { Address } from "../../cluster/address.js";
+import type { Device, NodeFacts } from "../../cluster/cluster.js";
+
+export interface DeviceEntry {
+  readonly index: number;
+  readonly name: string;
+  readonly kind: Device["kind"];
+  readonly mtu: number;
+  readonly up: boolean;
+  readonly mac: Uint8Array;
+  readonly vxlan: { readonly vni: number; readonly port: number; readonly local: Address | null } | null;
+  readonly forwarding4: boolean;
+  readonly forwarding6: boolean;
+  /** 0 off, 1 strict, 2 loose (RFC 3704): the larger of `all` and the device. */
+  readonly rpFilter: number;
+  readonly acceptLocal: boolean;
+  readonly acceptSourceRoute: boolean;
+  readonly routeLocalnet: boolean;
+}
+
+export class DeviceTable {
+  /** ifindex of the loopback device; 1 where the facts name none. */
+  readonly loopback: number;
+  private readonly entries: (DeviceEntry | undefined)[] = [];
+
+  constructor(facts: NodeFacts) {
+    let loopback = 1;
+    for (const device of facts.devices) {
+      if (device.kind === "loopback") loopback = device.index;
+      this.entries[device.index] = entryOf(device, facts.sysctls);
+    }
+    this.loopback = loopback;
+    this.entries[loopback] ??= entryOf({
+      index: loopback, name: "lo", kind: "loopback", mac: "", mtu: 65536, up: true, addresses: [], pod: null, vxlan: null,
+    }, facts.sysctls);
+  }
+
+  get(index: number): DeviceEntry | undefined {
+    return this.entries[index];
+  }
+
+  /** The device of this VNI and UDP port. */
+  vxlan(vni: number, port: number): DeviceEntry | undefined {
+    return this.entries.find((entry) => entry?.vxlan?.vni === vni && entry.vxlan.port === port);
+  }
+
+  hasVxlanPort(port: number): boolean {
+    for (const entry of this.entries) if (entry?.vxlan?.port === port) return true;
+    return false;
+  }
+}
+
+/** `aa:bb:…` to six bytes; anything else is all zero. */
+export function macBytes(text: string): Uint8Array {
+  const parts = text.split(":");
+  return Uint8Array.from({ length: 6 }, (_, index) => Number.parseInt(parts[index] ?? "0", 16) || 0);
+}
+
+function entryOf(device: Device, sysctls: Readonly<Record<string, string>>): DeviceEntry {
+  // sysctl(8) writes the dot of `flannel.1` as a slash.
+  const read = (family: string, scope: string, key: string): number | null => {
+    const text = sysctls[`net.${family}.conf.${scope}.${key}`];
+    return text === undefined ? null : Number.parseInt(text, 10);
+  };
+  const of = (family: string, key: string): number | null =>
+    read(family, device.name.replaceAll(".", "/"), key) ?? read(family, device.name, key);
+  const all = (key: string): number => read("ipv4", "all", key) ?? 0;
+  const own = (key: string): number => of("ipv4", key) ?? 0;
+  const forwarding = Number.parseInt(sysctls["net.ipv4.ip_forward"] ?? "1", 10);
+  return {
+    index: device.index, name: device.name, kind: device.kind, mtu: device.mtu, up: device.up,
+    mac: macBytes(device.mac), vxlan: device.vxlan,
+    forwarding4: (of("ipv4", "forwarding") ?? forwarding) !== 0,
+    forwarding6: (of("ipv6", "forwarding") ?? read("ipv6", "all", "forwarding") ?? 1) !== 0,
+    // IN_DEV_MAXCONF, IN_DEV_ORCONF, IN_DEV_ANDCONF of include/linux/inetdevice.h.
+    rpFilter: Math.max(all("rp_filter"), own("rp_filter")),
+    acceptLocal: all("accept_local") !== 0 || own("accept_local") !== 0,
+    acceptSourceRoute: all("accept_source_route") !== 0 && own("accept_source_route") !== 0,
+    routeLocalnet: all("route_localnet") !== 0 || own("route_localnet") !== 0,
+  };
+}

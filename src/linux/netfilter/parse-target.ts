@@ -1,0 +1,182 @@
+/** Targets: from the words after `-j` or `-g` to a Target, or the text of what is wrong. Nothing throws. */
+import type { Family } from "../../cluster/address.js";
+import { parseAddress } from "../../cluster/address.js";
+import { parseNumber, parsePortRange, wordsOf } from "./names.js";
+import { type Option, parseMasked } from "./parse-match.js";
+import type { NatSpec, TableName, Target } from "./rule.js";
+
+export type TargetResult = Target | string;
+
+/** iptables' names of what a REJECT answers, with the ones iptables-save prints on the right. */
+const rejects: Readonly<Record<Family, Readonly<Record<string, string>>>> = {
+  4: {
+    "icmp-net-unreachable": "icmp-net-unreachable", "net-unreach": "icmp-net-unreachable",
+    "icmp-host-unreachable": "icmp-host-unreachable", "host-unreach": "icmp-host-unreachable",
+    "icmp-proto-unreachable": "icmp-proto-unreachable", "proto-unreach": "icmp-proto-unreachable",
+    "icmp-port-unreachable": "icmp-port-unreachable", "port-unreach": "icmp-port-unreachable",
+    "icmp-net-prohibited": "icmp-net-prohibited", "net-prohib": "icmp-net-prohibited",
+    "icmp-host-prohibited": "icmp-host-prohibited", "host-prohib": "icmp-host-prohibited",
+    "icmp-admin-prohibited": "icmp-admin-prohibited", "admin-prohib": "icmp-admin-prohibited",
+    "tcp-reset": "tcp-reset", "tcp-rst": "tcp-reset",
+  },
+  6: {
+    "icmp6-no-route": "icmp6-no-route", "no-route": "icmp6-no-route",
+    "icmp6-adm-prohibited": "icmp6-adm-prohibited", "adm-prohibited": "icmp6-adm-prohibited",
+    "icmp6-addr-unreachable": "icmp6-addr-unreachable", "addr-unreach": "icmp6-addr-unreachable",
+    "icmp6-port-unreachable": "icmp6-port-unreachable", "port-unreach": "icmp6-port-unreachable",
+    "icmp6-policy-fail": "icmp6-policy-fail", "policy-fail": "icmp6-policy-fail",
+    "icmp6-reject-route": "icmp6-reject-route", "reject-route": "icmp6-reject-route", "tcp-reset": "tcp-reset",
+  },
+};
+
+/** `-j NAME options`, for a NAME that is no chain of the table. */
+export function parseTarget(name: string, options: readonly Option[], family: Family, table: TableName): TargetResult {
+  switch (name) {
+    case "ACCEPT":
+    case "DROP":
+    case "RETURN":
+      return options.length > 0 ? `${name} takes no options` : { kind: "verdict", verdict: name };
+    case "REJECT":
+      return readReject(options, family, table);
+    case "DNAT":
+    case "SNAT":
+    case "MASQUERADE":
+    case "REDIRECT":
+      return table === "nat" ? readNat(name, options, family) : `${name} belongs into the nat table`;
+    case "MARK":
+      return readMark(options);
+    case "CONNMARK":
+      return readConnmark(options);
+    case "NOTRACK":
+      return table === "raw" ? { kind: "notrack" } : "NOTRACK belongs into the raw table";
+    case "CT":
+      if (table !== "raw") return "CT belongs into the raw table";
+      return options.length === 1 && options[0].name === "--notrack" ? { kind: "notrack" } : unmodelled(name, options);
+    case "LOG":
+    case "NFLOG":
+    case "TRACE":
+      return { kind: "log", text: words(name, options) };
+    default:
+      return unmodelled(name, options);
+  }
+}
+
+function words(name: string, options: readonly Option[]): string {
+  const quote = (value: string): string => (/^[\w./:,%@+=-]+$/.test(value) ? value : `"${value.replace(/["\\]/g, "\\$&")}"`);
+  return [name, ...options.flatMap((option) => [option.name, ...option.values.map(quote)])].join(" ");
+}
+
+function unmodelled(name: string, options: readonly Option[]): Target {
+  return { kind: "unmodelled", text: words(name, options) };
+}
+
+function readReject(options: readonly Option[], family: Family, table: TableName): TargetResult {
+  if (table !== "filter") return "REJECT belongs into the filter table";
+  if (options.length === 0) return { kind: "reject", with: family === 4 ? "icmp-port-unreachable" : "icmp6-port-unreachable" };
+  const value = options[0].values[0] ?? "";
+  if (options.length !== 1 || options[0].name !== "--reject-with") return unmodelled("REJECT", options);
+  const known = rejects[family][value];
+  return known === undefined ? `--reject-with ${value} is not an answer of IPv${family}` : { kind: "reject", with: known };
+}
+
+function readNat(name: "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT", options: readonly Option[], family: Family): TargetResult {
+  let spec: NatSpec = { address: null, addressText: "", minPort: 0, maxPort: 0, random: false, randomFully: false };
+  let given = false;
+  for (const option of options) {
+    const value = option.values[0] ?? "";
+    if (option.name === "--random") {
+      spec = { ...spec, random: true };
+    } else if (option.name === "--random-fully" && name !== "DNAT" && name !== "REDIRECT") {
+      spec = { ...spec, randomFully: true };
+    } else if ((option.name === "--to-destination" && name === "DNAT") || (option.name === "--to-source" && name === "SNAT")) {
+      const read = readEndpoint(value, family);
+      if (typeof read === "string") return read;
+      // A range of addresses is chosen from by a hash that is not modelled.
+      if (read === null || given) return unmodelled(name, options);
+      spec = { ...spec, ...read };
+      given = true;
+    } else if (option.name === "--to-ports" && (name === "MASQUERADE" || name === "REDIRECT")) {
+      const range = parsePortRange(value, "-");
+      if (range === null || range.min === 0) return `--to-ports ${value} is not a port or a range of ports`;
+      spec = { ...spec, minPort: range.min, maxPort: range.max };
+    } else {
+      return unmodelled(name, options);
+    }
+  }
+  if ((name === "DNAT" || name === "SNAT") && !given) return `${name} needs ${name === "DNAT" ? "--to-destination" : "--to-source"}`;
+  return { kind: "nat", name, range: spec };
+}
+
+/** `1.2.3.4`, `1.2.3.4:80`, `1.2.3.4:80-90`, `:80`, `[fd00::1]:80`; null for a range of addresses or a shifted range. */
+function readEndpoint(text: string, family: Family): Pick<NatSpec, "address" | "addressText" | "minPort" | "maxPort"> | string | null {
+  const match = family === 4 ? /^([\d.]*(?:-[\d.]+)?)(?::(.+))?$/.exec(text) : /^(?:\[([^\]]*)\]|([^[\]]*))(?::(.+))?$/.exec(text);
+  let addressText = "";
+  let portText: string | undefined;
+  if (family === 6 && !text.startsWith("[")) {
+    addressText = text;
+  } else if (match !== null) {
+    addressText = match[1] ?? "";
+    portText = family === 4 ? match[2] : match[3];
+  } else {
+    return `${text} is not an address with or without a port`;
+  }
+  if (addressText.includes("-") || portText?.includes("/")) return null;
+  const address = addressText === "" ? null : parseAddress(addressText);
+  if (addressText !== "" && (address === null || address.family !== family)) return `${text} is not an IPv${family} address`;
+  const range = portText === undefined ? { min: 0, max: 0 } : parsePortRange(portText, "-");
+  if (range === null || (portText !== undefined && range.min === 0)) return `${portText ?? ""} is not a port or a range of ports`;
+  if (address === null && portText === undefined) return `${text} is not an address with or without a port`;
+  return {
+    address: address === null ? null : wordsOf(address.bytes), addressText: address?.text ?? "",
+    minPort: range.min, maxPort: range.max,
+  };
+}
+
+function readMark(options: readonly Option[]): TargetResult {
+  const option = options[0];
+  if (options.length !== 1) return "MARK needs one of --set-xmark, --set-mark, --and-mark, --or-mark, --xor-mark";
+  const change = markChange(option.name, option.values[0] ?? "");
+  if (change === null) return `${option.name} ${option.values[0] ?? ""} is not a change of the mark`;
+  return { kind: "mark", ...change };
+}
+
+/** mark = (mark & ~clear) ^ xor, as libxt_MARK turns each spelling into --set-xmark. */
+function markChange(name: string, text: string): { clear: number; xor: number } | null {
+  const masked = parseMasked(text);
+  const plain = parseNumber(text, 0xffffffff);
+  switch (name) {
+    case "--set-xmark":
+      return masked === null ? null : { clear: masked.mask, xor: masked.value };
+    case "--set-mark":
+      return masked === null ? null : { clear: (masked.mask | masked.value) >>> 0, xor: masked.value };
+    case "--and-mark":
+      return plain === null ? null : { clear: ~plain >>> 0, xor: 0 };
+    case "--or-mark":
+      return plain === null ? null : { clear: plain, xor: plain };
+    case "--xor-mark":
+      return plain === null ? null : { clear: 0, xor: plain };
+    default:
+      return null;
+  }
+}
+
+function readConnmark(options: readonly Option[]): TargetResult {
+  const first = options[0];
+  if (first === undefined) return "CONNMARK needs an option";
+  if (first.name === "--save-mark" || first.name === "--restore-mark") {
+    let ctMask = 0xffffffff;
+    let nfMask = 0xffffffff;
+    for (const { name, values } of options.slice(1)) {
+      const value = parseNumber(values[0] ?? "", 0xffffffff);
+      if (value === null) return `${name} ${values[0] ?? ""} is not a mask`;
+      if (name === "--mask") ctMask = nfMask = value;
+      else if (name === "--ctmask") ctMask = value;
+      else if (name === "--nfmask") nfMask = value;
+      else return unmodelled("CONNMARK", options);
+    }
+    return { kind: "connmark", mode: first.name === "--save-mark" ? "save" : "restore", clear: 0, xor: 0, ctMask, nfMask };
+  }
+  const change = options.length === 1 ? markChange(first.name, first.values[0] ?? "") : null;
+  if (change === null) return unmodelled("CONNMARK", options);
+  return { kind: "connmark", mode: "set", ...change, ctMask: 0, nfMask: 0 };
+}

@@ -1,0 +1,138 @@
+/**
+ * The report of a comparison as plain data: what every renderer prints and what `--output json` is. Computed once,
+ * here; renderers compute nothing.
+ */
+import type { Problem } from "../cluster/problem.js";
+import type { Because } from "../dataplane.js";
+
+export interface CaptureSummary {
+  readonly file: string;
+  readonly node: string;
+  readonly packets: number;
+  /** One line for each thing worth knowing (damage, counters above zero). */
+  readonly notes: readonly string[];
+}
+
+export interface PlaneSummary {
+  readonly name: string;
+  readonly profile: string;
+  /** TCP and UDP flows with answers, and those whose answers came back as the sender expects. */
+  readonly flowsAnswered: number;
+  readonly flowsClosed: number;
+  readonly pinsTaken: number;
+  readonly pinsRefused: number;
+}
+
+export interface FindingRow {
+  readonly id: string;
+  readonly title: string;
+  readonly facet: string;
+  readonly source: string;
+  readonly destination: string;
+  readonly protocol: string;
+  readonly port: number;
+  readonly current: string;
+  readonly target: string;
+  readonly flows: number;
+  readonly packets: number;
+  readonly becauses: readonly Because[];
+  /** Where to look first. */
+  readonly example: { readonly file: string; readonly record: number; readonly flow: string };
+}
+
+export interface Limit {
+  readonly id: string;
+  readonly what: string;
+}
+
+/** How the current plane did against what the kernel was recorded to do. */
+export interface TruthSummary {
+  readonly views: number;
+  readonly agreed: number;
+  readonly otherChoice: number;
+  readonly disagreed: number;
+  readonly undecided: readonly (readonly [reason: string, views: number])[];
+  /** Packets that were recorded once, consumed by the kernel and so in the plane. */
+  readonly consumed: number;
+  readonly disagreements: readonly string[];
+}
+
+export interface Report {
+  readonly twinplane: string;
+  readonly captures: readonly CaptureSummary[];
+  readonly facts: readonly { readonly node: string; readonly source: "read" | "assumed" }[];
+  readonly planes: readonly [PlaneSummary, PlaneSummary];
+  readonly followCapture: boolean;
+  readonly packets: {
+    readonly records: number;
+    readonly copies: number;
+    /** Injected into both planes. */
+    readonly replayed: number;
+    /** Of those, with an address that the cluster knows. */
+    readonly matched: number;
+    readonly same: number;
+    readonly otherChoice: number;
+    readonly different: number;
+    readonly consequence: number;
+    readonly moot: number;
+    readonly held: number;
+    readonly undecided: number;
+    /** Not injected, by why. */
+    readonly aside: readonly (readonly [why: string, packets: number])[];
+  };
+  readonly undecided: readonly (readonly [reason: string, packets: number])[];
+  readonly findings: readonly FindingRow[];
+  readonly limits: readonly Limit[];
+  readonly truth: TruthSummary;
+  /** Services and policies that no packet touched. */
+  readonly untouched: { readonly services: readonly string[]; readonly policies: readonly string[] };
+  readonly problems: readonly Problem[];
+  readonly verdict: { readonly exitCode: number; readonly why: string };
+}
+
+export interface VerdictInput {
+  readonly replayed: number;
+  readonly matched: number;
+  readonly undecided: number;
+  readonly findings: number;
+  readonly limits: number;
+  readonly unreadable: number;
+  /** 0 to 1. */
+  readonly minJudged: number;
+  readonly failOn: "any" | "unexplained" | "none";
+  readonly unexplained: number;
+}
+
+/** Exit codes: 0 judged and nothing found, 1 differences or limits, 2 unreadable input, 3 could not judge. */
+export function verdictOf(input: VerdictInput): Report["verdict"] {
+  if (input.unreadable > 0) return { exitCode: 2, why: `${count(input.unreadable, "input")} could not be read` };
+  if (input.replayed === 0) return { exitCode: 3, why: "no packet could be replayed" };
+  const matched = input.matched / input.replayed;
+  if (matched < input.minJudged) {
+    return {
+      exitCode: 3,
+      why: `the captures do not match the cluster: ${percent(matched)} of the packets have an address the cluster knows`
+        + ` (--min-judged ${percent(input.minJudged)})`,
+    };
+  }
+  const decided = 1 - input.undecided / input.replayed;
+  if (decided < input.minJudged) {
+    return { exitCode: 3, why: `${percent(decided)} of the packets were decided (--min-judged ${percent(input.minJudged)})` };
+  }
+  const counted = input.failOn === "any" ? input.findings + input.limits : input.failOn === "unexplained" ? input.unexplained : 0;
+  if (counted > 0) {
+    const parts = [];
+    if (input.findings > 0) parts.push(count(input.findings, "difference"));
+    if (input.limits > 0) parts.push(count(input.limits, "limit"));
+    return { exitCode: 1, why: parts.join(" and ") };
+  }
+  return { exitCode: 0, why: input.findings > 0 ? "no difference at or above --fail-on" : "no difference in the traffic given" };
+}
+
+export function percent(share: number): string {
+  return `${(share * 100).toFixed(share > 0.9995 || share === 0 ? 0 : 1)} %`;
+}
+
+export function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,123 @@
+/**
+ * The first screen: consequence first, then what could not be judged, then what the comparison rests on, then the
+ * exit code and why. Prints data; computes nothing but layout.
+ */
+import { formatProblem } from "../cluster/problem.js";
+import { count, type FindingRow, percent, type Report } from "./report.js";
+
+/** Findings listed on the screen; the rest are in the JSON report. */
+const LISTED = 12;
+
+export interface TextOptions {
+  /** Wraps a word in terminal colour; identity where there is none. */
+  readonly paint: (style: "bold" | "red" | "yellow" | "green" | "dim", text: string) => string;
+  readonly verbose: boolean;
+}
+
+export function renderText(report: Report, options: TextOptions): string {
+  const lines: string[] = [];
+  const { paint } = options;
+  const [current, target] = report.planes;
+  lines.push(paint("bold", `${current.profile}  ->  ${target.profile}`), "");
+  lines.push(...findings(report, options), "");
+  lines.push(...judged(report, options), "");
+  lines.push(...ground(report, options));
+  lines.push(...problems(report, options));
+  lines.push("", paint("dim", "Predicts specified behaviour on this traffic; bugs of a live agent are outside it."));
+  const { exitCode, why } = report.verdict;
+  lines.push(`exit code ${paint("bold", String(exitCode))}: ${why}`);
+  return `${lines.join("\n")}\n`;
+}
+
+function findings(report: Report, { paint }: TextOptions): string[] {
+  const rows = report.findings;
+  if (rows.length === 0) return [paint("green", "No difference in the traffic given.")];
+  const groups = [
+    ["Newly dropped or refused", rows.filter((row) => row.facet === "reached" && row.current.startsWith("delivered") || row.facet === "reached" && row.current.startsWith("left"))],
+    ["Newly allowed", rows.filter((row) => row.facet === "reached" && !(row.current.startsWith("delivered") || row.current.startsWith("left")))],
+    ["Other destination", rows.filter((row) => row.facet === "destination")],
+    ["Other source seen", rows.filter((row) => row.facet === "source seen")],
+    ["Refused in another way", rows.filter((row) => row.facet === "how refused")],
+    ["Reply with other addresses", rows.filter((row) => row.facet === "reply restored")],
+  ] as const;
+  const lines: string[] = [];
+  let listed = 0;
+  for (const [title, group] of groups) {
+    if (group.length === 0) continue;
+    const flows = group.reduce((sum, row) => sum + row.flows, 0);
+    lines.push(paint("bold", `${title}: ${count(flows, "flow")}`));
+    for (const row of group) {
+      if (listed++ < LISTED) lines.push(...finding(row, paint));
+    }
+  }
+  if (listed > LISTED) lines.push(`  … ${count(listed - LISTED, "more row")} in --output json`);
+  return lines;
+}
+
+function finding(row: FindingRow, paint: TextOptions["paint"]): string[] {
+  const port = row.port > 0 ? `:${row.port}` : "";
+  const id = row.id === "UNEXPLAINED" ? paint("red", row.id) : paint("yellow", row.id);
+  const lines = [
+    `  ${id}  ${row.source} -> ${row.destination}${port} ${row.protocol}, ${count(row.flows, "flow")}, ${count(row.packets, "packet")}`,
+    `      now:  ${row.current}`,
+    `      then: ${row.target}`,
+  ];
+  for (const because of row.becauses.slice(0, 2)) {
+    const where = because.where === null ? "" : ` (${because.where.file}:${because.where.line})`;
+    lines.push(paint("dim", `      because ${because.object} ${because.rule}${where}`));
+  }
+  lines.push(paint("dim", `      first: ${row.example.file} packet ${row.example.record}, ${row.example.flow}`));
+  return lines;
+}
+
+function judged(report: Report, { paint }: TextOptions): string[] {
+  const { packets } = report;
+  const lines = [
+    `${count(packets.replayed, "packet")} replayed from ${count(packets.records, "record")} (${packets.copies} further copies of the same packets);`
+      + ` ${percent(packets.replayed === 0 ? 0 : packets.matched / packets.replayed)} match the cluster`,
+    `  same ${packets.same}, same but for the random choice ${packets.otherChoice}, different ${packets.different},`
+      + ` consequences ${packets.consequence}, moot ${packets.moot}, held fragments ${packets.held}`,
+  ];
+  const undecided = `  undecided ${packets.undecided}`;
+  lines.push(packets.undecided > 0 ? paint("yellow", undecided) : undecided);
+  for (const [reason, number] of report.undecided) lines.push(`    ${number}  ${reason}`);
+  const unexplained = report.findings.filter((row) => row.id === "UNEXPLAINED").length;
+  lines.push(unexplained > 0 ? paint("red", `  unexplained ${unexplained}`) : "  unexplained 0");
+  if (packets.aside.length > 0) lines.push(`  aside: ${packets.aside.map(([why, number]) => `${number} ${why}`).join(", ")}`);
+  for (const limit of report.limits) lines.push(paint("yellow", `  limit ${limit.id}: ${limit.what}`));
+  return lines;
+}
+
+function ground(report: Report, { paint, verbose }: TextOptions): string[] {
+  const { truth } = report;
+  const [current, target] = report.planes;
+  const lines = [
+    `Trust: ${truth.agreed} of ${truth.views} recorded views reproduced by the current side`
+      + `${report.followCapture ? ", first packets pinned to the recorded choice" : ""}; ${truth.disagreed} disagreed`,
+    `  answers came back as the sender expects: ${current.flowsClosed} of ${current.flowsAnswered} flows (current),`
+      + ` ${target.flowsClosed} of ${target.flowsAnswered} (target)`,
+  ];
+  for (const [reason, views] of truth.undecided) lines.push(`  ${views} views undecided: ${reason}`);
+  for (const line of truth.disagreements.slice(0, verbose ? 100 : 5)) lines.push(paint("red", `  ${line}`));
+  const assumed = report.facts.filter((one) => one.source === "assumed").map((one) => one.node);
+  if (assumed.length > 0) lines.push(paint("yellow", `  devices and routes assumed, not read: ${assumed.join(", ")}`));
+  const { services, policies } = report.untouched;
+  if (services.length > 0) lines.push(`Never exercised: ${count(services.length, "service")}${shortList(services)}`);
+  if (policies.length > 0) lines.push(`Never exercised: ${policies.length === 1 ? "1 policy" : `${policies.length} policies`}${shortList(policies)}`);
+  return lines;
+}
+
+function problems(report: Report, { paint, verbose }: TextOptions): string[] {
+  const lines: string[] = [];
+  for (const capture of report.captures) {
+    for (const note of capture.notes) lines.push(paint("yellow", `${capture.file}: ${note}`));
+  }
+  const shown = verbose ? report.problems : report.problems.slice(0, 20);
+  for (const problem of shown) lines.push(paint(problem.severity === "error" ? "red" : "yellow", formatProblem(problem)));
+  if (shown.length < report.problems.length) lines.push(`… ${report.problems.length - shown.length} more problems with --verbose`);
+  return lines.length === 0 ? [] : ["", ...lines];
+}
+
+function shortList(names: readonly string[]): string {
+  return ` (${names.slice(0, 5).join(", ")}${names.length > 5 ? ", …" : ""})`;
+}
