@@ -5,7 +5,7 @@
 import { FaultRecord } from "./abi.gen";
 
 /** The one FaultRecord, at a fixed address. */
-export const faultRecord: usize = memory.data(32, 8);
+export const faultRecord: usize = memory.data(<i32>FaultRecord.SIZE, 8);
 
 /** Bytes of a string's text: the word before it. */
 const TEXT_SIZE_BEFORE: usize = 4;

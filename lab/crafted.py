@@ -1,4 +1,4 @@
-"""Crafted packets from inside a pod (needs root in that netns). raw.py CASE SVC_IP POD_IP GW_MAC_IFACE"""
+"""Crafted packets from inside a pod (needs root in that netns). crafted.py CASE SVC_IP POD_IP GW_MAC_IFACE"""
 
 import sys, logging
 

@@ -35,18 +35,20 @@ export class MapInMap {
     return map.kind == <u32>MapKind.ARRAY_OF_MAPS ? ArrayMap.lookup(map, key) : HashMap.lookup(map, key);
   }
 
-  /** -EBADF where the number is not that of an inner map. */
+  /** -EBADF where the number is not that of an inner map. The order of the checks is the kernel's. */
   static update(map: MapDescriptor, key: usize, value: usize, flags: u32): i32 {
     const inner = MapInMap.inner(map);
     const number = load<u32>(value);
-    if (!MapInMap.exists(inner, number)) return -Errno.EBADF;
     const old = MapInMap.lookup(map, key);
     let result: i32;
     if (map.kind == <u32>MapKind.ARRAY_OF_MAPS) {
       // fd_array_map_update_elem takes no other flag than BPF_ANY.
       if (flags != <u32>UpdateFlag.ANY) return -Errno.EINVAL;
+      if (ArrayMap.lookup(map, key) == 0) return -Errno.E2BIG;
+      if (!MapInMap.exists(inner, number)) return -Errno.EBADF;
       result = ArrayMap.update(map, key, value, flags);
     } else {
+      if (!MapInMap.exists(inner, number)) return -Errno.EBADF;
       result = HashMap.update(map, key, value, flags);
     }
     if (result != 0) return result;

@@ -12,7 +12,7 @@ import { Lpm } from "./lpm";
 import { Partitions } from "./partitions";
 
 /** Descriptors of the maps, then those that their inner maps share. */
-export const descriptors: usize = memory.data(2 * 64 * 112, 16);
+export const descriptors: usize = memory.data(<i32>(2 * MAX_MAPS * MapDescriptor.SIZE), 16);
 
 const PAGE: u64 = 65536;
 const LINE: u64 = 64;
@@ -76,7 +76,7 @@ export class MapMemory {
     map.partitions = partitions;
     map.slots = slots;
     map.value_offset = isLpm ? Lpm.slotKeySize(keySize) : MapMemory.isArray(kind) ? 0 : (keySize + 7) & ~7;
-    map.slot_size = map.value_offset + ((valueSize + 7) & ~7);
+    map.slot_size = map.value_offset + (valueSize <= 4 && MapMemory.isArray(kind) ? 4 : (valueSize + 7) & ~7);
     map.lengths_size = isLpm ? Lpm.lengthsSize(keySize) : 0;
     return 0;
   }

@@ -5,33 +5,28 @@
 export class Address {
   static readonly LENGTH: i32 = 16;
 
-  // @ts-ignore: decorator
   @inline
   static copy(to: usize, from: usize): void {
     store<u64>(to, load<u64>(from));
     store<u64>(to, load<u64>(from, 8), 8);
   }
 
-  // @ts-ignore: decorator
   @inline
   static clear(at: usize): void {
     store<u64>(at, 0);
     store<u64>(at, 0, 8);
   }
 
-  // @ts-ignore: decorator
   @inline
   static equal(a: usize, b: usize): bool {
     return load<u64>(a) == load<u64>(b) && load<u64>(a, 8) == load<u64>(b, 8);
   }
 
-  // @ts-ignore: decorator
   @inline
   static isZero(at: usize): bool {
     return (load<u64>(at) | load<u64>(at, 8)) == 0;
   }
 
-  // @ts-ignore: decorator
   @inline
   static swap(a: usize, b: usize): void {
     const low = load<u64>(a);
@@ -42,7 +37,6 @@ export class Address {
   }
 
   /** Reads a header's address of this family into 16 bytes. */
-  // @ts-ignore: decorator
   @inline
   static read(to: usize, header: usize, family: u8): void {
     if (family == 4) {
@@ -52,7 +46,6 @@ export class Address {
   }
 
   /** Writes 16 bytes into a header's address of this family. */
-  // @ts-ignore: decorator
   @inline
   static write(header: usize, from: usize, family: u8): void {
     if (family == 4) store<u32>(header, load<u32>(from));

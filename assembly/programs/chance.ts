@@ -24,7 +24,7 @@ export class Chance {
     hash = mix(hash ^ (<u64>Chance.draws * GAMMA));
     Chance.draws++;
     const drawn = <u32>(hash >> 32);
-    if (TRACE) Steps.write(StepKind.DRAW, Steps.NO_MAP, changetype<usize>(tuple), offsetof<CtTuple>(), drawn, 0, Chance.draws);
+    if (TRACE) Steps.write(StepKind.DRAW, Steps.NO_MAP, changetype<usize>(tuple), CtTuple.SIZE, drawn, 0, Chance.draws);
     return drawn;
   }
 

@@ -32,8 +32,8 @@ const ACTION_NONE: i32 = 0;
 const ACTION_CREATE: i32 = 1;
 const ACTION_CLOSE: i32 = 2;
 
-const DRAFT: usize = memory.data(offsetof<CtEntry>(), 16);
-const RELATED: usize = memory.data(offsetof<CtTuple>(), 16);
+const DRAFT: usize = memory.data(<i32>CtEntry.SIZE, 16);
+const RELATED: usize = memory.data(<i32>CtTuple.SIZE, 16);
 const FOUND_ADDRESS: usize = memory.data(16, 16);
 
 export class Conntrack {
@@ -43,26 +43,23 @@ export class Conntrack {
   static backendId: u32 = 0;
   static syn: bool = false;
 
-  // @ts-ignore: decorator
   @inline
   static get natAddress(): usize {
     return FOUND_ADDRESS;
   }
 
-  // @ts-ignore: decorator
   @inline
   static get draft(): CtEntry {
     return changetype<CtEntry>(DRAFT);
   }
 
-  // @ts-ignore: decorator
   @inline
   static has(bit: u16): bool {
     return (Conntrack.bits & bit) != 0;
   }
 
   static blank(): void {
-    memory.fill(DRAFT, 0, offsetof<CtEntry>());
+    memory.fill(DRAFT, 0, CtEntry.SIZE);
   }
 
   /**
@@ -127,7 +124,7 @@ export class Conntrack {
       if (Maps.setConntrack(errors, entry) < 0) return -DropReason.DROP_CT_CREATE_FAILED;
     }
     if (Maps.setConntrack(tuple, entry) < 0) return -DropReason.DROP_CT_CREATE_FAILED;
-    if (TRACE) Steps.write(StepKind.CREATE, Maps.conntrackId(tuple), changetype<usize>(tuple), offsetof<CtTuple>(), 0, 0, direction);
+    if (TRACE) Steps.write(StepKind.CONNTRACK, Maps.conntrackNumber(tuple), changetype<usize>(tuple), CtTuple.SIZE, 0, 0, direction);
     return 0;
   }
 }
@@ -141,6 +138,9 @@ function tupleFlags(direction: i32, scope: i32): u8 {
 }
 
 function find(tuple: CtTuple, direction: i32, scope: i32, types: u32, revNat: u16): i32 {
+  Conntrack.revNat = 0;
+  Conntrack.bits = 0;
+  Conntrack.natPort = 0;
   let flags: u8 = 0;
   let action = ACTION_NONE;
   if (tuple.nexthdr == TCP && Packet.hasL4) {

@@ -9,8 +9,8 @@ import { Options } from "./options";
 import { Packet } from "./packet";
 import { GO_ON } from "./verdict";
 
-const KEY: usize = memory.data(offsetof<FragKey>(), 16);
-const PORTS: usize = memory.data(offsetof<FragEntry>(), 8);
+const KEY: usize = memory.data(<i32>FragKey.SIZE, 16);
+const PORTS: usize = memory.data(<i32>FragEntry.SIZE, 8);
 
 export class Fragments {
   /**

@@ -20,26 +20,22 @@ export class Mark {
   static readonly HOST: u32 = 0x0c00;
   static readonly IDENTITY: u32 = 0x0f00;
 
-  // @ts-ignore: decorator
   @inline
   static get magic(): u32 {
     return Packet.mark & MAGIC;
   }
 
-  // @ts-ignore: decorator
   @inline
   static setMagic(magic: u32): void {
     Packet.mark = (Packet.mark & ~MAGIC) | magic;
   }
 
   /** set_identity_mark: low 16 bits above, the next eight below the magic. */
-  // @ts-ignore: decorator
   @inline
   static setIdentity(identity: u32): void {
     Packet.mark = ((identity & 0xffff) << 16) | Mark.IDENTITY | ((identity >> 16) & 0xff);
   }
 
-  // @ts-ignore: decorator
   @inline
   static get identity(): u32 {
     return ((Packet.mark & 0xff) << 16) | (Packet.mark >> 16);
@@ -48,28 +44,24 @@ export class Mark {
 
 export class Identities {
   /** The ipcache entry of 16 bytes at `address`, of the packet's family. */
-  // @ts-ignore: decorator
   @inline
   static lookup(address: usize): IpcacheEntry | null {
     return Maps.ipcache(address);
   }
 
   /** Identity of an address from its entry; in 1.16 and 1.17 identity 0 counts as no entry. */
-  // @ts-ignore: decorator
   @inline
   static of(entry: IpcacheEntry | null): u32 {
     if (entry === null || (entry.sec_identity == 0 && Options.version < 18)) return Identities.world;
     return entry.sec_identity;
   }
 
-  // @ts-ignore: decorator
   @inline
   static get world(): u32 {
     if (!Options.has(ConfigOption.DUAL_STACK)) return <u32>Identity.WORLD;
     return Packet.family == 4 ? <u32>Identity.WORLD_IPV4 : <u32>Identity.WORLD_IPV6;
   }
 
-  // @ts-ignore: decorator
   @inline
   static isRemoteNode(identity: u32): bool {
     return identity == <u32>Identity.REMOTE_NODE || identity == <u32>Identity.KUBE_APISERVER
@@ -77,7 +69,6 @@ export class Identities {
   }
 
   /** Identities that no endpoint has, so that the address says more (identity_is_reserved). */
-  // @ts-ignore: decorator
   @inline
   static isReserved(identity: u32): bool {
     if (identity < <u32>Identity.UNMANAGED || Identities.isRemoteNode(identity)) return true;

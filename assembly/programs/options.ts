@@ -9,81 +9,68 @@ let configAt: usize = 0;
 let nodeAt: usize = 0;
 
 export class Options {
-  // @ts-ignore: decorator
   @inline
   static get config(): Config {
     return changetype<Config>(configAt);
   }
 
-  // @ts-ignore: decorator
   @inline
   static get node(): NodeEntry {
     return changetype<NodeEntry>(nodeAt);
   }
 
-  // @ts-ignore: decorator
   @inline
   static useConfig(config: usize): void {
     configAt = config;
   }
 
-  // @ts-ignore: decorator
   @inline
   static useNode(node: usize): void {
     nodeAt = node;
   }
 
-  // @ts-ignore: decorator
   @inline
   static has(option: ConfigOption): bool {
     return (Options.config.options & <u32>option) != 0;
   }
 
   /** 16 for Cilium 1.16 … 20 for 1.20. */
-  // @ts-ignore: decorator
   @inline
   static get version(): u32 {
     return Options.config.version;
   }
 
-  // @ts-ignore: decorator
   @inline
   static get sctp(): bool {
     return Options.has(ConfigOption.ENABLE_SCTP);
   }
 
-  // @ts-ignore: decorator
   @inline
   static get extendedIpProtocols(): bool {
     return Options.has(ConfigOption.ENABLE_EXTENDED_IP_PROTOCOLS) && Options.version >= 19;
   }
 
-  // @ts-ignore: decorator
   @inline
   static get dsr(): bool {
     return Options.config.dsr_mode != <u8>DsrMode.SNAT;
   }
 
-  // @ts-ignore: decorator
   @inline
   static get maglev(): bool {
     return Options.config.lb_algorithm == <u8>LbAlgorithm.MAGLEV;
   }
 
   /** ENABLE_ROUTING of an endpoint: the program forwards to other endpoints of the node itself. */
-  // @ts-ignore: decorator
   @inline
   static get routing(): bool {
     return !Options.has(ConfigOption.ENABLE_ENDPOINT_ROUTES);
   }
 
-  // @ts-ignore: decorator
   @inline
   static get hostRouting(): bool {
     return Options.has(ConfigOption.ENABLE_HOST_ROUTING);
   }
 
-  // @ts-ignore: decorator
   @inline
   static get masquerade(): bool {
     return Options.has(
@@ -92,7 +79,6 @@ export class Options {
   }
 
   /** Fragment tracking for the packet's family; IPv6 has it from 1.18 on. */
-  // @ts-ignore: decorator
   @inline
   static get fragments(): bool {
     if (Packet.family == 4) return Options.has(ConfigOption.ENABLE_IPV4_FRAGMENT_TRACKING);
@@ -100,7 +86,6 @@ export class Options {
   }
 
   /** The node runs Cilium. */
-  // @ts-ignore: decorator
   @inline
   static get managed(): bool {
     return (Options.node.options & <u16>NodeOption.MANAGED) != 0;

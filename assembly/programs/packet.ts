@@ -58,26 +58,22 @@ export class Packet {
   /** ifindex to leave by, with Verdict.REDIRECT. */
   static redirect: u32 = 0;
 
-  // @ts-ignore: decorator
   @inline
   static get ip(): usize {
     return Packet.frame + Ethernet.LENGTH;
   }
 
-  // @ts-ignore: decorator
   @inline
   static get source(): usize {
     return Packet.ip + (Packet.family == 4 ? Ipv4.SOURCE : Ipv6.SOURCE);
   }
 
-  // @ts-ignore: decorator
   @inline
   static get destination(): usize {
     return Packet.ip + (Packet.family == 4 ? Ipv4.DESTINATION : Ipv6.DESTINATION);
   }
 
   /** Key byte of the family. */
-  // @ts-ignore: decorator
   @inline
   static get familyKey(): u8 {
     return Packet.family == 4 ? <u8>Family.IPV4 : <u8>Family.IPV6;
@@ -87,7 +83,6 @@ export class Packet {
    * GO_ON where bytes `offset`..`offset + count` can be read; the drop reason where the packet had no such bytes;
    * undecided where it had them and the capture does not.
    */
-  // @ts-ignore: decorator
   @inline
   static need(offset: i32, count: i32, reason: DropReason): i32 {
     if (offset + count <= Packet.captured) return GO_ON;

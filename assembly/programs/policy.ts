@@ -16,7 +16,7 @@ import { ICMP, ICMPV6, Packet, UDP } from "./packet";
 import { Steps } from "./steps";
 import { GO_ON } from "./verdict";
 
-const KEY: usize = memory.data(offsetof<PolicyKey>(), 16);
+const KEY: usize = memory.data(<i32>PolicyKey.SIZE, 16);
 
 /** POLICY_FULL_PREFIX: identity, direction, protocol and port without a wildcard. */
 const FULL_PREFIX: u32 = 64;
@@ -91,13 +91,11 @@ function decide(policy: u32, remote: u32, protocol: u8, port: u16, egress: bool,
   return untrackedFragment ? -DropReason.DROP_FRAG_NOSUPPORT : -DropReason.DROP_POLICY;
 }
 
-// @ts-ignore: decorator
 @inline
 function prefixLength(entry: PolicyEntry): u8 {
   return entry.deny >> 3;
 }
 
-// @ts-ignore: decorator
 @inline
 function denies(entry: PolicyEntry): bool {
   return (entry.deny & DENY) != 0;
@@ -127,7 +125,7 @@ function judge(chosen: PolicyEntry, other: PolicyEntry | null, byIdentity: bool)
   } else {
     Policy.match = length > PROTOCOL_BITS ? MatchType.L4_ONLY : length > 0 ? MatchType.PROTO_ONLY : MatchType.ALL;
   }
-  if (TRACE) Steps.write(StepKind.POLICY, Steps.NO_MAP, KEY, offsetof<PolicyKey>(), denies(chosen) ? 1 : 0, chosen.cookie, Policy.match);
+  if (TRACE) Steps.write(StepKind.POLICY, Steps.NO_MAP, KEY, PolicyKey.SIZE, denies(chosen) ? 1 : 0, chosen.cookie, Policy.match);
   if (denies(chosen)) return -DropReason.DROP_POLICY_DENY;
   Policy.proxyPort = chosen.proxy_port;
   let auth = chosen.auth_type & AUTH_TYPE;

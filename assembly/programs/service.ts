@@ -21,7 +21,7 @@ import { Steps } from "./steps";
 import { Tuple } from "./tuple";
 import { GO_ON, Verdict } from "./verdict";
 
-const KEY: usize = memory.data(offsetof<ServiceKey>(), 16);
+const KEY: usize = memory.data(<i32>ServiceKey.SIZE, 16);
 
 export class Service {
   /** The key found last was the port 0 / protocol 0 entry of the address. */
@@ -39,20 +39,17 @@ export class Service {
   /** 1: taken, 2: offered and refused. */
   static pinned: u8 = 0;
 
-  // @ts-ignore: decorator
   @inline
   static get key(): ServiceKey {
     return changetype<ServiceKey>(KEY);
   }
 
-  // @ts-ignore: decorator
   @inline
   static chosen(): BackendEntry {
     return changetype<BackendEntry>(Service.backend);
   }
 
   /** Protocols that services exist for (lb_is_svc_proto). */
-  // @ts-ignore: decorator
   @inline
   static serves(protocol: u8): bool {
     return protocol == TCP || protocol == UDP || (protocol == SCTP && Options.sctp);
@@ -95,7 +92,6 @@ export class Service {
   }
 
   /** `port` in wire order. */
-  // @ts-ignore: decorator
   @inline
   static inNodePortRange(port: u16): bool {
     const host = bswap(port);
@@ -124,7 +120,7 @@ export class Service {
     else if (status == CtStatus.REPLY) verdict = keep(found, tuple, northSouth);
     else if (status >= 0) verdict = -DropReason.DROP_UNKNOWN_CT;
     tuple.flags = flags;
-    if (TRACE) Steps.write(StepKind.SERVICE, Steps.NO_MAP, KEY, offsetof<ServiceKey>(), Service.backendId, found.cookie, found.rev_nat_index);
+    if (TRACE) Steps.write(StepKind.SERVICE, Steps.NO_MAP, KEY, ServiceKey.SIZE, Service.backendId, found.cookie, found.rev_nat_index);
     return verdict;
   }
 

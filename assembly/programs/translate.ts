@@ -123,7 +123,6 @@ function setAddress(field: usize, address: usize, sum: u32): u32 {
   return sum;
 }
 
-// @ts-ignore: decorator
 @inline
 function sealIpv4(sum: u32): void {
   if (Packet.family == 4) Checksum.replaceByDiff(Packet.ip + Ipv4.CHECKSUM, sum);
@@ -145,7 +144,6 @@ function fixPseudo(sum: u32): i32 {
   return GO_ON;
 }
 
-// @ts-ignore: decorator
 @inline
 function setPort(l4: i32, offset: i32, from: u16, to: u16): i32 {
   return setPortOf(Packet.protocol, l4, offset, from, to);
@@ -156,10 +154,13 @@ function setPortOf(protocol: u8, l4: i32, offset: i32, from: u16, to: u16): i32 
   if (protocol == SCTP) return -DropReason.DROP_CSUM_L4;
   const checksum = protocol == ICMP ? Icmp.CHECKSUM : pseudoChecksum(protocol);
   if (checksum == 0) return Verdict.undecided(UndecidedReason.PROTOCOL);
-  const embedded = l4 != Packet.l4;
+  // The port is written before the checksum is looked for: a quote cut short keeps the new port (l4_modify_port).
+  const cut = Packet.need(l4 + offset, 2, DropReason.DROP_WRITE_ERROR);
+  if (cut < 0) return cut;
+  store<u16>(Packet.frame + l4 + offset, to);
   const short = Packet.need(l4 + checksum, 2, DropReason.DROP_CSUM_L4);
   if (short < 0) return short;
-  Checksum.l4Replace(Packet.frame + l4 + checksum, from, to, protocol == UDP, Packet.partial && !embedded);
-  store<u16>(Packet.frame + l4 + offset, to);
+  const offloaded = Packet.partial && l4 == Packet.l4;
+  Checksum.l4Replace(Packet.frame + l4 + checksum, from, to, protocol == UDP, offloaded);
   return GO_ON;
 }

@@ -7,22 +7,19 @@ import { Address } from "./address";
 import { Packet } from "./packet";
 
 export class Tuple {
-  // @ts-ignore: decorator
   @inline
   static daddr(tuple: CtTuple): usize {
     return changetype<usize>(tuple) + CtTuple.DADDR;
   }
 
-  // @ts-ignore: decorator
   @inline
   static saddr(tuple: CtTuple): usize {
     return changetype<usize>(tuple) + CtTuple.SADDR;
   }
 
-  // @ts-ignore: decorator
   @inline
   static copy(to: CtTuple, from: CtTuple): void {
-    memory.copy(changetype<usize>(to), changetype<usize>(from), offsetof<CtTuple>());
+    memory.copy(changetype<usize>(to), changetype<usize>(from), CtTuple.SIZE);
   }
 
   /** Addresses, protocol and node from the packet under way; ports and flags zero. */
@@ -36,7 +33,6 @@ export class Tuple {
     tuple.node = <u16>Packet.node;
   }
 
-  // @ts-ignore: decorator
   @inline
   static swapPorts(tuple: CtTuple): void {
     const port = tuple.dport;
@@ -44,14 +40,12 @@ export class Tuple {
     tuple.sport = port;
   }
 
-  // @ts-ignore: decorator
   @inline
   static swapAddresses(tuple: CtTuple): void {
     Address.swap(Tuple.daddr(tuple), Tuple.saddr(tuple));
   }
 
   /** Addresses and ports; the flags stay. */
-  // @ts-ignore: decorator
   @inline
   static reverse(tuple: CtTuple): void {
     Tuple.swapAddresses(tuple);
@@ -59,7 +53,6 @@ export class Tuple {
   }
 
   /** OUT to IN and back (ct_flip_tuple_dir). */
-  // @ts-ignore: decorator
   @inline
   static flip(tuple: CtTuple): void {
     tuple.flags ^= <u8>TupleFlag.IN;

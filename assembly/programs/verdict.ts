@@ -23,20 +23,17 @@ export class Verdict {
 
   private static readonly UNDECIDED: i32 = 1000;
 
-  // @ts-ignore: decorator
   @inline
   static undecided(reason: UndecidedReason): i32 {
     return -(Verdict.UNDECIDED + <i32>reason);
   }
 
-  // @ts-ignore: decorator
   @inline
   static isUndecided(verdict: i32): bool {
     return verdict <= -Verdict.UNDECIDED;
   }
 
   /** The UndecidedReason of such a verdict. */
-  // @ts-ignore: decorator
   @inline
   static whyUndecided(verdict: i32): i32 {
     return -verdict - Verdict.UNDECIDED;

@@ -17,7 +17,6 @@ const MANGLED_ZERO: u16 = 0xffff;
 
 export class Checksum {
   /** One's complement addition of 32 bit sums (csum_add). */
-  // @ts-ignore: decorator
   @inline
   static add(a: Wsum, b: Wsum): Wsum {
     const sum = <u64>a + <u64>b;
@@ -25,7 +24,6 @@ export class Checksum {
   }
 
   /** Folds to 16 bits and complements (csum_fold). */
-  // @ts-ignore: decorator
   @inline
   static fold(sum: Wsum): u16 {
     let folded = (sum & 0xffff) + (sum >> 16);
@@ -49,7 +47,6 @@ export class Checksum {
   }
 
   /** What replacing one 32 bit word by another adds to a sum (bpf_csum_diff over 4 bytes). */
-  // @ts-ignore: decorator
   @inline
   static diff(from: u32, to: u32, sum: Wsum): Wsum {
     return Checksum.add(Checksum.add(~from, to), sum);
@@ -64,14 +61,12 @@ export class Checksum {
   }
 
   /** Applies a diff to the checksum field at `at` (csum_replace_by_diff). */
-  // @ts-ignore: decorator
   @inline
   static replaceByDiff(at: usize, diff: Wsum): void {
     store<u16>(at, Checksum.fold(Checksum.add(diff, ~<u32>load<u16>(at))));
   }
 
   /** Replaces a 16 bit word under the checksum field at `at` (csum_replace2, used for IPv4 headers). */
-  // @ts-ignore: decorator
   @inline
   static replace2(at: usize, from: u16, to: u16): void {
     const lessOld = Checksum.add16(~load<u16>(at), ~from);
@@ -99,7 +94,6 @@ export class Checksum {
     if (mangledZero && load<u16>(at) == 0) store<u16>(at, MANGLED_ZERO);
   }
 
-  // @ts-ignore: decorator
   @inline
   private static add16(a: u16, b: u16): u16 {
     const sum = <u16>(a + b);

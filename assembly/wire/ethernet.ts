@@ -12,34 +12,29 @@ export class Ethernet {
   static readonly ARP: u16 = 0x0806;
   static readonly IPV6: u16 = 0x86dd;
 
-  // @ts-ignore: decorator
   @inline
   static fits(length: i32): bool {
     return length >= Ethernet.LENGTH;
   }
 
   /** Host order. */
-  // @ts-ignore: decorator
   @inline
   static type(frame: usize): u16 {
     return bswap(load<u16>(frame, 12));
   }
 
-  // @ts-ignore: decorator
   @inline
   static setType(frame: usize, type: u16): void {
     store<u16>(frame, bswap(type), 12);
   }
 
   /** Copies six bytes at `mac` into the destination. */
-  // @ts-ignore: decorator
   @inline
   static setDestination(frame: usize, mac: usize): void {
     store<u32>(frame, load<u32>(mac));
     store<u16>(frame, load<u16>(mac, 4), 4);
   }
 
-  // @ts-ignore: decorator
   @inline
   static setSource(frame: usize, mac: usize): void {
     store<u32>(frame, load<u32>(mac), 6);
@@ -51,7 +46,6 @@ export class Ethernet {
    * against 0x0600 in network order on a little endian machine, so only 802.3 lengths whose low byte is zero are
    * refused.
    */
-  // @ts-ignore: decorator
   @inline
   static supported(frame: usize): bool {
     return load<u16>(frame, 12) >= 0x0006;

@@ -24,20 +24,17 @@ export class Icmp {
   /** NR_ICMP_UNREACH, the last code of type 3 that the kernel knows. */
   static readonly LAST_UNREACHABLE: u8 = 15;
 
-  // @ts-ignore: decorator
   @inline
   static type(icmp: usize): u8 {
     return load<u8>(icmp);
   }
 
-  // @ts-ignore: decorator
   @inline
   static code(icmp: usize): u8 {
     return load<u8>(icmp, 1);
   }
 
   /** Wire order. */
-  // @ts-ignore: decorator
   @inline
   static echoId(icmp: usize): u16 {
     return load<u16>(icmp, 4);

@@ -22,20 +22,17 @@ export class Icmpv6 {
   /** ICMPV6_REJECT_ROUTE, the last code of type 1 that Cilium takes. */
   static readonly LAST_UNREACHABLE: u8 = 6;
 
-  // @ts-ignore: decorator
   @inline
   static type(icmp: usize): u8 {
     return load<u8>(icmp);
   }
 
-  // @ts-ignore: decorator
   @inline
   static code(icmp: usize): u8 {
     return load<u8>(icmp, 1);
   }
 
   /** Wire order. */
-  // @ts-ignore: decorator
   @inline
   static echoId(icmp: usize): u16 {
     return load<u16>(icmp, 4);

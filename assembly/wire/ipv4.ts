@@ -18,80 +18,68 @@ export class Ipv4 {
   static readonly OFFSET_MASK: u16 = 0x1fff;
   static readonly MORE_FRAGMENTS: u16 = 0x2000;
 
-  // @ts-ignore: decorator
   @inline
   static fits(length: i32): bool {
     return length >= Ipv4.MIN_LENGTH;
   }
 
-  // @ts-ignore: decorator
   @inline
   static version(ip: usize): u8 {
     return load<u8>(ip) >> 4;
   }
 
   /** Bytes, options included; 0..60. */
-  // @ts-ignore: decorator
   @inline
   static headerLength(ip: usize): i32 {
     return <i32>(load<u8>(ip) & 15) << 2;
   }
 
-  // @ts-ignore: decorator
   @inline
   static tos(ip: usize): u8 {
     return load<u8>(ip, 1);
   }
 
   /** Host order. */
-  // @ts-ignore: decorator
   @inline
   static totalLength(ip: usize): u16 {
     return bswap(load<u16>(ip, 2));
   }
 
   /** Wire order. */
-  // @ts-ignore: decorator
   @inline
   static id(ip: usize): u16 {
     return load<u16>(ip, 4);
   }
 
   /** Flags and offset, host order. */
-  // @ts-ignore: decorator
   @inline
   static fragment(ip: usize): u16 {
     return bswap(load<u16>(ip, 6));
   }
 
-  // @ts-ignore: decorator
   @inline
   static ttl(ip: usize): u8 {
     return load<u8>(ip, 8);
   }
 
-  // @ts-ignore: decorator
   @inline
   static protocol(ip: usize): u8 {
     return load<u8>(ip, 9);
   }
 
   /** Wire order. */
-  // @ts-ignore: decorator
   @inline
   static source(ip: usize): u32 {
     return load<u32>(ip, 12);
   }
 
   /** Wire order. */
-  // @ts-ignore: decorator
   @inline
   static destination(ip: usize): u32 {
     return load<u32>(ip, 16);
   }
 
   /** TTL minus one with the checksum kept, as ipv4_dec_ttl does through bpf_l3_csum_replace. */
-  // @ts-ignore: decorator
   @inline
   static decrementTtl(ip: usize): void {
     const ttl = load<u8>(ip, 8);
@@ -101,7 +89,6 @@ export class Ipv4 {
   }
 
   /** TTL minus one as the kernel's forwarding path does it (ip_decrease_ttl, include/net/ip.h). */
-  // @ts-ignore: decorator
   @inline
   static decrementTtlForwarding(ip: usize): void {
     // htons(0x0100) as loaded on a little endian machine.

@@ -23,44 +23,37 @@ export class Ipv6 {
 
   static readonly FRAGMENT_LENGTH: i32 = 8;
 
-  // @ts-ignore: decorator
   @inline
   static fits(length: i32): bool {
     return length >= Ipv6.LENGTH;
   }
 
-  // @ts-ignore: decorator
   @inline
   static version(ip: usize): u8 {
     return load<u8>(ip) >> 4;
   }
 
   /** Host order. */
-  // @ts-ignore: decorator
   @inline
   static payloadLength(ip: usize): u16 {
     return bswap(load<u16>(ip, 4));
   }
 
-  // @ts-ignore: decorator
   @inline
   static nextHeader(ip: usize): u8 {
     return load<u8>(ip, 6);
   }
 
-  // @ts-ignore: decorator
   @inline
   static hopLimit(ip: usize): u8 {
     return load<u8>(ip, 7);
   }
 
-  // @ts-ignore: decorator
   @inline
   static decrementHopLimit(ip: usize): void {
     store<u8>(ip, load<u8>(ip, 7) - 1, 7);
   }
 
-  // @ts-ignore: decorator
   @inline
   static isExtension(next: u8): bool {
     return next == Ipv6.HOP || next == Ipv6.ROUTING || next == Ipv6.FRAGMENT || next == Ipv6.AUTH
@@ -68,7 +61,6 @@ export class Ipv6 {
   }
 
   /** Length in bytes of the extension header of kind `kind` at `header`. */
-  // @ts-ignore: decorator
   @inline
   static extensionLength(kind: u8, header: usize): i32 {
     if (kind == Ipv6.FRAGMENT) return Ipv6.FRAGMENT_LENGTH;
@@ -78,14 +70,12 @@ export class Ipv6 {
   }
 
   /** Offset and "more" of a fragment header, host order: 13 bits offset, two reserved, one "more". */
-  // @ts-ignore: decorator
   @inline
   static fragment(header: usize): u16 {
     return bswap(load<u16>(header, 2));
   }
 
   /** Identification, wire order. */
-  // @ts-ignore: decorator
   @inline
   static fragmentId(header: usize): u32 {
     return load<u32>(header, 4);

@@ -19,7 +19,6 @@ export class Tcp {
   static readonly RST: u8 = 4;
   static readonly ACK: u8 = 16;
 
-  // @ts-ignore: decorator
   @inline
   static flags(tcp: usize): u8 {
     return load<u8>(tcp, 13);

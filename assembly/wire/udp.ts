@@ -11,7 +11,6 @@ export class Udp {
   static readonly CHECKSUM: i32 = 6;
 
   /** As it stands on the wire. */
-  // @ts-ignore: decorator
   @inline
   static checksum(udp: usize): u16 {
     return load<u16>(udp, 6);

@@ -52,12 +52,11 @@ export function readPort(field: Field, absent: number): number {
 
 function withoutLeadingZeros(text: string): string {
   if (!/^[0-9./]+$/.test(text)) return text;
-  const [address, ...length] = text.split("/");
-  return [address.split(".").map((octet) => octet.replace(/^0+(?=\d)/, "")).join("."), ...length].join("/");
+  return text.replace(/(^|[./])0+(?=\d)/g, "$1");
 }
 
 function warnOfZeros(field: Field, text: string, read: string): void {
-  if (text.includes(":") || !/(^|\.)0\d/.test(text)) return;
+  if (text.includes(":") || !/(^|[./])0\d/.test(text)) return;
   field.warn(`found "${text}" with leading zeros, read as ${read} as kube-proxy does; other tools read it otherwise; `
     + "expected no leading zeros");
 }

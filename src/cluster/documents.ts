@@ -7,6 +7,7 @@
  * to very much more than the text (an alias bomb), or to themselves, are refused.
  */
 import { constructFromEvents, EVENT_ID, type Event, getScalarValue, parseEvents, YAMLException } from "js-yaml";
+import { jsonErrorOffset } from "./json-error.js";
 import { jsonValues, type JsonSlice, type JsonValueSlice } from "./json-values.js";
 import { Positions } from "./positions.js";
 import type { Problem } from "./problem.js";
@@ -89,7 +90,7 @@ class DocumentReader implements Documents {
       }
     }
     if (!events.some((event) => event.type === EVENT_ID.ALIAS) || values.every(isBounded)) return values;
-    this.problems.push({ where: this.source.where(base), severity: "error",
+    this.problems.push({ where: this.source.where(base + startOf(events[1])), severity: "error",
       what: "the aliases of this document expand to themselves or to more than a million values; "
         + "expected a document that expands to a manifest; it is not used" });
     return [];
@@ -165,15 +166,11 @@ class DocumentReader implements Documents {
       return;
     }
     const text = this.source.text.slice(slice.start, slice.end);
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch (thrown) {
-      const message = (thrown as Error).message;
-      const position = /position (\d+)/.exec(message);
-      const offset = slice.start + (position === null ? text.length - 1 : Number(position[1]));
+    let value = tryJson(text);
+    if (value === undefined) {
+      const offset = slice.start + Math.min(jsonErrorOffset(text), text.length - 1);
       this.problems.push({ where: this.source.where(offset), severity: "error",
-        what: `${message}; expected JSON; the object is not used` });
+        what: "what stands here is no JSON; expected JSON; the object is not used" });
       return;
     }
     if (list !== null) value = withListKind(value, list);
@@ -264,6 +261,7 @@ function withListKind(item: unknown, list: unknown): unknown {
   return { kind: list.kind.slice(0, -"List".length), apiVersion: list.apiVersion, ...item };
 }
 
+/** undefined where the text is no JSON; JSON.parse's message is not passed on, since it quotes the text. */
 function tryJson(text: string): unknown {
   try {
     return JSON.parse(text);

@@ -12,6 +12,7 @@
  * The caller says within which bracket of time the change happened (the two test cases around it, the times of two
  * dumps); evidence narrows the bracket, and the change is dated in its middle. Where the choices contradict the
  * bracket there is a Problem, and no change is made up.
+ * Node ports are not looked at: they have every address of the node.
  *
  * A deletion shows in a DESTROY of a live UDP entry: asked for by a process, or earlier than the timeout that the
  * entry's last event gave it, which no timer does. (TCP entries also end early by themselves, when a tuple is used

@@ -5,9 +5,10 @@
  * the parser's events when the first of them is asked for. A field that has no place of its own (it came through an
  * alias or a merge key) has the place of the nearest field around it that has one.
  */
-import { EVENT_ID, type Event, getScalarValue, parseEvents } from "js-yaml";
+import { EVENT_ID, type Event, getScalarValue, parseEvents, SCALAR_STYLE, type ScalarEvent } from "js-yaml";
 import type { Where } from "./problem.js";
 import type { SourceText } from "./source-text.js";
+import { plainKey } from "./yaml.js";
 
 export type Path = readonly (string | number)[];
 
@@ -36,6 +37,7 @@ export class Positions {
   ) {}
 
   where(path: Path): Where {
+    if (path.length === 0) return this.source.where(this.start);
     this.root ??= this.build();
     let place = this.root;
     for (const key of path) {
@@ -78,13 +80,18 @@ class PlaceReader {
     while (this.events[this.next].type !== EVENT_ID.POP) {
       const key = this.events[this.next];
       const at = offsetOf(key, this.base, offset);
-      const name = key.type === EVENT_ID.SCALAR ? getScalarValue(this.text, key) : null;
+      const name = key.type === EVENT_ID.SCALAR ? this.keyName(key) : null;
       this.read(this.next, offset);
       const value = this.read(this.next, at);
       if (name !== null) children.set(name, { offset: at, children: value.children });
     }
     this.next++;
     return { offset, children };
+  }
+
+  private keyName(key: ScalarEvent): string {
+    const text = getScalarValue(this.text, key);
+    return key.style === SCALAR_STYLE.PLAIN ? plainKey(text) : text;
   }
 
   private sequence(offset: number): Place {

@@ -51,6 +51,11 @@ export const KUBERNETES_SCHEMA = new Schema([
   ...YAML11_SCHEMA.tags.filter((tag) => !REPLACED.has(tag.tagName)), booleanTag, integerTag, floatTag,
 ]);
 
+/** The key a plain scalar becomes: keys that read as booleans are `true` and `false`, as in Go's conversion to JSON. */
+export function plainKey(source: string): string {
+  return TRUE.has(source) ? "true" : FALSE.has(source) ? "false" : source;
+}
+
 function integerOf(text: string): number {
   const negative = text.startsWith("-");
   const digits = text.replace(/^[-+]/, "");

@@ -108,6 +108,9 @@ export class Comparison implements Judge {
     if (flow !== null && flow.matched >= 0) return flow.matched === 1;
     const known = view.class === ViewClass.Packet && this.touch(flow?.entry[0] ?? view.tuple, view.protocol);
     if (flow !== null) flow.matched = known ? 1 : 0;
+    for (const outcome of packet.outcomes) {
+      if (outcome.arrived) this.coverage.receive(this.names().pod(addressText(Tuple.destination(outcome.image))));
+    }
     return known;
   }
 

@@ -14,6 +14,11 @@ export class Coverage {
     if (frontend !== null) this.services.add(`${frontend.service.namespace}/${frontend.service.name}`);
   }
 
+  /** A pod that a plane delivered to, behind a service or not. */
+  receive(pod: Pod | null): void {
+    if (pod !== null) this.receivers.add(pod);
+  }
+
   /** Services that no packet addressed and policies none of whose pods sent or received, sorted. */
   untouched(cluster: Cluster): { services: string[]; policies: string[] } {
     const services = cluster.services.filter((one) => !one.headless && one.type !== "ExternalName")

@@ -33,6 +33,8 @@ export interface NodeRules {
   readonly text: string;
   /** Where rule line `-A CHAIN …` of a table comes from; empty for a line that is not of this text. */
   because(table: string, line: string): readonly Because[];
+  /** The same by the line's number in the text, 1-based. */
+  becauseAt(line: number): readonly Because[];
 }
 
 /** Built-in chains in the order iptables-save prints them. */
@@ -47,6 +49,7 @@ const BUILTIN: Readonly<Record<TableName, readonly string[]>> = {
 export function joinRules(parts: readonly RulePart[]): NodeRules {
   const lines: string[] = [];
   const origins = new Map<string, readonly Because[]>();
+  const byLine: (readonly Because[])[] = [];
   for (const table of ["filter", "nat"] as const) {
     lines.push(`*${table}`);
     for (const chain of BUILTIN[table]) lines.push(`:${chain} ACCEPT [0:0]`);
@@ -54,13 +57,17 @@ export function joinRules(parts: readonly RulePart[]): NodeRules {
     for (const rule of [...parts.flatMap((part) => part.jumps), ...parts.flatMap((part) => part.rules)]) {
       if (rule.table !== table) continue;
       const line = ruleLine(rule);
-      lines.push(line);
+      byLine[lines.push(line)] = rule.becauses;
       remember(origins, table, line, rule.becauses);
     }
     lines.push("COMMIT");
   }
   lines.push("");
-  return { text: lines.join("\n"), because: (table, line) => origins.get(`${table} ${line}`) ?? [] };
+  return {
+    text: lines.join("\n"),
+    because: (table, line) => origins.get(`${table} ${line}`) ?? [],
+    becauseAt: (line) => byLine[line] ?? [],
+  };
 }
 
 /** `-A CHAIN text`. */

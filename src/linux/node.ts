@@ -12,11 +12,10 @@
 import type { Address } from "../cluster/address.js";
 import type { NodeFacts } from "../cluster/cluster.js";
 import { End, PacketType, type Pin } from "../dataplane.js";
-import { AddressBook } from "./ip/addresses.js";
 import { equalBytes, getU16, getU32 } from "./ip/bytes.js";
 import { cutChecksum, Protocol } from "./ip/checksum.js";
 import { Gathered, Reassembler } from "./ip/defrag.js";
-import { type DeviceEntry, DeviceTable, macBytes } from "./ip/devices.js";
+import type { DeviceEntry } from "./ip/devices.js";
 import { Fragmenter } from "./ip/fragment.js";
 import { parseHeader, transportCaptured } from "./ip/header.js";
 import { makeError, makeReset, mayAnswer, rejectError } from "./ip/icmp.js";
@@ -24,7 +23,9 @@ import { checkSource4, checkSource6, forwardable6 } from "./ip/martian.js";
 import { readOptions, recordRoute } from "./ip/options.js";
 import { type Packet, PacketPool } from "./ip/packet.js";
 import { Reason } from "./ip/reasons.js";
-import { type RouteEntry, RouteTable } from "./ip/routes.js";
+import type { RouteEntry } from "./ip/routes.js";
+import { Routing } from "./ip/routing.js";
+import { type TunnelResolver, Tunnels } from "./ip/tunnels.js";
 import { encapsulate, innerFrame, udpDestination, vniOf } from "./ip/vxlan.js";
 import { Csum, Hook, type NetfilterHooks, type NodeServices, type Skb, Verdict } from "./skb.js";
 
@@ -43,10 +44,6 @@ export interface NodeSink {
   /** Bit 0: the pin was taken. Bit 1: refused. */
   pinFlags: number;
 }
-
-/** Where the tunnel endpoint behind a next hop is; null: not known. */
-export type TunnelResolver = (gateway: Address, device: string) =>
-  { readonly remote: Address; readonly mac: string | null } | null;
 
 export interface LinuxNodeOptions {
   readonly name: string;
@@ -67,16 +64,12 @@ export class LinuxNode {
   readonly facts: NodeFacts;
   readonly netfilter: NetfilterHooks;
   readonly services: NodeServices;
-  private readonly tunnelOf: TunnelResolver;
-  private readonly devices: DeviceTable;
-  private readonly routes4: RouteTable;
-  private readonly routes6: RouteTable;
-  private readonly book: AddressBook;
+  private readonly routing: Routing;
+  private readonly tunnels: Tunnels;
   private readonly pool = new PacketPool();
   private readonly fragments4 = new Reassembler(4);
   private readonly fragments6 = new Reassembler(6);
   private readonly fragmenters: Fragmenter[] = [];
-  private readonly tunnelCache = new Map<string, ReturnType<TunnelResolver>>();
   private readonly addressScratch = new Uint8Array(16);
   private depth = 0;
   private sink: NodeSink | null = null;
@@ -86,15 +79,13 @@ export class LinuxNode {
   constructor(options: LinuxNodeOptions) {
     this.name = options.name;
     this.facts = options.facts;
-    this.tunnelOf = options.tunnels ?? (() => null);
-    this.devices = new DeviceTable(options.facts);
-    this.routes4 = new RouteTable(4, options.facts.routes);
-    this.routes6 = new RouteTable(6, options.facts.routes);
-    this.book = new AddressBook(options.facts.devices);
+    const routing = new Routing(options.facts);
+    this.routing = routing;
+    this.tunnels = new Tunnels(options.facts, options.tunnels ?? (() => null));
     this.services = {
-      addressType: (bytes, offset, family) => this.addressType(bytes, offset, family),
-      deviceName: (index) => this.devices.get(index)?.name ?? "",
-      masqueradeAddress: (device, skb) => this.masqueradeAddress(device, skb),
+      addressType: (bytes, offset, family) => routing.addressType(bytes, offset, family),
+      deviceName: (index) => routing.devices.get(index)?.name ?? "",
+      masqueradeAddress: (device, skb) => routing.masqueradeAddress(device, skb),
       reject: (skb, kind, hook) => this.reject(skb, kind, hook),
       sysctls: options.facts.sysctls,
     };
@@ -164,7 +155,7 @@ export class LinuxNode {
     if (etherType !== 0x0800 && etherType !== 0x86dd) return this.end(packet, End.Dropped, Reason.NotIp);
     if (packetType === PacketType.OtherHost) return this.end(packet, End.Dropped, Reason.OtherHost);
     if (packetType > PacketType.OtherHost) return this.end(packet, End.Dropped, Reason.Outgoing);
-    const device = this.devices.get(index);
+    const device = this.routing.devices.get(index);
     if (device === undefined) return this.end(packet, End.Undecided, Reason.UnknownDevice);
     if (!device.up) return this.end(packet, End.Dropped, Reason.DeviceDown);
     packet.family = etherType === 0x0800 ? 4 : 6;
@@ -190,9 +181,9 @@ export class LinuxNode {
     const { bytes } = packet;
     // Multicast: only a member's own stack would get a copy, and nothing is forwarded.
     if (bytes[16] >= 224 && bytes[16] < 240) return this.end(packet, End.Dropped, Reason.Multicast);
-    const source = checkSource4(packet, device, this.routes4);
+    const source = checkSource4(packet, device, this.routing.table(4));
     if (source !== "") return this.end(packet, End.Dropped, source);
-    const route = this.routes4.lookup(bytes, 16);
+    const route = this.routing.table(4).lookup(bytes, 16);
     if (getU32(bytes, 16) === 0xffffffff || route?.type === "broadcast") return this.localInput(packet);
     if (bytes[0] > 0x45) {
       const problem = readOptions(packet, device.acceptSourceRoute);
@@ -215,7 +206,7 @@ export class LinuxNode {
     if (packet.packetType !== PacketType.Host) return this.end(packet, End.Dropped, Reason.L2Multicast);
     const { bytes } = packet;
     if (bytes[8] <= 1) return this.answer(packet, 11, 0, 0, Reason.Ttl);
-    const mtu = this.mtuOf(route);
+    const mtu = this.routing.mtu(route);
     packet.forwarded = true;
     packet.outDevice = route.device;
     if (packet.length > mtu && (bytes[6] & 0x40) !== 0) {
@@ -225,7 +216,7 @@ export class LinuxNode {
     decreaseTtl(packet);
     if (!this.hook(Hook.Forward, packet)) return;
     if (packet.recordRoute > 0) {
-      const address = this.source4(route);
+      const address = this.routing.source(route, 4, bytes, 16);
       if (address !== null) recordRoute(packet, address.bytes);
     }
     this.sendOut(packet);
@@ -238,7 +229,7 @@ export class LinuxNode {
       return this.localInput(packet);
     }
     const linkLocal = isLinkLocal(bytes, 24);
-    const route = linkLocal ? this.routes6.lookupLocal(bytes, 24) : this.routes6.lookup(bytes, 24);
+    const route = linkLocal ? this.routing.table(6).lookupLocal(bytes, 24) : this.routing.table(6).lookup(bytes, 24);
     packet.route = route;
     if (route !== null && (route.local || route.type === "anycast")) return this.localInput(packet);
     if (linkLocal) return this.end(packet, End.Dropped, Reason.LinkLocal);
@@ -261,7 +252,7 @@ export class LinuxNode {
     // A link-local source is answered with "beyond scope" (RFC 4443, 3.1).
     if (source === Reason.LinkLocal) return this.answer(packet, 1, 2, 0, source);
     if (source !== "") return this.end(packet, End.Dropped, source);
-    const mtu = Math.max(1280, this.mtuOf(route));
+    const mtu = Math.max(1280, this.routing.mtu(route));
     packet.forwarded = true;
     packet.outDevice = route.device;
     if (packet.length > mtu && (packet.fragMaxSize > mtu || !(packet.ignoreDf || packet.gso))) {
@@ -289,7 +280,7 @@ export class LinuxNode {
     if (!this.reassemble(packet, CONNTRACK_OUT)) return;
     if (!transportCaptured(packet)) return this.end(packet, End.Undecided, Reason.Truncated);
     const route = packet.route;
-    if (route !== null) packet.gso = packet.length > this.mtuOf(route) && packet.protocol === Protocol.Tcp;
+    if (route !== null) packet.gso = packet.length > this.routing.mtu(route) && packet.protocol === Protocol.Tcp;
     if (packet.truncated) packet.csum = cutChecksum(packet);
     const { mark } = packet;
     const at = packet.family === 4 ? 16 : 24;
@@ -304,7 +295,7 @@ export class LinuxNode {
 
   private routeOut(packet: Packet): boolean {
     const { bytes } = packet;
-    const route = packet.family === 4 ? this.routes4.lookup(bytes, 16) : this.routes6.lookup(bytes, 24);
+    const route = this.routing.table(packet.family).lookup(bytes, packet.family === 4 ? 16 : 24);
     packet.route = route;
     if (packet.family === 6 && (bytes[24] === 0xff || isLinkLocal(bytes, 24))) {
       // The socket names the device; the packet does not.
@@ -316,7 +307,7 @@ export class LinuxNode {
       this.end(packet, multicast ? End.Undecided : End.Dropped, multicast ? Reason.LinkLocalRoute : Reason.NoOutRoute);
       return false;
     }
-    packet.outDevice = route.local ? this.devices.loopback : route.device;
+    packet.outDevice = route.local ? this.routing.devices.loopback : route.device;
     return true;
   }
 
@@ -325,11 +316,11 @@ export class LinuxNode {
     if (!this.hook(Hook.Postrouting, packet)) return;
     const route = packet.route;
     if (route === null) throw new Error("a packet leaves without a route");
-    if (packet.outDevice === this.devices.loopback) return this.loop(packet);
-    const mtu = this.mtuOf(route);
+    if (packet.outDevice === this.routing.devices.loopback) return this.loop(packet);
+    const mtu = this.routing.mtu(route);
     const { length, fragMaxSize } = packet;
     if (packet.gso) {
-      const inMtu = packet.inDevice === 0 ? mtu : this.devices.get(packet.inDevice)?.mtu ?? 0;
+      const inMtu = packet.inDevice === 0 ? mtu : this.routing.devices.get(packet.inDevice)?.mtu ?? 0;
       if (inMtu > mtu && length > mtu) return this.end(packet, End.Undecided, Reason.GsoTooBig);
       return this.transmit(packet, packet.bytes, packet.captured);
     }
@@ -353,7 +344,7 @@ export class LinuxNode {
   }
 
   private transmit(packet: Packet, bytes: Uint8Array, length: number): void {
-    const device = this.devices.get(packet.outDevice);
+    const device = this.routing.devices.get(packet.outDevice);
     const route = packet.route;
     if (device === undefined || route === null) return this.end(packet, End.Undecided, Reason.UnknownDevice);
     if (!device.up) return this.end(packet, End.Dropped, Reason.DeviceDown);
@@ -364,7 +355,7 @@ export class LinuxNode {
 
   /** loopback_xmit and ip_rcv of what comes back: the route and the conntrack entry stay with the packet. */
   private loop(packet: Packet): void {
-    packet.inDevice = this.devices.loopback;
+    packet.inDevice = this.routing.devices.loopback;
     packet.outDevice = 0;
     packet.packetType = PacketType.Host;
     packet.local = false;
@@ -376,10 +367,12 @@ export class LinuxNode {
   /** vxlan_xmit: the outer packet is the node's own, without the inner's conntrack entry but with its mark. */
   private encapsulate(inner: Packet, bytes: Uint8Array, length: number, device: DeviceEntry, route: RouteEntry): void {
     const vxlan = device.vxlan;
-    const tunnel = route.gateway === null ? null : this.resolveTunnel(route.gateway, device);
+    const tunnel = route.gateway === null ? null : this.tunnels.find(route.gateway, device);
     if (vxlan === null || tunnel === null) return this.end(inner, End.Undecided, Reason.NoTunnelRemote);
-    const underlay = (tunnel.remote.family === 4 ? this.routes4 : this.routes6).lookup(tunnel.remote.bytes, 0);
-    const source = vxlan.local ?? (underlay === null ? null : this.sourceFor(underlay, tunnel.remote.bytes));
+    const { remote } = tunnel;
+    const underlay = this.routing.table(remote.family).lookup(remote.bytes, 0);
+    const source = vxlan.local
+      ?? (underlay === null ? null : this.routing.source(underlay, remote.family, remote.bytes, 0));
     if (source === null) return this.end(inner, End.Dropped, Reason.NoOutRoute);
     if (!this.descend(inner)) return;
     const outer = this.pool.take();
@@ -389,8 +382,7 @@ export class LinuxNode {
     piece.family = inner.family;
     piece.headerLength = inner.headerLength;
     piece.protocol = inner.protocol;
-    encapsulate(outer, piece, vxlan.vni, vxlan.port, source.bytes, tunnel.remote.bytes, device.mac,
-      macBytes(tunnel.mac ?? ""));
+    encapsulate(outer, piece, vxlan.vni, vxlan.port, source.bytes, remote.bytes, device.mac, tunnel.mac);
     this.pool.give(piece);
     outer.timeNs = inner.timeNs;
     outer.mark = inner.mark;
@@ -400,23 +392,8 @@ export class LinuxNode {
     this.ascend(outer);
   }
 
-  private resolveTunnel(gateway: Address, device: DeviceEntry): ReturnType<TunnelResolver> {
-    const key = `${device.index} ${gateway.text}`;
-    let found = this.tunnelCache.get(key);
-    if (found === undefined) {
-      found = this.tunnelOf(gateway, device.name);
-      if (found !== null && found.mac === null) {
-        const neighbour = this.facts.neighbours.find((entry) =>
-          entry.device === device.index && entry.address.text === gateway.text);
-        found = { remote: found.remote, mac: neighbour?.mac ?? null };
-      }
-      this.tunnelCache.set(key, found);
-    }
-    return found;
-  }
-
   private isTunnelled(packet: Packet): boolean {
-    return this.devices.hasVxlanPort(udpDestination(packet));
+    return this.routing.devices.hasVxlanPort(udpDestination(packet));
   }
 
   /** vxlan_rcv: the inner frame enters on the tunnel's device, conntrack forgotten, mark kept. */
@@ -426,7 +403,7 @@ export class LinuxNode {
       return this.end(outer, outer.truncated ? End.Undecided : End.Dropped,
         outer.truncated ? Reason.Truncated : Reason.VxlanHeader);
     }
-    const device = this.devices.vxlan(vniOf(outer), udpDestination(outer));
+    const device = this.routing.devices.vxlan(vniOf(outer), udpDestination(outer));
     if (device === undefined) return this.end(outer, End.Dropped, Reason.VxlanNoVni);
     if (!this.descend(outer)) return;
     const inner = this.pool.take();
@@ -456,16 +433,16 @@ export class LinuxNode {
 
   private sendError(packet: Packet, type: number, code: number, info: number): boolean {
     if (!mayAnswer(packet, type) || packet.route?.type === "broadcast") return false;
-    const table = packet.family === 4 ? this.routes4 : this.routes6;
+    const table = this.routing.table(packet.family);
     const [from, to, size] = packet.family === 4 ? [12, 16, 4] : [8, 24, 16];
     const back = table.lookup(packet.bytes, from);
     // The address that was spoken to, where it is the node's own; else the one that leads back.
     const own = table.lookupLocal(packet.bytes, to);
     const source = own?.local === true ? packet.bytes.subarray(to, to + size)
-      : back === null ? null : this.sourceFor(back, packet.bytes, from)?.bytes ?? null;
+      : back === null ? null : this.routing.source(back, packet.family, packet.bytes, from)?.bytes ?? null;
     if (back === null || source === null || !this.descend(packet)) return false;
     const made = this.pool.take();
-    makeError(made, packet, type, code, info, source, this.mtuOf(back));
+    makeError(made, packet, type, code, info, source, this.routing.mtu(back));
     this.sendMade(made, packet);
     return true;
   }
@@ -541,47 +518,7 @@ export class LinuxNode {
     this.end(packet, gathered === Gathered.Held ? End.Held : endOf(fragments.reason), fragments.reason);
     return false;
   }
-
-  private mtuOf(route: RouteEntry): number {
-    const device = route.local ? this.devices.get(this.devices.loopback) : this.devices.get(route.device);
-    const mtu = device?.mtu ?? 1500;
-    return route.mtu > 0 && route.mtu < mtu ? route.mtu : mtu;
-  }
-
-  private source4(route: RouteEntry): Address | null {
-    return route.prefSrc ?? this.book.select4(route.device, route.gateway);
-  }
-
-  /** Source towards `destination` along `route`. */
-  private sourceFor(route: RouteEntry, destination: Uint8Array, at = 0): Address | null {
-    if (route.prefSrc !== null) return route.prefSrc;
-    const six = route.gateway?.family === 6 || destination.length - at >= 16 && this.routes6.entries.includes(route);
-    return six ? this.book.select6(route.device, destination, at) : this.source4(route);
-  }
-
-  private masqueradeAddress(device: number, skb: Skb): Address | null {
-    if (skb.family === 6) return this.book.select6(device, skb.bytes, 24);
-    return this.book.select4(device, (skb as Packet).route?.gateway ?? null);
-  }
-
-  /** inet_addr_type looks in the local table; xt_addrtype's IPv6 half does a whole route lookup. */
-  private addressType(bytes: Uint8Array, offset: number, family: 4 | 6): ReturnType<NodeServices["addressType"]> {
-    if (family === 4) {
-      if (bytes[offset] === 0 || getU32(bytes, offset) === 0xffffffff) return "BROADCAST";
-      if (bytes[offset] >= 224 && bytes[offset] < 240) return "MULTICAST";
-      const route = this.routes4.lookupLocal(bytes, offset);
-      return route === null ? "UNICAST" : TYPES[route.type] ?? "UNICAST";
-    }
-    if (bytes[offset] === 0xff) return "MULTICAST";
-    const route = this.routes6.lookup(bytes, offset);
-    return route === null ? "UNREACHABLE" : TYPES[route.type] ?? "UNREACHABLE";
-  }
 }
-
-const TYPES: Readonly<Record<string, ReturnType<NodeServices["addressType"]>>> = {
-  unicast: "UNICAST", local: "LOCAL", broadcast: "BROADCAST", multicast: "MULTICAST", anycast: "ANYCAST",
-  unreachable: "UNREACHABLE", blackhole: "BLACKHOLE", prohibit: "PROHIBIT",
-};
 
 function endOf(reason: string): End {
   return reason.startsWith("undecided") ? End.Undecided : End.Dropped;

@@ -44,11 +44,15 @@ export class Passages {
   /** Adds a view: to the passage it continues, else as the first of a new one. */
   add(view: View): void {
     if (view.class === ViewClass.Packet) {
+      // Of several candidates the one seen last: nodes take microseconds, and an older one may have been dropped.
+      let best: Passage | null = null;
       for (let passage = this.open.get(view.keyA) ?? null; passage !== null; passage = passage.next) {
-        if (!passage.closed && this.continues(passage, view)) {
-          passage.views.push(view);
-          return;
-        }
+        if (!passage.closed && this.continues(passage, view)
+          && (best === null || passage.last.timeNs >= best.last.timeNs)) best = passage;
+      }
+      if (best !== null) {
+        best.views.push(view);
+        return;
       }
     }
     const passage = this.free.pop() ?? new Passage();

@@ -58,6 +58,12 @@ export class CaptureCursor {
     return true;
   }
 
+  /** Counts the record's time from another epoch; before any record was taken. */
+  restamp(epochSec: number): void {
+    this.seenNs = Number.NEGATIVE_INFINITY;
+    this.stamp(epochSec);
+  }
+
   private stamp(epochSec: number): void {
     const { record } = this.reader;
     if (record.hasTime) this.seenNs = Math.max(this.seenNs, (record.timeSec - epochSec) * 1e9 + record.timeFracNs);

@@ -36,8 +36,6 @@ export interface Numbers {
   readonly services: Numbering;
   /** By the text of the rule set. */
   readonly cookies: Numbering;
-  /** Endpoint ids, by pod. */
-  readonly endpoints: Numbering;
 }
 
 export const FIRST_POD_IDENTITY = 256;
@@ -49,5 +47,5 @@ export const REMOTE_NODE_SCOPE = 0x02000000;
 export function freshNumbers(): Numbers {
   return { pods: new Numbering(FIRST_POD_IDENTITY), cidrs: new Numbering(LOCAL_SCOPE + 1),
     remoteNodes: new Numbering(REMOTE_NODE_SCOPE + 1), backends: new Numbering(1), services: new Numbering(1),
-    cookies: new Numbering(1), endpoints: new Numbering(1) };
+    cookies: new Numbering(1) };
 }

@@ -2,7 +2,7 @@
  * Everything that policy makes: identities, the ipcache, and the policy map of every endpoint.
  *
  * CiliumNetworkPolicy and its relatives are kept by the cluster as they were read and are not evaluated: each is a
- * Problem, and `unmodelled` lists them so that a verdict on a pod they might select is not taken for certain.
+ * Problem, and what they select is undecided where they could decide it.
  */
 import type { Cluster, OtherObject } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
@@ -14,6 +14,7 @@ import { compileIpcache } from "./ipcache.js";
 import type { Numbers } from "./numbers.js";
 import type { EndpointPolicies } from "./policy/endpoints.js";
 import { compileEndpointPolicies } from "./policy/endpoints.js";
+import { opaquePolicies } from "./policy/opaque.js";
 import { filteredKeys, policyPrefixes, policyRules } from "./policy/rules.js";
 
 export interface CompiledPolicies {
@@ -24,8 +25,15 @@ export interface CompiledPolicies {
   readonly unmodelled: readonly OtherObject[];
 }
 
-const UNMODELLED_KINDS: ReadonlySet<string> = new Set(["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy",
-  "AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "CiliumLocalRedirectPolicy", "CiliumEgressGatewayPolicy"]);
+const UNMODELLED_KINDS: Readonly<Record<string, string>> = {
+  CiliumNetworkPolicy: "verdicts of the pods it selects are undecided",
+  CiliumClusterwideNetworkPolicy: "verdicts of the pods it selects are undecided",
+  CiliumLocalRedirectPolicy: "services it redirects are evaluated as if it were not there",
+  CiliumEgressGatewayPolicy: "egress of the pods it selects is evaluated as if it were not there",
+  ClusterNetworkPolicy: "Cilium 1.20 ignores it unless enable-k8s-cluster-network-policy is set",
+  AdminNetworkPolicy: "Cilium up to 1.20 ignores it",
+  BaselineAdminNetworkPolicy: "Cilium up to 1.20 ignores it",
+};
 
 export function compilePolicies(cluster: Cluster, options: CiliumOptions, problems: Problem[],
   numbers: Numbers): CompiledPolicies {
@@ -38,15 +46,15 @@ export function compilePolicies(cluster: Cluster, options: CiliumOptions, proble
     problems.push({ where: policy.where, severity: "warning", what: `NetworkPolicy ${policy.namespace}/${policy.name} selects `
       + `by ${keys.join(", ")}, which Cilium leaves out of identities by default; such a selector matches as if no pod had it` });
   }
-  const unmodelled = cluster.others.filter((object) => UNMODELLED_KINDS.has(object.kind));
+  const unmodelled = cluster.others.filter((object) => UNMODELLED_KINDS[object.kind] !== undefined);
   for (const object of unmodelled) {
     const name = object.namespace === "" ? object.name : `${object.namespace}/${object.name}`;
-    problems.push({ where: object.where, severity: "error",
-      what: `${object.kind} ${name} is not evaluated; verdicts on pods it applies to are those without it` });
+    problems.push({ where: object.where, severity: "warning",
+      what: `${object.kind} ${name} is not evaluated: ${UNMODELLED_KINDS[object.kind]}` });
   }
   const identities = allocateIdentities(cluster, options, rules.flatMap(policyPrefixes), numbers);
   const ipcache = compileIpcache(cluster, options, identities, problems);
-  const endpoints = compileEndpointPolicies(cluster, options, identities, rules, numbers);
+  const endpoints = compileEndpointPolicies(cluster, options, identities, rules, unmodelled.flatMap(opaquePolicies), numbers);
   return { identities, ipcache, endpoints, unmodelled };
 }
 

@@ -48,7 +48,7 @@ export interface Frontend {
   /** Backend ids of slots 1..count. */
   readonly active: readonly number[];
   /** Backend ids of the slots behind, counted in qcount: they keep what they have and get nothing new. */
-  readonly quarantined: readonly number[];
+  readonly terminating: readonly number[];
   readonly because: Because;
   /** `namespace/name` of the Service, or of the pod of a host port. */
   readonly owner: string;
@@ -87,7 +87,7 @@ interface Candidate {
   readonly because: Because;
 }
 
-type Draft = Omit<Frontend, "revNatId" | "active" | "quarantined"> & {
+type Draft = Omit<Frontend, "revNatId" | "active" | "terminating"> & {
   readonly candidates: readonly Candidate[];
   readonly ranges: readonly Prefix[];
 };
@@ -243,7 +243,7 @@ function finish(draft: Draft, idOf: ReadonlyMap<string, number>, revNat: Readonl
   const terminating = ids(true);
   const none = active.length === 0;
   return { ...frontend, revNatId: revNat.get(frontendKey(draft)) ?? 0, active: none ? terminating : active,
-    quarantined: none ? [] : terminating };
+    terminating: none ? [] : terminating };
 }
 
 function sourceRangesOf(drafts: readonly Draft[], revNat: ReadonlyMap<string, number>): SourceRange[] {

@@ -3,7 +3,7 @@
  *
  *     outer IP | UDP 8 | flags 1 (0x08) rsv 3 | VNI 3 rsv 1 | inner Ethernet 14 | inner IP …
  *
- * The UDP checksum is 0 on IPv4, as the kernel's default (noudpcsum). The source port is a hash of the inner flow; the
+ * The UDP checksum is filled in (the kernel's default, udpcsum). The source port is a hash of the inner flow; the
  * kernel's differs by a per-boot key, so only its range (32768-60999) is comparable.
  */
 import { getU16, getU32, setU16, setU32 } from "./bytes.js";
@@ -38,7 +38,7 @@ export function encapsulate(outer: Packet, inner: Packet, vni: number, port: num
   bytes.set(inner.bytes.subarray(0, inner.captured), at + 14);
   outer.captured -= inner.length - inner.captured;
   reparse(outer);
-  if (source.length === 16) fillChecksum(outer);
+  fillChecksum(outer);
 }
 
 /** Offset of the inner Ethernet frame, or -1 where this is no VXLAN packet with that frame in the capture. */

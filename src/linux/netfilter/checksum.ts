@@ -46,19 +46,18 @@ function checksumOf(skb: Skb, packet: Packet): Csum {
     case Proto.Tcp:
       if (l4Length < 20) return Csum.Wrong;
       return transportChecksum(skb, protocol, l4, l4Length, l4 + 16);
-    case Proto.Udp: {
+    case Proto.Udp:
       if (l4Length < 8) return Csum.Wrong;
-      if (half(bytes, l4 + 6) === 0) return skb.family === 4 ? Csum.None : Csum.Wrong;
-      const length = half(bytes, l4 + 4);
-      if (length < 8 || length > l4Length) return Csum.Wrong;
-      return transportChecksum(skb, protocol, l4, length, l4 + 6);
-    }
+      if (half(bytes, l4 + 6) === 0) return Csum.None;
+      // The kernel sums all that follows the IP header, whatever UDP's own length says (nf_ip_checksum).
+      return transportChecksum(skb, protocol, l4, l4Length, l4 + 6);
     case Proto.UdpLite: {
       if (l4Length < 8) return Csum.Wrong;
       // RFC 3828: the length field says how much is covered; 0 is all of it, 1 to 7 are illegal, as is checksum 0.
       const covered = half(bytes, l4 + 4) === 0 ? l4Length : half(bytes, l4 + 4);
       if (covered < 8 || covered > l4Length || half(bytes, l4 + 6) === 0) return Csum.Wrong;
-      const sum = fold(sumBytes(bytes, l4, covered) + pseudoSum(skb, protocol, l4Length));
+      // udplite_error asks with the protocol number of UDP, so that is what the pseudo-header must hold.
+      const sum = fold(sumBytes(bytes, l4, covered) + pseudoSum(skb, Proto.Udp, l4Length));
       return sum === 0xffff ? Csum.Right : Csum.Wrong;
     }
     case Proto.Icmp:

@@ -113,11 +113,6 @@ function rewriteUpper(skb: Skb, at: number, end: number, to: Tuple, source: bool
       // An ICMP error may quote no more than eight bytes: there is no checksum to keep right.
       if (length >= 20) sum(bytes, at + 16, partial);
       return true;
-    case Proto.Dccp:
-      if (length < 8) return false;
-      rewritePort(bytes, at, to, source);
-      if (length >= 12) sum(bytes, at + 6, partial);
-      return true;
     case Proto.Udp:
     case Proto.UdpLite: {
       if (length < 8) return false;

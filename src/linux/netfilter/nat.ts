@@ -197,8 +197,7 @@ export class Nat {
 }
 
 function hasPorts(protocol: number): boolean {
-  return protocol === Proto.Tcp || protocol === Proto.Udp || protocol === Proto.Sctp || protocol === Proto.UdpLite ||
-    protocol === Proto.Dccp;
+  return protocol === Proto.Tcp || protocol === Proto.Udp || protocol === Proto.Sctp || protocol === Proto.UdpLite;
 }
 
 /** in_range: whether the source part fits. */

@@ -74,6 +74,11 @@ export class RecentLists {
     return held;
   }
 
+  /** Forgets the lists that no rule names any more. */
+  keep(names: ReadonlySet<string>): void {
+    for (const name of this.lists.keys()) if (!names.has(name)) this.lists.delete(name);
+  }
+
   /** Addresses of a list, longest not updated first. */
   addresses(list: string): string[] {
     return [...(this.lists.get(list)?.keys() ?? [])];

@@ -138,7 +138,7 @@ export class Tracker {
           const length = half(skb.bytes, packet.l4 + 4);
           if (length < 8 || length > packet.l4Length) return Invalid;
         }
-        return this.stream(ct, unconfirmed, timeouts.udp, timeouts.udpStream, 2e9);
+        return this.stream(ct, unconfirmed, timeouts.udp, timeouts.udpStream, packet.protocol === Proto.Udp ? 2e9 : 0);
       case Proto.Icmp:
         // Only requests open an entry: echo, timestamp, information, address mask.
         if (unconfirmed && packet.icmpType !== 8 && packet.icmpType !== 13 && packet.icmpType !== 15 && packet.icmpType !== 17) return Invalid;
@@ -155,7 +155,7 @@ export class Tracker {
     }
   }
 
-  /** UDP and GRE: a longer life once answers were seen and, for UDP, the flow is older than two seconds. */
+  /** UDP, UDP-Lite, GRE: a longer life once answers were seen and, for UDP, the flow is older than two seconds. */
   private stream(ct: Connection, unconfirmed: boolean, short: number, long: number, delayNs: number): number {
     if (unconfirmed) ct.streamNs = this.table.nowNs + delayNs;
     if ((ct.status & Status.SeenReply) === 0) return short;

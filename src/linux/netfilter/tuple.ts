@@ -4,10 +4,12 @@
  *
  * The two upper-layer halves by protocol:
  *
- *     TCP UDP UDP-Lite SCTP DCCP   source port            destination port
+ *     TCP UDP UDP-Lite SCTP        source port            destination port
  *     ICMP, ICMPv6                 id                     type << 8 | code
  *     GRE version 1 (PPTP)         0 (no key map)         call id
  *     everything else              0                      0
+ *
+ * DCCP is "everything else" since its tracker was removed from the kernel (seen on 6.18).
  */
 import { half, type Packet, Proto, word } from "./packet.js";
 
@@ -113,7 +115,6 @@ function upperHalves(into: Tuple, bytes: Uint8Array, at: number, length: number)
     case Proto.Udp:
     case Proto.UdpLite:
     case Proto.Sctp:
-    case Proto.Dccp:
       if (length < 4) return false;
       into.source = half(bytes, at);
       into.destination = half(bytes, at + 2);

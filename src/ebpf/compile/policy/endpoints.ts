@@ -5,7 +5,7 @@
  * equal. Numbers of maps follow their first endpoint in the order of pods by namespace and name.
  *
  * A map larger than `bpf-policy-map-max` cannot exist: which of its entries a real node holds depends on the order
- * of arrival. Such a map keeps no entries and is marked; what the datapath would do with it is not known.
+ * of arrival. What the datapath would do with it is not known, so both directions are undecided.
  */
 import type { Cluster, Pod } from "../../../cluster/cluster.js";
 import type { Prefix } from "../../../cluster/address.js";
@@ -18,7 +18,8 @@ import type { Numbers } from "../numbers.js";
 import { CookieTable } from "./cookies.js";
 import type { MapEntries, Shadowed } from "./mapstate.js";
 import { ALLOW, MapState, precedenceOf, Traffic, trafficKey } from "./mapstate.js";
-import type { PolicyRules, PortRange, Rule } from "./rules.js";
+import type { OpaquePolicy } from "./opaque.js";
+import type { PolicyRules, PortRange, Requirement, Rule } from "./rules.js";
 import { IP_PROTOCOL } from "./rules.js";
 import { SelectorCache } from "./selectors.js";
 import { splitPortRange } from "./split.js";
@@ -30,6 +31,12 @@ export interface PolicyMap extends MapEntries {
   /** Why a direction drops what no entry allows: the policies that enforce it. A cookie; 0: not enforced. */
   readonly denyIngress: number;
   readonly denyEgress: number;
+  /**
+   * Cookie of a direction whose verdict is not known: an object that is not evaluated selects the endpoint, or the map
+   * is too large. 0: known. The direction then holds one entry, for every packet.
+   */
+  readonly undecidedIngress: number;
+  readonly undecidedEgress: number;
   /** Names of the policies that select the endpoints, sorted. */
   readonly policies: readonly string[];
   readonly shadowed: readonly Shadowed[];
@@ -48,20 +55,16 @@ const NORMAL = 0;
 /** Tiers start at multiples of ten (`perTierRoundUp`). */
 const LAST_TIER = 10;
 
-interface Draft {
-  readonly state: MapEntries & { readonly shadowed: readonly Shadowed[]; readonly size: number };
-  readonly overflow: boolean;
-  readonly denyIngress: number;
-  readonly denyEgress: number;
-  readonly policies: readonly string[];
-}
+/** A PolicyMap whose cookies are those of the compile under way. */
+type Draft = PolicyMap;
 
 export function compileEndpointPolicies(cluster: Cluster, options: CiliumOptions, identities: Identities,
-  rules: readonly PolicyRules[], numbers: Numbers): EndpointPolicies {
+  rules: readonly PolicyRules[], opaque: readonly OpaquePolicy[], numbers: Numbers): EndpointPolicies {
   const selectors = new SelectorCache(identities);
   const cookies = new CookieTable();
   const compiler = new Compiler(options, selectors, cookies);
-  const selecting = selectingPolicies(rules, selectors);
+  const selecting = selectedBy(rules, selectors);
+  const hiding = selectedBy(opaque, selectors);
   const hosts = options["policy-cidr-match-mode"] === "nodes" ? hostPrefixes(cluster) : null;
 
   const ofPod = new Int32Array(cluster.pods.length).fill(-1);
@@ -73,11 +76,14 @@ export function compileEndpointPolicies(cluster: Cluster, options: CiliumOptions
     const identity = identities.ofPod[index];
     if (identity === null) continue;
     const pod = cluster.pods[index];
-    const policies = options["enable-policy"] === "never" ? [] : selecting.get(identity.id) ?? [];
-    const group = `${policies.join(",")}|${namedPorts(policies, rules, identity)}|${hosts === null ? "" : pod.nodeName}`;
+    const never = options["enable-policy"] === "never";
+    const policies = never ? [] : selecting.get(identity.id) ?? [];
+    const hidden = never ? [] : hiding.get(identity.id) ?? [];
+    const group = `${policies.join(",")}|${hidden.join(",")}|${namedPorts(policies, rules, identity)}|${hosts === null ? "" : pod.nodeName}`;
     let map = groups.get(group);
     if (map === undefined) {
-      const draft = compiler.compile(policies.map((at) => rules[at]), identity, hosts?.get(pod.nodeName) ?? []);
+      const draft = compiler.compile(policies.map((at) => rules[at]), hidden.map((at) => opaque[at]),
+        identity, hosts?.get(pod.nodeName) ?? []);
       const hash = contentHash(draft);
       const alike = contents.get(hash) ?? [];
       map = alike.find((at) => sameContent(drafts[at], draft));
@@ -105,16 +111,40 @@ class Compiler {
       object: "enable-policy", rule: options["enable-policy"] };
   }
 
-  compile(policies: readonly PolicyRules[], subject: Identity, hosts: readonly Prefix[]): Draft {
+  compile(policies: readonly PolicyRules[], opaque: readonly OpaquePolicy[], subject: Identity,
+    hosts: readonly Prefix[]): Draft {
     const state = new MapState(this.cookies);
     const always = this.options["enable-policy"] === "always";
-    const ingress = this.direction(state, Traffic.Ingress, policies, subject, hosts,
+    let undecidedIngress = this.hide(state, Traffic.Ingress, opaque.filter((policy) => policy.ingress));
+    let undecidedEgress = this.hide(state, Traffic.Egress, opaque.filter((policy) => policy.egress));
+    const denyIngress = undecidedIngress !== 0 ? 0 : this.direction(state, Traffic.Ingress, policies, subject, hosts,
       policies.filter((policy) => policy.enforcesIngress), always);
-    const egress = this.direction(state, Traffic.Egress, policies, subject, hosts,
+    const denyEgress = undecidedEgress !== 0 ? 0 : this.direction(state, Traffic.Egress, policies, subject, hosts,
       policies.filter((policy) => policy.enforcesEgress), always);
-    const overflow = state.size > this.options["bpf-policy-map-max"];
-    return { state: { ...(overflow ? NO_ENTRIES : state.entries()), size: state.size, shadowed: state.shadowed }, overflow,
-      denyIngress: ingress, denyEgress: egress, policies: policies.map((policy) => policy.name).sort() };
+    const names = policies.map((policy) => policy.name).sort();
+    const { size, shadowed } = state;
+    const overflow = size > this.options["bpf-policy-map-max"];
+    if (!overflow) {
+      return { ...state.entries(), size, overflow, denyIngress, denyEgress, undecidedIngress, undecidedEgress, policies: names,
+        shadowed };
+    }
+    const stub = new MapState(this.cookies);
+    const because: Because = { where: null, object: "bpf-policy-map-max",
+      rule: `${size} entries for a limit of ${this.options["bpf-policy-map-max"]}` };
+    undecidedIngress = this.everything(stub, Traffic.Ingress, this.cookies.of(because));
+    undecidedEgress = this.everything(stub, Traffic.Egress, this.cookies.of(because));
+    return { ...stub.entries(), size, overflow, denyIngress: 0, denyEgress: 0, undecidedIngress, undecidedEgress,
+      policies: names, shadowed: [] };
+  }
+
+  private hide(state: MapState, direction: number, opaque: readonly OpaquePolicy[]): number {
+    if (opaque.length === 0) return 0;
+    return this.everything(state, direction, this.cookies.ofAll(opaque.map((policy) => policy.because)));
+  }
+
+  private everything(state: MapState, direction: number, cookie: number): number {
+    state.insert(0, trafficKey(direction, 0, 0, 0), precedenceOf(NORMAL, ALLOW), cookie);
+    return cookie;
   }
 
   /** Returns the cookie of the default deny; 0 where the direction is not enforced. */
@@ -177,9 +207,6 @@ class Compiler {
   }
 }
 
-const NO_ENTRIES: MapEntries = { identity: new Uint32Array(0), traffic: new Uint32Array(0),
-  precedence: new Uint32Array(0), cookie: new Uint32Array(0) };
-
 function trafficKeys(direction: number, range: PortRange): number[] {
   if (range.first === 0 && range.last === 65535) return [trafficKey(direction, range.protocol, 0, 0)];
   return splitPortRange(range.first, range.last).map(({ port, prefixLength }) => (
@@ -199,9 +226,10 @@ function policyBecause(policy: PolicyRules, direction: number): Because {
 }
 
 /** Identity number -> indices of the policies that select it. */
-function selectingPolicies(rules: readonly PolicyRules[], selectors: SelectorCache): Map<number, number[]> {
+function selectedBy(policies: readonly { readonly subject: readonly Requirement[] }[],
+  selectors: SelectorCache): Map<number, number[]> {
   const selecting = new Map<number, number[]>();
-  rules.forEach((policy, at) => {
+  policies.forEach((policy, at) => {
     for (const identity of selectors.selectPods(policy.subject)) {
       const list = selecting.get(identity.id);
       if (list === undefined) selecting.set(identity.id, [at]);
@@ -232,17 +260,17 @@ function hostPrefixes(cluster: Cluster): Map<string, Prefix[]> {
 /** A hash over the content; drafts with equal hashes are compared in full by `sameContent`. */
 function contentHash(draft: Draft): number {
   let hash = (draft.denyIngress * 31 + draft.denyEgress) | 0;
-  for (const column of [draft.state.identity, draft.state.traffic, draft.state.precedence, draft.state.cookie]) {
+  for (const column of [draft.identity, draft.traffic, draft.precedence, draft.cookie]) {
     for (let row = 0; row < column.length; row++) hash = Math.imul(hash ^ column[row], 0x01000193);
   }
   return hash;
 }
 
 function sameContent(a: Draft, b: Draft): boolean {
-  if (a.denyIngress !== b.denyIngress || a.denyEgress !== b.denyEgress || a.state.size !== b.state.size) return false;
-  if (a.overflow || b.overflow) return a.overflow && b.overflow && a.policies.join() === b.policies.join();
-  return sameColumn(a.state.identity, b.state.identity) && sameColumn(a.state.traffic, b.state.traffic)
-    && sameColumn(a.state.precedence, b.state.precedence) && sameColumn(a.state.cookie, b.state.cookie);
+  if (a.denyIngress !== b.denyIngress || a.denyEgress !== b.denyEgress || a.size !== b.size) return false;
+  if (a.policies.join() !== b.policies.join()) return false;
+  return sameColumn(a.identity, b.identity) && sameColumn(a.traffic, b.traffic)
+    && sameColumn(a.precedence, b.precedence) && sameColumn(a.cookie, b.cookie);
 }
 
 function sameColumn(a: Uint32Array, b: Uint32Array): boolean {
@@ -254,8 +282,8 @@ function* usedCookies(drafts: readonly Draft[]): Iterable<number> {
   for (const draft of drafts) {
     yield draft.denyIngress;
     yield draft.denyEgress;
-    yield* draft.state.cookie;
-    for (const { cookie, by } of draft.state.shadowed) {
+    yield* draft.cookie;
+    for (const { cookie, by } of draft.shadowed) {
       yield cookie;
       yield by;
     }
@@ -263,11 +291,10 @@ function* usedCookies(drafts: readonly Draft[]): Iterable<number> {
 }
 
 function finished(draft: Draft, numberOf: ReadonlyMap<number, number>): PolicyMap {
-  const { state, overflow, denyIngress, denyEgress, policies } = draft;
-  return { identity: state.identity, traffic: state.traffic, precedence: state.precedence,
-    cookie: state.cookie.map((cookie) => numberOf.get(cookie)!), size: state.size, overflow,
-    denyIngress: numberOf.get(denyIngress)!, denyEgress: numberOf.get(denyEgress)!, policies,
-    shadowed: state.shadowed.map((row) => ({ ...row, cookie: numberOf.get(row.cookie)!, by: numberOf.get(row.by)! })) };
+  const number = (cookie: number): number => numberOf.get(cookie)!;
+  return { ...draft, cookie: draft.cookie.map(number), denyIngress: number(draft.denyIngress), denyEgress: number(draft.denyEgress),
+    undecidedIngress: number(draft.undecidedIngress), undecidedEgress: number(draft.undecidedEgress),
+    shadowed: draft.shadowed.map((row) => ({ ...row, cookie: number(row.cookie), by: number(row.by) })) };
 }
 
 function byName(a: Pod, b: Pod): number {

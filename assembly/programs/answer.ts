@@ -1,0 +1,106 @@
+/**
+ * Answers the programs make themselves. A service without backends is answered with "port unreachable" from the
+ * service's address (bpf/lib/icmp.h, bpf/lib/icmp6.h; service-no-backend-response=reject).
+ *
+ * The quote is min(frame length with its Ethernet header, limit) bytes of the packet, so a short frame is quoted with
+ * up to 14 bytes of zeros behind it: the frame's tail is grown before the headers are put in front.
+ *
+ * The answer is built in memory of its own; afterwards `Packet.frame` points at it. The question's bytes stay.
+ */
+import { DropReason } from "../abi.gen";
+import { Checksum } from "../wire/checksum";
+import { Ethernet } from "../wire/ethernet";
+import { Icmp } from "../wire/icmp";
+import { Icmpv6 } from "../wire/icmpv6";
+import { Ipv4 } from "../wire/ipv4";
+import { Ipv6 } from "../wire/ipv6";
+import { Address } from "./address";
+import { ICMP, ICMPV6, Packet } from "./packet";
+import { Verdict } from "./verdict";
+
+/** ICMP_PACKET_MAX_SAMPLE_SIZE, and what an IPv6 packet of 1280 bytes leaves beside the headers. */
+const QUOTE4: i32 = 64;
+const QUOTE6: i32 = 1280 - 40 - 8;
+/** IPDEFTTL */
+const TTL: u8 = 64;
+const ROOM: usize = memory.data(2048, 16);
+
+export class Answer {
+  static portUnreachable(): i32 {
+    return Packet.family == 4 ? unreachable4() : unreachable6();
+  }
+}
+
+/** Copies the quote behind headers of `head` bytes and says how long it is, or why it cannot be made. */
+function quote(head: i32, limit: i32): i32 {
+  const length = min(Packet.wire, limit);
+  const real = min(length, Packet.wire - Ethernet.LENGTH);
+  const short = Packet.need(Ethernet.LENGTH, real, DropReason.DROP_INVALID);
+  if (short < 0) return short;
+  memory.copy(ROOM + head, Packet.ip, real);
+  memory.fill(ROOM + head + real, 0, length - real);
+  return length;
+}
+
+function ethernet(type: u16): void {
+  Ethernet.setDestination(ROOM, Packet.frame + 6);
+  Ethernet.setSource(ROOM, Packet.frame);
+  Ethernet.setType(ROOM, type);
+}
+
+function send(length: i32): i32 {
+  Packet.frame = ROOM;
+  Packet.captured = length;
+  Packet.wire = length;
+  Packet.partial = false;
+  const wrong = Packet.parse();
+  return wrong < 0 ? wrong : Verdict.ANSWER;
+}
+
+function unreachable4(): i32 {
+  const ip = ROOM + Ethernet.LENGTH;
+  const icmp = ip + Ipv4.MIN_LENGTH;
+  const head = Ethernet.LENGTH + Ipv4.MIN_LENGTH + Icmp.LENGTH;
+  const length = quote(head, QUOTE4);
+  if (length < 0) return length;
+  const asked = Packet.ip;
+  memory.fill(ip, 0, Ipv4.MIN_LENGTH + Icmp.LENGTH);
+  store<u8>(ip, 0x45);
+  store<u8>(ip, Ipv4.tos(asked), 1);
+  store<u16>(ip, bswap(<u16>(Ipv4.MIN_LENGTH + Icmp.LENGTH + length)), 2);
+  store<u8>(ip, TTL, 8);
+  store<u8>(ip, ICMP, 9);
+  store<u32>(ip, Ipv4.destination(asked), 12);
+  store<u32>(ip, Ipv4.source(asked), 16);
+  Ipv4.seal(ip);
+  store<u8>(icmp, Icmp.DESTINATION_UNREACHABLE);
+  store<u8>(icmp, Icmp.PORT_UNREACHABLE, 1);
+  store<u16>(icmp, Checksum.fold(Checksum.partial(icmp, Icmp.LENGTH + length, 0)), 2);
+  ethernet(Ethernet.IPV4);
+  return send(head + length);
+}
+
+function unreachable6(): i32 {
+  const ip = ROOM + Ethernet.LENGTH;
+  const icmp = ip + Ipv6.LENGTH;
+  const head = Ethernet.LENGTH + Ipv6.LENGTH + Icmpv6.LENGTH;
+  const length = quote(head, QUOTE6);
+  if (length < 0) return length;
+  const asked = Packet.ip;
+  memory.fill(ip, 0, Ipv6.LENGTH + Icmpv6.LENGTH);
+  store<u8>(ip, 0x60);
+  store<u16>(ip, bswap(<u16>(Icmpv6.LENGTH + length)), 4);
+  store<u8>(ip, ICMPV6, 6);
+  store<u8>(ip, TTL, 7);
+  Address.copy(ip + Ipv6.SOURCE, asked + Ipv6.DESTINATION);
+  Address.copy(ip + Ipv6.DESTINATION, asked + Ipv6.SOURCE);
+  store<u8>(icmp, Icmpv6.DESTINATION_UNREACHABLE);
+  store<u8>(icmp, Icmpv6.PORT_UNREACHABLE, 1);
+  // Pseudo header: addresses, length, next header (RFC 8200 section 8.1).
+  let sum = Checksum.partial(ip + Ipv6.SOURCE, 32, 0);
+  sum = Checksum.add(sum, bswap(<u32>(Icmpv6.LENGTH + length)));
+  sum = Checksum.add(sum, <u32>ICMPV6 << 24);
+  store<u16>(icmp, Checksum.fold(Checksum.partial(icmp, Icmpv6.LENGTH + length, sum)), 2);
+  ethernet(Ethernet.IPV6);
+  return send(head + length);
+}

@@ -1,0 +1,46 @@
+/**
+ * cil_from_host (bpf/bpf_host.c): the stack sends a packet through cilium_host, which it does for pods of the node
+ * where endpoints have no routes of their own. The source's identity comes from the mark.
+ */
+import { ConfigOption, DropReason, Identity, IpcacheFlag, UndecidedReason } from "../abi.gen";
+import { Address } from "./address";
+import { Deliver } from "./deliver";
+import { Identities, Mark } from "./identity";
+import { Maps } from "./maps";
+import { Options } from "./options";
+import { Packet } from "./packet";
+import { Verdict } from "./verdict";
+
+const ADDRESS: usize = memory.data(16, 16);
+
+export function fromHost(): i32 {
+  const short = Packet.parse();
+  if (short < 0) return short;
+  if (Options.has(ConfigOption.ENABLE_HOST_FIREWALL)) return Verdict.undecided(UndecidedReason.HOST_FIREWALL);
+  const carried = inheritIdentity();
+  Address.read(ADDRESS, Packet.source, Packet.family);
+  Packet.sourceIdentity = Identities.resolveSource(carried, ADDRESS);
+  Address.read(ADDRESS, Packet.destination, Packet.family);
+  const endpoint = Maps.endpoint(ADDRESS);
+  if (endpoint !== null) {
+    if (Deliver.toHost(endpoint)) return Verdict.PASS;
+    return Deliver.local(endpoint, Packet.sourceIdentity);
+  }
+  const info = Maps.ipcache(ADDRESS);
+  if (Options.has(ConfigOption.TUNNEL_MODE) && info !== null && (info.flags & <u8>IpcacheFlag.HAS_TUNNEL_EP)) {
+    return Verdict.undecided(UndecidedReason.TUNNEL);
+  }
+  // A packet that is routed here although nothing is known of its destination would come back for ever.
+  const unknown = info === null || info.sec_identity == <u32>Identity.WORLD || info.sec_identity == <u32>Identity.WORLD_IPV4;
+  return unknown ? -DropReason.DROP_UNROUTABLE : Verdict.PASS;
+}
+
+/** inherit_identity_from_host: what the mark says of the source; the mark is cleared. */
+export function inheritIdentity(): u32 {
+  const magic = Mark.magic;
+  let identity = Identities.world;
+  if (magic == Mark.PROXY_INGRESS || magic == Mark.PROXY_EGRESS || magic == Mark.IDENTITY) identity = Mark.identity;
+  else if (magic == Mark.HOST) identity = <u32>Identity.HOST;
+  Packet.mark = 0;
+  return identity;
+}

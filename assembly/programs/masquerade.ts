@@ -1,0 +1,98 @@
+/**
+ * Whether a packet that leaves the node is given the node's address (bpf/lib/nat.h, snat_v4_needs_masquerade;
+ * bpf/lib/nodeport_egress.h). GO_ON: yes, with the target in Snat; PUNT: no.
+ */
+import {
+  Config, ConfigOption, CtDirection, CtTuple, DropReason, EndpointFlag, NodeEntry, TupleFlag, UndecidedReason,
+} from "../abi.gen";
+import { Address } from "./address";
+import { Conntrack } from "./conntrack";
+import { Identities, Mark } from "./identity";
+import { Maps } from "./maps";
+import { Options } from "./options";
+import { Packet } from "./packet";
+import { Service } from "./service";
+import { PUNT, Snat } from "./snat";
+import { Tuple } from "./tuple";
+import { GO_ON, Verdict } from "./verdict";
+
+/** No prefix given (Config.native_routing_cidr4_length). */
+const NO_PREFIX: u8 = 255;
+
+export class Masquerade {
+  /** `tuple` has the packet's addresses and protocol, flags OUT. */
+  static needed(tuple: CtTuple): i32 {
+    Snat.resetTarget();
+    const sender = Maps.endpoint(Tuple.saddr(tuple));
+    if (sender !== null && sender.parent_ifindex != 0 && sender.parent_ifindex != Packet.device) {
+      return Verdict.undecided(UndecidedReason.NOT_MODELLED);
+    }
+    // The node's own connections: their port is reserved, so that no pod's translation takes it.
+    const ofHost = Mark.magic == Mark.HOST || (sender !== null && (sender.flags & <u32>EndpointFlag.HOST) != 0);
+    if (Service.serves(tuple.nexthdr) && ofHost) return keepAddress(Tuple.saddr(tuple));
+    if (!Options.masquerade) return PUNT;
+    const masquerade = changetype<usize>(Options.node)
+      + (Packet.family == 4 ? NodeEntry.MASQUERADE4 : NodeEntry.MASQUERADE6);
+    if (Address.equal(Tuple.saddr(tuple), masquerade)) return keepAddress(masquerade);
+    if (sender !== null) {
+      Snat.fromLocalEndpoint = true;
+      const answers = isReply(tuple);
+      if (answers != GO_ON) return answers;
+    }
+    if (Options.has(ConfigOption.ENABLE_EGRESS_GATEWAY)) return Verdict.undecided(UndecidedReason.EGRESS_GATEWAY);
+    if (excluded(Tuple.daddr(tuple))) return PUNT;
+    if (sender !== null) {
+      const flags = <u32>EndpointFlag.HOST | (Options.version >= 19 ? <u32>EndpointFlag.SKIP_MASQUERADE : 0);
+      if (sender.flags & flags) return PUNT;
+    }
+    if (Options.has(ConfigOption.ENABLE_IP_MASQ_AGENT) && Maps.notMasqueraded(Tuple.daddr(tuple))) return PUNT;
+    const remote = Maps.ipcache(Tuple.daddr(tuple));
+    if (remote === null && Options.version < 18) return PUNT;
+    if (remote !== null && Identities.isRemoteNode(remote.sec_identity)) {
+      if (Options.has(ConfigOption.ENABLE_REMOTE_NODE_MASQUERADE) && Options.version >= 19) return to(masquerade);
+      if (!Options.has(ConfigOption.TUNNEL_MODE) || (remote.flags & 1) != 0) return PUNT;
+    }
+    return sender !== null ? to(masquerade) : PUNT;
+  }
+}
+
+function keepAddress(address: usize): i32 {
+  Snat.needsCt = true;
+  return to(address);
+}
+
+function to(address: usize): i32 {
+  if (Address.isZero(address)) return Verdict.undecided(UndecidedReason.NO_NODE_FACTS);
+  Address.copy(Snat.address, address);
+  return GO_ON;
+}
+
+/** A reply to a connection that came from outside keeps the pod's address (ct_is_reply). PUNT: it is one. */
+function isReply(tuple: CtTuple): i32 {
+  const verdict = Conntrack.extractPorts(tuple);
+  if (verdict == -DropReason.DROP_CT_UNKNOWN_PROTO) return GO_ON;
+  if (verdict < 0) return verdict;
+  const known = Conntrack.peek(tuple, <u8>TupleFlag.IN);
+  tuple.sport = 0;
+  tuple.dport = 0;
+  return known !== null ? PUNT : GO_ON;
+}
+
+/** The destination lies in ipv4-native-routing-cidr, or where none is given in the node's own pod prefix. */
+function excluded(address: usize): bool {
+  const config = changetype<usize>(Options.config);
+  const node = changetype<usize>(Options.node);
+  if (Packet.family == 4) {
+    const length = Options.config.native_routing_cidr4_length;
+    if (length != NO_PREFIX) return Address.inPrefix(address, config + Config.NATIVE_ROUTING_CIDR4, length);
+    return inPodPrefix(address, node + NodeEntry.POD_CIDR4, Options.node.pod_cidr4_length);
+  }
+  const length = Options.config.native_routing_cidr6_length;
+  if (length != NO_PREFIX) return Address.inPrefix(address, config + Config.NATIVE_ROUTING_CIDR6, length);
+  return inPodPrefix(address, node + NodeEntry.POD_CIDR6, Options.node.pod_cidr6_length);
+}
+
+/** A node without a pod prefix has an all-zero entry. */
+function inPodPrefix(address: usize, prefix: usize, length: u8): bool {
+  return length != 0 && Address.inPrefix(address, prefix, length);
+}

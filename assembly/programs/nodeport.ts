@@ -1,0 +1,174 @@
+/**
+ * North-south service traffic at a device of the node (bpf/lib/nodeport.h): requests from outside to a frontend, and
+ * replies on their way back.
+ *
+ *     request   wildcard 158 -> source range 177 -> ClusterIP 174 -> backend -> host port 134 -> DNAT -> conntrack
+ *               -> endpoint of this node | SNAT to the node and out again
+ *     reply     source NAT undone -> service address restored -> out again
+ */
+import {
+  ConfigOption, CtBit, CtDirection, CtEntry, CtStatus, CtTuple, DropReason, IpcacheFlag, NodeEntry, RevNatEntry,
+  ServiceEntry, ServiceFlag, ServiceFlag2, TupleFlag, UndecidedReason,
+} from "../abi.gen";
+import { Address } from "./address";
+import { Answer } from "./answer";
+import { Conntrack, ENTRY_DSR, ENTRY_NODEPORT, FORWARD, REVERSE } from "./conntrack";
+import { Deliver } from "./deliver";
+import { Fragments } from "./fragments";
+import { Identities, Mark } from "./identity";
+import { Maps } from "./maps";
+import { Options } from "./options";
+import { ICMP, ICMPV6, Packet } from "./packet";
+import { Service } from "./service";
+import { PUNT, Snat } from "./snat";
+import { Translate } from "./translate";
+import { Tuple } from "./tuple";
+import { GO_ON, Verdict } from "./verdict";
+
+const TUPLE: usize = memory.data(<i32>CtTuple.SIZE, 16);
+const ADDRESS: usize = memory.data(16, 16);
+
+export class Nodeport {
+  /** nodeport_lb4: GO_ON where the packet goes on into the node, translated or not. */
+  static ingress(): i32 {
+    const tuple = changetype<CtTuple>(TUPLE);
+    Tuple.fromPacket(tuple);
+    const serves = Service.serves(Packet.protocol);
+    if (!serves && Packet.protocol != (Packet.family == 4 ? ICMP : ICMPV6)) return GO_ON;
+    if (serves) {
+      const short = Fragments.ports(tuple);
+      if (short < 0) return short;
+      const found = Service.lookup(tuple, false);
+      if (found !== null) return request(found, tuple);
+      if (Options.dsr) return Verdict.undecided(UndecidedReason.DSR);
+    }
+    return serves || Options.masquerade ? reply(tuple) : GO_ON;
+  }
+
+  /** The reply of a backend on this node to a client outside, seen as it leaves the pod. It must be translated. */
+  static replyOfLocalBackend(): i32 {
+    const verdict = restoreService(changetype<CtTuple>(TUPLE));
+    return verdict == GO_ON ? -DropReason.DROP_NAT_NO_MAPPING : verdict;
+  }
+
+  /**
+   * nodeport_rev_dnat_fwd_ipv4: the same at the device where it leaves, for replies that came through the stack.
+   * GO_ON where nothing was to be done, PASS where the service's address was put back.
+   */
+  static restoreOutgoing(): i32 {
+    const tuple = changetype<CtTuple>(TUPLE);
+    Tuple.fromPacket(tuple);
+    if (!Service.serves(Packet.protocol)) return GO_ON;
+    const short = Fragments.ports(tuple);
+    if (short < 0) return short;
+    const entry = Conntrack.peek(tuple, <u8>TupleFlag.OUT);
+    if (entry === null) return GO_ON;
+    if (!(entry.bits & <u16>CtBit.NODE_PORT)) {
+      const dsr = Options.dsr && (entry.bits & <u16>CtBit.DSR_INTERNAL) != 0;
+      return dsr ? Verdict.undecided(UndecidedReason.DSR) : GO_ON;
+    }
+    if (entry.rev_nat_index == 0) return GO_ON;
+    const frontend = Maps.revNat(entry.rev_nat_index);
+    if (frontend === null) return GO_ON;
+    const route = Deliver.byRoute(false);
+    if (route == Verdict.REDIRECT && Packet.redirect != Packet.device) return route;
+    if (route < 0) return route;
+    const status = Conntrack.lookup(tuple, CtDirection.INGRESS, REVERSE, ENTRY_NODEPORT | ENTRY_DSR, 0);
+    if (status != CtStatus.REPLY) return status < 0 ? status : GO_ON;
+    const address = changetype<usize>(frontend) + RevNatEntry.ADDRESS;
+    const wrong = Translate.reverse(tuple, address, frontend.port, false);
+    return wrong < 0 ? wrong : Verdict.PASS;
+  }
+}
+
+/** nodeport_svc_lb4. */
+function request(found: ServiceEntry, tuple: CtTuple): i32 {
+  if (Service.wildcard) return -DropReason.DROP_NO_SERVICE;
+  if (!Service.sourceAllowed(found, Tuple.saddr(tuple))) return -DropReason.DROP_NOT_IN_SRC_RANGE;
+  if (!(found.flags & <u8>ServiceFlag.ROUTABLE)) return -DropReason.DROP_IS_CLUSTER_IP;
+  if (found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) return Verdict.undecided(UndecidedReason.L7_PROXY);
+  if (found.flags2 & <u8>ServiceFlag2.NAT_46X64) return Verdict.undecided(UndecidedReason.NOT_MODELLED);
+  const verdict = Service.local(found, tuple, true);
+  if (verdict == -DropReason.DROP_NO_SERVICE && Options.has(ConfigOption.SERVICE_NO_BACKEND_RESPONSE_REJECT)) {
+    return Answer.portUnreachable();
+  }
+  if (verdict < 0) return verdict;
+  const local = Maps.endpoint(Service.backend) !== null;
+  if (!local && (found.flags & <u8>ServiceFlag.HOSTPORT)) return -DropReason.DROP_INVALID;
+  if (!local && (Options.dsr || (found.flags2 & <u8>ServiceFlag2.FWD_MODE_DSR))) {
+    return Verdict.undecided(UndecidedReason.DSR);
+  }
+  const wrong = Translate.dnat(tuple, Service.chosen(), 0);
+  if (wrong < 0) return wrong;
+  const untracked = trackRequest(found, tuple);
+  if (untracked < 0) return untracked;
+  return local ? GO_ON : toRemoteBackend();
+}
+
+/** The entry by which replies are known as those of a NodePort request. */
+function trackRequest(found: ServiceEntry, tuple: CtTuple): i32 {
+  Tuple.reverse(tuple);
+  const status = Conntrack.lookup(tuple, CtDirection.EGRESS, FORWARD, ENTRY_NODEPORT, found.rev_nat_index);
+  if (status < 0 || status == CtStatus.ESTABLISHED) return status < 0 ? status : GO_ON;
+  Conntrack.blank();
+  const draft = Conntrack.draft;
+  draft.rev_nat_index = found.rev_nat_index;
+  draft.src_sec_id = Identities.world;
+  draft.bits = <u16>CtBit.NODE_PORT;
+  return Conntrack.create(tuple, CtDirection.EGRESS, false);
+}
+
+/** tail_nodeport_nat_egress: source NAT to the node's own address, then out by the routes. */
+function toRemoteBackend(): i32 {
+  if (Options.has(ConfigOption.TUNNEL_MODE)) {
+    Address.read(ADDRESS, Packet.destination, Packet.family);
+    const info = Maps.ipcache(ADDRESS);
+    const tunnelled = info !== null && (info.flags & <u8>IpcacheFlag.HAS_TUNNEL_EP) && !(info.flags & <u8>IpcacheFlag.SKIP_TUNNEL);
+    if (tunnelled) return Verdict.undecided(UndecidedReason.TUNNEL);
+  }
+  Snat.resetTarget();
+  const own = changetype<usize>(Options.node) + (Packet.family == 4 ? NodeEntry.IPV4 : NodeEntry.IPV6);
+  if (Address.isZero(own)) return Verdict.undecided(UndecidedReason.NO_NODE_FACTS);
+  Address.copy(Snat.address, own);
+  const tuple = changetype<CtTuple>(TUPLE);
+  Tuple.fromPacket(tuple);
+  const short = Fragments.ports(tuple);
+  if (short < 0) return short;
+  Tuple.swapPorts(tuple);
+  tuple.flags = <u8>TupleFlag.OUT;
+  const expired = Deliver.countHop();
+  if (expired < 0) return expired;
+  const verdict = Snat.service(tuple);
+  if (verdict < 0) return verdict;
+  Mark.setMagic(Mark.SNAT_DONE);
+  return Deliver.byRoute(false);
+}
+
+/** tail_nodeport_nat_ingress: undo a source NAT, and then a service's translation. */
+function reply(tuple: CtTuple): i32 {
+  Snat.resetTarget();
+  const verdict = Snat.ingress(tuple);
+  if (verdict == PUNT || verdict == -DropReason.DROP_NAT_NO_MAPPING) return GO_ON;
+  if (verdict < 0) return verdict;
+  Mark.setMagic(Mark.SNAT_DONE);
+  return restoreService(tuple);
+}
+
+/** nodeport_rev_dnat_ipv4: the reply comes from the service again and goes straight out; GO_ON if it is none. */
+function restoreService(tuple: CtTuple): i32 {
+  Tuple.fromPacket(tuple);
+  if (!Service.serves(Packet.protocol)) return GO_ON;
+  const short = Fragments.ports(tuple);
+  if (short < 0) return short;
+  const status = Conntrack.lookup(tuple, CtDirection.INGRESS, REVERSE, ENTRY_NODEPORT, 0);
+  if (status != CtStatus.REPLY) return status < 0 ? status : GO_ON;
+  const frontend = Maps.revNat(Conntrack.revNat);
+  if (frontend !== null) {
+    const address = changetype<usize>(frontend) + RevNatEntry.ADDRESS;
+    const wrong = Translate.reverse(tuple, address, frontend.port, false);
+    if (wrong < 0) return wrong;
+  }
+  Mark.setMagic(Mark.SNAT_DONE);
+  const expired = Deliver.countHop();
+  return expired < 0 ? expired : Deliver.byRoute(false);
+}

@@ -1,0 +1,109 @@
+/**
+ * Socket load balancing for processes of a node (bpf/bpf_sock.c): what connect() and sendmsg() do to the destination.
+ * A replay sees packets, not sockets, so the first packet of a five-tuple stands for connect(), and its choice is kept
+ * for the packets that follow. A reply reaches the application under the service's address; on the wire it does not
+ * change, and neither does it here.
+ *
+ * Services whose choice the application would see refused (no backend) end the packet: connect() fails with
+ * EHOSTUNREACH, nothing is sent.
+ */
+import {
+  BackendEntry, ConfigOption, CtTuple, DropReason, Identity, ReverseSkEntry, ReverseSkKey, ServiceEntry, ServiceFlag,
+  ServiceFlag2, UndecidedReason,
+} from "../abi.gen";
+import { Tcp } from "../wire/tcp";
+import { Address } from "./address";
+import { Chance } from "./chance";
+import { Fragments } from "./fragments";
+import { Identities } from "./identity";
+import { Maps } from "./maps";
+import { Options } from "./options";
+import { Packet, TCP, UDP } from "./packet";
+import { Service } from "./service";
+import { Translate } from "./translate";
+import { Tuple } from "./tuple";
+import { GO_ON, Verdict } from "./verdict";
+
+const TUPLE: usize = memory.data(<i32>CtTuple.SIZE, 16);
+const KEY: usize = memory.data(<i32>ReverseSkKey.SIZE, 16);
+const KEPT: usize = memory.data(<i32>ReverseSkEntry.SIZE, 16);
+
+/** GO_ON with the destination translated, or left alone; DROP_NO_SERVICE where the call fails. */
+export function translateSocket(): i32 {
+  if (Packet.protocol != TCP && Packet.protocol != UDP) return GO_ON;
+  const tuple = changetype<CtTuple>(TUPLE);
+  Tuple.fromPacket(tuple);
+  const short = Fragments.ports(tuple);
+  if (short < 0) return short;
+  const found = frontend(tuple);
+  if (found === null) return GO_ON;
+  if (found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) return Verdict.undecided(UndecidedReason.L7_PROXY);
+  if (found.count == 0) return -DropReason.DROP_NO_SERVICE;
+  if (leaveAlone(found, Tuple.daddr(tuple))) return GO_ON;
+  Service.revNat = found.rev_nat_index;
+  Service.cookie = found.cookie;
+  const verdict = choose(found, tuple);
+  if (verdict < 0) return verdict;
+  return Translate.dnat(tuple, Service.chosen(), 0);
+}
+
+/** The service of the destination, or of the node port or host port under a node's address or loopback. */
+function frontend(tuple: CtTuple): ServiceEntry | null {
+  const found = Service.lookup(tuple, true);
+  if (found !== null || !Options.has(ConfigOption.ENABLE_NODEPORT)) return found;
+  const nodePort = Service.inNodePortRange(tuple.sport);
+  const loopback = isLoopback(Tuple.daddr(tuple));
+  if (!loopback) {
+    const info = Maps.ipcache(Tuple.daddr(tuple));
+    if (info === null) return null;
+    const remote = nodePort && Identities.isRemoteNode(info.sec_identity);
+    if (info.sec_identity != <u32>Identity.HOST && !remote) return null;
+  }
+  const wild = Service.lookupAnyAddress(nodePort);
+  // A host port bound to a loopback address is for loopback destinations only.
+  if (wild !== null && !nodePort && (wild.flags2 & <u8>ServiceFlag2.LOOPBACK) && !loopback) return null;
+  return wild;
+}
+
+/** sock4_skip_xlate: an external IP or host port that is not this node's is left to the network. */
+function leaveAlone(found: ServiceEntry, address: usize): bool {
+  const external = (found.flags & <u8>ServiceFlag.EXTERNAL_IP) != 0;
+  const hostPort = (found.flags & <u8>ServiceFlag.HOSTPORT) != 0 && !isLoopback(address);
+  if (!external && !hostPort) return false;
+  const info = Maps.ipcache(address);
+  return info === null || info.sec_identity != <u32>Identity.HOST;
+}
+
+/** 127.0.0.0/8, ::1 */
+function isLoopback(address: usize): bool {
+  if (Packet.family == 4) return load<u8>(address) == 127;
+  return load<u64>(address) == 0 && load<u64>(address, 8) == 0x0100000000000000;
+}
+
+/** The backend this socket has, or a new one: a SYN is a new connect(). */
+function choose(found: ServiceEntry, tuple: CtTuple): i32 {
+  const key = changetype<ReverseSkKey>(KEY);
+  key.cookie = Chance.flow(tuple, 0);
+  Address.copy(KEY + ReverseSkKey.ADDRESS, Tuple.daddr(tuple));
+  key.port = tuple.sport;
+  key.node = <u16>Packet.node;
+  const opens = Packet.protocol == TCP && Packet.hasL4 && Packet.l4 + Tcp.FLAGS_END <= Packet.captured
+    && (Tcp.flags(Packet.frame + Packet.l4) & (Tcp.SYN | Tcp.ACK)) == Tcp.SYN;
+  const kept = Maps.socket(key);
+  if (kept !== null && !opens && kept.rev_nat_index == found.rev_nat_index) {
+    const backend = Maps.backend(kept.backend_id);
+    if (backend !== null) {
+      Service.backend = changetype<usize>(backend);
+      Service.backendId = kept.backend_id;
+      return GO_ON;
+    }
+  }
+  const verdict = Service.select(found, tuple, false);
+  if (verdict < 0) return verdict;
+  const entry = changetype<ReverseSkEntry>(KEPT);
+  Address.copy(KEPT + ReverseSkEntry.ADDRESS, Tuple.daddr(tuple));
+  entry.port = tuple.sport;
+  entry.rev_nat_index = found.rev_nat_index;
+  entry.backend_id = Service.backendId;
+  return Maps.setSocket(key, entry) < 0 ? Verdict.undecided(UndecidedReason.MAP_MEMORY) : GO_ON;
+}

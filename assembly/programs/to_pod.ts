@@ -1,0 +1,86 @@
+/**
+ * The endpoint's program for packets on their way into a pod (cil_to_container, or the tail call that local delivery
+ * makes; bpf/bpf_lxc.c):
+ *
+ *     conntrack -> source identity -> ingress policy, or reverse translation of a reply -> conntrack entry -> pod
+ */
+import { Config, CtBit, CtDirection, CtStatus, CtTuple, RevNatEntry, TupleFlag } from "../abi.gen";
+import { Address } from "./address";
+import { BOTH, Conntrack } from "./conntrack";
+import { Identities } from "./identity";
+import { Maps } from "./maps";
+import { Options } from "./options";
+import { Packet } from "./packet";
+import { Policy } from "./policy";
+import { Translate } from "./translate";
+import { Tuple } from "./tuple";
+import { GO_ON, Verdict } from "./verdict";
+
+const TUPLE: usize = memory.data(<i32>CtTuple.SIZE, 16);
+const ADDRESS: usize = memory.data(16, 16);
+
+/** `identity` and `policy` are the endpoint's; the source's identity is in `Packet.sourceIdentity`. */
+export function toPod(identity: u32, policy: u32): i32 {
+  const short = Packet.parse();
+  if (short < 0) return short;
+  const tuple = changetype<CtTuple>(TUPLE);
+  Tuple.fromPacket(tuple);
+  const status = Conntrack.lookupPacket(tuple, CtDirection.INGRESS, BOTH);
+  if (status < 0) return status;
+  Address.read(ADDRESS, Packet.source, Packet.family);
+  const source = Identities.resolveSource(Packet.sourceIdentity, ADDRESS);
+  Packet.sourceIdentity = source;
+  Packet.destinationIdentity = identity;
+  if (status == CtStatus.REPLY || status == CtStatus.RELATED) return returning(tuple);
+  return arriving(tuple, status, policy, source);
+}
+
+/** Replies are not judged; one that was translated at its request is translated back. */
+function returning(tuple: CtTuple): i32 {
+  if (Conntrack.has(<u16>CtBit.PROXY_REDIRECT) || Conntrack.has(<u16>CtBit.FROM_L7LB)) return Verdict.PROXY;
+  if (Conntrack.revNat == 0 && Conntrack.natPort == 0) return Verdict.DELIVER;
+  const loopback = Conntrack.has(<u16>CtBit.LB_LOOPBACK);
+  let address = Conntrack.natAddress;
+  let port = Conntrack.natPort;
+  if (port == 0) {
+    const frontend = Maps.revNat(Conntrack.revNat);
+    // A service that is gone: the reply goes on as it is.
+    if (frontend === null) return Verdict.DELIVER;
+    address = changetype<usize>(frontend) + RevNatEntry.ADDRESS;
+    port = frontend.port;
+  }
+  const wrong = Translate.reverse(tuple, address, port, loopback);
+  return wrong < 0 ? wrong : Verdict.DELIVER;
+}
+
+function arriving(tuple: CtTuple, status: i32, policy: u32, source: u32): i32 {
+  let proxyPort: u16 = 0;
+  let loopback = false;
+  if (status == CtStatus.NEW && fromLoopback(tuple)) loopback = true;
+  else if (!Conntrack.has(<u16>CtBit.LB_LOOPBACK)) {
+    const untracked = !Options.fragments && Packet.fragment;
+    const verdict = Policy.ingress(policy, source, tuple.nexthdr, tuple.dport, untracked);
+    if (verdict != GO_ON) return verdict;
+    proxyPort = Policy.proxyPort;
+  }
+  if (status == CtStatus.NEW) {
+    Conntrack.blank();
+    const draft = Conntrack.draft;
+    draft.src_sec_id = source;
+    if (loopback) draft.bits |= <u16>CtBit.LB_LOOPBACK;
+    if (proxyPort != 0) draft.bits |= <u16>CtBit.PROXY_REDIRECT;
+    const full = Conntrack.create(tuple, CtDirection.INGRESS, true);
+    if (full < 0) return full;
+  }
+  return proxyPort != 0 ? Verdict.PROXY : Verdict.DELIVER;
+}
+
+/** The request side of a pod that reaches itself: from the loopback address, with an entry that says so. */
+function fromLoopback(tuple: CtTuple): bool {
+  const own = changetype<usize>(Options.config)
+    + (Packet.family == 4 ? Config.SERVICE_LOOPBACK_IPV4 : Config.SERVICE_LOOPBACK_IPV6);
+  Address.read(ADDRESS, Packet.source, Packet.family);
+  if (!Address.equal(ADDRESS, own)) return false;
+  const request = Conntrack.peek(tuple, <u8>TupleFlag.OUT);
+  return request !== null && (request.bits & <u16>CtBit.LB_LOOPBACK) != 0;
+}

@@ -1,0 +1,45 @@
+/**
+ * The command line. Knows exit codes, the terminal and the file system; everything else is asked of the library.
+ *
+ * Exit codes: 0 judged and nothing at or above --fail-on; 1 differences or limits; 2 usage or unreadable input;
+ * 3 could not judge; 70 our fault. The highest of 70, 2, 3, 1 wins.
+ */
+import { Command, CommanderError } from "commander";
+import { checkCommand } from "./check.js";
+import { compareCommand } from "./compare.js";
+import { dumpCommand } from "./dump.js";
+import { traceCommand } from "./trace.js";
+import { UsageError } from "./usage.js";
+import { version } from "./version.js";
+
+export async function main(argv: readonly string[]): Promise<number> {
+  let exitCode = 0;
+  const program = new Command("twinplane")
+    .description("Replays captured traffic through two Kubernetes dataplanes and explains, packet by packet, where they disagree.")
+    .version(version())
+    .exitOverride()
+    .configureHelp({ helpWidth: 110 })
+    .showHelpAfterError("(twinplane --help shows the commands)");
+  for (const command of [compareCommand, traceCommand, dumpCommand, checkCommand]) {
+    command(program, (code) => {
+      exitCode = code;
+    });
+  }
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+  } catch (error) {
+    return report(error);
+  }
+  return exitCode;
+}
+
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof UsageError) {
+    process.stderr.write(`twinplane: ${error.message}\n`);
+    return 2;
+  }
+  const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.stderr.write(`twinplane: this is a bug in twinplane, not in your input; please report it\n${detail}\n`);
+  return 70;
+}

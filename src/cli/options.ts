@@ -1,0 +1,47 @@
+/** Options that several commands share, and what they mean. */
+import type { Command } from "commander";
+import { parseProfile, type Profile, PROFILES_HELP } from "../planes.js";
+import { UsageError } from "./usage.js";
+
+export interface InputOptions {
+  readonly file?: readonly string[];
+  readonly read?: readonly string[];
+}
+
+export interface PlaneOptions {
+  readonly current: string;
+  readonly target: string;
+  readonly clusterCidr?: readonly string[];
+  readonly seed: string;
+}
+
+export function addInputOptions(command: Command, captures: boolean): Command {
+  command.option("-f, --file <path...>", "manifests and dumps, node facts (ip -j), conntrack entries: files or folders, - for stdin");
+  if (captures) {
+    command.option("-r, --read <capture...>", "captures or folders of them; [node[:device]=]path names where one was taken");
+  }
+  return command;
+}
+
+export function addPlaneOptions(command: Command): Command {
+  return command
+    .option("--current <profile>", "the dataplane the cluster has now", "kube-proxy")
+    .option("--target <profile>", "the dataplane it is to have", "cilium@1.20")
+    .option("--cluster-cidr <cidr...>", "pod address ranges (default: from the nodes' podCIDRs)")
+    .option("--seed <text>", "seed of every random choice", "1")
+    .addHelpText("after", `\n${PROFILES_HELP}`);
+}
+
+export function profileOf(text: string): Profile {
+  const profile = parseProfile(text);
+  if (typeof profile === "string") throw new UsageError(profile);
+  return profile;
+}
+
+export function numberOf(text: string, what: string, from: number, to: number): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value) || value < from || value > to) {
+    throw new UsageError(`${what} is a number from ${from} to ${to}, not '${text}'`);
+  }
+  return value;
+}

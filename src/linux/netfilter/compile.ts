@@ -1,0 +1,267 @@
+/**
+ * Rules -> flat numbers, for one table of one family. Every rule is one row of `code`; the tests that cannot have a
+ * side effect and come before any that can are in the row, the rest is a list of CompiledMatch.
+ *
+ *     row  0 flags            Row.*
+ *          1 protocol
+ *          2  3  4  5         source words          6  7  8  9   source mask
+ *         10 11 12 13         destination words    14 15 16 17   destination mask
+ *         18 source ports     min | max << 16      19 destination ports
+ *         20 connection states (StateBit)
+ *         21 mark value       22 mark mask         23 index into `matches`, where Row.Matches
+ *
+ * A chain is consecutive rows and one row more, Op.End. Nothing is reordered: a packet meets the same rules in the
+ * same order as in the text, and the same counters move.
+ */
+import type { Family } from "../../cluster/address.js";
+import { choiceRuns, type ChoiceRun } from "./choice.js";
+import { NatRange } from "./nat.js";
+import { printRule } from "./print.js";
+import { type Chain, type Match, type Rule, type Table, type TableName, type Target, unmodelledPart } from "./rule.js";
+import { loopedChain } from "./rule-set.js";
+
+export const stride = 24;
+
+export const Row = {
+  Source: 1, SourceNot: 2, Destination: 4, DestinationNot: 8, Protocol: 16, ProtocolNot: 32,
+  /** A ports match: the header must be whole, else the packet is dropped (hotdrop). */
+  Header: 64, SourcePort: 128, SourcePortNot: 256, DestinationPort: 512, DestinationPortNot: 1024,
+  State: 2048, StateNot: 4096, Mark: 8192, MarkNot: 16384, Devices: 32768, Matches: 65536,
+} as const;
+
+export const Op = {
+  Continue: 0, Accept: 1, Drop: 2, Return: 3, Jump: 4, Goto: 5, End: 6, Target: 7, Undecided: 8,
+} as const;
+
+/** A match that is not in the row, with the state it keeps. */
+export class CompiledMatch {
+  readonly match: Match;
+  /** statistic nth: packets since it last matched. */
+  count = 0;
+  /** statistic: the choice it is part of, and which member it stands for. */
+  run: ChoiceRun | null = null;
+  position = 0;
+
+  constructor(match: Match) {
+    this.match = match;
+    if (match.kind === "statistic" && match.mode === "nth") this.count = match.every - 1 - match.packet;
+  }
+}
+
+export interface CompiledTarget {
+  readonly target: Target;
+  readonly range: NatRange;
+}
+
+export class CompiledTable {
+  readonly name: TableName;
+  readonly family: Family;
+  readonly code: Int32Array;
+  readonly op: Uint8Array;
+  /** By Op: first row of the chain (Jump, Goto), index into `targets` (Target), index into `chains` (End). */
+  readonly argument: Int32Array;
+  readonly packets: Float64Array;
+  readonly bytes: Float64Array;
+  readonly matches: CompiledMatch[][] = [];
+  readonly targets: CompiledTarget[] = [];
+  readonly chains: Chain[] = [];
+  /** The rule of a row; null for Op.End. */
+  readonly rules: (Rule | null)[] = [];
+  /** Index into `chains` of a row. */
+  readonly chainOf: Int32Array;
+  /** Why a row drops or does not decide; "" where it does neither. */
+  readonly reasons: string[] = [];
+  private readonly starts = new Map<string, number>();
+
+  constructor(table: Table, family: Family) {
+    this.name = table.name;
+    this.family = family;
+    let rows = 0;
+    for (const chain of table.chains.values()) {
+      this.starts.set(chain.name, rows);
+      rows += chain.rules.length + 1;
+    }
+    this.code = new Int32Array(rows * stride);
+    this.op = new Uint8Array(rows);
+    this.argument = new Int32Array(rows);
+    this.packets = new Float64Array(rows);
+    this.bytes = new Float64Array(rows);
+    this.chainOf = new Int32Array(rows);
+    const looped = loopedChain(table) !== null;
+    let row = 0;
+    for (const chain of table.chains.values()) {
+      const index = this.chains.push(chain) - 1;
+      const runs = choiceRuns(chain, table);
+      for (const [position, rule] of chain.rules.entries()) {
+        this.chainOf[row] = index;
+        this.compileRule(row++, rule, chain, position, table, looped, runs);
+      }
+      this.chainOf[row] = index;
+      this.op[row] = Op.End;
+      this.argument[row] = index;
+      this.packets[row] = chain.packets;
+      this.bytes[row] = chain.bytes;
+      this.rules.push(null);
+      this.reasons.push(chain.policy === "DROP" ? `${table.name}/${chain.name} policy` : "");
+      row++;
+    }
+  }
+
+  /** First row of a chain, -1 where there is none. */
+  start(chain: string): number {
+    return this.starts.get(chain) ?? -1;
+  }
+
+  /** Whether a built-in chain does nothing at all: empty with policy ACCEPT. */
+  isEmpty(chain: string): boolean {
+    const start = this.start(chain);
+    return start < 0 || (this.op[start] === Op.End && this.chains[this.argument[start]].policy === "ACCEPT");
+  }
+
+  /** Writes the counters back into the rules, for printing. */
+  saveCounters(): void {
+    for (let row = 0; row < this.rules.length; row++) {
+      const holder = this.rules[row] ?? this.chains[this.chainOf[row]];
+      if (holder === this.chains[this.chainOf[row]] && this.chains[this.chainOf[row]].policy === null) continue;
+      holder.packets = this.packets[row];
+      holder.bytes = this.bytes[row];
+    }
+  }
+
+  /** Text of a row for `trace`. */
+  text(row: number): string {
+    const rule = this.rules[row];
+    const chain = this.chains[this.chainOf[row]];
+    return rule === null ? `policy ${chain.policy ?? "RETURN"}` : `-A ${chain.name}${printRule(rule, this.family)}`;
+  }
+
+  private compileRule(row: number, rule: Rule, chain: Chain, position: number, table: Table, looped: boolean, runs: (ChoiceRun | null)[]): void {
+    const base = row * stride;
+    const place = `${table.name}/${chain.name}`;
+    this.rules.push(rule);
+    this.packets[row] = rule.packets;
+    this.bytes[row] = rule.bytes;
+    this.code[base] = this.baseMatches(base, rule);
+    const rest = this.hoist(base, rule);
+    if (rest.length > 0) {
+      for (const compiled of rest) {
+        if (compiled.match.kind !== "statistic") continue;
+        compiled.run = runs[position];
+        compiled.position = compiled.run === null ? 0 : position - compiled.run.first;
+      }
+      this.code[base] |= Row.Matches;
+      this.code[base + 23] = this.matches.push(rest) - 1;
+    }
+    const unmodelled = unmodelledPart(rule);
+    const reason = this.compileTarget(row, rule.target, place, table, looped);
+    this.reasons.push(unmodelled === null ? reason : `undecided: ${place} rule ${position + 1}: ${unmodelled} is not modelled`);
+    if (unmodelled !== null) this.op[row] = Op.Undecided;
+  }
+
+  /** Addresses, protocol, devices. */
+  private baseMatches(base: number, rule: Rule): number {
+    const { code } = this;
+    let flags = 0;
+    if (rule.source !== null) {
+      flags |= Row.Source | (rule.source.invert ? Row.SourceNot : 0);
+      code.set(rule.source.words, base + 2);
+      code.set(rule.source.mask, base + 6);
+    }
+    if (rule.destination !== null) {
+      flags |= Row.Destination | (rule.destination.invert ? Row.DestinationNot : 0);
+      code.set(rule.destination.words, base + 10);
+      code.set(rule.destination.mask, base + 14);
+    }
+    // `-p all` says nothing.
+    if (rule.protocol !== null && rule.protocol.value !== 0) {
+      flags |= Row.Protocol | (rule.protocol.invert ? Row.ProtocolNot : 0);
+      code[base + 1] = rule.protocol.value;
+    }
+    if (rule.inDevice !== null || rule.outDevice !== null) flags |= Row.Devices;
+    return flags;
+  }
+
+  /** Moves tests without side effects into the row, as long as none with a side effect came before them. */
+  private hoist(base: number, rule: Rule): CompiledMatch[] {
+    const { code } = this;
+    const rest: CompiledMatch[] = [];
+    let pure = true;
+    for (const match of rule.matches) {
+      const flags = code[base];
+      if (match.kind === "comment" || match.kind === "unmodelled") continue;
+      if (pure && match.kind === "ports" && match.flags === null) {
+        // It may drop the packet: no test that comes after it may be moved before it.
+        pure = false;
+        code[base] |= Row.Header;
+        if (match.source !== null) {
+          code[base] |= Row.SourcePort | (match.source.invert ? Row.SourcePortNot : 0);
+          code[base + 18] = match.source.min | (match.source.max << 16);
+        }
+        if (match.destination !== null) {
+          code[base] |= Row.DestinationPort | (match.destination.invert ? Row.DestinationPortNot : 0);
+          code[base + 19] = match.destination.min | (match.destination.max << 16);
+        }
+      } else if (pure && match.kind === "mark" && (flags & Row.Mark) === 0) {
+        code[base] |= Row.Mark | (match.mark.invert ? Row.MarkNot : 0);
+        code[base + 21] = match.mark.value;
+        code[base + 22] = match.mark.mask;
+      } else if (pure && match.kind === "conntrack" && isStateOnly(match) && (flags & Row.State) === 0) {
+        code[base] |= Row.State | (match.state?.invert ? Row.StateNot : 0);
+        code[base + 20] = match.state?.value ?? 0;
+      } else {
+        rest.push(new CompiledMatch(match));
+        if (match.kind === "statistic" || match.kind === "recent" || match.kind === "nfacct" || match.kind === "ports") pure = false;
+      }
+    }
+    return rest;
+  }
+
+  private compileTarget(row: number, target: Target, place: string, table: Table, looped: boolean): string {
+    switch (target.kind) {
+      case "none":
+      case "log":
+        this.op[row] = Op.Continue;
+        return "";
+      case "verdict":
+        this.op[row] = target.verdict === "ACCEPT" ? Op.Accept : target.verdict === "DROP" ? Op.Drop : Op.Return;
+        return target.verdict === "DROP" ? place : "";
+      case "jump": {
+        const chain = table.chains.get(target.chain);
+        if (chain === undefined || chain.policy !== null || looped) {
+          this.op[row] = Op.Undecided;
+          return `undecided: ${place} jumps to ${target.chain}, which ${looped ? "is in a table with a loop" : "is no chain of a user"}`;
+        }
+        this.op[row] = target.goto ? Op.Goto : Op.Jump;
+        this.argument[row] = this.start(target.chain);
+        return "";
+      }
+      case "unmodelled":
+        this.op[row] = Op.Undecided;
+        return "";
+      default: {
+        this.op[row] = Op.Target;
+        this.argument[row] = this.targets.push({ target, range: rangeOf(target) }) - 1;
+        if (target.kind === "reject") return `${place} REJECT ${target.with}`;
+        return target.kind === "nat" ? `${place} ${target.name}: no address to use` : "";
+      }
+    }
+  }
+}
+
+function isStateOnly(match: Extract<Match, { kind: "conntrack" }>): boolean {
+  return match.state !== null && match.status === null && match.protocol === null && match.original === null &&
+    match.addresses.length === 0 && match.ports.length === 0;
+}
+
+function rangeOf(target: Target): NatRange {
+  const range = new NatRange();
+  if (target.kind !== "nat") return range;
+  const spec = target.range;
+  range.hasAddress = spec.address !== null;
+  if (spec.address !== null) [range.a0, range.a1, range.a2, range.a3] = spec.address;
+  range.minPort = spec.minPort;
+  range.maxPort = spec.maxPort;
+  // NF_NAT_RANGE_PROTO_RANDOM_ALL is either kind of random.
+  range.random = spec.random || spec.randomFully;
+  return range;
+}

@@ -1,0 +1,315 @@
+/**
+ * Walks a packet through the chains of one table (ipt_do_table): rows in order, jumps with a stack, policies at the
+ * end. Targets are carried out here; NAT targets settle the connection's tuple, the packet itself is rewritten later.
+ */
+import { CtInfo, Hook, type NodeServices, type Skb, Verdict } from "../skb.js";
+import { type CompiledTable, Op, Row, stride } from "./compile.js";
+import { Status } from "./connection.js";
+import { Manip, manipOf } from "./manip.js";
+import { evaluateMatch, Matched, type MatchContext } from "./match.js";
+import { type Chance, type Nat, NatRange } from "./nat.js";
+import { word } from "./packet.js";
+import type { Packet } from "./packet.js";
+import type { RecentLists } from "./recent.js";
+import { StateBit, type Target } from "./rule.js";
+import { connectionOf } from "./track.js";
+
+/** Told of every rule that matched: position in its chain from 1, 0 for a policy. */
+export type TraceSink = (table: string, chain: string, ruleNumber: number, text: string, verdict: string) => void;
+
+/** Jumps may nest this deep; the kernel sizes its stack by the rules, a text without loops cannot need more. */
+const stackLimit = 1024;
+
+export class Evaluator implements MatchContext {
+  skb!: Skb;
+  readonly packet: Packet;
+  state = 0;
+  readonly services: NodeServices;
+  readonly recent: RecentLists;
+  readonly chance: Chance;
+  nowNs = 0;
+  eligibleBackends: readonly string[] | null = null;
+  /** Why the last Drop or Undecided. */
+  reason = "";
+  trace: TraceSink | null = null;
+  private readonly nat: Nat;
+  private readonly masqueradeRange = new NatRange();
+  private readonly stack = new Int32Array(stackLimit);
+
+  constructor(packet: Packet, services: NodeServices, recent: RecentLists, chance: Chance, nat: Nat) {
+    this.packet = packet;
+    this.services = services;
+    this.recent = recent;
+    this.chance = chance;
+    this.nat = nat;
+  }
+
+  /** Accept, Drop or Undecided; `reason` says why for the latter two. */
+  run(table: CompiledTable, start: number, hook: Hook, skb: Skb): Verdict {
+    const { code, op, argument, packets, bytes } = table;
+    const { stack } = this;
+    this.skb = skb;
+    this.state = stateOf(skb);
+    let depth = 0;
+    let row = start;
+    for (;;) {
+      const operation = op[row];
+      if (operation !== Op.End) {
+        const matched = this.matches(table, code, row);
+        if (matched === Matched.No) {
+          row++;
+          continue;
+        }
+        if (matched === Matched.Drop) {
+          this.reason = `${table.name}/${table.chains[table.chainOf[row]].name}: cut header`;
+          return Verdict.Drop;
+        }
+      } else if (depth > 0) {
+        row = stack[--depth];
+        continue;
+      } else {
+        return this.policy(table, table.rules[start] === null ? start : this.endOf(table, start), skb);
+      }
+      packets[row]++;
+      bytes[row] += skb.length;
+      if (this.trace !== null) this.tell(table, row);
+      switch (operation) {
+        case Op.Continue:
+          row++;
+          break;
+        case Op.Accept:
+          return Verdict.Accept;
+        case Op.Drop:
+          this.reason = table.reasons[row];
+          return Verdict.Drop;
+        case Op.Return:
+          if (depth === 0) return this.policy(table, this.endOf(table, start), skb);
+          row = stack[--depth];
+          break;
+        case Op.Jump:
+          if (depth === stackLimit) {
+            this.reason = "undecided: chains nest deeper than 1024";
+            return Verdict.Undecided;
+          }
+          stack[depth++] = row + 1;
+          row = argument[row];
+          break;
+        case Op.Goto:
+          row = argument[row];
+          break;
+        case Op.Undecided:
+          this.reason = table.reasons[row];
+          return Verdict.Undecided;
+        default: {
+          const verdict = this.target(table, row, hook, skb);
+          if (verdict >= 0) return verdict as Verdict;
+          row++;
+        }
+      }
+    }
+  }
+
+  /** The policy of the built-in chain the walk began in. */
+  private policy(table: CompiledTable, row: number, skb: Skb): Verdict {
+    table.packets[row]++;
+    table.bytes[row] += skb.length;
+    if (this.trace !== null) this.tell(table, row);
+    if (table.reasons[row] === "") return Verdict.Accept;
+    this.reason = table.reasons[row];
+    return Verdict.Drop;
+  }
+
+  private endOf(table: CompiledTable, start: number): number {
+    return start + table.chains[table.chainOf[start]].rules.length;
+  }
+
+  private matches(table: CompiledTable, code: Int32Array, row: number): Matched {
+    const base = row * stride;
+    const flags = code[base];
+    const { packet } = this;
+    if ((flags & Row.Protocol) !== 0 && (packet.protocol === code[base + 1]) === ((flags & Row.ProtocolNot) !== 0)) return Matched.No;
+    if ((flags & Row.Destination) !== 0) {
+      let differs = (packet.d3 & code[base + 17]) ^ code[base + 13];
+      if (packet.family === 6) {
+        differs |= ((packet.d0 & code[base + 14]) ^ code[base + 10]) | ((packet.d1 & code[base + 15]) ^ code[base + 11]) |
+          ((packet.d2 & code[base + 16]) ^ code[base + 12]);
+      }
+      if ((differs === 0) === ((flags & Row.DestinationNot) !== 0)) return Matched.No;
+    }
+    if ((flags & Row.Source) !== 0) {
+      let differs = (packet.s3 & code[base + 9]) ^ code[base + 5];
+      if (packet.family === 6) {
+        differs |= ((packet.s0 & code[base + 6]) ^ code[base + 2]) | ((packet.s1 & code[base + 7]) ^ code[base + 3]) |
+          ((packet.s2 & code[base + 8]) ^ code[base + 4]);
+      }
+      if ((differs === 0) === ((flags & Row.SourceNot) !== 0)) return Matched.No;
+    }
+    if ((flags & Row.Devices) !== 0 && !this.devices(table, row)) return Matched.No;
+    if ((flags & Row.State) !== 0 && ((this.state & code[base + 20]) !== 0) === ((flags & Row.StateNot) !== 0)) return Matched.No;
+    if ((flags & Row.Mark) !== 0 && ((this.skb.mark & code[base + 22]) === code[base + 21]) === ((flags & Row.MarkNot) !== 0)) return Matched.No;
+    if ((flags & Row.Header) !== 0) {
+      if (packet.laterFragment) return Matched.No;
+      if (packet.l4Short) return Matched.Drop;
+      if ((flags & Row.DestinationPort) !== 0) {
+        const range = code[base + 19];
+        const hit = packet.destinationPort >= (range & 0xffff) && packet.destinationPort <= range >>> 16;
+        if (hit === ((flags & Row.DestinationPortNot) !== 0)) return Matched.No;
+      }
+      if ((flags & Row.SourcePort) !== 0) {
+        const range = code[base + 18];
+        const hit = packet.sourcePort >= (range & 0xffff) && packet.sourcePort <= range >>> 16;
+        if (hit === ((flags & Row.SourcePortNot) !== 0)) return Matched.No;
+      }
+    }
+    if ((flags & Row.Matches) === 0) return Matched.Yes;
+    for (const compiled of table.matches[code[base + 23]]) {
+      const matched = evaluateMatch(compiled, this);
+      if (matched !== Matched.Yes) return matched;
+    }
+    return Matched.Yes;
+  }
+
+  private devices(table: CompiledTable, row: number): boolean {
+    const rule = table.rules[row];
+    if (rule === null) throw new Error("a row with devices has no rule");
+    const { inDevice, outDevice } = rule;
+    if (inDevice !== null) {
+      const name = this.services.deviceName(this.skb.inDevice);
+      if ((inDevice.prefix ? name.startsWith(inDevice.name) : name === inDevice.name) === inDevice.invert) return false;
+    }
+    if (outDevice === null) return true;
+    const name = this.services.deviceName(this.skb.outDevice);
+    return (outDevice.prefix ? name.startsWith(outDevice.name) : name === outDevice.name) !== outDevice.invert;
+  }
+
+  /** A verdict, or -1 to go on with the next rule. */
+  private target(table: CompiledTable, row: number, hook: Hook, skb: Skb): number {
+    const { target, range } = table.targets[table.argument[row]];
+    const ct = connectionOf(skb.ct);
+    switch (target.kind) {
+      case "mark":
+        skb.mark = ((skb.mark & ~target.clear) ^ target.xor) >>> 0;
+        return -1;
+      case "connmark":
+        if (ct !== null) {
+          if (target.mode === "set") ct.mark = ((ct.mark & ~target.clear) ^ target.xor) >>> 0;
+          else if (target.mode === "save") ct.mark = ((ct.mark & ~target.ctMask) ^ (skb.mark & target.nfMask)) >>> 0;
+          else skb.mark = ((skb.mark & ~target.nfMask) ^ (ct.mark & target.ctMask)) >>> 0;
+        }
+        return -1;
+      case "notrack":
+        if (ct === null) skb.ctinfo = CtInfo.Untracked;
+        return -1;
+      case "reject":
+        this.services.reject(skb, target.with, hook);
+        this.reason = table.reasons[row];
+        return Verdict.Drop;
+      case "nat":
+        return this.natTarget(table, row, target, range, hook, skb);
+      default:
+        throw new Error(`target ${target.kind} is not one that is carried out`);
+    }
+  }
+
+  private natTarget(table: CompiledTable, row: number, target: Extract<Target, { kind: "nat" }>, range: NatRange, hook: Hook, skb: Skb): Verdict {
+    const ct = connectionOf(skb.ct);
+    if (ct === null) throw new Error("the nat table was asked about a packet without a connection");
+    const manip = manipOf(hook);
+    const wanted = target.name === "SNAT" || target.name === "MASQUERADE" ? Manip.Source : Manip.Destination;
+    if (wanted !== manip || (target.name === "MASQUERADE" && hook !== Hook.Postrouting)) {
+      this.reason = `undecided: ${target.name} in a chain the kernel refuses it in`;
+      return Verdict.Undecided;
+    }
+    let use = range;
+    if (target.name === "MASQUERADE") {
+      const address = this.services.masqueradeAddress(skb.outDevice, skb);
+      if (address === null) {
+        this.reason = table.reasons[row];
+        return Verdict.Drop;
+      }
+      use = this.fill(address.bytes, range);
+      ct.masqueradeDevice = skb.outDevice;
+    } else if (target.name === "REDIRECT") {
+      const local = this.redirectAddress(hook, skb);
+      if (local === null) {
+        this.reason = `undecided: REDIRECT on this device`;
+        return Verdict.Undecided;
+      }
+      use = this.fill(local, range);
+    }
+    this.nat.setup(skb, ct, use, manip);
+    return Verdict.Accept;
+  }
+
+  private fill(address: Uint8Array, from: NatRange): NatRange {
+    const range = this.masqueradeRange;
+    range.hasAddress = true;
+    const v4 = address.length === 4;
+    range.a0 = v4 ? 0 : word(address, 0);
+    range.a1 = v4 ? 0 : word(address, 4);
+    range.a2 = v4 ? 0 : word(address, 8);
+    range.a3 = word(address, v4 ? 0 : 12);
+    range.minPort = from.minPort;
+    range.maxPort = from.maxPort;
+    range.random = from.random;
+    return range;
+  }
+
+  /** nf_nat_redirect: the host itself for its own packets, the device's first address for others (IPv4). */
+  private redirectAddress(hook: Hook, skb: Skb): Uint8Array | null {
+    if (hook === Hook.Output) return skb.family === 4 ? localhost4 : localhost6;
+    return skb.family === 4 ? this.services.masqueradeAddress(skb.inDevice, skb)?.bytes ?? null : null;
+  }
+
+  private tell(table: CompiledTable, row: number): void {
+    const chain = table.chains[table.chainOf[row]];
+    const rule = table.rules[row];
+    const number = rule === null ? 0 : chain.rules.indexOf(rule) + 1;
+    this.trace?.(table.name, chain.name, number, table.text(row), verdictText(table, row));
+  }
+}
+
+const localhost4 = Uint8Array.of(127, 0, 0, 1);
+const localhost6 = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1);
+
+/** The bits `--ctstate` is compared with. */
+export function stateOf(skb: Skb): number {
+  const ct = connectionOf(skb.ct);
+  if (ct === null) return skb.ctinfo === CtInfo.Untracked ? StateBit.Untracked : StateBit.Invalid;
+  let state = stateOfInfo(skb.ctinfo);
+  if ((ct.status & Status.SourceNat) !== 0) state |= StateBit.Snat;
+  if ((ct.status & Status.DestinationNat) !== 0) state |= StateBit.Dnat;
+  return state;
+}
+
+function stateOfInfo(ctinfo: CtInfo): number {
+  switch (ctinfo) {
+    case CtInfo.Established:
+    case CtInfo.EstablishedReply:
+      return StateBit.Established;
+    case CtInfo.Related:
+    case CtInfo.RelatedReply:
+      return StateBit.Related;
+    case CtInfo.New:
+      return StateBit.New;
+    default:
+      throw new Error(`a packet with a connection has ctinfo ${ctinfo}`);
+  }
+}
+
+function verdictText(table: CompiledTable, row: number): string {
+  switch (table.op[row]) {
+    case Op.Accept: return "ACCEPT";
+    case Op.Drop: return "DROP";
+    case Op.Return: return "RETURN";
+    case Op.Jump:
+    case Op.Goto: return table.chains[table.chainOf[table.argument[row]]].name;
+    case Op.End: return table.reasons[row] === "" ? "ACCEPT" : "DROP";
+    case Op.Undecided: return "UNDECIDED";
+    case Op.Target: {
+      const { target } = table.targets[table.argument[row]];
+      return target.kind === "nat" ? target.name : target.kind.toUpperCase();
+    }
+    default: return "CONTINUE";
+  }
+}

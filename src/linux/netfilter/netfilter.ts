@@ -1,0 +1,243 @@
+/**
+ * Netfilter of one node: the hooks of both families with connection tracking, NAT and the tables of iptables, in the
+ * kernel's order of priority (include/uapi/linux/netfilter_ipv4.h):
+ *
+ *     PREROUTING   raw  conntrack  mangle  nat (destination)
+ *     INPUT        mangle  filter  security  nat (source)  confirm
+ *     FORWARD      mangle  filter  security
+ *     OUTPUT       raw  conntrack  mangle  nat (destination)  filter  security
+ *     POSTROUTING  mangle  nat (source)  confirm
+ *
+ * Defragmentation (-400) is the IP stack's, before it calls a hook. The nat table is consulted for the first packet of
+ * a connection only; every later one follows what was decided then, whatever the rules say by now.
+ */
+import type { ConntrackDelete } from "../../cluster/cluster.js";
+import { CtInfo, Hook, type NetfilterHooks, type NodeServices, type Skb, Verdict } from "../skb.js";
+import { CompiledTable } from "./compile.js";
+import { type ConntrackRecord, recordOf } from "./conntrack-record.js";
+import { type Connection, Dir, Status } from "./connection.js";
+import { Evaluator, type TraceSink } from "./evaluate.js";
+import { Manip, manipOf, manipulate, statusBit, translateError } from "./manip.js";
+import { type Chance, Nat } from "./nat.js";
+import { Packet, Proto } from "./packet.js";
+import { RecentLists } from "./recent.js";
+import type { TableName } from "./rule.js";
+import { RuleSet } from "./rule-set.js";
+import { connectionOf, directionOf, Tracker } from "./track.js";
+
+export interface NetfilterOptions {
+  readonly services: NodeServices;
+  readonly rules4: RuleSet;
+  readonly rules6: RuleSet;
+  /** A uint32 for (flow, draw). `flow` is a hash of the connection's original tuple, `draw` counts from 0 in it. */
+  readonly chance: Chance;
+  /** Defaults to `services.sysctls`. */
+  readonly sysctls?: Readonly<Record<string, string>>;
+  readonly traceSink?: TraceSink | null;
+}
+
+export function createNetfilter(options: NetfilterOptions): Netfilter {
+  return new Netfilter(options);
+}
+
+const hookNames = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"] as const;
+const tables: readonly TableName[] = ["raw", "mangle", "nat", "filter", "security"];
+const Raw = 0;
+const Mangle = 1;
+const NatTable = 2;
+const Filter = 3;
+const Security = 4;
+
+export class Netfilter implements NetfilterHooks {
+  reason = "";
+  private readonly tracker: Tracker;
+  private readonly nat: Nat;
+  private readonly recent = new RecentLists();
+  private readonly packet = new Packet();
+  private readonly evaluator: Evaluator;
+  private rules4: RuleSet;
+  private rules6: RuleSet;
+  /** [family is 6][table] */
+  private compiled: (CompiledTable | null)[][] = [];
+  /** [family is 6][table][hook]: first row, -1 where the table has no such chain. */
+  private starts: Int32Array[][] = [];
+
+  constructor(options: NetfilterOptions) {
+    const chance = options.chance;
+    this.tracker = new Tracker(options.sysctls ?? options.services.sysctls);
+    this.nat = new Nat(this.tracker.table, chance);
+    this.evaluator = new Evaluator(this.packet, options.services, this.recent, chance, this.nat);
+    this.evaluator.trace = options.traceSink ?? null;
+    this.rules4 = options.rules4;
+    this.rules6 = options.rules6;
+    this.replaceRules(options.rules4, options.rules6);
+  }
+
+  /** Backends of the choice the last packet met in `hook`, sorted `ip:port`; null where it met none. */
+  get lastEligibleBackends(): readonly string[] | null {
+    return this.evaluator.eligibleBackends;
+  }
+
+  /** First and last source port the last packet's NAT could have taken by chance; null where nothing was chosen. */
+  get lastEligibleSourcePorts(): readonly [number, number] | null {
+    return this.nat.lastPortMin < 0 ? null : [this.nat.lastPortMin, this.nat.lastPortMax];
+  }
+
+  set traceSink(sink: TraceSink | null) {
+    this.evaluator.trace = sink;
+  }
+
+  /**
+   * Puts other rules in place. Connections, their NAT and the lists of `recent` that are still named stay; nth
+   * counters start again, as in the kernel, which makes every match anew.
+   */
+  replaceRules(rules4: RuleSet, rules6: RuleSet): void {
+    this.rules4 = rules4;
+    this.rules6 = rules6;
+    this.compiled = [rules4, rules6].map((rules) => tables.map((name) => {
+      const table = rules.tables.get(name);
+      return table === undefined ? null : new CompiledTable(table, rules.family);
+    }));
+    this.starts = this.compiled.map((family) => family.map((table) =>
+      Int32Array.from(hookNames, (hook) => table?.start(hook) ?? -1)));
+    this.recent.keep(new Set([...rules4.recentLists(), ...rules6.recentLists()]));
+  }
+
+  /** `iptables-save -c` of a family. */
+  save(family: 4 | 6): string {
+    for (const table of this.compiled[family === 4 ? 0 : 1]) table?.saveCounters();
+    return (family === 4 ? this.rules4 : this.rules6).save();
+  }
+
+  deleteConntrack(filter: ConntrackDelete): number {
+    return this.tracker.table.delete(filter);
+  }
+
+  /** Live connections, oldest first, as `conntrack -L` shows them. */
+  conntrack(): ConntrackRecord[] {
+    return this.tracker.table.entries().map((connection) => recordOf(connection, this.tracker.table.nowNs));
+  }
+
+  /** Number of entries in the table, ended ones that were not met yet included. */
+  get conntrackCount(): number {
+    return this.tracker.table.count;
+  }
+
+  attach(made: Skb, original: Skb): void {
+    if (original.ct === null) return;
+    made.ct = original.ct;
+    made.ctinfo = directionOf(original.ctinfo) === Dir.Original ? CtInfo.RelatedReply : CtInfo.Related;
+  }
+
+  hook(hook: Hook, skb: Skb): Verdict {
+    this.packet.load(skb);
+    this.evaluator.eligibleBackends = null;
+    this.nat.lastPortMin = -1;
+    let verdict: Verdict;
+    switch (hook) {
+      case Hook.Prerouting:
+        verdict = this.table(Raw, hook, skb);
+        if (verdict !== Verdict.Accept) return verdict;
+        this.track(hook, skb);
+        verdict = this.table(Mangle, hook, skb);
+        return verdict === Verdict.Accept ? this.translate(hook, skb) : verdict;
+      case Hook.Input:
+        verdict = this.filters(hook, skb);
+        if (verdict === Verdict.Accept) verdict = this.translate(hook, skb);
+        return verdict === Verdict.Accept ? this.confirm(skb) : verdict;
+      case Hook.Forward:
+        return this.filters(hook, skb);
+      case Hook.Output:
+        verdict = this.table(Raw, hook, skb);
+        if (verdict !== Verdict.Accept) return verdict;
+        this.track(hook, skb);
+        verdict = this.table(Mangle, hook, skb);
+        if (verdict === Verdict.Accept) verdict = this.translate(hook, skb);
+        if (verdict === Verdict.Accept) verdict = this.table(Filter, hook, skb);
+        return verdict === Verdict.Accept ? this.table(Security, hook, skb) : verdict;
+      case Hook.Postrouting:
+        verdict = this.table(Mangle, hook, skb);
+        if (verdict === Verdict.Accept) verdict = this.translate(hook, skb);
+        return verdict === Verdict.Accept ? this.confirm(skb) : verdict;
+    }
+  }
+
+  private filters(hook: Hook, skb: Skb): Verdict {
+    let verdict = this.table(Mangle, hook, skb);
+    if (verdict === Verdict.Accept) verdict = this.table(Filter, hook, skb);
+    return verdict === Verdict.Accept ? this.table(Security, hook, skb) : verdict;
+  }
+
+  private track(hook: Hook, skb: Skb): void {
+    this.tracker.enter(hook, skb, this.packet);
+    this.evaluator.nowNs = this.tracker.table.nowNs;
+  }
+
+  private table(index: number, hook: Hook, skb: Skb): Verdict {
+    const family = skb.family === 4 ? 0 : 1;
+    const start = this.starts[family][index][hook];
+    const table = this.compiled[family][index];
+    if (start < 0 || table === null) return Verdict.Accept;
+    const verdict = this.evaluator.run(table, start, hook, skb);
+    if (verdict !== Verdict.Accept) this.reason = this.evaluator.reason;
+    return verdict;
+  }
+
+  private confirm(skb: Skb): Verdict {
+    const verdict = this.tracker.leave(skb);
+    if (verdict === Verdict.Drop) this.reason = "conntrack: clash with another connection";
+    return verdict;
+  }
+
+  /** nf_nat_ipv4_fn, nf_nat_ipv6_fn and nf_nat_inet_fn. */
+  private translate(hook: Hook, skb: Skb): Verdict {
+    const ct = connectionOf(skb.ct);
+    if (ct === null) return Verdict.Accept;
+    const manip = manipOf(hook);
+    const { ctinfo } = skb;
+    if (ctinfo === CtInfo.Related || ctinfo === CtInfo.RelatedReply) {
+      if (this.packet.protocol === Proto.Icmp || this.packet.protocol === Proto.Icmp6) {
+        if (translateError(skb, ct, hook, ctinfo)) {
+          this.packet.readAddresses(skb.bytes);
+          return Verdict.Accept;
+        }
+        this.reason = "nat: an ICMP error that cannot be translated";
+        return Verdict.Drop;
+      }
+    }
+    if (ctinfo !== CtInfo.Established && ctinfo !== CtInfo.EstablishedReply) {
+      const done = manip === Manip.Source ? Status.SourceNatDone : Status.DestinationNatDone;
+      if ((ct.status & done) === 0) {
+        const verdict = this.table(NatTable, hook, skb);
+        if (verdict !== Verdict.Accept) return verdict;
+        if ((ct.status & done) === 0) this.nat.nullBinding(skb, ct, manip);
+        return this.carryOut(ct, skb, manip);
+      }
+    }
+    if (this.leavesElsewhere(hook, ct, skb)) {
+      this.tracker.table.remove(ct);
+      this.reason = "nat: a masqueraded connection leaves by another device";
+      return Verdict.Drop;
+    }
+    return this.carryOut(ct, skb, manip);
+  }
+
+  /** nf_nat_packet. */
+  private carryOut(ct: Connection, skb: Skb, manip: Manip): Verdict {
+    const direction = directionOf(skb.ctinfo);
+    if ((ct.status & statusBit(manip, direction)) === 0) return Verdict.Accept;
+    if (!manipulate(skb, ct, manip, direction)) {
+      this.reason = "nat: the header is too short to be translated";
+      return Verdict.Drop;
+    }
+    this.packet.readAddresses(skb.bytes);
+    this.packet.readPorts(skb.bytes);
+    return Verdict.Accept;
+  }
+
+  /** nf_nat_oif_changed. */
+  private leavesElsewhere(hook: Hook, ct: Connection, skb: Skb): boolean {
+    return hook === Hook.Postrouting && ct.masqueradeDevice !== 0 && ct.masqueradeDevice !== skb.outDevice &&
+      directionOf(skb.ctinfo) === Dir.Original;
+  }
+}

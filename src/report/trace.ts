@@ -1,0 +1,27 @@
+/** One packet's steps as text. Prints data; computes nothing but layout. */
+import type { TracedPacket, TracedSide } from "../compare/watch.js";
+import type { Because } from "../dataplane.js";
+
+export function renderTrace(packet: TracedPacket): string {
+  const lines = [`packet ${packet.record}, ${packet.kind}: ${packet.tuple}`];
+  for (const side of packet.sides) lines.push("", ...renderSide(side));
+  return `${lines.join("\n")}\n`;
+}
+
+function renderSide(side: TracedSide): string[] {
+  const lines = [`${side.name} (${side.profile}): ${side.end}${side.reason === "" ? "" : ` (${side.reason})`}${side.image === "" ? "" : `, ${side.image}`}`];
+  for (const step of side.steps) {
+    lines.push(`  ${step.node.padEnd(8)} ${step.program.padEnd(14)} ${step.what}${step.result === "" ? "" : `  ->  ${step.result}`}`);
+    for (const because of step.becauses) lines.push(`           because ${becauseText(because)}`);
+  }
+  if (side.journey !== null) {
+    for (const because of side.journey.becauses) lines.push(`  because ${becauseText(because)}`);
+    if (side.journey.eligibleBackends !== null) lines.push(`  could have chosen ${side.journey.eligibleBackends.join(", ")}`);
+  }
+  return lines;
+}
+
+function becauseText(because: Because): string {
+  const where = because.where === null ? "" : ` (${because.where.file}:${because.where.line})`;
+  return `${because.object} ${because.rule}${where}`;
+}

@@ -1,0 +1,213 @@
+/**
+ * One comparison from inputs to report: builds both planes from the timeline, replays the captures, and gathers what
+ * was found. The only place that knows which profiles there are. Reads nothing itself: captures are iterators of
+ * bytes, everything else is text already read.
+ */
+import type { Cluster, Timeline } from "./cluster/cluster.js";
+import type { ConntrackFlow } from "./cluster/conntrack-flow.js";
+import type { Problem } from "./cluster/problem.js";
+import { captureProblems } from "./capture/index.js";
+import { CATALOGUE, UNEXPLAINED } from "./compare/catalogue.js";
+import { Comparison } from "./compare/comparison.js";
+import { Names } from "./compare/names.js";
+import type { Plane } from "./dataplane.js";
+import { buildPlane, type PlaneInputs, type Profile } from "./planes.js";
+import { CaptureCursor, type CaptureInput, keyOfImage, readView } from "./replay/reading.js";
+import { Replay } from "./replay/loop.js";
+import { SocketTuples } from "./replay/sockets.js";
+import { Topology } from "./replay/topology.js";
+import { Emission } from "./dataplane.js";
+import { StepWatch, type TracedPacket } from "./compare/watch.js";
+import { type CaptureSummary, type Limit, type PlaneSummary, type Report, type TruthSummary, verdictOf } from "./report/report.js";
+
+export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs"> {
+  readonly version: string;
+  readonly timeline: Timeline;
+  readonly captures: readonly (Omit<CaptureInput, "node"> & { readonly node: string })[];
+  /** conntrack entries or events by node. */
+  readonly conntrack: ReadonlyMap<string, readonly ConntrackFlow[]>;
+  readonly current: Profile;
+  readonly target: Profile;
+  readonly followCapture: boolean;
+  readonly windowNs: number;
+  readonly minJudged: number;
+  readonly failOn: "any" | "unexplained" | "none";
+  /** Inputs that could not be read at all. */
+  readonly unreadable: number;
+  readonly limits?: readonly Limit[];
+  /** Called now and then with the number of records read. */
+  readonly onProgress?: (records: number) => void;
+  /** The packet (capture index, record number) whose steps are kept; for `trace`. */
+  readonly until?: { readonly capture: number; readonly record: number };
+}
+
+export interface Session {
+  readonly report: Report;
+  readonly replay: Replay;
+  readonly planes: readonly [Plane, Plane];
+  readonly comparison: Comparison;
+  /** Steps of the packet asked for with `until`; null where it was not replayed by itself. */
+  readonly traced: TracedPacket | null;
+}
+
+const PROGRESS_EVERY = 8192;
+
+export async function runSession(input: SessionInput): Promise<Session> {
+  const cluster = input.timeline.initial;
+  const topology = new Topology(cluster);
+  const cursors = input.captures.map((capture, index) =>
+    new CaptureCursor({ ...capture, node: topology.nodeIndex(capture.node) }, index));
+  const open = await openCursors(cursors);
+  const epochSec = Math.min(...open.map((cursor) => cursor.reader.record.timeSec), Number.MAX_SAFE_INTEGER);
+  const epochNs = BigInt(open.length === 0 ? 0 : epochSec) * 1_000_000_000n;
+  const planes: [Plane, Plane] = [
+    buildPlane("current", input.current, { ...input, cluster, epochNs }),
+    buildPlane("target", input.target, { ...input, cluster, epochNs }),
+  ];
+  let names = new Names(cluster);
+  const comparison = new Comparison(planes, () => names, input.current.policyEngine);
+  const watch = input.until === undefined ? null : new StepWatch(comparison, planes, input.until);
+  const sockets = new SocketTuples(cluster, topology.nodes, input.conntrack, epochNs);
+  const replay = new Replay({
+    planes, points: topology, followCapture: input.followCapture, windowNs: input.windowNs, changes: input.timeline.changes,
+    epochNs, keyOf: keyOfImage, socketTuple: (node, tuple, timeNs) => sockets.find(node, tuple, timeNs), judge: watch ?? comparison,
+    onCluster: (changed: Cluster) => {
+      names = new Names(changed);
+    },
+  });
+  await merge(open, epochSec, topology, replay, input);
+  replay.finish();
+  return { report: reportOf(input, cursors, topology, replay, comparison, planes, cluster), replay, planes, comparison,
+    traced: watch?.found ?? null };
+}
+
+/** Moves every cursor to its first record; those that have one. */
+async function openCursors(cursors: readonly CaptureCursor[]): Promise<CaptureCursor[]> {
+  const open: CaptureCursor[] = [];
+  for (const cursor of cursors) if (await cursor.advance(0)) open.push(cursor);
+  return open;
+}
+
+/** Hands the records of all captures to the replay, oldest first; equal times in the order of the captures given. */
+async function merge(open: CaptureCursor[], epochSec: number, topology: Topology, replay: Replay, input: SessionInput): Promise<void> {
+  for (const cursor of open) {
+    cursor.restamp(epochSec);
+    topology.cover(cursor.input.node, coveredDevice(cursor, topology));
+  }
+  let records = 0;
+  while (open.length > 0) {
+    let cursor = open[0];
+    for (const other of open) if (other.timeNs < cursor.timeNs) cursor = other;
+    const view = readView(cursor, topology, replay.pool);
+    replay.add(view);
+    if (++records % PROGRESS_EVERY === 0) input.onProgress?.(records);
+    const moved = cursor.tryAdvance(epochSec) ?? await cursor.advance(epochSec);
+    if (!moved) open.splice(open.indexOf(cursor), 1);
+  }
+}
+
+/** 0: a capture of all devices (`-i any`). */
+function coveredDevice(cursor: CaptureCursor, topology: Topology): number {
+  const cooked = cursor.reader.record.linkType === 113 || cursor.reader.record.linkType === 276;
+  if (cooked) return 0;
+  const named = cursor.input.device !== "" ? cursor.input.device : cursor.reader.record.interfaceName;
+  return topology.deviceNamed(cursor.input.node, named) || topology.uplink(cursor.input.node);
+}
+
+function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topology: Topology, replay: Replay,
+  comparison: Comparison, planes: readonly [Plane, Plane], cluster: Cluster): Report {
+  const { counts } = comparison;
+  const problems: Problem[] = [...input.timeline.problems];
+  for (const cursor of cursors) if (cursor.end !== null) problems.push(...captureProblems(cursor.input.file, cursor.end));
+  for (const plane of planes) problems.push(...plane.problems.map((one) => ({ ...one, what: `${plane.name}: ${one.what}` })));
+  const findings = [...comparison.findings.values()]
+    .sort((a, b) => Number(b.id === UNEXPLAINED) - Number(a.id === UNEXPLAINED) || b.packets - a.packets || (a.firstFlow < b.firstFlow ? -1 : 1));
+  const emptyCaptures = cursors.filter((one) => one.end !== null && one.end.error !== null && one.end.counters.records === 0).length;
+  const limits = input.limits ?? [];
+  return {
+    twinplane: input.version,
+    captures: cursors.map(summaryOf),
+    facts: cluster.nodes.map((node) => ({ node: node.name, source: node.facts.source })),
+    planes: [planeSummary(input.current, planes[0], replay, 0), planeSummary(input.target, planes[1], replay, 1)],
+    followCapture: input.followCapture,
+    packets: {
+      records: replay.counts.records, copies: replay.counts.copies, replayed: replay.counts.packets, matched: counts.matched,
+      same: counts.same, otherChoice: counts.otherChoice, different: counts.different, consequence: counts.consequence,
+      moot: counts.moot, held: counts.held, undecided: counts.undecided, aside: asideOf(replay),
+    },
+    undecided: sorted(comparison.undecided),
+    findings: findings.map((one) => ({
+      id: one.id, title: CATALOGUE.find((entry) => entry.id === one.id)?.title ?? "No known difference fits; please report it",
+      facet: one.facet, source: one.source, destination: one.destination, protocol: one.protocol, port: one.port,
+      current: one.current, target: one.target, flows: one.flows, packets: one.packets, becauses: one.becauses,
+      example: { file: cursors[one.firstCapture].input.file, record: one.firstRecord, flow: one.firstFlow },
+    })),
+    limits,
+    truth: truthOf(replay, cursors, topology),
+    untouched: comparison.coverage.untouched(cluster),
+    problems,
+    verdict: verdictOf({
+      replayed: replay.counts.packets, matched: counts.matched, undecided: counts.undecided, findings: findings.length,
+      limits: limits.length, unreadable: input.unreadable + emptyCaptures, minJudged: input.minJudged, failOn: input.failOn,
+      unexplained: findings.filter((one) => one.id === UNEXPLAINED).length,
+    }),
+  };
+}
+
+function summaryOf(cursor: CaptureCursor): CaptureSummary {
+  const end = cursor.end;
+  const notes: string[] = [];
+  if (end !== null) {
+    for (const [name, value] of Object.entries(end.counters)) {
+      if (value > 0 && COUNTER_TEXTS[name] !== undefined) notes.push(`${value} ${COUNTER_TEXTS[name]}`);
+    }
+  }
+  return { file: cursor.input.file, node: "", packets: end?.counters.records ?? 0, notes };
+}
+
+const COUNTER_TEXTS: Readonly<Record<string, string>> = {
+  snapTruncated: "records cut by the snap length", wireShorterThanCaptured: "records with wire length < captured length",
+  longerThanSnapLength: "records longer than the file's snap length", empty: "empty records", noTime: "records without time",
+  timeWentBack: "records earlier than the one before", fractionCarried: "time stamps with a fraction of a second or more",
+  unknownBlocks: "unknown blocks skipped", badOptions: "blocks with damaged options", unsupportedLinkType: "packets of an unsupported link type",
+};
+
+function planeSummary(profile: Profile, plane: Plane, replay: Replay, index: 0 | 1): PlaneSummary {
+  let flowsAnswered = 0;
+  let flowsClosed = 0;
+  for (const flow of replay.flows.all()) {
+    const protocol = flow.entry[0][1];
+    if ((protocol !== 6 && protocol !== 17) || !flow.seen[1]) continue;
+    flowsAnswered++;
+    if (flow.closed[index] === 1) flowsClosed++;
+  }
+  return {
+    name: plane.name, profile: profile.text, flowsAnswered, flowsClosed,
+    pinsTaken: replay.counts.pinsTaken[index], pinsRefused: replay.counts.pinsRefused[index],
+  };
+}
+
+function asideOf(replay: Replay): (readonly [string, number])[] {
+  const { counts } = replay;
+  const aside: (readonly [string, number])[] = [
+    ["made by the nodes", counts.made], ["not IP", counts.notIp], ["neighbour discovery", counts.neighbourDiscovery],
+    ["on loopback", counts.loopback],
+  ];
+  return aside.filter(([, number]) => number > 0);
+}
+
+function truthOf(replay: Replay, cursors: readonly CaptureCursor[], topology: Topology): TruthSummary {
+  const { tally } = replay.truth;
+  return {
+    views: tally.views, agreed: tally.agreed, otherChoice: tally.otherChoice, disagreed: tally.disagreed,
+    undecided: sorted(tally.undecided), consumed: tally.consumedAgreed,
+    disagreements: tally.disagreements.map((one) => `${cursors[one.capture].input.file} packet ${one.record}: ${one.kind}`
+      + ` at ${topology.nodes[one.node]} ${topology.deviceName(one.node, one.device)} ${one.direction === Emission.Out ? "out" : "in"}`
+      + `${one.detail === "" ? "" : ` (${one.detail})`}`),
+  };
+}
+
+function sorted(counts: ReadonlyMap<string, number>): (readonly [string, number])[] {
+  return [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
+}
+
