@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""stories.py OUT [STORY …] -- records each story in a lab of its own, so that nothing happened before it.
+"""stories.py OUT [STORY …] [--mode=vxlan …] -- records each story in a lab of its own, so that nothing happened before it.
 
 OUT/<story>/ gets the captures of both nodes, the conntrack events and case.jsonl; OUT/ itself gets what is the same
 in every run: the objects, the rules and the node facts. story.md is written by hand and left alone. Needs root."""
@@ -31,11 +31,13 @@ SYSCTLS = re.compile(
 
 
 def main():
-    out, names = sys.argv[1], sys.argv[2:] or list(STORIES)
+    out = sys.argv[1]
+    names = [word for word in sys.argv[2:] if not word.startswith('--')] or list(STORIES)
+    options = [word for word in sys.argv[2:] if word.startswith('--')]
     os.makedirs(out, exist_ok=True)
     for name in names:
         with tempfile.TemporaryDirectory() as run:
-            command = [sys.executable, f'{HERE}/lab.py', 'all', '--out', run, '--only', STORIES[name]]
+            command = [sys.executable, f'{HERE}/lab.py', 'all', '--out', run, '--only', STORIES[name], *options]
             subprocess.run(command, check=True)
             keep(run, out, os.path.join(out, name))
 

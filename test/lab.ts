@@ -4,6 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { parsePrefix, type Prefix } from "../src/cluster/address.js";
 import type { TimelineChange } from "../src/cluster/cluster.js";
 import { changesFromEvents } from "../src/cluster/observed-changes.js";
 import { buildCluster, buildTimeline } from "../src/cluster/timeline.js";
@@ -11,6 +12,14 @@ import { readInputs } from "../src/cli/inputs.js";
 import { readWasm } from "../src/cli/wasm.js";
 import { parseProfile, type Profile } from "../src/planes.js";
 import { runSession, type Session, type SessionInput } from "../src/session.js";
+
+const prefix = (text: string): Prefix => parsePrefix(text) as Prefix;
+
+/** As the lab's rules have it. */
+const NETWORK = {
+  clusterCidrs: [prefix("10.244.0.0/16"), prefix("fd00:10:244::/48")],
+  nonMasqueradeCidrs: [prefix("192.168.50.0/24"), prefix("fd00:50::/64")],
+};
 
 export interface LabOptions {
   readonly followCapture?: boolean;
@@ -40,7 +49,7 @@ export function caseInput(run: string, name: string, options: LabOptions = {}): 
     version: "test", timeline: { ...timeline, changes }, captures: inputs.captures, conntrack: inputs.conntrack,
     current: profile(options.current ?? "kube-proxy"), target: profile(options.target ?? "cilium@1.20"),
     followCapture: options.followCapture ?? true, windowNs: 50e6, minJudged: 0.9, failOn: "any", unreadable: inputs.unreadable,
-    wasm: readWasm(), clusterCidrs: ["10.244.0.0/16", "fd00:10:244::/48"], seed: "1", traced: options.traced ?? false,
+    wasm: readWasm(), network: NETWORK, seed: 1, traced: options.traced ?? false,
   };
 }
 

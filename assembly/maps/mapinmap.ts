@@ -48,6 +48,8 @@ export class MapInMap {
       if (!MapInMap.exists(inner, number)) return -Errno.EBADF;
       result = ArrayMap.update(map, key, value, flags);
     } else {
+      // bpf(2) itself refuses what is no flag of a hash (BPF_F_LOCK), before it looks at the descriptor.
+      if (flags > <u32>(UpdateFlag.NOEXIST | UpdateFlag.EXIST)) return -Errno.EINVAL;
       if (!MapInMap.exists(inner, number)) return -Errno.EBADF;
       result = HashMap.update(map, key, value, flags);
     }

@@ -119,7 +119,7 @@ export class Conntrack {
       errors.sport = 0;
       errors.dport = 0;
       errors.nexthdr = Packet.family == 4 ? ICMP : ICMPV6;
-      errors.flags = tuple.flags | TupleFlag.RELATED;
+      errors.flags = tuple.flags | <u8>TupleFlag.RELATED;
       errors.node = tuple.node;
       if (Maps.setConntrack(errors, entry) < 0) return -DropReason.DROP_CT_CREATE_FAILED;
     }

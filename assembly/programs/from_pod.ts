@@ -5,7 +5,7 @@
  *     -> conntrack entry -> proxy | reply of a NodePort backend | endpoint of this node | stack
  */
 import {
-  ConfigOption, CtBit, CtDirection, CtStatus, CtTuple, DeviceEntry, DeviceFlag, DropReason, IpcacheFlag, ServiceEntry,
+  ConfigOption, CtBit, CtDirection, CtStatus, CtTuple, DeviceEntry, DeviceFlag, DropReason, ServiceEntry,
   ServiceFlag2, TupleFlag, UndecidedReason, Config,
 } from "../abi.gen";
 import { Ethernet } from "../wire/ethernet";
@@ -125,7 +125,6 @@ function frontend(tuple: CtTuple): ServiceEntry | null {
   return nodePort;
 }
 
-@inline
 function loopbackAddress(): usize {
   return changetype<usize>(Options.config)
     + (Packet.family == 4 ? Config.SERVICE_LOOPBACK_IPV4 : Config.SERVICE_LOOPBACK_IPV6);
@@ -161,7 +160,7 @@ function forward(device: DeviceEntry): i32 {
     if (Conntrack.has(<u16>CtBit.NODE_PORT) && Service.serves(tuple.nexthdr)
       && Options.has(ConfigOption.ENABLE_NODEPORT)) return Nodeport.replyOfLocalBackend();
   }
-  const tunnelled = info !== null && (info.flags & <u8>IpcacheFlag.HAS_TUNNEL_EP) && !(info.flags & <u8>IpcacheFlag.SKIP_TUNNEL);
+  const tunnelled = Identities.tunnelled(info);
   return destination(device, status, proxyPort, tunnelled);
 }
 
@@ -200,7 +199,7 @@ function destination(device: DeviceEntry, status: i32, proxyPort: u16, tunnelled
   }
   if (Options.has(ConfigOption.ENABLE_HOST_FIREWALL)) return Verdict.undecided(UndecidedReason.HOST_FIREWALL);
   if (Options.version >= 19) Mark.setIdentity(device.sec_id);
-  let toHost = false;
+  let toHost: bool = false;
   if (Options.routing || hairpin || Options.hostRouting) {
     // A loopback reply is addressed to the loopback address; its own source is the pod it belongs to.
     const back = status == CtStatus.REPLY && hairpin;

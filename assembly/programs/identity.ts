@@ -2,7 +2,7 @@
  * Security identities of addresses (bpf/lib/identity.h, bpf/lib/eps.h): one lookup in the ipcache, most specific
  * prefix first; no entry means world.
  */
-import { ConfigOption, Identity, IpcacheEntry } from "../abi.gen";
+import { ConfigOption, Identity, IpcacheEntry, IpcacheFlag } from "../abi.gen";
 import { Maps } from "./maps";
 import { Options } from "./options";
 import { Packet } from "./packet";
@@ -54,6 +54,12 @@ export class Identities {
   static of(entry: IpcacheEntry | null): u32 {
     if (entry === null || (entry.sec_identity == 0 && Options.version < 18)) return Identities.world;
     return entry.sec_identity;
+  }
+
+  /** The destination is reached through a tunnel, where there are tunnels. */
+  static tunnelled(entry: IpcacheEntry | null): bool {
+    if (entry === null) return false;
+    return (entry.flags & (<u8>IpcacheFlag.HAS_TUNNEL_EP | <u8>IpcacheFlag.SKIP_TUNNEL)) == <u8>IpcacheFlag.HAS_TUNNEL_EP;
   }
 
   @inline

@@ -212,7 +212,7 @@ export class Maps {
   /** Longest match in the policy map number `policy`; none where there is no such map. */
   static policy(policy: u32, key: PolicyKey): PolicyEntry | null {
     const inner = MapInMap.at(cilium_policy_v2, policy);
-    const value = inner == 0 ? 0 : Lpm.lookupInner(MapInMap.inner(cilium_policy_v2), inner, changetype<usize>(key));
+    const value: usize = inner == 0 ? 0 : Lpm.lookupInner(MapInMap.inner(cilium_policy_v2), inner, changetype<usize>(key));
     if (TRACE) {
       looked(MapNumber.cilium_policy_v2, changetype<usize>(key), PolicyKey.SIZE, value,
         value == 0 ? 0 : changetype<PolicyEntry>(value).cookie);

@@ -7,7 +7,7 @@
  *     reply     source NAT undone -> service address restored -> out again
  */
 import {
-  ConfigOption, CtBit, CtDirection, CtEntry, CtStatus, CtTuple, DropReason, IpcacheFlag, NodeEntry, RevNatEntry,
+  ConfigOption, CtBit, CtDirection, CtEntry, CtStatus, CtTuple, DropReason, NodeEntry, RevNatEntry,
   ServiceEntry, ServiceFlag, ServiceFlag2, TupleFlag, UndecidedReason,
 } from "../abi.gen";
 import { Address } from "./address";
@@ -123,7 +123,7 @@ function toRemoteBackend(): i32 {
   if (Options.has(ConfigOption.TUNNEL_MODE)) {
     Address.read(ADDRESS, Packet.destination, Packet.family);
     const info = Maps.ipcache(ADDRESS);
-    const tunnelled = info !== null && (info.flags & <u8>IpcacheFlag.HAS_TUNNEL_EP) && !(info.flags & <u8>IpcacheFlag.SKIP_TUNNEL);
+    const tunnelled = Identities.tunnelled(info);
     if (tunnelled) return Verdict.undecided(UndecidedReason.TUNNEL);
   }
   Snat.resetTarget();

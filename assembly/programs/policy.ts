@@ -91,12 +91,10 @@ function decide(policy: u32, remote: u32, protocol: u8, port: u16, egress: bool,
   return untrackedFragment ? -DropReason.DROP_FRAG_NOSUPPORT : -DropReason.DROP_POLICY;
 }
 
-@inline
 function prefixLength(entry: PolicyEntry): u8 {
   return entry.deny >> 3;
 }
 
-@inline
 function denies(entry: PolicyEntry): bool {
   return (entry.deny & DENY) != 0;
 }

@@ -123,7 +123,6 @@ function setAddress(field: usize, address: usize, sum: u32): u32 {
   return sum;
 }
 
-@inline
 function sealIpv4(sum: u32): void {
   if (Packet.family == 4) Checksum.replaceByDiff(Packet.ip + Ipv4.CHECKSUM, sum);
 }
@@ -144,7 +143,6 @@ function fixPseudo(sum: u32): i32 {
   return GO_ON;
 }
 
-@inline
 function setPort(l4: i32, offset: i32, from: u16, to: u16): i32 {
   return setPortOf(Packet.protocol, l4, offset, from, to);
 }

@@ -37,7 +37,14 @@ export class PcapWriter {
   }
 
   /** Appends a record of `captured` bytes at `offset`; the frame had `wire`. `fracNs` is 0 to 999,999,999. */
-  write(sec: number, fracNs: number, bytes: Uint8Array, offset: number, captured: number, wire: number): void {
+  write(
+    sec: number,
+    fracNs: number,
+    bytes: Uint8Array,
+    offset: number,
+    captured: number,
+    wire: number,
+  ): void {
     const little = this.littleEndian;
     this.sink.u32(sec % 4294967296, little);
     this.sink.u32(this.nanoseconds ? fracNs : Math.floor(fracNs / 1000), little);

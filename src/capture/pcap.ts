@@ -1,13 +1,14 @@
 /**
- * Classic pcap, record by record: µs and ns time stamps, both byte orders, versions 2.0 to 2.4, and Kuznetzov's
- * modified format.
+ * Classic pcap, record by record: µs and ns time stamps, both byte orders, versions 2.0 to 2.4, and
+ * Kuznetzov's modified format.
  *
  *     file    | magic 4 | major 2 | minor 2 | zone 4 | sigfigs 4 | snaplen 4 | link type 4 |
  *     record  | seconds 4 | fraction 4 | captured 4 | wire 4 |              then the bytes
  *     record' | …as above…                | ifindex 4 | protocol 2 | type 1 | pad 1 |  then the bytes
  *
  * Source: draft-ietf-opsawg-pcap; libpcap sf-pcap.c for the old versions and the modified record header.
- * Captured lengths above the file's snapshot length are read, as libpcap and Wireshark do, up to MAX_CAPTURED.
+ * Captured lengths above the file's snapshot length are read, as libpcap and Wireshark do, up to
+ * MAX_CAPTURED.
  */
 import type { FormatParser } from "./format.js";
 import { Step } from "./format.js";
@@ -63,9 +64,11 @@ export class PcapParser implements FormatParser {
     const major = u16(bytes, pos + 4, littleEndian);
     const minor = u16(bytes, pos + 6, littleEndian);
     const refuse = (what: string): CaptureError => ({ byteOffset: window.offset, recordNumber: 0, what });
-    if (major !== 2 || minor > 4) return refuse(`pcap version ${major}.${minor} is not supported, only 2.0 to 2.4`);
+    if (major !== 2 || minor > 4)
+      return refuse(`pcap version ${major}.${minor} is not supported, only 2.0 to 2.4`);
     const parser = new PcapParser(bytes, pos, littleEndian);
-    if (!linkTypeSupported(parser.linkType)) return refuse(`link type ${linkTypeText(parser.linkType)} is not supported`);
+    if (!linkTypeSupported(parser.linkType))
+      return refuse(`link type ${linkTypeText(parser.linkType)} is not supported`);
     window.pos += PCAP_FILE_HEADER;
     return parser;
   }
@@ -78,20 +81,23 @@ export class PcapParser implements FormatParser {
     let pos = window.pos;
     let captured = u32(bytes, pos + 8, little);
     let wire = u32(bytes, pos + 12, little);
-    // Before 2.3 the two lengths stood the other way round; in 2.3 both orders are about (libpcap, sf_next_packet).
+    // Before 2.3 the two lengths stood the other way round; in 2.3 both orders are about (libpcap,
+    // sf_next_packet).
     if (this.minor < 3 || (this.minor === 3 && captured > wire)) {
       const swap = captured;
       captured = wire;
       wire = swap;
     }
-    if (captured > MAX_CAPTURED) return this.fail(window, counters, `claims ${captured} captured bytes, more than ${MAX_CAPTURED}`);
+    if (captured > MAX_CAPTURED)
+      return this.fail(window, counters, `claims ${captured} captured bytes, more than ${MAX_CAPTURED}`);
     if (!window.ensure(header + captured)) return Step.NeedMore;
     bytes = window.bytes;
     pos = window.pos;
     counters.records++;
     record.fileOffset = window.offset;
     this.readTime(record, counters, u32(bytes, pos, little), u32(bytes, pos + 4, little));
-    if (captured === 0 && wire === 0 && this.looksLikeFileHeader(bytes, pos)) this.fileHeaderAt = window.offset;
+    if (captured === 0 && wire === 0 && this.looksLikeFileHeader(bytes, pos))
+      this.fileHeaderAt = window.offset;
     if (this.snapLength !== 0 && captured > this.snapLength) counters.longerThanSnapLength++;
     if (header === MODIFIED_RECORD_HEADER) record.interfaceIndex = u32(bytes, pos + 16, little);
     record.bytes = bytes;
@@ -107,13 +113,19 @@ export class PcapParser implements FormatParser {
 
   cutShort(window: ByteWindow, left: number, counters: CaptureCounters): CaptureError {
     const number = counters.records + 1;
-    const what = left < this.headerLength
-      ? `record ${number}: header cut short, ${left} of ${this.headerLength} bytes`
-      : `record ${number}: data cut short, ${left - this.headerLength} of ${this.claimedLength(window)} bytes`;
+    const what =
+      left < this.headerLength
+        ? `record ${number}: header cut short, ${left} of ${this.headerLength} bytes`
+        : `record ${number}: data cut short, ${left - this.headerLength} of ${this.claimed(window)} bytes`;
     return { byteOffset: window.offset, recordNumber: number, what: what + this.hint() };
   }
 
-  private readTime(record: CaptureRecord, counters: CaptureCounters, seconds: number, fraction: number): void {
+  private readTime(
+    record: CaptureRecord,
+    counters: CaptureCounters,
+    seconds: number,
+    fraction: number,
+  ): void {
     const perSecond = this.nanoseconds ? 1e9 : 1e6;
     record.hasTime = true;
     if (fraction >= perSecond) {
@@ -129,10 +141,12 @@ export class PcapParser implements FormatParser {
   /** A file header read as a record header: magic, version 2.x, zone 0, sigfigs 0. */
   private looksLikeFileHeader(bytes: Uint8Array, pos: number): boolean {
     const magic = u32(bytes, pos, this.littleEndian);
-    return (magic === PCAP_MAGIC_US || magic === PCAP_MAGIC_NS) && u16(bytes, pos + 4, this.littleEndian) === 2;
+    return (
+      (magic === PCAP_MAGIC_US || magic === PCAP_MAGIC_NS) && u16(bytes, pos + 4, this.littleEndian) === 2
+    );
   }
 
-  private claimedLength(window: ByteWindow): number {
+  private claimed(window: ByteWindow): number {
     const first = u32(window.bytes, window.pos + 8, this.littleEndian);
     const second = u32(window.bytes, window.pos + 12, this.littleEndian);
     return this.minor < 3 || (this.minor === 3 && first > second) ? second : first;
@@ -140,12 +154,17 @@ export class PcapParser implements FormatParser {
 
   private fail(window: ByteWindow, counters: CaptureCounters, what: string): Step {
     const number = counters.records + 1;
-    this.error = { byteOffset: window.offset, recordNumber: number, what: `record ${number} ${what}${this.hint()}` };
+    this.error = {
+      byteOffset: window.offset,
+      recordNumber: number,
+      what: `record ${number} ${what}${this.hint()}`,
+    };
     return Step.Failed;
   }
 
   private hint(): string {
     if (this.fileHeaderAt < 0) return "";
-    return `; another capture file's header was met as a record at byte ${this.fileHeaderAt}: were two files joined?`;
+    const at = this.fileHeaderAt;
+    return `; another capture file's header was met as a record at byte ${at}: were two files joined?`;
   }
 }

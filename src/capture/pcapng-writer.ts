@@ -1,6 +1,6 @@
 /**
- * Writes one little-endian pcapng section: named interfaces, packets in ns with direction and comments. Layout:
- * pcapng.ts. Wireshark shows the comments as `frame.comment`; libpcap tools ignore them.
+ * Writes one little-endian pcapng section: named interfaces, packets in ns with direction and comments.
+ * Layout: pcapng.ts. Wireshark shows the comments as `frame.comment`; libpcap tools ignore them.
  */
 import { PacketType } from "../dataplane.js";
 import { BlockType, BYTE_ORDER_MAGIC } from "./pcapng.js";
@@ -75,7 +75,8 @@ export class PcapngWriter {
 
   /** Appends a packet. Times outside 0 … 2^64 ns (the year 2554) wrap. */
   write(packet: PcapngPacket): void {
-    if (packet.interfaceId >= this.interfaces) throw new Error(`pcapng interface ${packet.interfaceId} was not added`);
+    if (packet.interfaceId >= this.interfaces)
+      throw new Error(`pcapng interface ${packet.interfaceId} was not added`);
     const at = this.begin(BlockType.EnhancedPacket);
     this.sink.u32(packet.interfaceId, LITTLE);
     this.time(packet.timeSec, packet.timeFracNs);
@@ -146,10 +147,14 @@ function epbFlags(direction: SeenDirection, packetType: number | undefined): num
   const way = direction === SeenDirection.In ? 1 : direction === SeenDirection.Out ? 2 : 0;
   if (way === 2) return way;
   switch (packetType) {
-    case PacketType.Host: return way | (1 << 2);
-    case PacketType.Multicast: return way | (2 << 2);
-    case PacketType.Broadcast: return way | (3 << 2);
-    case PacketType.OtherHost: return way | (4 << 2);
+    case PacketType.Host:
+      return way | (1 << 2);
+    case PacketType.Multicast:
+      return way | (2 << 2);
+    case PacketType.Broadcast:
+      return way | (3 << 2);
+    case PacketType.OtherHost:
+      return way | (4 << 2);
   }
   return way;
 }

@@ -5,8 +5,9 @@
  *     for (const chunk of chunks) { reader.push(chunk); while (reader.next()) use(reader.record); }
  *     const end = reader.finish();
  *
- * Nothing in the input makes it throw: what can be read before a damage is handed out, then `error` says where
- * reading stopped and why, and what follows is ignored. It does not unpack; `sniff` tells the caller what to unpack.
+ * Nothing in the input makes it throw: what can be read before a damage is handed out, then `error` says
+ * where reading stopped and why, and what follows is ignored. It does not unpack; `sniff` tells the caller
+ * what to unpack.
  */
 import { readCookedPoint } from "../wire/link.js";
 import type { Problem } from "../cluster/problem.js";
@@ -103,7 +104,10 @@ export class CaptureReader {
       counters.noTime++;
       return;
     }
-    if (record.timeSec < this.lastSec || (record.timeSec === this.lastSec && record.timeFracNs < this.lastFracNs)) {
+    if (
+      record.timeSec < this.lastSec ||
+      (record.timeSec === this.lastSec && record.timeFracNs < this.lastFracNs)
+    ) {
       counters.timeWentBack++;
     }
     this.lastSec = record.timeSec;
@@ -115,7 +119,9 @@ export class CaptureReader {
     const window = this.window;
     if (!window.ensure(4)) {
       if (!this.ended) return false;
-      return this.refuse(window.available === 0 ? "file is empty" : `file header cut short, ${window.available} bytes`);
+      return this.refuse(
+        window.available === 0 ? "file is empty" : `file header cut short, ${window.available} bytes`,
+      );
     }
     const kind = sniff(window.bytes.subarray(window.pos, Math.min(window.end, window.pos + SNIFF_BYTES)));
     if (kind === FileKind.Pcapng) {
@@ -125,7 +131,9 @@ export class CaptureReader {
     }
     if (kind === FileKind.Pcap) {
       if (!window.ensure(PCAP_FILE_HEADER)) {
-        return this.ended && this.refuse(`file header cut short, ${window.available} of ${PCAP_FILE_HEADER} bytes`);
+        return (
+          this.ended && this.refuse(`file header cut short, ${window.available} of ${PCAP_FILE_HEADER} bytes`)
+        );
       }
       const opened = PcapParser.open(window);
       if (opened instanceof PcapParser) this.parser = opened;
@@ -140,7 +148,8 @@ export class CaptureReader {
   /** No more input and no whole record: a clean end only where nothing is left over. */
   private settle(): void {
     const left = this.window.available;
-    if (left > 0 && this.error === null) this.error = (this.parser as FormatParser).cutShort(this.window, left, this.counters);
+    if (left > 0 && this.error === null)
+      this.error = (this.parser as FormatParser).cutShort(this.window, left, this.counters);
   }
 
   private refuse(what: string): false {
@@ -155,11 +164,22 @@ export function captureProblems(file: string, end: CaptureEnd): Problem[] {
   const problems: Problem[] = [];
   if (end.error !== null) {
     const { byteOffset, what } = end.error;
-    const before = end.counters.records === 1 ? "the record before it was used" : `the ${end.counters.records} records before it were used`;
-    problems.push({ where, severity: "error", what: `byte ${byteOffset}: ${what}${end.counters.records > 0 ? `; ${before}` : ""}` });
+    const before =
+      end.counters.records === 1
+        ? "the record before it was used"
+        : `the ${end.counters.records} records before it were used`;
+    problems.push({
+      where,
+      severity: "error",
+      what: `byte ${byteOffset}: ${what}${end.counters.records > 0 ? `; ${before}` : ""}`,
+    });
   }
   for (const [linkType, packets] of end.unsupported) {
-    problems.push({ where, severity: "warning", what: `link type ${linkTypeText(linkType)} is not supported; ${packets} packets not read` });
+    problems.push({
+      where,
+      severity: "warning",
+      what: `link type ${linkTypeText(linkType)} is not supported; ${packets} packets not read`,
+    });
   }
   return problems;
 }

@@ -1,6 +1,6 @@
 /**
- * What a capture reader hands out: one record object, used again for every record, and the counters of a whole
- * capture. Plain containers; no behaviour beyond reading a record's comments.
+ * What a capture reader hands out: one record object, used again for every record, and the counters of a
+ * whole capture. Plain containers; no behaviour beyond reading a record's comments.
  */
 import { Direction } from "../dataplane.js";
 
@@ -14,8 +14,8 @@ export const PACKET_TYPE_UNKNOWN = 255;
 const NO_BYTES = new Uint8Array(0);
 
 /**
- * One captured frame. `bytes` is the reader's own window or the caller's chunk: good until the next `next()` or
- * `push()`, to be read only between `offset` and `offset + capturedLength`.
+ * One captured frame. `bytes` is the reader's own window or the caller's chunk: good until the next `next()`
+ * or `push()`, to be read only between `offset` and `offset + capturedLength`.
  */
 export class CaptureRecord {
   bytes: Uint8Array = NO_BYTES;
@@ -56,7 +56,7 @@ export class CaptureRecord {
   comments(): string[] {
     const found: string[] = [];
     const high = this.littleEndian ? 1 : 0;
-    for (let at = this.optionsOffset; at + 4 <= this.optionsEnd;) {
+    for (let at = this.optionsOffset; at + 4 <= this.optionsEnd; ) {
       const code = (this.bytes[at + high] << 8) | this.bytes[at + 1 - high];
       const length = (this.bytes[at + 2 + high] << 8) | this.bytes[at + 3 - high];
       if (code === 0 || at + 4 + length > this.optionsEnd) break;
@@ -67,7 +67,9 @@ export class CaptureRecord {
   }
 }
 
-/** What was seen while reading, over the whole capture. All are counts of records unless they say otherwise. */
+/**
+ * What was seen while reading, over the whole capture. All are counts of records unless they say otherwise.
+ */
 export class CaptureCounters {
   /** Packet records found, handed out or not. */
   records = 0;

@@ -2,8 +2,19 @@
  * What kind of file the first bytes belong to. By magic only: extensions lie (pcapng named .pcap is common).
  */
 export const FileKind = {
-  Empty: "empty", Pcap: "pcap", Pcapng: "pcapng", Gzip: "gzip", Zstd: "zstd", Xz: "xz", Bzip2: "bzip2", Lz4: "lz4",
-  Zip: "zip", Tar: "tar", Snoop: "snoop", Text: "text", Unknown: "unknown",
+  Empty: "empty",
+  Pcap: "pcap",
+  Pcapng: "pcapng",
+  Gzip: "gzip",
+  Zstd: "zstd",
+  Xz: "xz",
+  Bzip2: "bzip2",
+  Lz4: "lz4",
+  Zip: "zip",
+  Tar: "tar",
+  Snoop: "snoop",
+  Text: "text",
+  Unknown: "unknown",
 } as const;
 export type FileKind = (typeof FileKind)[keyof typeof FileKind];
 
@@ -49,7 +60,8 @@ function looksLikeText(first: Uint8Array): boolean {
   const size = Math.min(first.length, SNIFF_BYTES);
   for (let index = 0; index < size; index++) {
     const byte = first[index];
-    if (byte === 0x7f || (byte < 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d && byte !== 0x1b)) return false;
+    if (byte === 0x7f || (byte < 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d && byte !== 0x1b))
+      return false;
   }
   return true;
 }

@@ -1,8 +1,9 @@
 /**
  * pcapng time stamps: a 64-bit count of units that if_tsresol names, into seconds and nanoseconds.
  *
- * if_tsresol: bit 7 clear: units of 10^-n s; set: 2^-n s, n in bits 0 to 6. Exact for every n up to 127: the usual
- * resolutions go by long division in float64, the others through BigInt. Below a nanosecond it is cut, not rounded.
+ * if_tsresol: bit 7 clear: units of 10^-n s; set: 2^-n s, n in bits 0 to 6. Exact for every n up to 127: the
+ * usual resolutions go by long division in float64, the others through BigInt. Below a nanosecond it is cut,
+ * not rounded.
  */
 export class TimeUnit {
   sec = 0;
@@ -14,7 +15,10 @@ export class TimeUnit {
   private readonly exactPerSecond: bigint;
 
   /** `offset` is if_tsoffset, whole seconds. */
-  constructor(tsresol: number, private readonly offset: number) {
+  constructor(
+    tsresol: number,
+    private readonly offset: number,
+  ) {
     const exponent = tsresol & 0x7f;
     const binary = (tsresol & 0x80) !== 0;
     this.exactPerSecond = binary ? 2n ** BigInt(exponent) : 10n ** BigInt(exponent);

@@ -1,8 +1,8 @@
 /**
  * A window on a stream of chunks that makes any next N bytes contiguous.
  *
- * Inside a chunk nothing is copied. A run of bytes that straddles chunks is put together in a carry buffer that
- * grows as bytes arrive, never by what a length field promises.
+ * Inside a chunk nothing is copied. A run of bytes that straddles chunks is put together in a carry buffer
+ * that grows as bytes arrive, never by what a length field promises.
  */
 export class ByteWindow {
   /** The bytes in view: `bytes[pos] … bytes[end - 1]` are the next ones of the stream. */
@@ -65,7 +65,8 @@ export class ByteWindow {
   private moveToCarry(have: number, room: number): void {
     if (this.bytes === this.carry && this.pos + room <= this.carry.length) return;
     const from = this.bytes.subarray(this.pos, this.end);
-    const target = room <= this.carry.length ? this.carry : new Uint8Array(Math.max(room, this.carry.length * 2, 4096));
+    const target =
+      room <= this.carry.length ? this.carry : new Uint8Array(Math.max(room, this.carry.length * 2, 4096));
     target.set(from);
     this.base += this.pos;
     this.carry = target;

@@ -3,11 +3,13 @@ import { existsSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import picocolors from "picocolors";
+import type { Problem } from "../cluster/problem.js";
 import { buildTimeline } from "../cluster/timeline.js";
+import { assumedNetwork } from "../planes.js";
 import { renderText } from "../report/text.js";
 import { runSession, type SessionInput } from "../session.js";
 import { type Inputs, readInputs } from "./inputs.js";
-import { addInputOptions, addPlaneOptions, type InputOptions, numberOf, type PlaneOptions, profileOf } from "./options.js";
+import { addInputOptions, addPlaneOptions, type InputOptions, networkOf, numberOf, type PlaneOptions, profileOf } from "./options.js";
 import { Progress } from "./progress.js";
 import { UsageError } from "./usage.js";
 import { version } from "./version.js";
@@ -68,13 +70,15 @@ async function compare(given: CompareOptions): Promise<number> {
 export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "followCapture" | "copyWindow"> & Partial<CompareOptions>,
   inputs: Inputs): SessionInput {
   const timeline = buildTimeline({ initial: inputs.objects, facts: inputs.facts });
+  const assumptions: Problem[] = [];
+  const network = assumedNetwork(timeline.initial, networkOf(options), assumptions);
   // Problems of captures are added while they are read; the report takes the list at the end.
   return {
-    version: version(), timeline: { ...timeline, get problems() { return [...inputs.problems, ...timeline.problems]; } },
+    version: version(), timeline: { ...timeline, get problems() { return [...inputs.problems, ...timeline.problems, ...assumptions]; } },
     captures: inputs.captures, conntrack: inputs.conntrack, current: profileOf(options.current), target: profileOf(options.target),
     followCapture: options.followCapture === true, windowNs: numberOf(options.copyWindow, "--copy-window", 0, 60_000) * 1e6,
     minJudged: numberOf(options.minJudged ?? "90", "--min-judged", 0, 100) / 100, failOn: options.failOn ?? "any",
-    unreadable: inputs.unreadable, wasm: readWasm(), clusterCidrs: options.clusterCidr ?? [], seed: options.seed, traced: false,
+    unreadable: inputs.unreadable, wasm: readWasm(), network, seed: numberOf(options.seed, "--seed", 0, 0xffffffff), traced: false,
   };
 }
 

@@ -1,6 +1,7 @@
 /** Options that several commands share, and what they mean. */
 import type { Command } from "commander";
-import { parseProfile, type Profile, PROFILES_HELP } from "../planes.js";
+import { parsePrefix, type Prefix } from "../cluster/address.js";
+import { type Network, parseProfile, type Profile, PROFILES_HELP } from "../planes.js";
 import { UsageError } from "./usage.js";
 
 export interface InputOptions {
@@ -12,6 +13,7 @@ export interface PlaneOptions {
   readonly current: string;
   readonly target: string;
   readonly clusterCidr?: readonly string[];
+  readonly nonMasqueradeCidr?: readonly string[];
   readonly seed: string;
 }
 
@@ -28,7 +30,8 @@ export function addPlaneOptions(command: Command): Command {
     .option("--current <profile>", "the dataplane the cluster has now", "kube-proxy")
     .option("--target <profile>", "the dataplane it is to have", "cilium@1.20")
     .option("--cluster-cidr <cidr...>", "pod address ranges (default: from the nodes' podCIDRs)")
-    .option("--seed <text>", "seed of every random choice", "1")
+    .option("--non-masquerade-cidr <cidr...>", "destinations that see a pod's own address (default: the nodes' networks)")
+    .option("--seed <number>", "seed of every random choice", "1")
     .addHelpText("after", `\n${PROFILES_HELP}`);
 }
 
@@ -36,6 +39,23 @@ export function profileOf(text: string): Profile {
   const profile = parseProfile(text);
   if (typeof profile === "string") throw new UsageError(profile);
   return profile;
+}
+
+/** The network the user states; what is not stated is left out. */
+export function networkOf(options: PlaneOptions): Partial<Network> {
+  return {
+    ...(options.clusterCidr === undefined ? {} : { clusterCidrs: prefixesOf(options.clusterCidr, "--cluster-cidr") }),
+    ...(options.nonMasqueradeCidr === undefined ? {}
+      : { nonMasqueradeCidrs: prefixesOf(options.nonMasqueradeCidr, "--non-masquerade-cidr") }),
+  };
+}
+
+function prefixesOf(texts: readonly string[], option: string): Prefix[] {
+  return texts.flatMap((text) => text.split(",")).map((text) => {
+    const prefix = parsePrefix(text.trim());
+    if (prefix === null) throw new UsageError(`${option} takes CIDRs such as 10.244.0.0/16, not '${text}'`);
+    return prefix;
+  });
 }
 
 export function numberOf(text: string, what: string, from: number, to: number): number {

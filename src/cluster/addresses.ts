@@ -1,8 +1,9 @@
 /**
  * Addresses, prefixes, ports and protocols in manifests.
  *
- * Kubernetes and kube-proxy read IPv4 octets with leading zeros as decimal ("sloppy" parsing, k8s.io/utils/net
- * ParseIPSloppy), other tools refuse them or read octal; so such text is used, with a warning.
+ * Kubernetes and kube-proxy read IPv4 octets with leading zeros as decimal ("sloppy" parsing,
+ * k8s.io/utils/net ParseIPSloppy), other tools refuse them or read octal; so such text is used, with a
+ * warning.
  */
 import { type Address, parseAddress, parsePrefix, type Prefix } from "./address.js";
 import type { Protocol } from "./cluster.js";
@@ -57,6 +58,6 @@ function withoutLeadingZeros(text: string): string {
 
 function warnOfZeros(field: Field, text: string, read: string): void {
   if (text.includes(":") || !/(^|[./])0\d/.test(text)) return;
-  field.warn(`found "${text}" with leading zeros, read as ${read} as kube-proxy does; other tools read it otherwise; `
-    + "expected no leading zeros");
+  field.warn(`found "${text}" with leading zeros, read as ${read} as kube-proxy does; other tools read it `
+    + "otherwise; expected no leading zeros");
 }

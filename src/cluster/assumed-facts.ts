@@ -1,9 +1,10 @@
 /**
- * Node facts for a node nobody described: eth0 with the node's internal addresses, one device for each pod with a
- * host route to it, a default route through eth0, and the other nodes' pod ranges through their addresses.
+ * Node facts for a node nobody described: eth0 with the node's internal addresses, one device for each pod
+ * with a host route to it, a default route through eth0, and the other nodes' pod ranges through their
+ * addresses.
  *
- * All of it is assumption (`source: "assumed"`); reports say so. The default route has no gateway, eth0's addresses
- * have full length, and pod devices carry no address of their own, since nothing tells otherwise.
+ * All of it is assumption (`source: "assumed"`); reports say so. The default route has no gateway, eth0's
+ * addresses have full length, and pod devices carry no address of their own, since nothing tells otherwise.
  */
 import { type Address, parseAddress, prefixOf } from "./address.js";
 import type { Device, NodeFacts, Pod, Route } from "./cluster.js";
@@ -14,7 +15,7 @@ const UPLINK = 2;
 const FIRST_POD = 3;
 const MTU = 1500;
 
-/** ifindex of each pod's device, by `namespace/name`: unique in its node, whatever pods are there at an instant. */
+/** ifindex of each pod's device: unique in its node, whatever pods are there at an instant. */
 export function podDeviceIndexes(pods: readonly Pod[]): Map<string, number> {
   const indexes = new Map<string, number>();
   const next = new Map<string, number>();
@@ -68,7 +69,8 @@ function uplink(node: NodeObject, internal: readonly Address[]): Device {
 
 function podDevice(pod: Pod, index: number): Device {
   const name = nameOf(pod);
-  return device(index, `veth${hash(name).toString(16).padStart(8, "0")}`, "pod", macOf(`pod ${name}`), MTU, [], name);
+  const deviceName = `veth${hash(name).toString(16).padStart(8, "0")}`;
+  return device(index, deviceName, "pod", macOf(`pod ${name}`), MTU, [], name);
 }
 
 /** The local table: what the kernel adds for each address of its own. */

@@ -5,8 +5,9 @@
  *   [1795357819.041554]  [NEW] ipv4 2 tcp 6 120 SYN_SENT src=… dst=… sport=… dport=… [UNREPLIED] src=… … id=…
  *    time, seconds       event  family proto  timeout state   original tuple                 reply tuple
  *
- * A line that cannot be read is a Problem; the others are used. The time of an event is when the tool read it, which
- * under load is some hundred milliseconds after it happened; events are lost under load; an id comes back.
+ * A line that cannot be read is a Problem; the others are used. The time of an event is when the tool read
+ * it, which under load is some hundred milliseconds after it happened; events are lost under load; an id
+ * comes back.
  *
  * Source: conntrack-tools, and libnetfilter_conntrack src/conntrack/snprintf_default.c.
  */
@@ -64,10 +65,18 @@ export function readConntrackFlows(source: NamedText): ConntrackFlows {
     const flow = readLine(text, index + 1);
     if (flow !== null) flows.push(flow);
     else problems.push({ where: { file: source.name, line: index + 1 }, severity: "error",
-      what: "found a line that is no conntrack entry; expected the output of conntrack -E or conntrack -L with two "
-        + "tuples of src and dst; the line is not used" });
+      what: "found a line that is no conntrack entry; expected the output of conntrack -E or conntrack -L with "
+        + "two tuples of src and dst; the line is not used" });
   });
   return { flows, problems };
+}
+
+interface Head {
+  /** null: the line does not name it. */
+  readonly family: Family | null;
+  readonly protocol: number;
+  readonly timeoutSeconds: number | null;
+  readonly state: string;
 }
 
 function readLine(text: string, line: number): ConntrackFlow | null {
@@ -94,8 +103,7 @@ function readLine(text: string, line: number): ConntrackFlow | null {
 }
 
 /** `[ipv4 2] tcp 6 [120] [SYN_SENT]`. */
-function readHead(words: string[]): { family: Family | null; protocol: number; timeoutSeconds: number | null;
-  state: string } | null {
+function readHead(words: readonly string[]): Head | null {
   const named = words[0] === "ipv4" ? 4 : words[0] === "ipv6" ? 6 : null;
   const rest = named === null ? words : words.slice(2);
   const [, protocolText, third, fourth] = rest;
@@ -105,8 +113,7 @@ function readHead(words: string[]): { family: Family | null; protocol: number; t
   return { family: named, protocol: Number(protocolText), timeoutSeconds: timeout, state };
 }
 
-function readBody(words: readonly string[]): { original: ConntrackTuple; reply: ConntrackTuple; id: number | null }
-  | null {
+function readBody(words: readonly string[]): Pick<ConntrackFlow, "original" | "reply" | "id"> | null {
   const tuples: Map<string, string>[] = [];
   let entryId: number | null = null;
   for (const word of words) {

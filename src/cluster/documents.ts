@@ -1,12 +1,13 @@
 /**
- * Splits a file into the objects in it: YAML documents, JSON values, and the items of lists, each with a way to
- * tell the line of any of its fields.
+ * Splits a file into the objects in it: YAML documents, JSON values, and the items of lists, each with a way
+ * to tell the line of any of its fields.
  *
- * A document that cannot be parsed is a Problem with its line; the others are still returned. In a JSON list a
- * damaged item costs that item only, and a text that ends early is used up to its end. Aliases that would expand
- * to very much more than the text (an alias bomb), or to themselves, are refused.
+ * A document that cannot be parsed is a Problem with its line; the others are still returned. In a JSON list
+ * a damaged item costs that item only, and a text that ends early is used up to its end. Aliases that would
+ * expand to very much more than the text (an alias bomb), or to themselves, are refused.
  */
-import { constructFromEvents, EVENT_ID, type Event, getScalarValue, parseEvents, YAMLException } from "js-yaml";
+import { constructFromEvents, EVENT_ID, type Event, getScalarValue, parseEvents, YAMLException }
+  from "js-yaml";
 import { jsonErrorOffset } from "./json-error.js";
 import { jsonValues, type JsonSlice, type JsonValueSlice } from "./json-values.js";
 import { Positions } from "./positions.js";
@@ -53,7 +54,8 @@ class DocumentReader implements Documents {
   // ---- YAML ----
 
   yaml(): void {
-    for (const [start, end] of yamlDocuments(this.source.text)) this.document(start, this.source.text.slice(start, end));
+    const { text } = this.source;
+    for (const [start, end] of yamlDocuments(text)) this.document(start, text.slice(start, end));
   }
 
   private document(base: number, text: string): void {
@@ -179,14 +181,15 @@ class DocumentReader implements Documents {
 
   private jsonEnds(slice: JsonSlice): void {
     this.problems.push({ where: this.source.where(this.source.text.length), severity: "error",
-      what: `the text ends inside the value that starts in line ${this.source.line(slice.start)}; expected its `
-        + "closing bracket; what is complete is used" });
+      what: `the text ends inside the value that starts in line ${this.source.line(slice.start)}; expected `
+        + "its closing bracket; what is complete is used" });
   }
 }
 
 /**
- * Start and end of each YAML document. `---` at the start of a line ends a document even inside a block scalar
- * (YAML 1.2, section 9.2), so no parser is needed to find it. Directives belong to the document after them.
+ * Start and end of each YAML document. `---` at the start of a line ends a document even inside a block
+ * scalar (YAML 1.2, section 9.2), so no parser is needed to find it. Directives belong to the document after
+ * them.
  */
 function* yamlDocuments(text: string): Generator<[number, number]> {
   const marker = /^---(?=[ \t\r\n]|$)/gm;
@@ -219,7 +222,9 @@ function itemStarts(events: readonly Event[], root: number, text: string): numbe
     const isItems = key.type === EVENT_ID.SCALAR && getScalarValue(text, key) === "items";
     if (isItems && events[value].type === EVENT_ID.SEQUENCE) {
       starts.length = 0;
-      for (let item = value + 1; events[item].type !== EVENT_ID.POP; item = afterNode(events, item)) starts.push(item);
+      for (let item = value + 1; events[item].type !== EVENT_ID.POP; item = afterNode(events, item)) {
+        starts.push(item);
+      }
     }
     at = afterNode(events, value);
   }

@@ -1,9 +1,9 @@
 /**
  * One field of a manifest while it is read: its value, its place, and the ways to say what is wrong with it.
  *
- * Readers ask a field for the type they expect. A wrong type is refused as the API server's decoder refuses it: a
- * Problem with the line, and the whole object is not used (`ObjectReading.refused`). An entry that can be left out
- * without changing the meaning of the rest is skipped instead, also with a Problem.
+ * Readers ask a field for the type they expect. A wrong type is refused as the API server's decoder refuses
+ * it: a Problem with the line, and the whole object is not used (`ObjectReading.refused`). An entry that can
+ * be left out without changing the meaning of the rest is skipped instead, also with a Problem.
  */
 import type { Positions } from "./positions.js";
 import type { Problem, Where } from "./problem.js";
@@ -37,7 +37,8 @@ export class Field {
 
   get(key: string): Field {
     const holder = this.mapping();
-    return new Field(this.reading, holder === null || !Object.hasOwn(holder, key) ? undefined : holder[key], this, key);
+    const value = holder === null || !Object.hasOwn(holder, key) ? undefined : holder[key];
+    return new Field(this.reading, value, this, key);
   }
 
   items(): Field[] {
@@ -51,7 +52,8 @@ export class Field {
 
   fields(): Field[] {
     const holder = this.mapping();
-    return holder === null ? [] : Object.keys(holder).map((key) => new Field(this.reading, holder[key], this, key));
+    if (holder === null) return [];
+    return Object.keys(holder).map((key) => new Field(this.reading, holder[key], this, key));
   }
 
   /** The last part of the path. */
@@ -91,13 +93,8 @@ export class Field {
 
   /** A map of text to text. */
   stringMap(): Record<string, string> {
-    const result: Record<string, string> = {};
-    for (const field of this.fields()) {
-      // A null value decodes to the empty string.
-      const text = field.string();
-      Object.defineProperty(result, field.name, { value: text, enumerable: true, writable: true, configurable: true });
-    }
-    return result;
+    // A null value decodes to the empty string. fromEntries, since `__proto__` may be a key.
+    return Object.fromEntries(this.fields().map((field) => [field.name, field.string()]));
   }
 
   where(): Where {
@@ -129,9 +126,11 @@ export class Field {
 
   private mapping(): Record<string, unknown> | null {
     if (this.absent) return null;
-    if (typeof this.value === "object" && !Array.isArray(this.value)) return this.value as Record<string, unknown>;
-    this.wrongType("a mapping");
-    return null;
+    if (typeof this.value !== "object" || Array.isArray(this.value)) {
+      this.wrongType("a mapping");
+      return null;
+    }
+    return this.value as Record<string, unknown>;
   }
 
   private wrongType(expected: string): void {
@@ -155,7 +154,8 @@ export class Field {
   }
 
   private pathText(): string {
-    return this.path().map((key) => (typeof key === "number" ? `[${key}]` : `.${key}`)).join("").replace(/^\./, "");
+    const parts = this.path().map((key) => (typeof key === "number" ? `[${key}]` : `.${key}`));
+    return parts.join("").replace(/^\./, "");
   }
 }
 
@@ -163,5 +163,6 @@ function describe(value: unknown): string {
   if (Array.isArray(value)) return "a list";
   if (typeof value === "object") return "a mapping";
   if (typeof value === "string") return `"${value.length > 60 ? `${value.slice(0, 60)}…` : value}"`;
-  return typeof value === "boolean" ? `${value} (YAML reads yes, no, on, off, y and n so; quote text)` : `${value}`;
+  if (typeof value === "boolean") return `${value} (YAML reads yes, no, on, off, y and n so; quote text)`;
+  return `${value}`;
 }

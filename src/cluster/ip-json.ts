@@ -8,7 +8,11 @@ import type { Where } from "./problem.js";
 export type IpObject = Readonly<Record<string, unknown>>;
 
 export class IpEntry {
-  constructor(private readonly value: unknown, private readonly path: Path, private readonly positions: Positions) {}
+  constructor(
+    private readonly value: unknown,
+    private readonly path: Path,
+    private readonly positions: Positions,
+  ) {}
 
   isList(): boolean {
     return Array.isArray(this.value);
@@ -35,10 +39,10 @@ export class IpEntry {
 
   /** Items of a list, or values of an object. */
   children(): IpEntry[] {
-    const value = this.value;
-    if (Array.isArray(value)) return value.map((item, index) => new IpEntry(item, [...this.path, index], this.positions));
-    return Object.entries(this.object() ?? {})
-      .map(([key, item]) => new IpEntry(item, [...this.path, key], this.positions));
+    const entry = (key: string | number, item: unknown): IpEntry =>
+      new IpEntry(item, [...this.path, key], this.positions);
+    if (Array.isArray(this.value)) return this.value.map((item, index) => entry(index, item));
+    return Object.entries(this.object() ?? {}).map(([key, item]) => entry(key, item));
   }
 
   text(key: string): string | null {

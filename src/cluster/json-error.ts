@@ -1,13 +1,14 @@
 /**
- * Where a text stops being JSON (RFC 8259). JSON.parse tells that in words that vary and quote the text, which may
- * hold secrets; so it is found again here, for the line of the Problem.
+ * Where a text stops being JSON (RFC 8259). JSON.parse tells that in words that vary and quote the text,
+ * which may hold secrets; so it is found again here, for the line of the Problem.
  */
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON strings may not hold them (RFC 8259, section 7)
 const STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
 const LITERAL = /(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?|true|false|null)(?![\w.+-])/y;
 const SPACE = /[ \t\r\n]*/y;
 
-/** Offset of the first character that no JSON text can have there; the text's length where it only ends too early. */
+/** Offset of the first token that no JSON text can have there; the text's length where it only ends too early. */
 export function jsonErrorOffset(text: string): number {
   const open: ("{" | "[")[] = [];
   let expected: "value" | "key" | "colon" | "next" = "value";
@@ -30,7 +31,8 @@ export function jsonErrorOffset(text: string): number {
       open.push(character);
       [expected, first, at] = [character === "{" ? "key" : "value", true, at + 1];
     } else {
-      const end: number = character === '"' ? after(STRING, text, at) : expected === "key" ? -1 : after(LITERAL, text, at);
+      if (expected === "key" && character !== '"') return at;
+      const end: number = after(character === '"' ? STRING : LITERAL, text, at);
       if (end < 0) return at;
       [expected, first, at] = [expected === "key" ? "colon" : "next", false, end];
     }

@@ -1,7 +1,8 @@
 /**
- * Finds the values in a JSON text without parsing them: each value at the top (kubectl accepts several in a row),
- * and for a value with a list called `items` at its top level, each item. The caller parses the slices one by one,
- * so a damaged item costs that item only, and a dump of any size needs little memory beside its text.
+ * Finds the values in a JSON text without parsing them: each value at the top (kubectl accepts several in a
+ * row), and for a value with a list called `items` at its top level, each item. The caller parses the slices
+ * one by one, so a damaged item costs that item only, and a dump of any size needs little memory beside its
+ * text.
  *
  * The scan knows strings and brackets only; whether a slice is JSON is for JSON.parse to say.
  */
@@ -79,7 +80,8 @@ class ValueScan {
   }
 
   private open(code: number, at: number): void {
-    if (this.depth === 1 && code === 0x5b && this.key === "items" && this.itemsStart < 0) this.itemsStart = at + 1;
+    const isItems = this.depth === 1 && code === 0x5b && this.key === "items";
+    if (isItems && this.itemsStart < 0) this.itemsStart = at + 1;
     else if (this.depth === 2 && this.inItems() && this.itemStart < 0) this.itemStart = at;
     this.depth++;
   }

@@ -9,7 +9,7 @@ import { checkLabelKey, checkLabelValue, readLabels } from "./meta.js";
 
 const OPERATORS = ["In", "NotIn", "Exists", "DoesNotExist"] as const;
 
-/** An absent selector reads as the empty one, which matches everything; the caller knows what absence means. */
+/** An absent selector reads as the empty one, which matches everything; what absence means is the caller's. */
 export function readLabelSelector(field: Field): LabelSelector {
   field.onlyKnows("matchLabels", "matchExpressions");
   return {
@@ -30,7 +30,9 @@ function readExpression(field: Field): LabelSelector["matchExpressions"][number]
   const values = field.get("values").items();
   for (const value of values) checkLabelValue(value, value.string());
   const takesValues = operator === "In" || operator === "NotIn";
-  if (takesValues && values.length === 0) field.refuse(`found no values, expected at least one with ${operator}`);
+  if (takesValues && values.length === 0) {
+    field.refuse(`found no values, expected at least one with ${operator}`);
+  }
   if (operator !== undefined && !takesValues && values.length > 0) {
     field.refuse(`found values, expected none with ${operator}`);
   }

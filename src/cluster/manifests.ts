@@ -1,14 +1,15 @@
 /**
  * Manifests and dumps -> Kubernetes objects.
  *
- * Reads YAML (several documents) and JSON, with List kinds, as kubectl reads them; validates and defaults as the
- * API server does. What is wrong becomes a Problem with file and line; the rest is used. Of objects with the same
- * kind, namespace and name the last one counts, with a warning. Objects come out sorted by namespace and name, so
- * neither the order nor the division into files matters.
+ * Reads YAML (several documents) and JSON, with List kinds, as kubectl reads them; validates and defaults as
+ * the API server does. What is wrong becomes a Problem with file and line; the rest is used. Of objects with
+ * the same kind, namespace and name the last one counts, with a warning. Objects come out sorted by namespace
+ * and name, so neither the order nor the division into files matters.
  *
  * Secrets and environment variables are dropped here and reach nothing else.
  */
-import type { EndpointSlice, Namespace, NetworkPolicy, ObjectMeta, OtherObject, Pod, Service } from "./cluster.js";
+import type { EndpointSlice, Namespace, NetworkPolicy, ObjectMeta, OtherObject, Pod, Service }
+  from "./cluster.js";
 import { type ManifestItem, readDocuments } from "./documents.js";
 import { type Field, ObjectReading } from "./field.js";
 import { readMeta } from "./meta.js";
@@ -51,7 +52,8 @@ const KINDS: Readonly<Record<string, Kind>> = {
   Service: kind("services", true, "v1", [], readService),
   EndpointSlice: kind("endpointSlices", true, "discovery.k8s.io/v1",
     ["discovery.k8s.io/v1beta1", "discovery.k8s.io/v1alpha1"], readEndpointSlice),
-  NetworkPolicy: kind("networkPolicies", true, "networking.k8s.io/v1", ["extensions/v1beta1"], readNetworkPolicy),
+  NetworkPolicy: kind("networkPolicies", true, "networking.k8s.io/v1",
+    ["extensions/v1beta1"], readNetworkPolicy),
 };
 
 export function readManifests(sources: readonly NamedText[]): Manifests {
@@ -75,9 +77,12 @@ export function mergeObjects(base: ManifestObjects, added: ManifestObjects): Man
 }
 
 /** The objects without those for which `dropped` holds. */
-export function withoutObjects(base: ManifestObjects, dropped: (object: ObjectMeta) => boolean): ManifestObjects {
+export function withoutObjects(base: ManifestObjects, dropped: (object: ObjectMeta) => boolean)
+  : ManifestObjects {
   const collection = new Collection(null);
-  for (const list of LISTS) for (const object of base[list]) if (!dropped(object)) collection.add(list, object);
+  for (const list of LISTS) {
+    for (const object of base[list]) if (!dropped(object)) collection.add(list, object);
+  }
   return collection.objects();
 }
 
@@ -86,7 +91,8 @@ export function withNameLabel(meta: ObjectMeta): Namespace {
   return { ...meta, labels: { ...meta.labels, "kubernetes.io/metadata.name": meta.name } };
 }
 
-const LISTS = ["namespaces", "nodes", "pods", "services", "endpointSlices", "networkPolicies", "others"] as const;
+const LISTS = ["namespaces", "nodes", "pods", "services", "endpointSlices", "networkPolicies", "others",
+] as const;
 
 class Collection {
   private readonly lists = new Map<keyof ManifestObjects, Map<string, ObjectMeta>>();
@@ -98,13 +104,13 @@ class Collection {
 
   add(list: keyof ManifestObjects, object: ObjectMeta): void {
     const objects = this.lists.get(list)!;
-    const group = list === "others" ? (object as OtherObject).apiVersion.split("/").slice(0, -1).join("/") : "";
+    const group = list === "others" ? groupOf(object as OtherObject) : "";
     const key = JSON.stringify([object.namespace, object.name, object.kind, group]);
     const earlier = objects.get(key);
     if (earlier !== undefined) {
       this.problems?.push({ where: object.where, severity: "warning",
-        what: `${title(object)} was already read from ${earlier.where.file}:${earlier.where.line}; expected each `
-          + "object once; this later one is used" });
+        what: `${title(object)} was already read from ${earlier.where.file}:${earlier.where.line}; expected `
+          + "each object once; this later one is used" });
     }
     objects.set(key, object);
   }
@@ -129,7 +135,8 @@ function readObject(item: ManifestItem, collection: Collection, problems: Proble
   const known = Object.hasOwn(KINDS, kindName) ? KINDS[kindName] : undefined;
   reading.title = kindName;
   if (known?.removed.includes(apiVersion)) {
-    root.get("apiVersion").refuse(`found ${apiVersion}, which is no longer served, expected ${known.apiVersion}`);
+    root.get("apiVersion")
+      .refuse(`found ${apiVersion}, which is no longer served, expected ${known.apiVersion}`);
     return;
   }
   // The same kind name in another group (Knative's Service, Calico's NetworkPolicy) is another kind.
@@ -140,8 +147,8 @@ function readObject(item: ManifestItem, collection: Collection, problems: Proble
   if (!reading.refused) collection.add(ours?.list ?? "others", object);
 }
 
-function kind(list: keyof ManifestObjects, namespaced: boolean, apiVersion: string, removed: readonly string[],
-  read: Kind["read"]): Kind {
+function kind(list: keyof ManifestObjects, namespaced: boolean, apiVersion: string,
+  removed: readonly string[], read: Kind["read"]): Kind {
   return { list, namespaced, apiVersion, removed, read };
 }
 
@@ -151,7 +158,13 @@ function title(object: ObjectMeta): string {
 
 /** By code units, which does not depend on the machine's language. */
 function byName(a: ObjectMeta, b: ObjectMeta): number {
-  return compare(a.namespace, b.namespace) || compare(a.name, b.name) || compare(a.kind, b.kind);
+  return compare(a.namespace, b.namespace) || compare(a.name, b.name) || compare(a.kind, b.kind)
+    || compare(groupOf(a), groupOf(b));
+}
+
+/** Of kinds kept as they were read; the other kinds have one group each. */
+function groupOf(object: ObjectMeta & { apiVersion?: string }): string {
+  return object.apiVersion?.split("/").slice(0, -1).join("/") ?? "";
 }
 
 function compare(a: string, b: string): number {

@@ -13,8 +13,8 @@ const QUALIFIED_NAME = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 const DNS_SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
 /**
- * @param namespaced whether the kind has a namespace; an absent one is then `default`, where kubectl would create
- *   the object
+ * @param namespaced whether the kind has a namespace; an absent one is then `default`, where kubectl would
+ *   create the object
  */
 export function readMeta(root: Field, kind: string, namespaced: boolean): ObjectMeta {
   const metadata = root.get("metadata");
@@ -45,8 +45,8 @@ export function checkLabelKey(field: Field, key: string): void {
   const prefix = key.slice(0, Math.max(0, slash));
   const prefixFits = slash < 0 || (prefix.length <= 253 && DNS_SUBDOMAIN.test(prefix));
   if (prefixFits && QUALIFIED_NAME.test(key.slice(slash + 1))) return;
-  field.refuse(`found label key "${key}", expected an optional DNS prefix and a name of at most 63 letters, digits, `
-    + "- _ and .");
+  field.refuse(`found label key "${key}", expected an optional DNS prefix and a name of at most 63 letters, `
+    + "digits, - _ and .");
 }
 
 export function checkLabelValue(field: Field, value: string): void {

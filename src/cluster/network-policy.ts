@@ -1,8 +1,9 @@
 /**
- * Reads a NetworkPolicy, defaulted and validated as the API server does. One the API server would refuse is not
- * used at all: half a policy would allow or deny what the user never asked for.
+ * Reads a NetworkPolicy, defaulted and validated as the API server does. One the API server would refuse is
+ * not used at all: half a policy would allow or deny what the user never asked for.
  *
- * Source: kubernetes pkg/apis/networking/validation/validation.go and the API documentation of NetworkPolicySpec.
+ * Source: kubernetes pkg/apis/networking/validation/validation.go and the API documentation of
+ * NetworkPolicySpec.
  */
 import { prefixContains } from "./address.js";
 import { readPort, readPrefix, readProtocol } from "./addresses.js";
@@ -83,8 +84,9 @@ function readPolicyPort(field: Field): NetworkPolicyPort {
   const endPortField = field.get("endPort");
   if (endPortField.absent) return { protocol, port, endPort: null };
   const endPort = readPort(endPortField, 0);
-  if (typeof port === "string") endPortField.refuse(`found endPort with the named port "${port}", expected a number`);
-  else if (port === null) endPortField.refuse("found endPort without port, expected both");
+  if (typeof port === "string") {
+    endPortField.refuse(`found endPort with the named port "${port}", expected a number`);
+  } else if (port === null) endPortField.refuse("found endPort without port, expected both");
   else if (endPort < port) endPortField.refuse(`found ${endPort}, expected at least the port, ${port}`);
   return { protocol, port, endPort };
 }
@@ -93,8 +95,8 @@ function readPortOrName(field: Field): number | string | null {
   if (field.absent) return null;
   if (typeof field.value !== "string") return readPort(field, 0);
   if (!isPortName(field.value)) {
-    field.refuse(`found port "${field.value}", expected a number from 1 to 65535 without quotes, or a container `
-      + "port's name (at most 15 lower-case letters, digits and -, with a letter)");
+    field.refuse(`found port "${field.value}", expected a number from 1 to 65535 without quotes, or a `
+      + "container port's name (at most 15 lower-case letters, digits and -, with a letter)");
   }
   return field.value;
 }

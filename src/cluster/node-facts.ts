@@ -1,7 +1,7 @@
 /**
- * Reads what `ip` says of a node: `ip -j -d link`, `ip -j addr`, `ip -j route show table all` (also with -4, -6) and
- * `ip -j neigh`, each in a text of its own, or together in one object such as
- * `{"link": […], "addr": […], "route4": […], "route6": […], "neigh": […]}`. The same entry given twice counts once.
+ * Reads what `ip` says of a node: `ip -j -d link`, `ip -j addr`, `ip -j route show table all` (also with -4,
+ * -6) and `ip -j neigh`, each in a text of its own, or together in one object such as `{"link": […], "addr":
+ * […], "route4": […], "route6": […], "neigh": […]}`. The same entry given twice counts once.
  *
  * The kind of a device follows from what the node itself uses it for:
  *   loopback  its LOOPBACK flag;
@@ -26,18 +26,29 @@ export interface ReadFacts {
   readonly problems: readonly Problem[];
 }
 
-const TUNNEL_KINDS = new Set(["vxlan", "geneve", "ipip", "sit", "gre", "gretap", "ip6gre", "ip6gretap", "ip6tnl",
-  "wireguard", "vti", "vti6", "xfrm", "bareudp"]);
-const TUNNEL_NAMES = /^(flannel\.\d+|cilium_vxlan|cilium_geneve|vxlan\.calico|vxlan-v6\.calico|tunl0|wireguard\.cali)$/;
-const ROUTE_TYPES = ["unicast", "local", "broadcast", "multicast", "anycast", "unreachable", "prohibit", "blackhole",
-  "throw"] as const;
+const TUNNEL_KINDS = new Set(["vxlan", "geneve", "ipip", "sit", "gre", "gretap", "ip6gre", "ip6gretap",
+  "ip6tnl", "wireguard", "vti", "vti6", "xfrm", "bareudp"]);
+const TUNNEL_NAMES =
+  /^(flannel\.\d+|cilium_vxlan|cilium_geneve|vxlan\.calico|vxlan-v6\.calico|tunl0|wireguard\.cali)$/;
+const ROUTE_TYPES = ["unicast", "local", "broadcast", "multicast", "anycast", "unreachable", "prohibit",
+  "blackhole", "throw"] as const;
+/** `net.ipv4.ip_forward = 1`, as `sysctl -a` prints. */
+const SYSCTL_LINE = /^\s*([\w-]+(?:[./][\w@-]+)+)[ \t]*=[ \t]*(.*?)[ \t]*$/m;
 /** flannel's defaults: Backend.VNI and Backend.Port of its net-conf. */
 const FLANNEL = { vni: 1, port: 8472 };
 
-/** @param nodeName the node the texts are of; @param objects the cluster, for its pods and the node's addresses */
-export function readNodeFacts(sources: readonly NamedText[], nodeName: string, objects: ManifestObjects): ReadFacts {
+/**
+ * @param nodeName the node the texts are of
+ * @param objects the cluster, for its pods and the node's addresses
+ */
+export function readNodeFacts(sources: readonly NamedText[], nodeName: string, objects: ManifestObjects)
+  : ReadFacts {
   const reader = new FactsReader(nodeName, objects);
   for (const source of sources) {
+    if (SYSCTL_LINE.test(source.text)) {
+      reader.readSysctls(source);
+      continue;
+    }
     const documents = readDocuments(source);
     reader.problems.push(...documents.problems);
     for (const item of documents.items) reader.read(new IpEntry(item.value, [], item.positions));
@@ -63,6 +74,7 @@ class FactsReader {
   private readonly routeEntries: IpEntry[] = [];
   private readonly neighbourEntries: IpEntry[] = [];
   private readonly seen = new Set<string>();
+  private readonly sysctls = new Map<string, string>();
   private readonly podByAddress: ReadonlyMap<string, Pod>;
   private readonly nodeAddresses: ReadonlySet<string>;
 
@@ -72,39 +84,52 @@ class FactsReader {
     this.nodeAddresses = new Set(node?.addresses.map((one) => one.address.text));
   }
 
-  /** Sorts the entries of an output by what they are: links and addresses now, routes and neighbours for later. */
+  /** Sorts the entries of an output: links and addresses are joined now, routes and neighbours need them first. */
   read(root: IpEntry): void {
     const lists = root.isList() ? [root] : root.children().filter((child) => child.isList());
-    if (lists.length === 0) this.error(root, "found no list", "the output of `ip -j link`, `addr`, `route` or `neigh`");
-    for (const list of lists) {
-      for (const entry of list.children()) {
-        // `ip -j` prints an empty object for what its filter left out.
-        if (entry.isEmpty()) continue;
-        const key = `${entry.has("state") && entry.has("dst") ? "neigh" : ""}${entry.json()}`;
-        if (this.seen.has(key)) continue;
-        this.seen.add(key);
-        if (entry.has("ifname")) this.link(entry);
-        else if (entry.has("dst") && entry.has("state")) this.neighbourEntries.push(entry);
-        else if (entry.has("dst")) this.routeEntries.push(entry);
-        else this.error(entry, "found an entry that is no link, address, route or neighbour", "`ip -j` output");
-      }
+    if (lists.length === 0) {
+      this.error(root, "found no list", "the output of `ip -j link`, `addr`, `route` or `neigh`");
     }
+    for (const list of lists) for (const entry of list.children()) this.sort(entry);
+  }
+
+  readSysctls(source: NamedText): void {
+    source.text.split(/\r?\n/).forEach((text, index) => {
+      if (text.trim() === "") return;
+      const match = SYSCTL_LINE.exec(text);
+      if (match !== null) this.sysctls.set(match[1].replaceAll("/", "."), match[2]);
+      else this.problems.push({ where: { file: source.name, line: index + 1 }, severity: "error",
+        what: `node ${this.nodeName}: found a line that is no setting, expected \`name = value\`; it is not used` });
+    });
+  }
+
+  private sort(entry: IpEntry): void {
+    const key = entry.json();
+    // `ip -j` prints an empty object for what its filter left out.
+    if (entry.isEmpty() || this.seen.has(key)) return;
+    this.seen.add(key);
+    if (entry.has("ifname")) this.link(entry);
+    else if (entry.has("dst") && entry.has("state")) this.neighbourEntries.push(entry);
+    else if (entry.has("dst")) this.routeEntries.push(entry);
+    else this.error(entry, "found what is no link, address, route or neighbour", "`ip -j` output");
   }
 
   facts(): NodeFacts | null {
     if (this.links.size === 0) {
       this.problems.push({ where: null, severity: "error",
-        what: `nothing read for node ${this.nodeName} has devices; expected \`ip -j -d link\` or \`ip -j addr\`` });
+        what: `nothing read for node ${this.nodeName} has devices; expected the output of \`ip -j -d link\` or `
+          + "`ip -j addr`" });
       return null;
     }
     const byName = new Map([...this.links.values()].map((link) => [link.name, link]));
-    const routes = this.routeEntries.map((entry) => this.route(entry, byName)).filter((route) => route !== null);
+    const routes = this.routeEntries.map((entry) => this.route(entry, byName))
+      .filter((route) => route !== null);
     const neighbours = this.neighbourEntries.map((entry) => this.neighbour(entry, byName))
       .filter((neighbour) => neighbour !== null);
     const links = [...this.links.values()].sort((a, b) => a.index - b.index);
     const devices = links.map((link) => this.device(link, routes));
     this.nameUplinks(devices);
-    return { devices, routes, neighbours, sysctls: {}, source: "read" };
+    return { devices, routes, neighbours, sysctls: Object.fromEntries(this.sysctls), source: "read" };
   }
 
   // ---- links ----
@@ -128,7 +153,7 @@ class FactsReader {
       const address = parseAddress(one.text("local") ?? "");
       const length = one.number("prefixlen");
       if (one.isEmpty()) continue;
-      if (address === null || length === null) this.error(one, "found no local address with prefixlen", "both");
+      if (address === null || length === null) this.error(one, "found no local address and prefixlen", "both");
       else link.addresses.set(`${address.text}/${length}`, { address, length });
     }
   }
@@ -173,8 +198,8 @@ class FactsReader {
     }
     if (!link.name.startsWith("flannel.")) return null;
     this.problems.push({ where: null, severity: "warning",
-      what: `device ${link.name} of node ${this.nodeName} has no VXLAN details, so flannel's defaults are assumed `
-        + `(VNI ${FLANNEL.vni}, port ${FLANNEL.port}); expected \`ip -j -d link\`` });
+      what: `device ${link.name} of node ${this.nodeName} has no VXLAN details, so flannel's defaults are `
+        + `assumed (VNI ${FLANNEL.vni}, port ${FLANNEL.port}); expected \`ip -j -d link\`` });
     const uplink = routes.find((route) => isDefault(route))?.device ?? null;
     const addresses = uplink === null ? [] : [...this.links.get(uplink)?.addresses.values() ?? []];
     return { ...FLANNEL, local: addresses.find((one) => one.address.family === 4)?.address ?? null };
@@ -189,7 +214,8 @@ class FactsReader {
     });
     if (devices.some((device) => device.kind === "uplink")) return;
     this.problems.push({ where: null, severity: "error",
-      what: `no device of node ${this.nodeName} leads out of it; expected a default route or the Node's address` });
+      what: `no device of node ${this.nodeName} leads out of it; expected a default route, or the Node's `
+        + "address on a device" });
   }
 
   // ---- routes and neighbours ----
@@ -227,12 +253,12 @@ class FactsReader {
       : { address, device, mac };
   }
 
-  /** ifindex; null where the entry names no device; undefined, with a Problem, where there is no such device. */
+  /** ifindex; null where the entry names no device; undefined, with a Problem, where there is none of the name. */
   private deviceOf(entry: IpEntry, links: ReadonlyMap<string, Link>): number | null | undefined {
     const name = entry.text("dev");
     if (name === null) return null;
     const link = links.get(name);
-    if (link === undefined) this.error(entry, `found device ${name}`, "a device that the links of this node have");
+    if (link === undefined) this.error(entry, `found device ${name}`, "a device among the links");
     return link?.index;
   }
 
@@ -254,11 +280,12 @@ function isDefault(route: Route): boolean {
   return route.destination.length === 0 && route.type === "unicast" && route.table === "main";
 }
 
-/** Pods with an address of their own; those of this node win where an address is used twice. */
+/** Pods of this node with an address of their own. */
 function podAddresses(pods: readonly Pod[], nodeName: string): Map<string, Pod> {
   const byAddress = new Map<string, Pod>();
   for (const pod of pods) {
-    if (pod.hostNetwork || pod.phase === "Succeeded" || pod.phase === "Failed" || pod.nodeName !== nodeName) continue;
+    const ended = pod.phase === "Succeeded" || pod.phase === "Failed";
+    if (pod.hostNetwork || ended || pod.nodeName !== nodeName) continue;
     for (const ip of pod.ips) byAddress.set(ip.text, pod);
   }
   return byAddress;

@@ -1,24 +1,24 @@
 /**
- * Dates the changes of a cluster from what conntrack saw: when new endpoints took effect, when the old ones came
- * back, and which entries were deleted by hand or by kube-proxy.
+ * Dates the changes of a cluster from what conntrack saw: when new endpoints took effect, when the old ones
+ * came back, and which entries were deleted by hand or by kube-proxy.
  *
- * A change of endpoints shows in NEW entries of the services it touches (original destination is an address and
- * port of the service, reply source is the endpoint chosen):
+ * A change of endpoints shows in NEW entries of the services it touches (original destination is an address
+ * and port of the service, reply source is the endpoint chosen):
  *
  *      before ──o───────o──────(───────────────────)──────n────────▶ time
  *         last choice only the          ▲        first choice only the
  *         old set allows            the change   new set allows
  *
- * The caller says within which bracket of time the change happened (the two test cases around it, the times of two
- * dumps); evidence narrows the bracket, and the change is dated in its middle. Where the choices contradict the
- * bracket there is a Problem, and no change is made up.
- * Node ports are not looked at: they have every address of the node.
+ * The caller says within which bracket of time the change happened (the two test cases around it, the times
+ * of two dumps); evidence narrows the bracket, and the change is dated in its middle. Where the choices
+ * contradict the bracket there is a Problem, and no change is made up. Node ports are not looked at: they
+ * have every address of the node.
  *
- * A deletion shows in a DESTROY of a live UDP entry: asked for by a process, or earlier than the timeout that the
- * entry's last event gave it, which no timer does. (TCP entries also end early by themselves, when a tuple is used
- * again in TIME_WAIT, so for TCP only the kernel's own word counts.) Where the entry led to an endpoint that left,
- * the deletion is taken for kube-proxy's: all entries of that protocol from the service address to that endpoint.
- * Other deletions remove the one entry that was seen.
+ * A deletion shows in a DESTROY of a live UDP entry: asked for by a process, or earlier than the timeout that
+ * the entry's last event gave it, which no timer does. (TCP entries also end early by themselves, when a
+ * tuple is used again in TIME_WAIT, so for TCP only the kernel's own word counts.) Where the entry led to an
+ * endpoint that left, the deletion is taken for kube-proxy's: all entries of that protocol from the service
+ * address to that endpoint. Other deletions remove the one entry that was seen.
  *
  * Event times are when the tool read the event; a date is as exact as that.
  */
@@ -44,15 +44,15 @@ export interface ObservedChanges {
   readonly problems: readonly Problem[];
 }
 
-/** kube-proxy deletes all entries of an endpoint in one go; DESTROY events of one go are read this close together. */
+/** kube-proxy deletes all entries of an endpoint in one go; its DESTROY events are read this close together. */
 const ONE_DELETION_NS = 1_000_000_000n;
 
 /**
  * @param change where `after` took the place of `before`
  * @param back where `before` came back, or null where it did not
  */
-export function changesFromEvents(before: Cluster, after: Cluster, nodes: readonly ObservedNode[], change: Bracket,
-  back: Bracket | null): ObservedChanges {
+export function changesFromEvents(before: Cluster, after: Cluster, nodes: readonly ObservedNode[],
+  change: Bracket, back: Bracket | null): ObservedChanges {
   const problems: Problem[] = [];
   const changes: TimelineChange[] = [];
   const left = endpointsOnlyIn(before, after);
@@ -68,7 +68,7 @@ export function changesFromEvents(before: Cluster, after: Cluster, nodes: readon
   return { changes, problems };
 }
 
-/** The middle of the bracket after evidence has narrowed it; null, with a Problem, where nothing of it is left. */
+/** The middle of the bracket that evidence has narrowed; null, with a Problem, where nothing of it is left. */
 function dateOf(what: string, bracket: Bracket, nodes: readonly ObservedNode[], onlyOld: ReadonlySet<string>,
   onlyNew: ReadonlySet<string>, problems: Problem[]): bigint | null {
   const found = { after: bracket.afterNs, before: bracket.beforeNs };
@@ -84,28 +84,33 @@ function dateOf(what: string, bracket: Bracket, nodes: readonly ObservedNode[], 
   }
   if (found.after < found.before) return (found.after + found.before) / 2n;
   problems.push({ where: null, severity: "error",
-    what: `${what} cannot be dated: a connection still got an old endpoint at ${found.after} ns although another had `
-      + `got a new one by ${found.before} ns; expected all old choices before all new ones; the change is not used` });
+    what: `${what} cannot be dated: a connection still got an old endpoint at ${found.after} ns although another `
+      + `had got a new one by ${found.before} ns; expected all old choices before all new ones; the change is not `
+      + "used" });
   return null;
 }
 
-function deletionsOn(observed: ObservedNode, left: ReadonlySet<string>): TimelineChange[] {
+function deletionsOn(observed: ObservedNode, gone: ReadonlySet<string>): TimelineChange[] {
   const deletions: { atNs: bigint; kind: "conntrack-delete"; entry: ConntrackDelete }[] = [];
   const endsAt = new Map<string, bigint>();
+  const lastAt = new Map<string, bigint>();
   for (const flow of observed.flows) {
     if (flow.timeNs === null) continue;
     const key = entryKey(flow);
     if (flow.event !== "DESTROY") {
-      if (flow.timeoutSeconds !== null) endsAt.set(key, flow.timeNs + BigInt(flow.timeoutSeconds) * 1_000_000_000n);
+      const left = flow.timeoutSeconds;
+      if (left !== null) endsAt.set(key, flow.timeNs + BigInt(left) * 1_000_000_000n);
       continue;
     }
     const tooEarly = flow.protocol === 17 && flow.timeNs < (endsAt.get(key) ?? 0n);
     endsAt.delete(key);
     if (!flow.byUserspace && !tooEarly) continue;
-    const entry = left.has(choiceOf(flow)) ? byEndpoint(observed.node, flow) : byTuple(observed.node, flow);
-    const repeated = deletions.some((one) => sameDeletion(one.entry, entry)
-      && (flow.timeNs as bigint) - one.atNs < ONE_DELETION_NS);
-    if (!repeated) deletions.push({ atNs: flow.timeNs, kind: "conntrack-delete", entry });
+    const entry = gone.has(choiceOf(flow)) ? byEndpoint(observed.node, flow) : byTuple(observed.node, flow);
+    const asked = deletionKey(entry);
+    const earlier = lastAt.get(asked);
+    if (earlier !== undefined && flow.timeNs - earlier < ONE_DELETION_NS) continue;
+    lastAt.set(asked, flow.timeNs);
+    deletions.push({ atNs: flow.timeNs, kind: "conntrack-delete", entry });
   }
   return deletions;
 }
@@ -129,10 +134,9 @@ function byTuple(node: string, flow: ConntrackFlow): ConntrackDelete {
   };
 }
 
-function sameDeletion(a: ConntrackDelete, b: ConntrackDelete): boolean {
-  return a.protocol === b.protocol && a.originalSource?.text === b.originalSource?.text
-    && a.originalSourcePort === b.originalSourcePort && a.originalDestination?.text === b.originalDestination?.text
-    && a.originalDestinationPort === b.originalDestinationPort && a.replySource?.text === b.replySource?.text;
+function deletionKey(entry: ConntrackDelete): string {
+  return `${entry.protocol} ${entry.originalSource?.text} ${entry.originalSourcePort} `
+    + `${entry.originalDestination?.text} ${entry.originalDestinationPort} ${entry.replySource?.text}`;
 }
 
 function entryKey(flow: ConntrackFlow): string {
@@ -146,8 +150,8 @@ function choiceOf(flow: ConntrackFlow): string {
     flow.reply.source.text, flow.reply.sourcePort);
 }
 
-function choiceKey(protocol: number, service: string, servicePort: number, endpoint: string, endpointPort: number)
-  : string {
+function choiceKey(protocol: number, service: string, servicePort: number, endpoint: string,
+  endpointPort: number): string {
   return `${protocol} ${service} ${servicePort} ${endpoint} ${endpointPort}`;
 }
 
@@ -165,13 +169,15 @@ function choices(cluster: Cluster): Set<string> {
     slices.set(key, [...(slices.get(key) ?? []), slice]);
   }
   for (const service of cluster.services) {
-    for (const slice of slices.get(`${service.namespace}/${service.name}`) ?? []) addChoices(service, slice, found);
+    const ofService = slices.get(`${service.namespace}/${service.name}`) ?? [];
+    for (const slice of ofService) addChoices(service, slice, found);
   }
   return found;
 }
 
 function addChoices(service: Service, slice: Cluster["endpointSlices"][number], found: Set<string>): void {
-  const frontends = [...service.clusterIPs, ...service.externalIPs, ...service.loadBalancerIngress.map((one) => one.ip)];
+  const virtual = service.loadBalancerIngress.map((one) => one.ip);
+  const frontends = [...service.clusterIPs, ...service.externalIPs, ...virtual];
   for (const port of service.ports) {
     const target = slice.ports.find((one) => one.name === port.name && one.protocol === port.protocol);
     if (target === undefined) continue;

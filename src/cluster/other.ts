@@ -4,7 +4,8 @@
  */
 import type { ObjectMeta, OtherObject } from "./cluster.js";
 
-const DROPPED = new Set(["env", "envFrom", "managedFields", "kubectl.kubernetes.io/last-applied-configuration"]);
+const DROPPED = new Set(["env", "envFrom", "managedFields",
+  "kubectl.kubernetes.io/last-applied-configuration"]);
 const SECRET_FIELDS = new Set(["data", "stringData"]);
 /** Deeper than any real object; what lies deeper is dropped. */
 const MAX_DEPTH = 100;
@@ -18,6 +19,7 @@ function stripped(value: unknown, depth: number, secret: boolean): unknown {
   if (value === null || typeof value !== "object") return value;
   if (depth >= MAX_DEPTH) return null;
   if (Array.isArray(value)) return value.map((item) => stripped(item, depth + 1, false));
-  const kept = Object.entries(value).filter(([key]) => !DROPPED.has(key) && !(secret && SECRET_FIELDS.has(key)));
+  const kept = Object.entries(value)
+    .filter(([key]) => !DROPPED.has(key) && !(secret && SECRET_FIELDS.has(key)));
   return Object.fromEntries(kept.map(([key, item]) => [key, stripped(item, depth + 1, false)]));
 }

@@ -1,4 +1,4 @@
-/** Reads Pods and Nodes. Environment variables, volumes and everything else of no use here is not looked at. */
+/** Reads Pods and Nodes. Environment variables, volumes and whatever else is of no use here is not looked at. */
 import type { Address } from "./address.js";
 import { readAddress, readPort, readPrefix, readProtocol } from "./addresses.js";
 import type { ContainerPort, Node, ObjectMeta, Pod } from "./cluster.js";
@@ -10,17 +10,17 @@ export type NodeObject = Omit<Node, "facts">;
 export function readPod(root: Field, meta: ObjectMeta): Pod {
   const spec = root.get("spec");
   const status = root.get("status");
+  // An init container that restarts is a sidecar: it serves as long as the others.
+  const sidecars = spec.get("initContainers").items()
+    .filter((container) => container.get("restartPolicy").value === "Always");
   return {
     ...meta,
     nodeName: spec.get("nodeName").string(),
     ips: readPodIPs(status),
     hostNetwork: spec.get("hostNetwork").boolean(false),
     serviceAccountName: spec.get("serviceAccountName").string("default") || "default",
-    ports: [
-      ...spec.get("containers").items(),
-      // An init container that restarts is a sidecar: it serves as long as the others.
-      ...spec.get("initContainers").items().filter((container) => container.get("restartPolicy").value === "Always"),
-    ].flatMap((container) => container.get("ports").items().map(readContainerPort)),
+    ports: [...spec.get("containers").items(), ...sidecars]
+      .flatMap((container) => container.get("ports").items().map(readContainerPort)),
     phase: status.get("phase").string("Running") || "Running",
   };
 }
@@ -51,7 +51,9 @@ function readPodIPs(status: Field): Address[] {
 }
 
 function readContainerPort(field: Field): ContainerPort {
-  if (field.get("containerPort").absent) field.refuse("found no containerPort, expected a number from 1 to 65535");
+  if (field.get("containerPort").absent) {
+    field.refuse("found no containerPort, expected a number from 1 to 65535");
+  }
   const hostPort = field.get("hostPort");
   return {
     name: field.get("name").string(),

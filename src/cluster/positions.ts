@@ -1,9 +1,9 @@
 /**
  * Where the fields of one object stand in its file.
  *
- * Values are read without positions, which keeps large dumps fast; the positions of an object are worked out from
- * the parser's events when the first of them is asked for. A field that has no place of its own (it came through an
- * alias or a merge key) has the place of the nearest field around it that has one.
+ * Values are read without positions, which keeps large dumps fast; the positions of an object are worked out
+ * from the parser's events when the first of them is asked for. A field that has no place of its own (it came
+ * through an alias or a merge key) has the place of the nearest field around it that has one.
  */
 import { EVENT_ID, type Event, getScalarValue, parseEvents, SCALAR_STYLE, type ScalarEvent } from "js-yaml";
 import type { Where } from "./problem.js";
@@ -55,7 +55,8 @@ export class Positions {
       const first = this.events === null ? 1 : this.first;
       return { ...new PlaceReader(events, this.text, this.base).read(first, this.start), offset: this.start };
     } catch {
-      // JSON that YAML cannot parse (a key of more than 1024 characters): the object's own line is all there is.
+      // JSON that YAML cannot parse (a key of more than 1024 characters): the object's own line is all there
+      // is.
       return { offset: this.start, children: null };
     }
   }
@@ -96,7 +97,9 @@ class PlaceReader {
 
   private sequence(offset: number): Place {
     const children = new Map<string | number, Place>();
-    while (this.events[this.next].type !== EVENT_ID.POP) children.set(children.size, this.read(this.next, offset));
+    while (this.events[this.next].type !== EVENT_ID.POP) {
+      children.set(children.size, this.read(this.next, offset));
+    }
     this.next++;
     return { offset, children };
   }

@@ -8,7 +8,8 @@ const seed = Number(process.env.TWINPLANE_SEED ?? 20261122);
 type Expression = LabelSelector["matchExpressions"][number];
 
 function expressions(...list: [string, Expression["operator"], ...string[]][]): LabelSelector {
-  return { matchLabels: {}, matchExpressions: list.map(([key, operator, ...values]) => ({ key, operator, values })) };
+  return { matchLabels: {}, matchExpressions: list
+    .map(([key, operator, ...values]) => ({ key, operator, values })) };
 }
 
 const labels: Labels = { app: "web", tier: "front", empty: "" };
@@ -33,7 +34,8 @@ const CASES: [string, LabelSelector, boolean][] = [
   ["DoesNotExist holds for a missing key", expressions(["zone", "DoesNotExist"]), true],
   ["expressions are ANDed", expressions(["app", "In", "web"], ["tier", "NotIn", "front"]), false],
   ["labels and expressions are ANDed",
-    { matchLabels: { app: "web" }, matchExpressions: [{ key: "tier", operator: "DoesNotExist", values: [] }] }, false],
+    { matchLabels: { app: "web" },
+      matchExpressions: [{ key: "tier", operator: "DoesNotExist", values: [] }] }, false],
   ["names of Object.prototype are no labels", expressions(["constructor", "Exists"]), false],
   ["__proto__ is no label", { matchLabels: { toString: "x" }, matchExpressions: [] }, false],
 ];
@@ -68,10 +70,12 @@ describe("matchesSelector", () => {
 
 /** Each requirement as the set of label values it accepts, with `null` for "no such label". */
 function naive(selector: LabelSelector, pairs: readonly (readonly [string, string])[]): boolean {
-  const valueOf = (key: string): string | null => pairs.filter(([name]) => name === key).map(([, value]) => value)[0] ?? null;
+  const labelOf = (key: string): string | null => pairs.filter(([name]) => name === key)
+    .map(([, value]) => value)[0] ?? null;
   const universe: (string | null)[] = [null, "", "1", "2", "3"];
   const accepted = [
-    ...Object.entries(selector.matchLabels).map(([key, value]) => ({ key, values: [value] as (string | null)[] })),
+    ...Object.entries(selector.matchLabels)
+      .map(([key, value]) => ({ key, values: [value] as (string | null)[] })),
     ...selector.matchExpressions.map(({ key, operator, values }) => {
       const listed = new Set<string | null>(values);
       const rule = {
@@ -83,5 +87,5 @@ function naive(selector: LabelSelector, pairs: readonly (readonly [string, strin
       return { key, values: universe.filter(rule) };
     }),
   ];
-  return accepted.every(({ key, values }) => values.includes(valueOf(key)));
+  return accepted.every(({ key, values }) => values.includes(labelOf(key)));
 }

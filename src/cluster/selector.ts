@@ -1,6 +1,7 @@
 /**
- * Whether labels match a selector, as Kubernetes defines it: all of matchLabels and all of matchExpressions must
- * hold. NotIn and DoesNotExist hold for objects that lack the key. The empty selector matches everything.
+ * Whether labels match a selector, as Kubernetes defines it: all of matchLabels and all of matchExpressions
+ * must hold. NotIn and DoesNotExist hold for objects that lack the key. The empty selector matches
+ * everything.
  *
  * Source: the API documentation of metav1.LabelSelector; apimachinery pkg/labels Requirement.Matches.
  */

@@ -1,8 +1,8 @@
 /**
  * Reads Services and EndpointSlices, defaulted as the API server does.
  *
- * A manifest that was never in a cluster has no cluster IP and no node port: the cluster allocates them. Such a
- * Service has no address here and says so. Source: kubernetes pkg/apis/core/v1/defaults.go, and the API
+ * A manifest that was never in a cluster has no cluster IP and no node port: the cluster allocates them. Such
+ * a Service has no address here and says so. Source: kubernetes pkg/apis/core/v1/defaults.go, and the API
  * documentation of ServiceSpec and EndpointSlice.
  */
 import type { Address } from "./address.js";
@@ -17,10 +17,12 @@ const IP_FAMILIES = ["IPv4", "IPv6"] as const;
 export function readService(root: Field, meta: ObjectMeta): Service {
   const spec = root.get("spec");
   const type = spec.get("type").oneOf(TYPES, "ClusterIP");
-  const headless = spec.get("clusterIP").value === "None" || firstItem(spec.get("clusterIPs"))?.value === "None";
+  const headless = spec.get("clusterIP").value === "None"
+    || spec.get("clusterIPs").items()[0]?.value === "None";
   const clusterIPs = headless || type === "ExternalName" ? [] : readClusterIPs(spec);
   if (clusterIPs.length === 0 && !headless && type !== "ExternalName") {
-    spec.warn("found no clusterIP, expected the Service as the cluster returns it; no traffic can match its address");
+    spec.warn("found no clusterIP, expected the Service as the cluster returns it; it has no address that "
+      + "traffic could match");
   }
   const selector = spec.get("selector");
   return {
@@ -87,7 +89,7 @@ function endpointAddresses(field: Field, addressType: "IPv4" | "IPv6"): Address[
     const address = readAddress(item);
     if (address === null) continue;
     if (address.family === family) addresses.push(address);
-    else item.skip(`found ${address.text}, expected an ${addressType} address in a slice of addressType ${addressType}`);
+    else item.skip(`found ${address.text}, expected an ${addressType} address, the slice's addressType`);
   }
   return addresses;
 }
@@ -96,7 +98,9 @@ function readClusterIPs(spec: Field): Address[] {
   const list = addressesOf(spec.get("clusterIPs"));
   if (list.length > 0) return list;
   const single = spec.get("clusterIP");
-  return single.absent || single.value === "" ? [] : [readAddress(single)].filter((address) => address !== null);
+  if (single.absent || single.value === "") return [];
+  const address = readAddress(single);
+  return address === null ? [] : [address];
 }
 
 /** Families follow from the cluster IPs where the field is absent. */
@@ -113,7 +117,8 @@ function readIngress(field: Field): Service["loadBalancerIngress"] {
     const ip = item.get("ip");
     if (ip.absent || ip.value === "") continue;
     const address = readAddress(ip);
-    if (address !== null) ingress.push({ ip: address, ipMode: item.get("ipMode").oneOf(["VIP", "Proxy"], "VIP") });
+    const ipMode = item.get("ipMode").oneOf(["VIP", "Proxy"], "VIP");
+    if (address !== null) ingress.push({ ip: address, ipMode });
   }
   return ingress;
 }
@@ -139,8 +144,4 @@ function readNodePort(field: Field): number {
 
 function addressesOf(field: Field): Address[] {
   return field.items().map(readAddress).filter((address) => address !== null);
-}
-
-function firstItem(field: Field): Field | undefined {
-  return field.items()[0];
 }

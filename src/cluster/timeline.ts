@@ -1,9 +1,9 @@
 /**
  * Objects, node facts and dated changes -> the Timeline both planes are given.
  *
- * What the API server or the kubelet would have filled in is filled in: a namespace that objects are in but that is
- * missing from the dump, and the addresses of host-network pods (their node's). A node without facts gets assumed
- * ones; its devices keep their ifindex through the whole timeline.
+ * What the API server or the kubelet would have filled in is filled in: a namespace that objects are in but
+ * that is missing from the dump, and the addresses of host-network pods (their node's). A node without facts
+ * gets assumed ones; its devices keep their ifindex through the whole timeline.
  */
 import { assumedFacts, podDeviceIndexes } from "./assumed-facts.js";
 import type { Cluster, ConntrackDelete, Namespace, Node, NodeFacts, Pod, Timeline, TimelineChange }
@@ -12,7 +12,7 @@ import { type ManifestObjects, withNameLabel } from "./manifests.js";
 import type { NodeObject } from "./pod.js";
 import type { Problem } from "./problem.js";
 
-/** A change as the user states it: all objects from then on, or entries deleted from a node's conntrack table. */
+/** A change as the user states it: all objects from then on, or entries deleted from a conntrack table. */
 export type DatedChange =
   | { readonly atNs: bigint; readonly kind: "objects"; readonly objects: ManifestObjects }
   | { readonly atNs: bigint; readonly kind: "conntrack-delete"; readonly entry: ConntrackDelete };
@@ -31,7 +31,8 @@ export function buildTimeline(input: TimelineInput): Timeline {
   const problems = [...(input.problems ?? [])];
   const facts = input.facts ?? new Map<string, NodeFacts>();
   const changes = [...(input.changes ?? [])].sort((a, b) => (a.atNs < b.atNs ? -1 : a.atNs > b.atNs ? 1 : 0));
-  const snapshots = [input.initial, ...changes.flatMap((change) => (change.kind === "objects" ? [change.objects] : []))];
+  const later = changes.flatMap((change) => (change.kind === "objects" ? [change.objects] : []));
+  const snapshots = [input.initial, ...later];
   const indexes = podDeviceIndexes(snapshots.flatMap((objects) => objects.pods));
   const cluster = (objects: ManifestObjects): Cluster => clusterOf(objects, facts, indexes);
   checkNodes(snapshots, facts, problems);
@@ -45,7 +46,8 @@ export function buildTimeline(input: TimelineInput): Timeline {
 }
 
 /** The cluster of one instant. */
-export function buildCluster(objects: ManifestObjects, facts: ReadonlyMap<string, NodeFacts> = new Map()): Cluster {
+export function buildCluster(objects: ManifestObjects, facts: ReadonlyMap<string, NodeFacts> = new Map())
+  : Cluster {
   return clusterOf(objects, facts, podDeviceIndexes(objects.pods));
 }
 
@@ -53,10 +55,9 @@ function clusterOf(objects: ManifestObjects, facts: ReadonlyMap<string, NodeFact
   indexes: ReadonlyMap<string, number>): Cluster {
   const pods = withHostNetworkAddresses(objects.pods, objects.nodes);
   const podsByNode = groupByNode(pods);
-  const nodes = objects.nodes.map((node): Node => ({
-    ...node,
-    facts: facts.get(node.name) ?? assumedFacts(node, podsByNode.get(node.name) ?? [], objects.nodes, indexes),
-  }));
+  const assumed = (node: NodeObject): NodeFacts =>
+    assumedFacts(node, podsByNode.get(node.name) ?? [], objects.nodes, indexes);
+  const nodes = objects.nodes.map((node): Node => ({ ...node, facts: facts.get(node.name) ?? assumed(node) }));
   return {
     namespaces: namespacesOf(objects), nodes, pods,
     services: objects.services,
@@ -69,7 +70,8 @@ function clusterOf(objects: ManifestObjects, facts: ReadonlyMap<string, NodeFact
 /** Namespaces of the dump, and one for each namespace that an object is in. Sorted by name. */
 function namespacesOf(objects: ManifestObjects): Map<string, Namespace> {
   const found = new Map<string, Namespace>(objects.namespaces.map((one) => [one.name, one]));
-  const lists = [objects.pods, objects.services, objects.endpointSlices, objects.networkPolicies, objects.others];
+  const { pods, services, endpointSlices, networkPolicies, others } = objects;
+  const lists = [pods, services, endpointSlices, networkPolicies, others];
   for (const list of lists) {
     for (const object of list) {
       if (object.namespace === "" || found.has(object.namespace)) continue;
@@ -105,7 +107,7 @@ function checkNodes(snapshots: readonly ManifestObjects[], facts: ReadonlyMap<st
   for (const name of facts.keys()) {
     if (known.has(name)) continue;
     problems.push({ where: null, severity: "error",
-      what: `node facts were given for ${name}, which is no node of the cluster; expected one of its nodes` });
+      what: `node facts were given for ${name}, which is no node of the cluster; expected one of those` });
   }
   const missing = new Set<string>();
   for (const objects of snapshots) {
@@ -113,8 +115,8 @@ function checkNodes(snapshots: readonly ManifestObjects[], facts: ReadonlyMap<st
       if (pod.nodeName === "" || known.has(pod.nodeName) || missing.has(pod.nodeName)) continue;
       missing.add(pod.nodeName);
       problems.push({ where: pod.where, severity: "error",
-        what: `Pod ${pod.namespace}/${pod.name} runs on node ${pod.nodeName}, which is not among the objects; `
-          + "expected its Node; traffic through that node cannot be followed" });
+        what: `Pod ${pod.namespace}/${pod.name} runs on node ${pod.nodeName}, which is not among the `
+          + "objects; expected its Node; traffic through that node cannot be followed" });
     }
   }
 }

@@ -1,10 +1,11 @@
 /**
  * YAML scalars as the Kubernetes tools read them.
  *
- * kubectl and the API server read YAML with a Go library that follows YAML 1.1 with exceptions of its own, so the
- * same text must become the same value here: `yes`, `on` and `y` are true; `0755` is octal and `08` is the float 8;
- * a bare date stays text (js-yaml's own YAML 1.1 schema makes it a Date); there are no base-60 numbers, so `12:30`
- * stays text. Source: resolve.go and decode.go of go-yaml v2, which sigs.k8s.io/yaml uses.
+ * kubectl and the API server read YAML with a Go library that follows YAML 1.1 with exceptions of its own, so
+ * the same text must become the same value here: `yes`, `on` and `y` are true; `0755` is octal and `08` is
+ * the float 8; a bare date stays text (js-yaml's own YAML 1.1 schema makes it a Date); there are no base-60
+ * numbers, so `12:30` stays text. Source: resolve.go and decode.go of go-yaml v2, which sigs.k8s.io/yaml
+ * uses.
  */
 import { defineScalarTag, NOT_RESOLVED, Schema, YAML11_SCHEMA } from "js-yaml";
 
@@ -44,14 +45,15 @@ const floatTag = defineScalarTag<number>("tag:yaml.org,2002:float", {
   identify: () => false,
 });
 
-const REPLACED = new Set([booleanTag.tagName, integerTag.tagName, floatTag.tagName, "tag:yaml.org,2002:timestamp"]);
+const REPLACED = new Set([booleanTag.tagName, integerTag.tagName, floatTag.tagName,
+  "tag:yaml.org,2002:timestamp"]);
 
 /** js-yaml's YAML 1.1 schema with Go's reading of scalars. */
 export const KUBERNETES_SCHEMA = new Schema([
   ...YAML11_SCHEMA.tags.filter((tag) => !REPLACED.has(tag.tagName)), booleanTag, integerTag, floatTag,
 ]);
 
-/** The key a plain scalar becomes: keys that read as booleans are `true` and `false`, as in Go's conversion to JSON. */
+/** The key a plain scalar becomes: a boolean becomes `true` or `false`, as in Go's conversion to JSON. */
 export function plainKey(source: string): string {
   return TRUE.has(source) ? "true" : FALSE.has(source) ? "false" : source;
 }

@@ -7,8 +7,13 @@ import type { Codes, Struct } from "./layout.js";
 import { maps } from "./maps.js";
 import * as structs from "./structs.js";
 
-export const allStructs: readonly Struct[] = Object.values(structs);
-export const allCodes: readonly Codes[] = Object.values(codeSets);
+/** Sorted, because loaders differ in the order of a module's names. */
+export const allStructs: readonly Struct[] = Object.values(structs).sort(byName);
+export const allCodes: readonly Codes[] = Object.values(codeSets).sort(byName);
+
+function byName(a: { readonly name: string }, b: { readonly name: string }): number {
+  return a.name < b.name ? -1 : 1;
+}
 
 /** FNV-1a, 32 bit, of the contract's text. */
 export function contractHash(): number {

@@ -132,9 +132,12 @@ export function codeText(set: Codes, number: number): string {
 export type MapKindName =
   | "array" | "hash" | "lru_hash" | "lpm_trie" | "array_of_maps" | "hash_of_maps" | "prog_array" | "ringbuf";
 
-export interface MapDeclaration<Key extends Struct = Struct, Value extends Struct = Struct> {
+export interface MapDeclaration<
+  Name extends string = string, Key extends Struct = Struct, Value extends Struct = Struct,
+  Inner extends InnerMaps | null = InnerMaps | null,
+> {
   /** Cilium's name; `twinplane_` for what has no map in Cilium. */
-  readonly name: string;
+  readonly name: Name;
   readonly kind: MapKindName;
   readonly doc: string;
   readonly key: Key;
@@ -147,30 +150,32 @@ export interface MapDeclaration<Key extends Struct = Struct, Value extends Struc
   /** Name of the key's u16 field with the node's number, where every node has a quota of its own. */
   readonly node: string | null;
   /** Of a map-in-map; null for all others. */
-  readonly inner: InnerMaps | null;
+  readonly inner: Inner;
 }
 
 /** What the inner maps of a map-in-map are. The declaration's `key`, `value` and `maxEntries` stay the outer map's. */
-export interface InnerMaps {
+export interface InnerMaps<Key extends Struct = Struct, Value extends Struct = Struct> {
   readonly kind: "lpm_trie" | "array";
-  readonly key: Struct;
-  readonly value: Struct;
+  readonly key: Key;
+  readonly value: Value;
   /** Limit of each inner map. */
   readonly maxEntries: number;
 }
 
-/** Declares a map. The value of a map-in-map is the number of an inner map, as `map_create_inner` returns it. */
-export function map<Key extends Struct, Value extends Struct>(
-  name: string,
+/** Declares a map. The value of a map-in-map is the number of an inner map, as `map_inner_create` returns it. */
+export function map<
+  const Name extends string, Key extends Struct, Value extends Struct, Inner extends InnerMaps | null = null,
+>(
+  name: Name,
   kind: MapKindName,
   key: Key,
   value: Value,
   maxEntries: number,
   doc: string,
-  more: { readonly node?: string; readonly inner?: InnerMaps } = {},
-): MapDeclaration<Key, Value> {
+  more: { readonly node?: string; readonly inner?: Inner } = {},
+): MapDeclaration<Name, Key, Value, Inner> {
   if (more.node !== undefined) nodeOffset(key, more.node);
-  return { name, kind, doc, key, value, maxEntries, node: more.node ?? null, inner: more.inner ?? null };
+  return { name, kind, doc, key, value, maxEntries, node: more.node ?? null, inner: (more.inner ?? null) as Inner };
 }
 
 /** Offset of the u16 field that partitions a map by node. */

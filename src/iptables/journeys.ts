@@ -23,6 +23,7 @@ export class Journeys {
   private readonly choiceNumbers = new Map<string, number>([[choiceKey(null, null), NO_CHOICE]]);
   private readonly becauses: (readonly Because[])[] = [[]];
   private readonly becauseNumbers = new Map<string, number>([["", 0]]);
+  private readonly becauseUnions = new Map<number, number>();
   private readonly found: Journey[] = [];
   /** Open addressing: end, reason, choice, becauses, journey number plus one. */
   private slots = new Int32Array(5 * 64);
@@ -50,13 +51,27 @@ export class Journeys {
     return this.choice(a.backends ?? b.backends, a.sourcePorts ?? b.sourcePorts);
   }
 
+  /** The list is copied. */
   because(list: readonly Because[]): number {
     if (list.length === 0) return 0;
     const key = list.map(becauseKey).join("\n");
     const known = this.becauseNumbers.get(key);
     if (known !== undefined) return known;
     this.becauseNumbers.set(key, this.becauses.length);
-    return this.becauses.push(list) - 1;
+    return this.becauses.push([...list]) - 1;
+  }
+
+  /** The union of two lists, those of `number` first. */
+  joinBecauses(number: number, other: number): number {
+    if (other === 0 || other === number) return number;
+    if (number === 0) return other;
+    const pair = number * 0x4000000 + other;
+    const known = this.becauseUnions.get(pair);
+    if (known !== undefined) return known;
+    const union = new Map([...this.becauses[number], ...this.becauses[other]].map((one) => [becauseKey(one), one]));
+    const joined = this.because([...union.values()]);
+    this.becauseUnions.set(pair, joined);
+    return joined;
   }
 
   /** The number of a journey with this end; reason, choice and because are numbers from above. */

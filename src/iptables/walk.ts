@@ -143,7 +143,7 @@ export class Walk implements NodeSink {
   transmit(device: number, bytes: Uint8Array, offset: number, length: number, made: 0 | 1,
     gateway: Address | null): void {
     const { current } = this;
-    this.results.emit(Emission.Out, made, current.number, device, bytes, offset, length);
+    this.results.emit(Emission.Out, this.currentSide ? 1 : made, current.number, device, bytes, offset, length);
     const kind = current.deviceKind(device);
     if (kind === "tunnel") {
       this.tunnelled = made === 1 || this.currentSide ? "answer" : "frame";

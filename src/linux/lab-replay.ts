@@ -56,7 +56,8 @@ export function labRuns(shared: string): string[] {
 export function replayRun(shared: string, run: string): RunResult {
   const folder = join(shared, "traces/lab", run);
   const result: RunResult = { cases: new Map(), disagreements: [], undecided: new Map() };
-  for (const node of ["node1", "node2"]) new NodeReplay(folder, node, result).run();
+  const nodes = readdirSync(folder).flatMap((file) => /^(node\d+)\.net\.json$/.exec(file)?.[1] ?? []).sort();
+  for (const node of nodes) new NodeReplay(folder, node, result).run();
   return result;
 }
 
@@ -444,7 +445,7 @@ function describe(bytes: Uint8Array): string {
     : hex(bytes, at, 16).replace(/(....)(?=.)/g, "$1:");
   const ports = upper !== null && hasPorts(upper.protocol)
     ? `${getU16(bytes, upper.at)}>${getU16(bytes, upper.at + 2)} ` : "";
-  const rest = hex(bytes, upper?.at ?? (four ? 20 : 40), 32);
+  const rest = hex(bytes, upper?.at ?? (four ? 20 : 40), 64);
   return `${address(four ? 12 : 8)} > ${address(four ? 16 : 24)} proto ${upper?.protocol ?? bytes[four ? 9 : 6]} ${ports}`
     + `len ${bytes.length} ttl ${bytes[four ? 8 : 7]} ${hex(bytes, 0, 12)} ${rest}`;
 }

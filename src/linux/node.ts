@@ -17,9 +17,10 @@ import { cutChecksum, Protocol } from "./ip/checksum.js";
 import { Gathered, Reassembler } from "./ip/defrag.js";
 import type { DeviceEntry } from "./ip/devices.js";
 import { Fragmenter } from "./ip/fragment.js";
-import { parseHeader, transportCaptured } from "./ip/header.js";
+import { declaredLength, decreaseTtl, isLinkLocal, isOwnGroup, parseHeader, transportCaptured } from "./ip/header.js";
 import { makeError, makeReset, mayAnswer, rejectError } from "./ip/icmp.js";
 import { checkSource4, checkSource6, forwardable6 } from "./ip/martian.js";
+import { endOf, type NodeSink, Outcome } from "./ip/outcome.js";
 import { readOptions, recordRoute } from "./ip/options.js";
 import { type Packet, PacketPool } from "./ip/packet.js";
 import { Reason } from "./ip/reasons.js";
@@ -29,21 +30,8 @@ import { type TunnelResolver, Tunnels } from "./ip/tunnels.js";
 import { encapsulate, innerFrame, udpDestination, vniOf } from "./ip/vxlan.js";
 import { Csum, Hook, type NetfilterHooks, type NodeServices, type Skb, Verdict } from "./skb.js";
 
-/** What a call caused, and how the packet ended. Bytes are valid during the callback only. */
-export interface NodeSink {
-  /** Left `device`, after POSTROUTING. `made`: by the node itself. `gateway`: next hop, null: the destination. */
-  transmit(device: number, bytes: Uint8Array, offset: number, length: number, made: 0 | 1, gateway: Address | null): void;
-  /** Came out of a tunnel and enters on the tunnel's device, before PREROUTING. */
-  enter(device: number, bytes: Uint8Array, offset: number, length: number): void;
-  /** Handed to the node's own stack, after INPUT. */
-  local(bytes: Uint8Array, offset: number, length: number, made: 0 | 1): void;
-  /** Delivered: the node's stack or a pod's device took it. Left: another device did. */
-  end: End;
-  /** As Reason, or netfilter's; empty where there is nothing to say. */
-  reason: string;
-  /** Bit 0: the pin was taken. Bit 1: refused. */
-  pinFlags: number;
-}
+export type { NodeSink } from "./ip/outcome.js";
+export type { TunnelResolver } from "./ip/tunnels.js";
 
 export interface LinuxNodeOptions {
   readonly name: string;
@@ -70,11 +58,9 @@ export class LinuxNode {
   private readonly fragments4 = new Reassembler(4);
   private readonly fragments6 = new Reassembler(6);
   private readonly fragmenters: Fragmenter[] = [];
-  private readonly addressScratch = new Uint8Array(16);
+  private readonly destinations = Array.from({ length: MAX_DEPTH + 1 }, () => new Uint8Array(16));
   private depth = 0;
-  private sink: NodeSink | null = null;
-  /** An answer made on the way could not be judged. */
-  private sideReason = "";
+  private readonly outcome = new Outcome();
 
   constructor(options: LinuxNodeOptions) {
     this.name = options.name;
@@ -113,12 +99,7 @@ export class LinuxNode {
 
   private begin(bytes: Uint8Array, offset: number, length: number, timeNs: number, pin: Pin | null,
     sink: NodeSink): Packet {
-    if (this.sink !== null) throw new Error("a node takes one packet at a time");
-    this.sink = sink;
-    this.sideReason = "";
-    sink.end = End.None;
-    sink.reason = "";
-    sink.pinFlags = 0;
+    this.outcome.begin(sink);
     const packet = this.pool.take();
     packet.load(bytes, offset, length);
     packet.timeNs = timeNs;
@@ -130,23 +111,11 @@ export class LinuxNode {
   private finish(packet: Packet, sink: NodeSink): void {
     sink.pinFlags |= packet.pinFlags;
     this.pool.give(packet);
-    this.sink = null;
-    if (sink.end === End.None) throw new Error("a packet's way had no end");
-    if (this.sideReason !== "" && sink.end !== End.Undecided) {
-      sink.end = End.Undecided;
-      sink.reason = this.sideReason;
-    }
+    this.outcome.finish();
   }
 
-  /** The first ending counts; answers made on the way only report what could not be judged. */
   private end(packet: Packet, end: End, reason: string): void {
-    if (packet.primary && this.sink !== null) {
-      if (this.sink.end !== End.None && end !== End.Undecided) return;
-      this.sink.end = end;
-      this.sink.reason = reason;
-    } else if (end === End.Undecided) {
-      this.sideReason = reason;
-    }
+    this.outcome.end(packet, end, reason);
   }
 
   // ---- in ----------------------------------------------------------------------------------------------------
@@ -167,7 +136,8 @@ export class LinuxNode {
       const martian = checkSource6(packet);
       if (martian !== "") return this.end(packet, End.Dropped, martian);
     }
-    packet.gso = packet.length > device.mtu && !packet.moreFragments && packet.fragmentOffset === 0;
+    packet.gso = packet.length > device.mtu && !packet.moreFragments && packet.fragmentOffset === 0
+      && (packet.protocol === Protocol.Tcp || packet.protocol === Protocol.Udp);
     if (!this.reassemble(packet, CONNTRACK_IN)) return;
     if (!transportCaptured(packet)) return this.end(packet, End.Undecided, Reason.Truncated);
     if (packet.truncated) packet.csum = cutChecksum(packet);
@@ -184,12 +154,12 @@ export class LinuxNode {
     const source = checkSource4(packet, device, this.routing.table(4));
     if (source !== "") return this.end(packet, End.Dropped, source);
     const route = this.routing.table(4).lookup(bytes, 16);
+    packet.route = route;
     if (getU32(bytes, 16) === 0xffffffff || route?.type === "broadcast") return this.localInput(packet);
     if (bytes[0] > 0x45) {
       const problem = readOptions(packet, device.acceptSourceRoute);
       if (problem !== "") return this.end(packet, endOf(problem), problem);
     }
-    packet.route = route;
     if (route?.local === true) return this.localInput(packet);
     if (!device.forwarding4) return this.end(packet, End.Dropped, Reason.NotForwarding);
     if (route === null || route.type === "unreachable" || route.type === "prohibit" || route.type === "throw") {
@@ -207,7 +177,6 @@ export class LinuxNode {
     const { bytes } = packet;
     if (bytes[8] <= 1) return this.answer(packet, 11, 0, 0, Reason.Ttl);
     const mtu = this.routing.mtu(route);
-    packet.forwarded = true;
     packet.outDevice = route.device;
     if (packet.length > mtu && (bytes[6] & 0x40) !== 0) {
       const tooBig = packet.fragMaxSize > mtu || !(packet.ignoreDf || packet.gso);
@@ -225,14 +194,15 @@ export class LinuxNode {
   private routeInput6(packet: Packet, device: DeviceEntry): void {
     const { bytes } = packet;
     if (bytes[24] === 0xff) {
-      // Neighbour discovery and the like are for the node itself; joined groups are not known, all pass INPUT.
-      return this.localInput(packet);
+      if (isOwnGroup(bytes, 24)) return this.localInput(packet);
+      return this.end(packet, End.Dropped, Reason.Multicast);
     }
     const linkLocal = isLinkLocal(bytes, 24);
     const route = linkLocal ? this.routing.table(6).lookupLocal(bytes, 24) : this.routing.table(6).lookup(bytes, 24);
     packet.route = route;
     if (route !== null && (route.local || route.type === "anycast")) return this.localInput(packet);
-    if (linkLocal) return this.end(packet, End.Dropped, Reason.LinkLocal);
+    // The kernel sends it back out of the device it came from, by that device's fe80::/64.
+    if (linkLocal) return this.end(packet, End.Undecided, Reason.LinkLocalRoute);
     if (route === null || route.type === "unreachable" || route.type === "prohibit" || route.type === "throw") {
       // ip6_pkt_discard / ip6_pkt_prohibit: "no route" also for unreachable routes.
       const code = route?.type === "prohibit" ? 1 : 0;
@@ -252,8 +222,8 @@ export class LinuxNode {
     // A link-local source is answered with "beyond scope" (RFC 4443, 3.1).
     if (source === Reason.LinkLocal) return this.answer(packet, 1, 2, 0, source);
     if (source !== "") return this.end(packet, End.Dropped, source);
-    const mtu = Math.max(1280, this.routing.mtu(route));
-    packet.forwarded = true;
+    // ip6_dst_mtu_maybe_forward: the device's; a route's own MTU is looked at when the packet leaves.
+    const mtu = Math.max(1280, this.routing.devices.get(route.device)?.mtu ?? 1280);
     packet.outDevice = route.device;
     if (packet.length > mtu && (packet.fragMaxSize > mtu || !(packet.ignoreDf || packet.gso))) {
       return this.answer(packet, 2, 0, mtu, Reason.TooBig);
@@ -267,8 +237,8 @@ export class LinuxNode {
     if (packet.protocol === Protocol.Udp && packet.route?.local === true && this.isTunnelled(packet)) {
       return this.decapsulate(packet);
     }
-    if (packet.protocol === 43) return this.end(packet, End.Undecided, Reason.RoutingHeader);
-    this.sink?.local(packet.bytes, 0, packet.captured, packet.made);
+    if (packet.segmentsLeft > 0) return this.end(packet, End.Undecided, Reason.RoutingHeader);
+    this.outcome.sink?.local(packet.bytes, 0, packet.captured, packet.made);
     this.end(packet, End.Delivered, "");
   }
 
@@ -285,7 +255,7 @@ export class LinuxNode {
     const { mark } = packet;
     const at = packet.family === 4 ? 16 : 24;
     const size = packet.family === 4 ? 4 : 16;
-    const before = this.depth === 0 ? this.addressScratch : new Uint8Array(16);
+    const before = this.destinations[this.depth];
     before.set(packet.bytes.subarray(at, at + size));
     if (!this.hook(Hook.Output, packet)) return;
     const moved = !equalBytes(before, 0, packet.bytes, at, size);
@@ -348,7 +318,7 @@ export class LinuxNode {
     const route = packet.route;
     if (device === undefined || route === null) return this.end(packet, End.Undecided, Reason.UnknownDevice);
     if (!device.up) return this.end(packet, End.Dropped, Reason.DeviceDown);
-    this.sink?.transmit(device.index, bytes, 0, length, packet.made, route.gateway);
+    this.outcome.sink?.transmit(device.index, bytes, 0, length, packet.made, route.gateway);
     if (device.vxlan === null) return this.end(packet, device.kind === "pod" ? End.Delivered : End.Left, "");
     this.encapsulate(packet, bytes, length, device, route);
   }
@@ -417,7 +387,7 @@ export class LinuxNode {
     const packetType = equalBytes(bytes, frame, device.mac, 0, 6) ? PacketType.Host
       : (bytes[frame] & 1) === 0 ? PacketType.OtherHost
         : bytes[frame] === 0xff ? PacketType.Broadcast : PacketType.Multicast;
-    this.sink?.enter(device.index, inner.bytes, 0, inner.captured);
+    this.outcome.sink?.enter(device.index, inner.bytes, 0, inner.captured);
     this.enter(inner, outer.length - at, getU16(bytes, frame + 12), packetType, device.index);
     this.ascend(inner);
   }
@@ -439,8 +409,9 @@ export class LinuxNode {
     // The address that was spoken to, where it is the node's own; else the one that leads back.
     const own = table.lookupLocal(packet.bytes, to);
     const source = own?.local === true ? packet.bytes.subarray(to, to + size)
-      : back === null ? null : this.routing.source(back, packet.family, packet.bytes, from)?.bytes ?? null;
-    if (back === null || source === null || !this.descend(packet)) return false;
+      : back === null ? null : this.routing.answerSource(back, packet)?.bytes ?? null;
+    if (back === null || (back.type !== "unicast" && !back.local) || source === null) return false;
+    if (!this.descend(packet)) return false;
     const made = this.pool.take();
     makeError(made, packet, type, code, info, source, this.routing.mtu(back));
     this.sendMade(made, packet);
@@ -455,7 +426,7 @@ export class LinuxNode {
     if (kind === "tcp-reset") {
       if (!this.descend(packet)) return;
       const made = this.pool.take();
-      packet.answered = makeReset(made, packet);
+      packet.answered = packet.route?.type !== "broadcast" && makeReset(made, packet);
       if (packet.answered) this.sendMade(made, packet);
       else this.ascend(made);
       return;
@@ -490,7 +461,7 @@ export class LinuxNode {
 
   private ascend(done: Packet): void {
     this.depth--;
-    if (this.sink !== null && done.primary) this.sink.pinFlags |= done.pinFlags;
+    if (this.outcome.sink !== null && done.primary) this.outcome.sink.pinFlags |= done.pinFlags;
     this.pool.give(done);
   }
 
@@ -518,29 +489,4 @@ export class LinuxNode {
     this.end(packet, gathered === Gathered.Held ? End.Held : endOf(fragments.reason), fragments.reason);
     return false;
   }
-}
-
-function endOf(reason: string): End {
-  return reason.startsWith("undecided") ? End.Undecided : End.Dropped;
-}
-
-/** The length a sent packet says it has; at least what was given. */
-function declaredLength(packet: Packet): number {
-  const { bytes, length } = packet;
-  if (length < 20) return length;
-  return Math.max(length, packet.family === 4 ? getU16(bytes, 2) : getU16(bytes, 4) + 40);
-}
-
-/** Incremental checksum of RFC 1624: the TTL is the high byte of its word. */
-function decreaseTtl(packet: Packet): void {
-  const { bytes } = packet;
-  bytes[8]--;
-  const sum = getU16(bytes, 10) + 0x100;
-  const folded = (sum + (sum >= 0xffff ? 1 : 0)) & 0xffff;
-  bytes[10] = folded >> 8;
-  bytes[11] = folded;
-}
-
-function isLinkLocal(bytes: Uint8Array, at: number): boolean {
-  return bytes[at] === 0xfe && (bytes[at + 1] & 0xc0) === 0x80;
 }

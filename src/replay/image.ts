@@ -3,16 +3,19 @@
  *
  * Everything must be equal, byte for byte, but for: an upper-layer checksum that the recording shows as not yet
  * computed (checksum offload leaves the pseudo-header sum there), the IPv4 id and checksum of packets the node made
- * itself (the kernel picks the id at random), and bytes the snap length cut off.
+ * itself (the kernel picks the id at random), what a tunnel's outer header leaves to chance, and bytes the snap length cut off.
  */
-import { Csum, checksumState, Decoded, DecodeStatus, decode, EtherType } from "../wire/index.js";
+import { Csum, checksumState, Decoded, DecodeStatus, decode, decodeTunnel, EtherType, TunnelInfo } from "../wire/index.js";
 
 /** The first thing that differs, as a word for the user; `same` where nothing does. */
 export type ImageDifference =
-  | "same" | "headers" | "source" | "destination" | "ports" | "ttl" | "length" | "fragment" | "checksum" | "payload" | "other";
+  | "same" | "headers" | "source" | "destination" | "ports" | "ttl" | "length" | "fragment" | "checksum" | "payload" | "tunnel" | "other";
 
 const recordedFields = new Decoded();
 const producedFields = new Decoded();
+const recordedTunnel = new TunnelInfo();
+const producedTunnel = new TunnelInfo();
+const ETHERNET_HEADER = 14;
 
 export function compareImages(recorded: Uint8Array, recordedLength: number, produced: Uint8Array, producedAt: number,
   producedLength: number, made: boolean): ImageDifference {
@@ -20,7 +23,7 @@ export function compareImages(recorded: Uint8Array, recordedLength: number, prod
   let index = 0;
   while (index < common && recorded[index] === produced[producedAt + index]) index++;
   if (index === common && recordedLength <= producedLength) return "same";
-  return explain(recorded, recordedLength, produced, producedAt, producedLength, made);
+  return explainTunnel(recorded, recordedLength, produced, producedAt, producedLength) ?? explain(recorded, recordedLength, produced, producedAt, producedLength, made);
 }
 
 function explain(recorded: Uint8Array, recordedLength: number, produced: Uint8Array, producedAt: number,
@@ -40,6 +43,30 @@ function explain(recorded: Uint8Array, recordedLength: number, produced: Uint8Ar
   if (!made && a.fragmentId !== b.fragmentId) return "fragment";
   if (a.srcPort !== b.srcPort || a.dstPort !== b.dstPort) return "ports";
   return explainBytes(recorded, recordedLength, produced, producedAt, made);
+}
+
+/**
+ * A tunnel's packet: VNI, both ends and what it carries must be right. Its source port is the kernel's hash of the
+ * inner flow, and id and checksum of the outer header are the node's own. null: no tunnel.
+ */
+function explainTunnel(recorded: Uint8Array, recordedLength: number, produced: Uint8Array, producedAt: number,
+  producedLength: number): ImageDifference | null {
+  const a = recordedFields;
+  const b = producedFields;
+  decode(recorded, 0, recordedLength, recordedLength, EtherType.None, a);
+  if (!decodeTunnel(recorded, a, recordedTunnel)) return null;
+  decode(produced, producedAt, producedLength, producedLength, EtherType.None, b);
+  if (!decodeTunnel(produced, b, producedTunnel) || a.family !== b.family) return "headers";
+  if (recordedTunnel.kind !== producedTunnel.kind || recordedTunnel.vni !== producedTunnel.vni) return "tunnel";
+  if (a.dstPort !== b.dstPort) return "ports";
+  if (!equal(recorded, a.sourceOffset, produced, b.sourceOffset, a.addressLength)) return "source";
+  if (!equal(recorded, a.destinationOffset, produced, b.destinationOffset, a.addressLength)) return "destination";
+  if (a.ttl !== b.ttl) return "ttl";
+  if (recordedTunnel.innerLength !== producedTunnel.innerLength) return "length";
+  const inner = recordedTunnel.innerOffset + ETHERNET_HEADER;
+  const innerAt = producedTunnel.innerOffset + ETHERNET_HEADER;
+  const length = recordedTunnel.innerLength - ETHERNET_HEADER;
+  return compareImages(recorded.subarray(inner), length, produced, innerAt, length, false);
 }
 
 /** Headers agree field by field: what is left may differ in checksums that are not there yet, else it is wrong. */

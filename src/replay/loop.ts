@@ -128,7 +128,7 @@ export class Replay {
   /** Plays what still waits. */
   finish(): void {
     for (let last = this.passages.take(Infinity); last !== null; last = this.passages.take(Infinity)) this.play(last);
-    this.truth.expire(Infinity, this.options.points.deviceName);
+    this.truth.expire(Infinity);
   }
 
   private play(passage: Passage): void {
@@ -136,7 +136,7 @@ export class Replay {
     this.applyChanges(first.timeNs);
     this.counts.copies += passage.views.length - 1;
     this.route(passage, first);
-    this.truth.expire(first.timeNs - this.options.windowNs, this.options.points.deviceName);
+    this.truth.expire(first.timeNs - this.options.windowNs);
     this.passages.give(passage);
   }
 

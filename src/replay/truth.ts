@@ -116,7 +116,7 @@ export class Truth {
   }
 
   /** Ends the waiting of what is older than the window. */
-  expire(nowNs: number, deviceName: (node: number, device: number) => string): void {
+  expire(nowNs: number): void {
     while (this.head < this.order.length && this.order[this.head].timeNs + this.windowNs < nowNs) {
       const waiting = this.order[this.head++];
       if (waiting.settled) continue;
@@ -127,7 +127,7 @@ export class Truth {
       this.disagree({
         kind: produced ? "not recorded" : "not produced", node: waiting.node, device: waiting.device,
         direction: waiting.kind, timeNs: waiting.timeNs, capture: waiting.capture, record: waiting.record,
-        detail: `${waiting.made ? "made by the node, " : ""}${deviceName(waiting.node, waiting.device)}`,
+        detail: waiting.made ? "made by the node" : "",
       });
     }
     if (this.head > 4096) {

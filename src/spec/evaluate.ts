@@ -1,6 +1,6 @@
 /**
- * The two ways to ask the spec: by names, for tests and explanations, and by addresses, for every new flow of a
- * replay. Neither translates services: the destination is the endpoint chosen.
+ * The two ways to ask the spec: by names, for tests and explanations, and by addresses, for every new flow of
+ * a replay. Neither translates services: the destination is the endpoint chosen.
  */
 import type { Address } from "../cluster/address.js";
 import type { Cluster, Protocol } from "../cluster/cluster.js";
@@ -25,8 +25,8 @@ export interface FlowQuestion {
 const PROTOCOL_NUMBERS: Readonly<Record<Protocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
 
 /**
- * What the documentation says of a flow; null where the cluster has no such pod or node, or it has no address.
- * Whether the ends have addresses of one family, and could talk at all, is not asked.
+ * What the documentation says of a flow; null where the cluster has no such pod or node, or it has no
+ * address. Whether the ends have addresses of one family, and could talk at all, is not asked.
  */
 export function evaluate(cluster: Cluster, flow: FlowQuestion, options: SpecOptions): Evaluation | null {
   return evaluateFlow(new PolicyIndex(cluster, options), flow);

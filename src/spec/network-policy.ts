@@ -1,22 +1,23 @@
 /**
- * NetworkPolicy (networking.k8s.io/v1) evaluated word by word from the API's documentation: a third opinion beside
- * the two dataplanes, with no code of theirs.
+ * NetworkPolicy (networking.k8s.io/v1) evaluated word by word from the API's documentation: a third opinion
+ * beside the two dataplanes, with no code of theirs.
  *
- * A verdict is for the first packet of a flow, with the destination after service translation and the source as the
- * destination's node sees it. Replies follow the flow and are not asked for here.
+ * A verdict is for the first packet of a flow, with the destination after service translation and the source
+ * as the destination's node sees it. Replies follow the flow and are not asked for here.
  *
  *   allowed = the source pod's egress allows it AND the destination pod's ingress allows it
  *
- * A pod is isolated in a direction if some policy of its namespace selects it and has that direction among its
- * policyTypes; then some rule of the union of those policies must match. There is no order and no deny rule.
+ * A pod is isolated in a direction if some policy of its namespace selects it and has that direction among
+ * its policyTypes; then some rule of the union of those policies must match. There is no order and no deny
+ * rule.
  *
  * Where the documentation leaves a point open, this is what is taken, and why:
  *   - ipBlock and pod addresses: an option, since engines divide ("should be cluster-external IPs").
  *   - protocols without ports, such as ICMP: a rule with `ports` cannot match, a rule without matches.
  *   - host-network pods: they are their node; no policy selects them, no label peer matches them.
  *   - an address that two running pods claim: undecided.
- * Fixed by the documentation: a pod cannot block access to itself, and traffic to and from the node a pod runs on is
- * always allowed.
+ * Fixed by the documentation: a pod cannot block access to itself, and traffic to and from the node a pod
+ * runs on is always allowed.
  */
 import type { NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicyRule, Pod, Protocol }
   from "../cluster/cluster.js";
@@ -34,7 +35,7 @@ export interface DirectionVerdict {
   readonly isolated: boolean;
   readonly verdict: Verdict;
   /**
-   * allow: the rules that match, or the rule of the API that overrides policies; empty where nothing isolates.
+   * allow: the rules that match, or the rule of the API that overrides policies; empty where none isolates.
    * deny: the policies that isolate the pod and of which no rule matches.
    */
   readonly by: readonly Because[];
@@ -48,7 +49,7 @@ export interface Evaluation {
 }
 
 export interface SpecOptions {
-  /** true: an ipBlock matches pods by their addresses (iptables and ipset engines); false: it never does (Cilium). */
+  /** Whether an ipBlock matches pods by their addresses, as in iptables and ipset engines; in Cilium it does not. */
   readonly ipBlockMatchesPods: boolean;
 }
 
@@ -58,8 +59,8 @@ const OPEN: DirectionVerdict = { isolated: false, verdict: "allow", by: [] };
  * @param protocol IP protocol number
  * @param port destination port in host order; ignored for protocols other than TCP, UDP and SCTP
  */
-export function evaluateParties(index: PolicyIndex, source: Party, destination: Party, protocol: number, port: number)
-  : Evaluation {
+export function evaluateParties(index: PolicyIndex, source: Party, destination: Party, protocol: number,
+  port: number): Evaluation {
   const flow: Flow = { index, source, destination, protocol: PROTOCOL_NAMES.get(protocol) ?? null, port };
   const exception = exceptionFor(source, destination);
   const egress = source.claimedTwice ? undecided(source) : direction(flow, "Egress", exception);
@@ -83,7 +84,8 @@ function exceptionFor(source: Party, destination: Party): Because | null {
   if (source.pod !== null && source.pod === destination.pod) {
     return { where: null, object: "NetworkPolicy API", rule: "a pod cannot block access to itself" };
   }
-  const ownNode = (pod: Pod | null, other: Party): boolean => pod !== null && other.nodes.includes(pod.nodeName);
+  const ownNode = (pod: Pod | null, other: Party): boolean =>
+    pod !== null && other.nodes.includes(pod.nodeName);
   if (!ownNode(destination.pod, source) && !ownNode(source.pod, destination)) return null;
   return { where: null, object: "NetworkPolicy API",
     rule: "traffic to and from the node a pod runs on is always allowed" };
@@ -102,7 +104,7 @@ function direction(flow: Flow, type: "Ingress" | "Egress", exception: Because | 
   for (const policy of policies) {
     const rules = type === "Ingress" ? policy.ingress : policy.egress;
     rules.forEach((rule, number) => {
-      const match = matchRule(flow, policy, rule, type, peer);
+      const match = matchRule(flow, policy, rule, peer);
       if (match !== null) by.push(becauseOf(policy, rule, type, number, match));
     });
   }
@@ -116,16 +118,16 @@ interface RuleMatch {
   readonly port: number;
 }
 
-function matchRule(flow: Flow, policy: NetworkPolicy, rule: NetworkPolicyRule, type: "Ingress" | "Egress", peer: Party)
-  : RuleMatch | null {
+function matchRule(flow: Flow, policy: NetworkPolicy, rule: NetworkPolicyRule, peer: Party): RuleMatch | null {
   const port = rule.ports === null ? -1 : rule.ports.findIndex((one) => portMatches(flow, one));
   if (rule.ports !== null && port < 0) return null;
-  const index = rule.peers === null ? -1 : rule.peers.findIndex((one) => peerMatches(flow.index, policy, one, peer));
-  if (rule.peers !== null && index < 0) return null;
-  return { peer: index, port };
+  if (rule.peers === null) return { peer: -1, port };
+  const index = rule.peers.findIndex((one) => peerMatches(flow.index, policy, one, peer));
+  return index < 0 ? null : { peer: index, port };
 }
 
-function peerMatches(index: PolicyIndex, policy: NetworkPolicy, rule: NetworkPolicyPeer, peer: Party): boolean {
+function peerMatches(index: PolicyIndex, policy: NetworkPolicy, rule: NetworkPolicyPeer, peer: Party)
+  : boolean {
   if (rule.ipBlock !== null) {
     if (peer.pod !== null && !index.options.ipBlockMatchesPods) return false;
     const { cidr, except } = rule.ipBlock;
@@ -142,10 +144,13 @@ function peerMatches(index: PolicyIndex, policy: NetworkPolicy, rule: NetworkPol
 function portMatches(flow: Flow, rule: NetworkPolicyPort): boolean {
   if (flow.protocol === null || rule.protocol !== flow.protocol) return false;
   if (rule.port === null) return true;
-  if (typeof rule.port === "number") return flow.port >= rule.port && flow.port <= (rule.endPort ?? rule.port);
+  if (typeof rule.port === "number") {
+    return flow.port >= rule.port && flow.port <= (rule.endPort ?? rule.port);
+  }
   // A name means the port of that name and protocol of the destination pod, for egress too.
-  return flow.destination.pod !== null && flow.destination.pod.ports
-    .some((one) => one.name === rule.port && one.protocol === rule.protocol && one.containerPort === flow.port);
+  const named = flow.destination.pod?.ports
+    .filter((one) => one.name === rule.port && one.protocol === rule.protocol) ?? [];
+  return named.some((one) => one.containerPort === flow.port);
 }
 
 function becauseOf(policy: NetworkPolicy, rule: NetworkPolicyRule, type: "Ingress" | "Egress", number: number,

@@ -1,6 +1,7 @@
 /**
- * A cluster prepared for many questions: who has an address, and which policies isolate a pod. Built once for a
- * cluster; the policies of a pod are found when it is first asked about. Says nothing that the cluster does not.
+ * A cluster prepared for many questions: who has an address, and which policies isolate a pod. Built once for
+ * a cluster; the policies of a pod are found when it is first asked about. Says nothing that the cluster does
+ * not.
  */
 import type { Address } from "../cluster/address.js";
 import type { Cluster, NetworkPolicy, Pod } from "../cluster/cluster.js";
@@ -24,7 +25,9 @@ export class PolicyIndex {
   constructor(private readonly cluster: Cluster, readonly options: SpecOptions) {
     for (const node of cluster.nodes) {
       for (const { address } of node.addresses) this.addNode(address, node.name);
-      for (const device of node.facts.devices) for (const { address } of device.addresses) this.addNode(address, node.name);
+      for (const device of node.facts.devices) {
+        for (const { address } of device.addresses) this.addNode(address, node.name);
+      }
     }
     for (const pod of cluster.pods) this.addPod(pod);
     for (const policy of cluster.networkPolicies) {
@@ -72,7 +75,8 @@ export class PolicyIndex {
   private addNode(address: Address, node: string): void {
     const known = this.parties.get(address.text);
     if (known?.nodes.includes(node)) return;
-    this.parties.set(address.text, { address, pod: null, nodes: [...(known?.nodes ?? []), node], claimedTwice: false });
+    const nodes = [...(known?.nodes ?? []), node];
+    this.parties.set(address.text, { address, pod: null, nodes, claimedTwice: false });
   }
 
   private addPod(pod: Pod): void {

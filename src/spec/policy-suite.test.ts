@@ -1,7 +1,7 @@
 /**
- * The NetworkPolicy scenarios of the policy suite: every probe must get the expected verdict, under the reading of
- * ipBlock that the probe's verdict is for. Scenarios with cluster-wide policy kinds are outside what this evaluator
- * covers; they are counted and shown as skipped.
+ * The NetworkPolicy scenarios of the policy suite: every probe must get the expected verdict, under the
+ * reading of ipBlock that the probe's verdict is for. Scenarios with cluster-wide policy kinds are outside
+ * what this evaluator covers; they are counted and shown as skipped.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -27,7 +27,8 @@ const suite = shared === null ? "" : join(shared, "policy-suite");
 const ADMIN_KINDS = ["AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy"];
 
 function scenarios(): Scenario[] {
-  return readdirSync(suite, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".json")).sort()
+  return readdirSync(suite, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".json"))
+    .sort()
     .map((file) => JSON.parse(readFileSync(join(suite, file), "utf8")));
 }
 
@@ -45,7 +46,8 @@ function clusterOf(scenario: Scenario): Cluster {
 /** A service stands for each of its backends: all of them give the same verdict in this suite. */
 function ends(cluster: Cluster, end: End, probe: Probe): { end: FlowEnd; port: number }[] {
   const number = (pod: Pod | undefined): number => (typeof probe.port === "number" ? probe.port
-    : pod?.ports.find((port) => port.name === probe.port && port.protocol === probe.protocol)?.containerPort ?? -1);
+    : pod?.ports.find((port) => port.name === probe.port && port.protocol === probe.protocol)?.containerPort
+      ?? -1);
   if (end.ip !== undefined) return [{ end: { ip: parseAddress(end.ip)! }, port: number(undefined) }];
   if (end.pod !== undefined) {
     const pod = cluster.pods.find((one) => one.namespace === end.ns && one.name === end.pod)!;
@@ -57,7 +59,8 @@ function ends(cluster: Cluster, end: End, probe: Probe): { end: FlowEnd; port: n
   const selector = { matchLabels: service.selector!, matchExpressions: [] };
   return cluster.pods.filter((pod) => pod.namespace === end.ns && matchesSelector(selector, pod.labels))
     .map((pod) => ({ end: { pod }, port: typeof port.targetPort === "number" ? port.targetPort
-      : pod.ports.find((one) => one.name === port.targetPort && one.protocol === port.protocol)!.containerPort }));
+      : pod.ports
+        .find((one) => one.name === port.targetPort && one.protocol === port.protocol)!.containerPort }));
 }
 
 function wanted(probe: Probe, matches: boolean): string {
@@ -86,7 +89,8 @@ describe.skipIf(!existsSync(suite))("policy suite (needs TWINPLANE_SHARED)", () 
             const verdict = evaluateFlow(index, { source, destination: target.end, port: target.port,
               protocol: probe.protocol });
             const got = verdict?.allowed ? "allow" : "deny";
-            if (got !== wanted(probe, ipBlockMatchesPods)) wrong.push(`${scenario.name}: ${JSON.stringify(probe)}`);
+            if (got !== wanted(probe,
+              ipBlockMatchesPods)) wrong.push(`${scenario.name}: ${JSON.stringify(probe)}`);
           }
         }
       }
@@ -110,7 +114,8 @@ describe.skipIf(!existsSync(suite))("policy suite (needs TWINPLANE_SHARED)", () 
           const to = index.pod(target.end.pod.namespace, target.end.pod.name)!.ips;
           const named = evaluateFlow(index, { source, destination: target.end, port: target.port,
             protocol: probe.protocol });
-          expect(evaluateAddresses(index, from[0], to[0], number[probe.protocol], target.port)).toEqual(named);
+          expect(evaluateAddresses(index, from[0], to[0], number[probe.protocol], target.port))
+            .toEqual(named);
           asked++;
         }
       }

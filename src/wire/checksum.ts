@@ -1,10 +1,10 @@
 /**
- * Checksums: the Internet checksum (RFC 1071) with its incremental update (RFC 1624), CRC32c for SCTP (RFC 9260),
- * and what state a captured checksum is in.
+ * Checksums: the Internet checksum (RFC 1071) with its incremental update (RFC 1624), CRC32c for SCTP (RFC
+ * 9260), and what state a captured checksum is in.
  *
- * A checksum that holds just the folded sum of the pseudo-header, not complemented, was never finished: the kernel
- * leaves the rest to the device (CHECKSUM_PARTIAL). Captures on hosts with offload are full of them. It means "not
- * yet computed", not "bad".
+ * A checksum that holds just the folded sum of the pseudo-header, not complemented, was never finished: the
+ * kernel leaves the rest to the device (CHECKSUM_PARTIAL). Captures on hosts with offload are full of them.
+ * It means "not yet computed", not "bad".
  */
 import { Csum } from "../linux/skb.js";
 import type { Decoded } from "./decode.js";
@@ -20,23 +20,35 @@ export function fold(sum: number): number {
   return folded;
 }
 
-/** Bytes summed between two folds: keeps the running sum inside 31 bits. */
+/** Bytes summed between two folds, a multiple of 8: keeps the running sum inside 31 bits. */
 const RUN = 32768;
 
-/** Ones' complement sum of `length` bytes (an odd last byte is the upper half of its word), folded to 16 bits. */
+/**
+ * Ones' complement sum of `length` bytes (an odd last byte is the upper half of its word), folded to 16 bits.
+ */
 export function sum16(bytes: Uint8Array, offset: number, length: number, initial = 0): number {
+  const eights = offset + (length & ~7);
   const end = offset + (length & ~1);
   let sum = initial;
   let at = offset;
-  while (at < end) {
-    const stop = Math.min(end, at + RUN);
-    for (; at < stop; at += 2) sum += (bytes[at] << 8) | bytes[at + 1];
-    sum = fold(sum);
+  while (at < eights) {
+    // Upper and lower bytes apart: fewer shifts, and V8 keeps both sums as small integers.
+    const stop = Math.min(eights, at + RUN);
+    let upper = 0;
+    let lower = 0;
+    for (; at < stop; at += 8) {
+      upper += bytes[at] + bytes[at + 2] + bytes[at + 4] + bytes[at + 6];
+      lower += bytes[at + 1] + bytes[at + 3] + bytes[at + 5] + bytes[at + 7];
+    }
+    sum = fold(sum + upper * 256 + lower);
   }
+  for (; at < end; at += 2) sum += (bytes[at] << 8) | bytes[at + 1];
   return (length & 1) !== 0 ? fold(sum + (bytes[end] << 8)) : fold(sum);
 }
 
-/** A checksum field after summed words that it covers changed from `before` to `after` (RFC 1624, equation 3). */
+/**
+ * A checksum field after summed words that it covers changed from `before` to `after` (RFC 1624, equation 3).
+ */
 export function adjust(field: number, before: number, after: number): number {
   return ~fold((~field & 0xffff) + (~before & 0xffff) + after) & 0xffff;
 }
@@ -52,15 +64,22 @@ export function pseudoSum(bytes: Uint8Array, packet: Decoded): number {
   return fold(addresses + packet.protocol + fold(packet.l4Length));
 }
 
-/** Where the upper layer's checksum stands after `l4Offset`; -1 for protocols whose checksum is not known here. */
+/**
+ * Where the upper layer's checksum stands after `l4Offset`; -1 for protocols whose checksum is not known
+ * here.
+ */
 export function checksumAt(protocol: number): number {
   switch (protocol) {
-    case Protocol.Tcp: return 16;
+    case Protocol.Tcp:
+      return 16;
     case Protocol.Udp:
-    case Protocol.UdpLite: return 6;
+    case Protocol.UdpLite:
+      return 6;
     case Protocol.Icmp:
-    case Protocol.Icmpv6: return 2;
-    case Protocol.Sctp: return 8;
+    case Protocol.Icmpv6:
+      return 2;
+    case Protocol.Sctp:
+      return 8;
   }
   return -1;
 }
@@ -73,13 +92,18 @@ export function checksumAt(protocol: number): number {
  */
 export function checksumState(bytes: Uint8Array, packet: Decoded): Csum {
   const at = checksumAt(packet.protocol);
-  if (packet.status !== DecodeStatus.Ok || packet.isFragment || at < 0 || packet.l4Captured < at + 2) return Csum.Unknown;
+  if (packet.status !== DecodeStatus.Ok || packet.isFragment || at < 0 || packet.l4Captured < at + 2)
+    return Csum.Unknown;
   if (packet.protocol === Protocol.Sctp) return sctpState(bytes, packet);
   const field = be16(bytes, packet.l4Offset + at);
   if (packet.protocol === Protocol.Udp && field === 0) return Csum.None;
   const whole = packet.l4Captured === packet.l4Length;
   if (packet.protocol === Protocol.Icmp) {
-    return !whole ? Csum.Unknown : sum16(bytes, packet.l4Offset, packet.l4Length) === 0xffff ? Csum.Right : Csum.Wrong;
+    return !whole
+      ? Csum.Unknown
+      : sum16(bytes, packet.l4Offset, packet.l4Length) === 0xffff
+        ? Csum.Right
+        : Csum.Wrong;
   }
   const pseudo = pseudoSum(bytes, packet);
   if (whole) {
@@ -97,12 +121,17 @@ export function internetChecksum(bytes: Uint8Array, packet: Decoded): number {
   const at = checksumAt(packet.protocol);
   // In two parts, around the field: both begin at an even offset.
   const head = sum16(bytes, packet.l4Offset, at, initial);
-  const checksum = ~sum16(bytes, packet.l4Offset + at + 2, Math.max(0, coverage(packet) - at - 2), head) & 0xffff;
+  const checksum =
+    ~sum16(bytes, packet.l4Offset + at + 2, Math.max(0, coverage(packet) - at - 2), head) & 0xffff;
   // A UDP checksum of 0 is sent as all ones (RFC 768).
-  return checksum === 0 && (packet.protocol === Protocol.Udp || packet.protocol === Protocol.UdpLite) ? 0xffff : checksum;
+  return checksum === 0 && (packet.protocol === Protocol.Udp || packet.protocol === Protocol.UdpLite)
+    ? 0xffff
+    : checksum;
 }
 
-/** CRC32c of an SCTP packet with the checksum field taken as zero, as the field's bytes read in network order. */
+/**
+ * CRC32c of an SCTP packet with the checksum field taken as zero, as the field's bytes read in network order.
+ */
 export function sctpChecksum(bytes: Uint8Array, packet: Decoded): number {
   const start = packet.l4Offset;
   let crc = crc32c(-1, bytes, start, 8);
@@ -116,7 +145,8 @@ const ZEROS = new Uint8Array(4);
 /** Continues a reflected CRC with polynomial 0x1edc6f41; start with -1 and complement the result. */
 export function crc32c(crc: number, bytes: Uint8Array, offset: number, length: number): number {
   let value = crc;
-  for (let at = offset; at < offset + length; at++) value = (value >>> 8) ^ CRC_TABLE[(value ^ bytes[at]) & 0xff];
+  for (let at = offset; at < offset + length; at++)
+    value = (value >>> 8) ^ CRC_TABLE[(value ^ bytes[at]) & 0xff];
   return value;
 }
 
@@ -126,7 +156,9 @@ const CRC_TABLE = Int32Array.from({ length: 256 }, (_, byte) => {
   return value;
 });
 
-/** Bytes that the checksum covers; -1 where a UDP-Lite coverage is none (RFC 3828: 0 is all, 1 to 7 illegal). */
+/**
+ * Bytes that the checksum covers; -1 where a UDP-Lite coverage is none (RFC 3828: 0 is all, 1 to 7 illegal).
+ */
 function coverage(packet: Decoded): number {
   if (packet.protocol !== Protocol.UdpLite || packet.udpLength === 0) return packet.l4Length;
   return packet.udpLength < 8 || packet.udpLength > packet.l4Length ? -1 : packet.udpLength;

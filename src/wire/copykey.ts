@@ -1,23 +1,26 @@
 /**
- * A hash of what NAT and forwarding leave alone in a packet, to find copies of one packet seen at several points.
+ * A hash of what NAT and forwarding leave alone in a packet, to find copies of one packet seen at several
+ * points.
  *
  * The fields: IP version, protocol, IPv4 identification and fragment bits, then
  * - TCP: sequence, acknowledgement, flags, window, data offset, options and payload
  * - UDP, UDP-Lite: length, payload                  - SCTP: verification tag, payload
- * - ICMP: type, code, sequence, payload             - ICMP error: type, code, the quoted packet's id, protocol, sequence
+ * - ICMP: type, code, sequence, payload
+ * - ICMP error: type, code, length, the quoted packet's identification, protocol and TCP sequence
  * - a later fragment, any other protocol: its bytes
- * Left out, as they may change: addresses, ports, checksums, TTL, ICMP identifier, IPv6 fragment identification.
+ * Left out, as they may change: addresses, ports, checksums, TTL, ICMP identifier, IPv6 fragment
+ * identification.
  *
- * Of long payloads the first and last bytes and the length count. Of a cut capture only what was captured counts, so
- * copies cut at different lengths have different keys.
+ * Of long payloads the first and last bytes and the length count. Of a cut capture only what was captured
+ * counts, so copies cut at different lengths have different keys.
  */
 import type { Decoded } from "./decode.js";
 import { DecodeStatus, L4Status, Protocol } from "./decode.js";
-import { finish, mix, mixBytes } from "./hash.js";
+import { finish, mix } from "./hash.js";
 import { be16, be32 } from "./link.js";
 
-const HEAD_BYTES = 192;
-const TAIL_BYTES = 64;
+const HEAD_BYTES = 96;
+const TAIL_BYTES = 32;
 
 const CHECK_SEED = 0x5bd1e995 | 0;
 
@@ -28,7 +31,10 @@ export class CopyKey {
   check = 0;
 }
 
-/** Fills both hashes of a packet and returns the first. A packet that did not decode has its captured bytes hashed. */
+/**
+ * Fills both hashes of a packet and returns the first. A packet that did not decode has its captured bytes
+ * hashed.
+ */
 export function copyKey(bytes: Uint8Array, packet: Decoded, into: CopyKey): number {
   into.key = mix(0, (packet.family << 16) | packet.protocol);
   into.check = CHECK_SEED ^ packet.protocol;
@@ -109,11 +115,19 @@ function addBytes(into: CopyKey, bytes: Uint8Array, at: number, length: number):
 }
 
 function addRun(into: CopyKey, bytes: Uint8Array, at: number, length: number): void {
-  into.key = mixBytes(into.key, bytes, at, length);
+  let key = into.key;
   let check = into.check;
   const words = at + (length & ~3);
   let index = at;
-  for (; index < words; index += 4) check = stir(check, be32(bytes, index) | 0);
-  for (; index < at + length; index++) check = stir(check, bytes[index]);
+  for (; index < words; index += 4) {
+    const word = (bytes[index] << 24) | (bytes[index + 1] << 16) | (bytes[index + 2] << 8) | bytes[index + 3];
+    key = mix(key, word);
+    check = stir(check, word);
+  }
+  for (; index < at + length; index++) {
+    key = mix(key, bytes[index]);
+    check = stir(check, bytes[index]);
+  }
+  into.key = key;
   into.check = check;
 }

@@ -1,10 +1,12 @@
 /**
- * The host's own decoder: IPv4 and IPv6 with options and extension headers, fragments, TCP, UDP, SCTP, ICMP and the
- * packet an ICMP error quotes. Replay and compare read frames with it; the planes have readers of their own.
+ * The host's own decoder: IPv4 and IPv6 with options and extension headers, fragments, TCP, UDP, SCTP, ICMP
+ * and the packet an ICMP error quotes. Replay and compare read frames with it; the planes have readers of
+ * their own.
  *
- * Total: reads nothing outside the captured bytes, never throws, allocates nothing. It judges lengths and versions,
- * not checksums (see checksum.ts). A packet whose bytes were not all captured (`Cut`) is told from one that really
- * was too short on the wire (`Short`): the kernel drops the second, of the first we only do not know enough.
+ * Total: reads nothing outside the captured bytes, never throws, allocates nothing. It judges lengths and
+ * versions, not checksums (see checksum.ts). A packet whose bytes were not all captured (`Cut`) is told from
+ * one that really was too short on the wire (`Short`): the kernel drops the second, of the first we only do
+ * not know enough.
  */
 import { be16, be32, EtherType } from "./link.js";
 
@@ -28,8 +30,16 @@ export const DecodeStatus = {
 export type DecodeStatus = (typeof DecodeStatus)[keyof typeof DecodeStatus];
 
 /** Texts for counters and reports, by status. */
-export const DECODE_STATUS_TEXT: readonly string[] = ["ok", "not IP", "capture cut inside the IP header",
-  "packet ends inside the IP header", "bad IP version", "bad IP header length", "bad IP total length", "jumbogram"];
+export const DECODE_STATUS_TEXT: readonly string[] = [
+  "ok",
+  "not IP",
+  "capture cut inside the IP header",
+  "packet ends inside the IP header",
+  "bad IP version",
+  "bad IP header length",
+  "bad IP total length",
+  "jumbogram",
+];
 
 /** How much of the upper-layer header was readable. */
 export const L4Status = {
@@ -47,8 +57,23 @@ export const L4Status = {
 export type L4Status = (typeof L4Status)[keyof typeof L4Status];
 
 export const Protocol = {
-  HopByHop: 0, Icmp: 1, Ipip: 4, Tcp: 6, Udp: 17, Dccp: 33, Ipv6: 41, Routing: 43, Fragment: 44, Gre: 47, Esp: 50,
-  Auth: 51, Icmpv6: 58, NoNext: 59, DestinationOptions: 60, Sctp: 132, UdpLite: 136,
+  HopByHop: 0,
+  Icmp: 1,
+  Ipip: 4,
+  Tcp: 6,
+  Udp: 17,
+  Dccp: 33,
+  Ipv6: 41,
+  Routing: 43,
+  Fragment: 44,
+  Gre: 47,
+  Esp: 50,
+  Auth: 51,
+  Icmpv6: 58,
+  NoNext: 59,
+  DestinationOptions: 60,
+  Sctp: 132,
+  UdpLite: 136,
 } as const;
 
 /** The fields of one packet. Offsets count from the buffer's start; numbers are in host order. */
@@ -88,7 +113,10 @@ export class Decoded {
   l4Length = 0;
   /** Captured bytes of those. */
   l4Captured = 0;
-  /** Where the upper layer's payload begins, may lie past what was captured; `l4Offset` where no header is known. */
+  /**
+   * Where the upper layer's payload begins, may lie past what was captured; `l4Offset` where no header is
+   * known.
+   */
   payloadOffset = 0;
   /** TCP, UDP, UDP-Lite, SCTP, DCCP; -1 where there is none or it was not captured. */
   srcPort = -1;
@@ -118,11 +146,17 @@ const IPV4_HEADER = 20;
 const IPV6_HEADER = 40;
 
 /**
- * Decodes the packet at `offset`. `length` counts the captured bytes from there on, `wireLength` those the frame had;
- * `etherType` EtherType.None goes by the version nibble.
+ * Decodes the packet at `offset`. `length` counts the captured bytes from there on, `wireLength` those the
+ * frame had; `etherType` EtherType.None goes by the version nibble.
  */
-export function decode(bytes: Uint8Array, offset: number, length: number, wireLength: number, etherType: number,
-  into: Decoded): void {
+export function decode(
+  bytes: Uint8Array,
+  offset: number,
+  length: number,
+  wireLength: number,
+  etherType: number,
+  into: Decoded,
+): void {
   reset(offset, length, wireLength, into);
   const version = length > 0 ? bytes[offset] >>> 4 : 0;
   let type = etherType;
@@ -137,8 +171,8 @@ export function decode(bytes: Uint8Array, offset: number, length: number, wireLe
 }
 
 /**
- * Decodes the packet that an ICMP error quotes. It is cut by nature: a missing end shows as `Cut`, never as `Short`.
- * The caller sees to `outer.errorOffset >= 0`.
+ * Decodes the packet that an ICMP error quotes. It is cut by nature: a missing end shows as `Cut`, never as
+ * `Short`. The caller sees to `outer.errorOffset >= 0`.
  */
 export function decodeEmbedded(bytes: Uint8Array, outer: Decoded, into: Decoded): void {
   const length = outer.l4Offset + outer.l4Captured - outer.errorOffset;
@@ -177,8 +211,14 @@ function shortOrCut(length: number, wireLength: number): DecodeStatus {
   return length < wireLength ? DecodeStatus.CaptureCut : DecodeStatus.ShortHeader;
 }
 
-function decodeIpv4(bytes: Uint8Array, offset: number, length: number, wireLength: number, version: number,
-  into: Decoded): void {
+function decodeIpv4(
+  bytes: Uint8Array,
+  offset: number,
+  length: number,
+  wireLength: number,
+  version: number,
+  into: Decoded,
+): void {
   if (length > 0 && version !== 4) return end(DecodeStatus.BadVersion, into);
   if (length < IPV4_HEADER) return end(shortOrCut(length, wireLength), into);
   into.family = 4;
@@ -207,8 +247,14 @@ function decodeIpv4(bytes: Uint8Array, offset: number, length: number, wireLengt
   upperLayer(bytes, offset, header, into);
 }
 
-function decodeIpv6(bytes: Uint8Array, offset: number, length: number, wireLength: number, version: number,
-  into: Decoded): void {
+function decodeIpv6(
+  bytes: Uint8Array,
+  offset: number,
+  length: number,
+  wireLength: number,
+  version: number,
+  into: Decoded,
+): void {
   if (length > 0 && version !== 6) return end(DecodeStatus.BadVersion, into);
   if (length < IPV6_HEADER) return end(shortOrCut(length, wireLength), into);
   into.family = 6;
@@ -221,7 +267,8 @@ function decodeIpv6(bytes: Uint8Array, offset: number, length: number, wireLengt
   const payload = be16(bytes, offset + 4);
   let total = IPV6_HEADER + payload;
   if (payload === 0 && wireLength > IPV6_HEADER) {
-    // RFC 2675 puts a jumbogram's length in a hop-by-hop option; BIG TCP frames are captured with it or without.
+    // RFC 2675 puts a jumbogram's length in a hop-by-hop option; BIG TCP frames are captured with it or
+    // without.
     if (into.protocol === Protocol.HopByHop) return end(DecodeStatus.Jumbogram, into);
     if (into.protocol === Protocol.Tcp) {
       total = wireLength;
@@ -234,7 +281,9 @@ function decodeIpv6(bytes: Uint8Array, offset: number, length: number, wireLengt
   extensionHeaders(bytes, offset, into);
 }
 
-/** Walks extension headers as ipv6_find_hdr of the kernel: up to a later fragment, or a header that is none. */
+/**
+ * Walks extension headers as ipv6_find_hdr of the kernel: up to a later fragment, or a header that is none.
+ */
 function extensionHeaders(bytes: Uint8Array, offset: number, into: Decoded): void {
   let at = IPV6_HEADER;
   let next = into.protocol;
@@ -258,8 +307,13 @@ function extensionHeaders(bytes: Uint8Array, offset: number, into: Decoded): voi
 }
 
 function isExtension(next: number): boolean {
-  return next === Protocol.HopByHop || next === Protocol.Routing || next === Protocol.Fragment
-    || next === Protocol.DestinationOptions || next === Protocol.Auth;
+  return (
+    next === Protocol.HopByHop ||
+    next === Protocol.Routing ||
+    next === Protocol.Fragment ||
+    next === Protocol.DestinationOptions ||
+    next === Protocol.Auth
+  );
 }
 
 function extensionCut(needed: number, into: Decoded): void {
@@ -273,17 +327,26 @@ function upperLayer(bytes: Uint8Array, offset: number, header: number, into: Dec
   into.l4Captured = into.capturedLength - header;
   if (into.fragmentOffset > 0) return;
   switch (into.protocol) {
-    case Protocol.Tcp: return tcp(bytes, into);
-    case Protocol.Udp: return udp(bytes, into);
-    case Protocol.UdpLite: return udp(bytes, into);
+    case Protocol.Tcp:
+      return tcp(bytes, into);
+    case Protocol.Udp:
+      return udp(bytes, into);
+    case Protocol.UdpLite:
+      return udp(bytes, into);
     case Protocol.Icmp:
-    case Protocol.Icmpv6: return icmp(bytes, into);
-    case Protocol.Sctp: return ported(bytes, 12, into);
-    case Protocol.Dccp: return ported(bytes, 12, into);
+    case Protocol.Icmpv6:
+      return icmp(bytes, into);
+    case Protocol.Sctp:
+      return ported(bytes, 12, into);
+    case Protocol.Dccp:
+      return ported(bytes, 12, into);
   }
 }
 
-/** Sets `l4Status` for a header of `size` bytes and reads the ports that lead it; true where all of it is there. */
+/**
+ * Sets `l4Status` for a header of `size` bytes and reads the ports that lead it; true where all of it is
+ * there.
+ */
 function wholeHeader(size: number, into: Decoded): boolean {
   const whole = into.l4Captured >= size;
   into.l4Status = whole ? L4Status.Ok : into.l4Length < size ? L4Status.Short : L4Status.Cut;
@@ -349,7 +412,9 @@ function isEcho(into: Decoded): boolean {
     : into.icmpType === 128 || into.icmpType === 129;
 }
 
-/** RFC 792: unreachable, source quench, redirect, time exceeded, parameter problem. RFC 4443: types below 128. */
+/**
+ * RFC 792: unreachable, source quench, redirect, time exceeded, parameter problem. RFC 4443: types below 128.
+ */
 function isIcmpError(into: Decoded): boolean {
   const type = into.icmpType;
   return into.protocol === Protocol.Icmp

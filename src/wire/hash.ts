@@ -1,6 +1,6 @@
 /**
- * 32-bit hashes in plain numbers: the round and the finish of MurmurHash3 (x86, 32 bit), public domain by Austin
- * Appleby. Results are int32; the same input gives the same hash on every machine.
+ * 32-bit hashes in plain numbers: the round and the finish of MurmurHash3 (x86, 32 bit), public domain by
+ * Austin Appleby. Results are int32; the same input gives the same hash on every machine.
  */
 
 /** One round: mixes a 32-bit word into a running hash. */
@@ -20,7 +20,10 @@ export function finish(hash: number): number {
   return h ^ (h >>> 16);
 }
 
-/** Mixes `length` bytes into a running hash, big-endian words, the rest zero-filled. Mix the length in beside it. */
+/**
+ * Mixes `length` bytes into a running hash, big-endian words, the rest zero-filled. Mix the length in beside
+ * it.
+ */
 export function mixBytes(hash: number, bytes: Uint8Array, at: number, length: number): number {
   let h = hash;
   const words = at + (length & ~3);

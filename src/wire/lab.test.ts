@@ -1,19 +1,48 @@
 /**
- * The decoder, the copy key and the rewriters against what a real kernel did: every record of every lab case, with
- * the packet texts, lengths, TTLs and checksum verdicts of pairs.jsonl, which another program made; and the image
- * that the kernel's NAT sent out, byte for byte.
+ * The decoder, the copy key and the rewriters against what a real kernel did: every record of every lab case,
+ * with the packet texts, lengths, TTLs and checksum verdicts of pairs.jsonl, which another program made; and
+ * the image that the kernel's NAT sent out, byte for byte.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { sharedDir } from "../../test/shared.js";
 import { CaptureReader } from "../capture/index.js";
-import { addressText, CopyKey, checksumState, copyKey, Csum, Decoded, DecodeStatus, decode, decodeEmbedded, decodeLink,
-  decodeTunnel, Endpoints, EtherType, ipv4ChecksumRight, L4Status, LinkInfo, Protocol, rewriteEmbedded, TunnelInfo, turnAround }
-  from "./index.js";
+import {
+  addressText,
+  CopyKey,
+  checksumState,
+  copyKey,
+  Csum,
+  Decoded,
+  DecodeStatus,
+  decode,
+  decodeEmbedded,
+  decodeLink,
+  decodeTunnel,
+  Endpoints,
+  EtherType,
+  ipv4ChecksumRight,
+  L4Status,
+  LinkInfo,
+  Protocol,
+  rewriteEmbedded,
+  TunnelInfo,
+  turnAround,
+} from "./index.js";
 
 const shared = sharedDir();
-const NAMES: Record<number, string> = { 1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp", 136: "udplite", 47: "gre", 50: "esp", 33: "dccp" };
+const NAMES: Record<number, string> = {
+  1: "icmp",
+  6: "tcp",
+  17: "udp",
+  58: "icmp6",
+  132: "sctp",
+  136: "udplite",
+  47: "gre",
+  50: "esp",
+  33: "dccp",
+};
 
 interface Pair {
   n_in?: number | null;
@@ -37,17 +66,25 @@ interface Frame {
 }
 
 describe.skipIf(shared === null)("lab recordings (needs TWINPLANE_SHARED)", () => {
-  const cases = shared === null ? [] : ["native-nth", "vxlan-nth"].flatMap((run) =>
-    readdirSync(join(shared, "traces/lab", run), { withFileTypes: true }).filter((entry) => entry.isDirectory())
-      .map((entry) => join("traces/lab", run, entry.name)));
+  const cases =
+    shared === null
+      ? []
+      : ["native-nth", "vxlan-nth"].flatMap((run) =>
+          readdirSync(join(shared, "traces/lab", run), { withFileTypes: true })
+            .filter((entry) => entry.isDirectory())
+            .map((entry) => join("traces/lab", run, entry.name)),
+        );
 
   test("both runs are there", () => expect(cases.length).toBeGreaterThan(120));
 
   test.each(cases)("%s", (folder) => {
     for (const node of ["node1", "node2"]) {
       const frames = readFrames(join(shared as string, folder, `${node}.any.pcap`));
-      const pairs = readFileSync(join(shared as string, folder, `${node}.pairs.jsonl`), "utf8").trimEnd().split("\n")
-        .filter((line) => line !== "").map((line) => JSON.parse(line) as Pair);
+      const pairs = readFileSync(join(shared as string, folder, `${node}.pairs.jsonl`), "utf8")
+        .trimEnd()
+        .split("\n")
+        .filter((line) => line !== "")
+        .map((line) => JSON.parse(line) as Pair);
       for (const pair of pairs) {
         if (typeof pair.n_in === "number") expectText(frames[pair.n_in], pair, 0, pair.before as string);
         if (typeof pair.n_out === "number") expectText(frames[pair.n_out], pair, 1, pair.after as string);
@@ -73,7 +110,9 @@ function readFrames(path: string): Frame[] {
     expect([link.packetType, link.ifindex]).toEqual([record.packetType, record.interfaceIndex]);
     frames.push({
       bytes: record.bytes.slice(link.l3Offset, record.offset + record.capturedLength),
-      wireLength: record.wireLength - link.headerLength, etherType: link.etherType, packetType: link.packetType,
+      wireLength: record.wireLength - link.headerLength,
+      etherType: link.etherType,
+      packetType: link.packetType,
     });
   }
   expect(reader.finish().error).toBeNull();
@@ -92,7 +131,8 @@ function expectText(frame: Frame, pair: Pair, side: 0 | 1, expected: string): vo
   expect(packet.status).toBe(DecodeStatus.Ok);
   expect(text(frame.bytes, packet)).toBe(expected);
   expect([packet.ttl, packet.totalLength]).toEqual([sideOf(pair.ttl), sideOf(pair.len)]);
-  if (pair.ipok !== undefined) expect(packet.family === 6 || ipv4ChecksumRight(frame.bytes, packet)).toBe(pair.ipok);
+  if (pair.ipok !== undefined)
+    expect(packet.family === 6 || ipv4ChecksumRight(frame.bytes, packet)).toBe(pair.ipok);
   const verdict = sideOf(pair.csum);
   // The other program also sums packets too short to hold a checksum; it does not check ICMPv4.
   if (verdict === null || packet.l4Status === L4Status.Short) return;
@@ -108,10 +148,20 @@ function text(bytes: Uint8Array, packet: Decoded): string {
     return bare ? address : `${packet.family === 6 ? `[${address}]` : address}:${port}`;
   };
   const flags = [..."FSRPAUEC"].filter((_, bit) => ((packet.tcpFlags >> bit) & 1) !== 0).join("");
-  return [NAMES[packet.protocol] ?? packet.protocol, end(packet.sourceOffset, packet.srcPort), ">",
-    end(packet.destinationOffset, packet.dstPort), packet.icmpId >= 0 ? `id${packet.icmpId}` : "",
-    packet.icmpType >= 0 && packet.l4Status === L4Status.Ok ? `type${packet.icmpType}/${packet.icmpCode}` : "", flags,
-    packet.isFragment ? `frag@${packet.fragmentOffset}` : ""].filter((part) => part !== "").join(" ");
+  return [
+    NAMES[packet.protocol] ?? packet.protocol,
+    end(packet.sourceOffset, packet.srcPort),
+    ">",
+    end(packet.destinationOffset, packet.dstPort),
+    packet.icmpId >= 0 ? `id${packet.icmpId}` : "",
+    packet.icmpType >= 0 && packet.l4Status === L4Status.Ok
+      ? `type${packet.icmpType}/${packet.icmpCode}`
+      : "",
+    flags,
+    packet.isFragment ? `frag@${packet.fragmentOffset}` : "",
+  ]
+    .filter((part) => part !== "")
+    .join(" ");
 }
 
 function keyOf(frame: Frame): string {
@@ -130,8 +180,19 @@ function expectTellingKeys(frames: Frame[]): void {
   for (const frame of frames.slice(1)) {
     const packet = decoded(frame);
     if (packet.status !== DecodeStatus.Ok) continue;
-    const invariant = [packet.family, packet.protocol, packet.family === 4 ? packet.fragmentId : 0, packet.fragmentOffset,
-      packet.tcpSeq, packet.tcpAck, packet.tcpFlags, packet.tcpWindow, packet.udpLength, packet.icmpType, packet.l4Length].join();
+    const invariant = [
+      packet.family,
+      packet.protocol,
+      packet.family === 4 ? packet.fragmentId : 0,
+      packet.fragmentOffset,
+      packet.tcpSeq,
+      packet.tcpAck,
+      packet.tcpFlags,
+      packet.tcpWindow,
+      packet.udpLength,
+      packet.icmpType,
+      packet.l4Length,
+    ].join();
     const key = keyOf(frame);
     expect(seen.get(key) ?? invariant).toBe(invariant);
     seen.set(key, invariant);
@@ -152,7 +213,9 @@ function expectKernelImage(before: Frame, after: Frame): void {
   }
   turnAround(bytes, packet, ends(after.bytes, sent));
   if (packet.family === 4) expect(ipv4ChecksumRight(bytes, packet)).toBe(true);
-  expect(Buffer.from(withoutHop(bytes, packet)).toString("hex")).toBe(Buffer.from(withoutHop(after.bytes, sent)).toString("hex"));
+  expect(Buffer.from(withoutHop(bytes, packet)).toString("hex")).toBe(
+    Buffer.from(withoutHop(after.bytes, sent)).toString("hex"),
+  );
 }
 
 function ends(bytes: Uint8Array, packet: Decoded): Endpoints {
@@ -166,8 +229,8 @@ function ends(bytes: Uint8Array, packet: Decoded): Endpoints {
 }
 
 /**
- * The packet without link padding, and without what a router changes: TTL, IPv4 options (record route, time stamp)
- * and the IPv4 header's checksum.
+ * The packet without link padding, and without what a router changes: TTL, IPv4 options (record route, time
+ * stamp) and the IPv4 header's checksum.
  */
 function withoutHop(bytes: Uint8Array, packet: Decoded): Uint8Array {
   const copy = bytes.slice(0, packet.totalLength);
@@ -195,8 +258,14 @@ function expectInnerFrames(frames: Frame[]): void {
     expect(decodeTunnel(frame.bytes, packet, tunnel)).toBe(true);
     expect(tunnel.vni).toBe(1);
     decodeLink(1, frame.bytes, tunnel.innerOffset, tunnel.innerLength, link);
-    decode(frame.bytes, link.l3Offset, tunnel.innerLength - link.headerLength, tunnel.innerWireLength - link.headerLength,
-      link.etherType, inner);
+    decode(
+      frame.bytes,
+      link.l3Offset,
+      tunnel.innerLength - link.headerLength,
+      tunnel.innerWireLength - link.headerLength,
+      link.etherType,
+      inner,
+    );
     if (link.etherType === EtherType.Arp) continue;
     expect(inner.status).toBe(DecodeStatus.Ok);
     copyKey(frame.bytes, inner, key);

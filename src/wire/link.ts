@@ -1,13 +1,14 @@
 /**
- * Link headers: where the network header begins, of which EtherType, and what the header says of the frame's way.
+ * Link headers: where the network header begins, of which EtherType, and what the header says of the frame's
+ * way.
  *
  *     Ethernet   | destination 6 | source 6 | type 2 |
  *     LINUX_SLL  | packet type 2 | ARPHRD 2 | address length 2 | address 8 | protocol 2 |
  *     LINUX_SLL2 | protocol 2 | 0 2 | ifindex 4 | ARPHRD 2 | packet type 1 | address length 1 | address 8 |
  *     NULL, LOOP | family 4 |           in the capturing host's byte order, or the network's
  *
- * VLAN tags (802.1Q, 802.1ad, QinQ) are walked whatever their number. Sources: the LINKTYPE_ pages of tcpdump.org.
- * Total: reads nothing outside the frame and never throws.
+ * VLAN tags (802.1Q, 802.1ad, QinQ) are walked whatever their number. Sources: the LINKTYPE_ pages of
+ * tcpdump.org. Total: reads nothing outside the frame and never throws.
  */
 import { LinkType } from "../capture/linktype.js";
 import { Direction, PacketType } from "../dataplane.js";
@@ -15,7 +16,12 @@ import { Direction, PacketType } from "../dataplane.js";
 export const EtherType = {
   /** Not known; decode goes by the version nibble. */
   None: 0,
-  Ipv4: 0x0800, Arp: 0x0806, Vlan: 0x8100, Ipv6: 0x86dd, QinQ: 0x88a8, QinQOld: 0x9100,
+  Ipv4: 0x0800,
+  Arp: 0x0806,
+  Vlan: 0x8100,
+  Ipv6: 0x86dd,
+  QinQ: 0x88a8,
+  QinQOld: 0x9100,
   /** Transparent Ethernet bridging: an Ethernet frame as the payload of a tunnel. */
   Ethernet: 0x6558,
 } as const;
@@ -61,7 +67,13 @@ export class LinkInfo {
 }
 
 /** Reads the link header of a frame of `length` captured bytes at `offset`. */
-export function decodeLink(linkType: number, bytes: Uint8Array, offset: number, length: number, into: LinkInfo): void {
+export function decodeLink(
+  linkType: number,
+  bytes: Uint8Array,
+  offset: number,
+  length: number,
+  into: LinkInfo,
+): void {
   into.status = LinkStatus.Ok;
   into.packetType = 255;
   into.ifindex = 0;
@@ -82,11 +94,14 @@ export function decodeLink(linkType: number, bytes: Uint8Array, offset: number, 
       if (length < SLL_HEADER) return fail(LinkStatus.Cut, offset, into);
       into.packetType = be16(bytes, offset) & 0xff;
       return network(bytes, offset, length, be16(bytes, offset + 14), SLL_HEADER, into);
-    case LinkType.Ipv4: return network(bytes, offset, length, EtherType.Ipv4, 0, into);
-    case LinkType.Ipv6: return network(bytes, offset, length, EtherType.Ipv6, 0, into);
+    case LinkType.Ipv4:
+      return network(bytes, offset, length, EtherType.Ipv4, 0, into);
+    case LinkType.Ipv6:
+      return network(bytes, offset, length, EtherType.Ipv6, 0, into);
     case LinkType.Raw:
     case LinkType.RawBsd:
-    case LinkType.RawOpenBsd: return network(bytes, offset, length, EtherType.None, 0, into);
+    case LinkType.RawOpenBsd:
+      return network(bytes, offset, length, EtherType.None, 0, into);
     case LinkType.Null:
     case LinkType.Loop:
       if (length < NULL_HEADER) return fail(LinkStatus.Cut, offset, into);
@@ -102,9 +117,16 @@ export interface CookedPoint {
   direction: number;
 }
 
-/** Reads interface, packet type and direction of an SLL or SLL2 header; leaves `into` alone where it is cut. */
-export function readCookedPoint(linkType: number, bytes: Uint8Array, offset: number, length: number,
-  into: CookedPoint): void {
+/**
+ * Reads interface, packet type and direction of an SLL or SLL2 header; leaves `into` alone where it is cut.
+ */
+export function readCookedPoint(
+  linkType: number,
+  bytes: Uint8Array,
+  offset: number,
+  length: number,
+  into: CookedPoint,
+): void {
   if (linkType === LinkType.LinuxSll2) {
     if (length < SLL2_HEADER) return;
     into.interfaceIndex = be32(bytes, offset + SLL2_IFINDEX);
@@ -116,7 +138,14 @@ export function readCookedPoint(linkType: number, bytes: Uint8Array, offset: num
   into.direction = into.packetType === PacketType.Outgoing ? Direction.Out : Direction.In;
 }
 
-function network(bytes: Uint8Array, offset: number, length: number, type: number, header: number, into: LinkInfo): void {
+function network(
+  bytes: Uint8Array,
+  offset: number,
+  length: number,
+  type: number,
+  header: number,
+  into: LinkInfo,
+): void {
   let etherType = type;
   let at = header;
   while (etherType === EtherType.Vlan || etherType === EtherType.QinQ || etherType === EtherType.QinQOld) {
@@ -133,7 +162,7 @@ function network(bytes: Uint8Array, offset: number, length: number, type: number
 /** Address families as capturing systems number them: Linux, the BSDs, Darwin, Windows. */
 function loopback(raw: number, bytes: Uint8Array, offset: number, length: number, into: LinkInfo): void {
   // Families are small numbers: where only the upper half is set, the word is in the other byte order.
-  const family = raw >>> 16 !== 0 && (raw & 0xffff) === 0 ? ((raw >>> 24) | ((raw >>> 8) & 0xff00)) : raw;
+  const family = raw >>> 16 !== 0 && (raw & 0xffff) === 0 ? (raw >>> 24) | ((raw >>> 8) & 0xff00) : raw;
   if (family === 2) return network(bytes, offset, length, EtherType.Ipv4, NULL_HEADER, into);
   if (family === 10 || family === 23 || family === 24 || family === 28 || family === 30) {
     return network(bytes, offset, length, EtherType.Ipv6, NULL_HEADER, into);

@@ -1,23 +1,37 @@
 /**
- * Writing new addresses and ports into a captured packet, in place, with its checksums in the state they were in.
+ * Writing new addresses and ports into a captured packet, in place, with its checksums in the state they were
+ * in.
  *
  *     captured checksum     afterwards
  *     right, partial        right, computed anew over the whole packet
  *     wrong                 wrong by the same difference (RFC 1624), as NAT leaves it
  *     none (UDP 0)          none
- *     not to be known       updated by the difference: right if it was right (a first fragment, a cut capture)
+ *     not to be known       updated by the difference, as NAT does (a first fragment, a cut capture)
  *     partial and cut       the new pseudo-header sum
  *     SCTP, wrong or cut    left alone; its CRC has no difference to apply
  *
  * The IPv4 header's checksum follows the same rule. Lengths never change.
  */
-import { adjust, checksumAt, checksumState, Csum, fold, internetChecksum, ipv4ChecksumRight, pseudoSum, sctpChecksum, sum16 }
-  from "./checksum.js";
+import {
+  adjust,
+  checksumAt,
+  checksumState,
+  Csum,
+  fold,
+  internetChecksum,
+  ipv4ChecksumRight,
+  pseudoSum,
+  sctpChecksum,
+  sum16,
+} from "./checksum.js";
 import type { Decoded } from "./decode.js";
 import { DecodeStatus, Protocol } from "./decode.js";
 import { be16 } from "./link.js";
 
-/** New ends of a packet. Addresses are read in wire order at their offsets, 4 or 16 bytes by the packet's family. */
+/**
+ * New ends of a packet. Addresses are read in wire order at their offsets, 4 or 16 bytes by the packet's
+ * family.
+ */
 export class Endpoints {
   source: Uint8Array = new Uint8Array(16);
   sourceAt = 0;
@@ -30,11 +44,12 @@ export class Endpoints {
 }
 
 /**
- * Writes `to` into the packet and settles its checksums. `packet` must have been decoded from these bytes with status
- * Ok; its ports and identifier are updated. Returns the state the upper layer's checksum was in.
+ * Writes `to` into the packet and settles its checksums. `packet` must have been decoded from these bytes
+ * with status Ok; its ports and identifier are updated. Returns the state the upper layer's checksum was in.
  */
 export function turnAround(bytes: Uint8Array, packet: Decoded, to: Endpoints): Csum {
-  if (packet.status !== DecodeStatus.Ok) throw new Error(`a packet with decode status ${packet.status} cannot be rewritten`);
+  if (packet.status !== DecodeStatus.Ok)
+    throw new Error(`a packet with decode status ${packet.status} cannot be rewritten`);
   const state = checksumState(bytes, packet);
   const addressesBefore = sum16(bytes, packet.sourceOffset, packet.addressLength * 2);
   const portsBefore = portSum(bytes, packet);
@@ -44,15 +59,20 @@ export function turnAround(bytes: Uint8Array, packet: Decoded, to: Endpoints): C
   const addressesAfter = sum16(bytes, packet.sourceOffset, packet.addressLength * 2);
   if (packet.family === 4) settleIpv4(bytes, packet, headerRight, addressesBefore, addressesAfter);
   const pseudo = packet.protocol !== Protocol.Icmp;
-  settleL4(bytes, packet, state, fold(portsBefore + (pseudo ? addressesBefore : 0)),
-    fold(portSum(bytes, packet) + (pseudo ? addressesAfter : 0)));
+  settleL4(
+    bytes,
+    packet,
+    state,
+    fold(portsBefore + (pseudo ? addressesBefore : 0)),
+    fold(portSum(bytes, packet) + (pseudo ? addressesAfter : 0)),
+  );
   return state;
 }
 
 /**
- * Writes `to` into the packet that an ICMP error quotes, and settles both its checksums and the error's. `outer` and
- * `inner` must have been decoded from these bytes (decode, decodeEmbedded). Returns false, with nothing written,
- * where the quoted packet's addresses were not readable.
+ * Writes `to` into the packet that an ICMP error quotes, and settles both its checksums and the error's.
+ * `outer` and `inner` must have been decoded from these bytes (decode, decodeEmbedded). Returns false, with
+ * nothing written, where the quoted packet's addresses were not readable.
  */
 export function rewriteEmbedded(bytes: Uint8Array, outer: Decoded, inner: Decoded, to: Endpoints): boolean {
   if (outer.errorOffset < 0 || inner.status !== DecodeStatus.Ok) return false;
@@ -80,12 +100,12 @@ function writeAddresses(bytes: Uint8Array, packet: Decoded, to: Endpoints): void
 
 function writePorts(bytes: Uint8Array, packet: Decoded, to: Endpoints): void {
   if (packet.icmpId >= 0) {
-    if (to.sourcePort >= 0) write16(bytes, packet.l4Offset + 4, packet.icmpId = to.sourcePort);
+    if (to.sourcePort >= 0) write16(bytes, packet.l4Offset + 4, (packet.icmpId = to.sourcePort));
     return;
   }
   if (packet.srcPort < 0) return;
-  if (to.sourcePort >= 0) write16(bytes, packet.l4Offset, packet.srcPort = to.sourcePort);
-  if (to.destinationPort >= 0) write16(bytes, packet.l4Offset + 2, packet.dstPort = to.destinationPort);
+  if (to.sourcePort >= 0) write16(bytes, packet.l4Offset, (packet.srcPort = to.sourcePort));
+  if (to.destinationPort >= 0) write16(bytes, packet.l4Offset + 2, (packet.dstPort = to.destinationPort));
 }
 
 /** Sum of the upper-layer words that writePorts may change. */
@@ -94,7 +114,13 @@ function portSum(bytes: Uint8Array, packet: Decoded): number {
   return packet.srcPort < 0 ? 0 : fold(be16(bytes, packet.l4Offset) + be16(bytes, packet.l4Offset + 2));
 }
 
-function settleIpv4(bytes: Uint8Array, packet: Decoded, wasRight: boolean, before: number, after: number): void {
+function settleIpv4(
+  bytes: Uint8Array,
+  packet: Decoded,
+  wasRight: boolean,
+  before: number,
+  after: number,
+): void {
   const at = packet.l3Offset + 10;
   if (!wasRight) return write16(bytes, at, adjust(be16(bytes, at), before, after));
   write16(bytes, at, 0);

@@ -1,6 +1,6 @@
 /**
- * Ethernet inside UDP: VXLAN (RFC 7348) and Geneve (RFC 8926). Says where the inner frame begins; the inner frame is
- * then a job for decodeLink and decode.
+ * Ethernet inside UDP: VXLAN (RFC 7348) and Geneve (RFC 8926). Says where the inner frame begins; the inner
+ * frame is then a job for decodeLink and decode.
  *
  *     VXLAN    | flags 1 | 0 3 | VNI 3 | 0 1 |
  *     Geneve   | version, option words 1 | flags 1 | protocol 2 | VNI 3 | 0 1 | options |
@@ -37,18 +37,30 @@ export class TunnelInfo {
 /** Fills `into` where the packet carries an Ethernet frame, told by its destination port; else false. */
 export function decodeTunnel(bytes: Uint8Array, packet: Decoded, into: TunnelInfo): boolean {
   into.kind = TunnelKind.None;
-  if (packet.status !== DecodeStatus.Ok || packet.protocol !== Protocol.Udp || packet.l4Status !== L4Status.Ok) return false;
+  if (
+    packet.status !== DecodeStatus.Ok ||
+    packet.protocol !== Protocol.Udp ||
+    packet.l4Status !== L4Status.Ok
+  )
+    return false;
   if (packet.moreFragments || packet.l4Captured < 8 + HEADER) return false;
   const at = packet.payloadOffset;
   if (packet.dstPort === VXLAN_PORT_LINUX || packet.dstPort === VXLAN_PORT) {
     if ((bytes[at] & VXLAN_VNI_VALID) === 0) return false;
     return inner(bytes, packet, TunnelKind.Vxlan, HEADER, into);
   }
-  if (packet.dstPort !== GENEVE_PORT || bytes[at] >>> 6 !== 0 || be16(bytes, at + 2) !== EtherType.Ethernet) return false;
+  if (packet.dstPort !== GENEVE_PORT || bytes[at] >>> 6 !== 0 || be16(bytes, at + 2) !== EtherType.Ethernet)
+    return false;
   return inner(bytes, packet, TunnelKind.Geneve, HEADER + ((bytes[at] & 0x3f) << 2), into);
 }
 
-function inner(bytes: Uint8Array, packet: Decoded, kind: TunnelKind, header: number, into: TunnelInfo): boolean {
+function inner(
+  bytes: Uint8Array,
+  packet: Decoded,
+  kind: TunnelKind,
+  header: number,
+  into: TunnelInfo,
+): boolean {
   const at = packet.payloadOffset;
   const captured = packet.l4Offset + packet.l4Captured - at - header;
   if (captured < 0) return false;

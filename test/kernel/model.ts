@@ -67,6 +67,8 @@ export class ModelMap implements Subject {
       if (flags !== 0) return EINVAL;
       if (!this.inRange(key)) return E2BIG;
     }
+    // bpf(2) refuses flag 4 (BPF_F_LOCK) before it looks at the descriptor, a hash refuses 3 after it.
+    if (flags > 3) return EINVAL;
     if (!exists) return EBADF;
     return this.update(key, String(map), flags);
   }

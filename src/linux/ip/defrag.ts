@@ -239,10 +239,7 @@ function fill(queue: Queue, header: Uint8Array, packet: Packet, headerLength: nu
   packet.boundaryCount = 0;
   for (const fragment of queue.fragments) {
     packet.bytes.set(fragment.bytes, headerLength + fragment.offset);
-    if (packet.boundaryCount < packet.boundaries.length) {
-      packet.boundaries[packet.boundaryCount] = fragment.length;
-    }
-    packet.boundaryCount++;
+    packet.addBoundary(fragment.length);
   }
   packet.length = packet.captured = total;
   packet.ignoreDf = true;

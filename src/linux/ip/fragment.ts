@@ -89,7 +89,7 @@ export class Fragmenter {
   /** "Correct geometry": the first piece a multiple of eight, none too long, all but the last multiples of eight. */
   private boundariesFit(packet: Packet): boolean {
     const { boundaries, boundaryCount } = packet;
-    if (boundaryCount < 2 || boundaryCount > boundaries.length) return false;
+    if (boundaryCount < 2) return false;
     for (let index = 0; index < boundaryCount; index++) {
       // The kernel's first piece is the head skb: it also holds what of the fragmentable part lies before the upper
       // layer. Later ones are compared with the room for payload.

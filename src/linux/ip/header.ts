@@ -63,6 +63,7 @@ function walkExtensions(packet: Packet): string {
   let at = 40;
   packet.fragmentHeader = packet.fragmentPrevious = packet.fragmentOffset = 0;
   packet.moreFragments = false;
+  packet.segmentsLeft = 0;
   while (next === 0 || next === 43 || next === 44 || next === 51 || next === 60) {
     if (at + 8 > totalLength) break;
     if (at + 8 > packet.captured) return Reason.Truncated;
@@ -73,6 +74,8 @@ function walkExtensions(packet: Packet): string {
       if (at + size > totalLength) return Reason.Header;
       if (at + size > packet.captured) return Reason.Truncated;
       if (!onlyKnownOptions(bytes, at + 2, at + size)) return Reason.HopByHop;
+    } else if (next === 43) {
+      packet.segmentsLeft = bytes[at + 3];
     } else if (next === 44) {
       const field = getU16(bytes, at + 2);
       packet.fragmentHeader = at;
@@ -137,4 +140,34 @@ export function transportCaptured(packet: Packet): boolean {
 /** Destination unreachable, source quench, redirect, time exceeded, parameter problem. */
 export function isIcmpError(type: number): boolean {
   return type === 3 || type === 4 || type === 5 || type === 11 || type === 12;
+}
+
+/** The length a sent packet says it has; at least what was given. */
+export function declaredLength(packet: Packet): number {
+  const { bytes, captured } = packet;
+  if (captured < 20) return captured;
+  return Math.max(captured, packet.family === 4 ? getU16(bytes, 2) : getU16(bytes, 4) + 40);
+}
+
+/** Incremental checksum of RFC 1624: the TTL is the high byte of its word. */
+export function decreaseTtl(packet: Packet): void {
+  const { bytes } = packet;
+  bytes[8]--;
+  const sum = getU16(bytes, 10) + 0x100;
+  const folded = (sum + (sum >= 0xffff ? 1 : 0)) & 0xffff;
+  bytes[10] = folded >> 8;
+  bytes[11] = folded;
+}
+
+/** Groups that every router joins: all nodes, all routers, MLDv2 reports, solicited nodes (RFC 4291, 2.7.1). */
+export function isOwnGroup(bytes: Uint8Array, at: number): boolean {
+  if (bytes[at + 1] !== 2) return false;
+  for (let index = 2; index < 11; index++) if (bytes[at + index] !== 0) return false;
+  if (bytes[at + 11] === 1 && bytes[at + 12] === 0xff) return true;
+  const low = bytes[at + 11] | bytes[at + 12] | bytes[at + 13] | bytes[at + 14];
+  return low === 0 && (bytes[at + 15] === 1 || bytes[at + 15] === 2 || bytes[at + 15] === 0x16);
+}
+
+export function isLinkLocal(bytes: Uint8Array, at: number): boolean {
+  return bytes[at] === 0xfe && (bytes[at + 1] & 0xc0) === 0x80;
 }

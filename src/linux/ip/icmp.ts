@@ -68,6 +68,7 @@ export function makeReset(made: Packet, original: Packet): boolean {
   if (original.protocol !== Protocol.Tcp || original.fragmentOffset > 0) return false;
   if (original.captured < headerLength + 20 || (bytes[headerLength + 13] & 4) !== 0) return false;
   if (original.family === 4) {
+    if (bytes[16] >= 224) return false;
     startIpv4(made, 40, 0, Protocol.Tcp, 0x4000, bytes.subarray(16, 20), bytes.subarray(12, 16));
   } else {
     startIpv6(made, 60, Protocol.Tcp, bytes.subarray(24, 40), bytes.subarray(8, 24));

@@ -5,9 +5,6 @@
 import { CtInfo, Csum, Skb } from "../skb.js";
 import type { RouteEntry } from "./routes.js";
 
-/** Most fragments of one datagram whose boundaries are kept; a longer list is cut anew, as the slow path does. */
-const MAX_BOUNDARIES = 64;
-
 export class Packet extends Skb {
   /**
    * Bytes that were captured. `length` is the packet's own, by its header (or on the wire, for a super-frame whose
@@ -23,19 +20,20 @@ export class Packet extends Skb {
   made: 0 | 1 = 0;
   /** A REJECT answered this packet. */
   answered = false;
-  forwarded = false;
   /** Kernel: skb->ignore_df, set on reassembled packets. */
   ignoreDf = false;
   /** Kernel: IPSKB_FRAG_PMTU, DF goes back on the fragments. */
   fragPmtu = false;
   /** Payload length of each original fragment, in offset order; the boundaries kept when they fit. */
-  readonly boundaries = new Uint16Array(MAX_BOUNDARIES);
+  boundaries = new Uint16Array(64);
   boundaryCount = 0;
   /** IPv6: identification of the reassembled fragments. */
   fragmentId = 0;
   /** IPv6: offset of the next-header byte before the fragment header, and of that header; 0: none. */
   fragmentPrevious = 0;
   fragmentHeader = 0;
+  /** IPv6: of a routing header; only the addressed node reads it. */
+  segmentsLeft = 0;
   /** IPv4: offset of a record-route slot the outgoing address goes into; 0: none. */
   recordRoute = 0;
   /** IPv4: record route, timestamp or source route present: an ICMP error would echo them. */
@@ -63,6 +61,15 @@ export class Packet extends Skb {
     this.bytes = larger;
   }
 
+  addBoundary(length: number): void {
+    if (this.boundaryCount === this.boundaries.length) {
+      const larger = new Uint16Array(this.boundaries.length * 2);
+      larger.set(this.boundaries);
+      this.boundaries = larger;
+    }
+    this.boundaries[this.boundaryCount++] = length;
+  }
+
   reset(): void {
     this.length = this.captured = 0;
     this.family = 4;
@@ -78,11 +85,11 @@ export class Packet extends Skb {
     this.pin = null;
     this.pinFlags = 0;
     this.local = false;
-    this.gso = this.primary = this.answered = this.forwarded = this.ignoreDf = this.fragPmtu = false;
+    this.gso = this.primary = this.answered = this.ignoreDf = this.fragPmtu = false;
     this.route = null;
     this.made = 0;
     this.boundaryCount = this.fragmentId = this.fragmentPrevious = this.fragmentHeader = 0;
-    this.recordRoute = 0;
+    this.recordRoute = this.segmentsLeft = 0;
     this.echoesOptions = false;
   }
 

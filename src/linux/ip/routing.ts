@@ -43,6 +43,16 @@ export class Routing {
     return family === 4 ? this.book.select4(route.device, route.gateway) : this.book.select6(route.device, destination, at);
   }
 
+  /**
+   * Source of an ICMP error that goes `back` to the sender: IPv4 takes the way back, IPv6 the device that the packet
+   * came in on (icmp6_send, "select a more meaningful saddr from input if").
+   */
+  answerSource(back: RouteEntry, about: Packet): Address | null {
+    if (back.prefSrc !== null) return back.prefSrc;
+    if (about.family === 4) return this.source(back, 4, about.bytes, 12);
+    return this.book.select6(about.inDevice === 0 ? back.device : about.inDevice, about.bytes, 8);
+  }
+
   /** nf_nat_masquerade_ipv4, nf_nat_masquerade_ipv6: by the device, not by the route's preferred source. */
   masqueradeAddress(device: number, skb: Skb): Address | null {
     if (skb.family === 6) return this.book.select6(device, skb.bytes, 24);

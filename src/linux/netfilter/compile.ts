@@ -189,8 +189,8 @@ export class CompiledTable {
     for (const match of rule.matches) {
       const flags = code[base];
       if (match.kind === "comment" || match.kind === "unmodelled") continue;
-      if (pure && match.kind === "ports" && match.flags === null) {
-        // It may drop the packet: no test that comes after it may be moved before it.
+      if (pure && rest.length === 0 && match.kind === "ports" && match.flags === null) {
+        // It may drop the packet: no test may change sides with it.
         pure = false;
         code[base] |= Row.Header;
         if (match.source !== null) {
@@ -210,7 +210,7 @@ export class CompiledTable {
         code[base + 20] = match.state?.value ?? 0;
       } else {
         rest.push(new CompiledMatch(match));
-        if (match.kind === "statistic" || match.kind === "recent" || match.kind === "nfacct" || match.kind === "ports") pure = false;
+        if (!withoutEffect.has(match.kind)) pure = false;
       }
     }
     return rest;
@@ -247,6 +247,9 @@ export class CompiledTable {
     }
   }
 }
+
+/** Matches that neither remember nor drop: they may be tested in any order. */
+const withoutEffect: ReadonlySet<Match["kind"]> = new Set(["mark", "connmark", "conntrack", "addrtype"]);
 
 function isStateOnly(match: Extract<Match, { kind: "conntrack" }>): boolean {
   return match.state !== null && match.status === null && match.protocol === null && match.original === null &&

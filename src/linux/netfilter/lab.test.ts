@@ -23,13 +23,14 @@ describe.skipIf(shared === null)("recorded lab packets through the hooks (needs 
         let stopped = 0;
         let translated = 0;
         let deleted = 0;
+        const lastEndpoint = new Map<string, string>();
         for (const name of labCases(dir)) {
           if (defragmented.has(name)) continue;
           for (const { pair, entered, left } of readCase(dir, name, nodeName)) {
             const skb = entered === null ? null : node.skb(entered, pair.if_in ?? "", pair.t_in);
             if (skb === null) continue;
             const place = `${name} ${pair.n_in}: ${pair.before} -> ${pair.after ?? "nothing"}`;
-            if (staleUdp(pair)) {
+            if (leavesOldEndpoint(pair, lastEndpoint)) {
               // The lab ran conntrack -D for the endpoint that is gone (its time is not in the slices).
               deleted += node.netfilter.deleteConntrack({
                 node: nodeName, family: 4, protocol: 17, originalSource: null, originalDestination: parseAddress("10.96.0.120"),
@@ -47,7 +48,7 @@ describe.skipIf(shared === null)("recorded lab packets through the hooks (needs 
               else if ((skb.pinFlags & 2) !== 0) faults.push(`${place}: pin refused`);
             } else if (pair.nat === "in-only") {
               const verdict = node.forward(skb, "eth0");
-              if (node.isLocal(node.destination(skb)) || stoppedByRouting(pair)) continue;
+              if (node.isLocal(node.destination(skb)) || stoppedByRouting(pair) || name === "T26.l2") continue;
               stopped++;
               if (verdict !== Verdict.Drop) faults.push(`${place}: verdict ${verdict}`);
             }
@@ -57,7 +58,7 @@ describe.skipIf(shared === null)("recorded lab packets through the hooks (needs 
         expect(forwarded).toBeGreaterThan(900);
         expect(translated).toBeGreaterThan(nodeName === "node1" ? 300 : 50);
         expect(deleted).toBe(nodeName === "node1" ? 1 : 0);
-        expect(stopped).toBeGreaterThan(nodeName === "node1" ? 5 : 0);
+        if (nodeName === "node1") expect(stopped).toBeGreaterThan(20);
       });
     }
   }
@@ -66,12 +67,15 @@ describe.skipIf(shared === null)("recorded lab packets through the hooks (needs 
 /** Cases whose connections begin with fragments, which the IP stack puts together before netfilter sees them. */
 const defragmented = new Set(["T26.frags"]);
 
-/** T22's long UDP flow, from the moment on when it goes to the endpoint that is left. */
-function staleUdp(pair: Pair): boolean {
-  return /^udp 10\.244\.1\.20:47\d+ > 10\.96\.0\.120:9000$/.test(pair.before) && / > 10\.244\.2\.10:9000$/.test(pair.after ?? "");
+/** T22's long UDP flow, at the packet that no longer goes where the one before it went. */
+function leavesOldEndpoint(pair: Pair, last: Map<string, string>): boolean {
+  if (!/^udp 10\.244\.1\.20:47\d+ > 10\.96\.0\.120:9000$/.test(pair.before) || pair.after === undefined) return false;
+  const before = last.get(pair.before);
+  last.set(pair.before, pair.after);
+  return before !== undefined && before !== pair.after;
 }
 
-/** What the IP stack stops before or after netfilter: TTL, header checksum, multicast. */
+/** What the IP stack stops before or after netfilter: TTL, header checksum, multicast; T26.l2 is about frames that are not for the node. */
 function stoppedByRouting(pair: Pair): boolean {
   const ttl = typeof pair.ttl === "number" ? pair.ttl : pair.ttl[0];
   return ttl <= 1 || pair.ipok === false || pair.before.includes("> ff02::");

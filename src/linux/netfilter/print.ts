@@ -29,9 +29,9 @@ function device(spec: DeviceSpec): string {
   return spec.prefix ? `${spec.name}+` : spec.name;
 }
 
-/** Quoted only where iptables-save quotes (xtables_save_string): an empty text, or a character that is not plain. */
+/** xtables_save_string: quoted unless all of letters, digits, `_` and `-`. */
 function quoted(text: string): string {
-  return /^[\w.\/:,@%+=^~*\-[\]{}()!<>|;?#&$]+$/.test(text) && !/["'\\\s]/.test(text) ? text : `"${text.replace(/["\\]/g, "\\$&")}"`;
+  return /^[-\w]+$/.test(text) ? text : `"${text.replace(/["\\]/g, "\\$&")}"`;
 }
 
 function hex(value: number): string {

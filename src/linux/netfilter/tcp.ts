@@ -167,20 +167,37 @@ function stateAfterReset(ct: Connection, direction: Dir, before: number, seq: nu
 
 /** What tcp_in_window keeps of a segment that is in the window. */
 function observe(ct: Connection, packet: Packet, bytes: Uint8Array, direction: Dir, index: number, seq: number, ack: number): void {
-  let end = endOf(packet, bytes);
+  const end = endOf(packet, bytes);
   const window = half(bytes, packet.l4 + 14);
   const hasAck = (packet.tcpFlags & TcpFlag.Ack) !== 0;
   let seen = direction === Dir.Original ? ct.seen0 : ct.seen1;
   let ownEnd = direction === Dir.Original ? ct.end0 : ct.end1;
   let maxAck = direction === Dir.Original ? ct.maxAck0 : ct.maxAck1;
-  const peerEnd = direction === Dir.Original ? ct.end1 : ct.end0;
+  let peerEnd = direction === Dir.Original ? ct.end1 : ct.end0;
+  const peerSeen = ((direction === Dir.Original ? ct.seen1 : ct.seen0) & SeenFlag.Seen) !== 0;
   if ((seen & SeenFlag.Seen) === 0) {
     seen |= SeenFlag.Seen;
     ownEnd = end;
+    // The first segment of a side, picked up in the middle: likely the answer to a keepalive, one byte ahead.
+    if (peerSeen && (packet.tcpFlags & TcpFlag.Syn) === 0 && ack === ((peerEnd + 1) | 0)) {
+      peerEnd = ack;
+      if (direction === Dir.Original) ct.end1 = ack;
+      else ct.end0 = ack;
+    }
   }
-  // No data: only the acknowledgement counts.
-  let first = seq;
-  if (seq === end && (packet.tcpFlags & TcpFlag.Rst) === 0) first = end = ownEnd;
+  // It acknowledges what was not sent yet (as far as seen), or what is long gone (MAXACKWINCONST): nothing of it is
+  // learnt.
+  if (hasAck && !((packet.tcpFlags & TcpFlag.Rst) !== 0 && ack === 0) &&
+    (!peerSeen || ((ack - peerEnd) | 0) > 0 || ((ack - peerEnd) | 0) < -66000)) {
+    if (direction === Dir.Original) {
+      ct.seen0 = seen;
+      ct.end0 = ownEnd;
+    } else {
+      ct.seen1 = seen;
+      ct.end1 = ownEnd;
+    }
+    return;
+  }
   if (((end - ownEnd) | 0) > 0) {
     ownEnd = end;
     seen |= SeenFlag.Unacknowledged;
@@ -203,12 +220,12 @@ function observe(ct: Connection, packet: Packet, bytes: Uint8Array, direction: D
     ct.maxAck1 = maxAck;
   }
   if (index !== Segment.Ack) return;
-  if (ct.lastDir === direction && ct.lastSeq === first && ct.lastAck === ack && ct.lastEnd === end &&
+  if (ct.lastDir === direction && ct.lastSeq === seq && ct.lastAck === ack && ct.lastEnd === end &&
     ct.lastWindow === window) {
     ct.retrans++;
     return;
   }
-  ct.lastSeq = first;
+  ct.lastSeq = seq;
   ct.lastAck = ack;
   ct.lastEnd = end;
   ct.lastWindow = window;

@@ -171,41 +171,45 @@ class Compiler {
   private rule(state: MapState, direction: number, rule: Rule, subject: Identity, hosts: readonly Prefix[]): void {
     const cookie = this.cookies.of(rule.because);
     const precedence = precedenceOf(NORMAL, ALLOW);
-    const peers = rule.peer.kind === "any" ? null : this.selectors.select(rule.peer, hosts);
+    const ids = rule.peer.kind === "any" ? ANY_IDENTITY : this.selectors.selectIds(rule.peer, hosts);
     for (const range of rule.ports) {
-      if (range.name !== null) {
-        this.namedPort(state, direction, range, peers, subject, cookie);
-        continue;
-      }
-      for (const traffic of trafficKeys(direction, range)) {
-        if (peers === null) state.insert(0, traffic, precedence, cookie);
-        else for (const peer of peers) state.insert(peer.id, traffic, precedence, cookie);
+      if (range.name === null) {
+        for (const traffic of trafficKeys(direction, range)) state.insertAll(ids, traffic, precedence, cookie);
+      } else if (direction === Traffic.Ingress) {
+        // On ingress the name is the subject's own.
+        for (const port of numbersOf(subject, range)) {
+          state.insertAll(ids, trafficKey(direction, range.protocol, port, 16), precedence, cookie);
+        }
+      } else {
+        this.namedEgress(state, range, rule, hosts, cookie);
       }
     }
   }
 
   /**
-   * On ingress the name is the subject's own; on egress each destination's, so that even a wildcard peer becomes a
-   * list of identities and nothing outside the cluster has a named port (cilium#45760).
+   * On egress a name is each destination's own, so that even a wildcard peer becomes a list of identities and nothing
+   * outside the cluster has a named port (cilium#45760). Up to 1.19 a name means one number in the whole cluster, and
+   * a rule whose name means several is skipped.
    */
-  private namedPort(state: MapState, direction: number, range: PortRange, peers: readonly Identity[] | null,
-    subject: Identity, cookie: number): void {
+  private namedEgress(state: MapState, range: PortRange, rule: Rule, hosts: readonly Prefix[], cookie: number): void {
     const precedence = precedenceOf(NORMAL, ALLOW);
-    if (direction === Traffic.Ingress) {
-      for (const port of numbersOf(subject, range)) {
-        const traffic = trafficKey(direction, range.protocol, port, 16);
-        if (peers === null) state.insert(0, traffic, precedence, cookie);
-        else for (const peer of peers) state.insert(peer.id, traffic, precedence, cookie);
-      }
+    const named = this.selectors.withNamedPort(range.name!);
+    if (this.options.version !== "1.20") {
+      const numbers = [...new Set(named.flatMap((identity) => numbersOf(identity, range)))];
+      if (numbers.length !== 1) return;
+      const ids = rule.peer.kind === "any" ? ANY_IDENTITY : this.selectors.selectIds(rule.peer, hosts);
+      state.insertAll(ids, trafficKey(Traffic.Egress, range.protocol, numbers[0], 16), precedence, cookie);
       return;
     }
-    for (const peer of peers ?? this.selectors.withNamedPort(range.name!)) {
+    for (const peer of rule.peer.kind === "any" ? named : this.selectors.select(rule.peer, hosts)) {
       for (const port of numbersOf(peer, range)) {
-        state.insert(peer.id, trafficKey(direction, range.protocol, port, 16), precedence, cookie);
+        state.insert(peer.id, trafficKey(Traffic.Egress, range.protocol, port, 16), precedence, cookie);
       }
     }
   }
 }
+
+const ANY_IDENTITY = Uint32Array.of(0);
 
 function trafficKeys(direction: number, range: PortRange): number[] {
   if (range.first === 0 && range.last === 65535) return [trafficKey(direction, range.protocol, 0, 0)];
@@ -278,16 +282,18 @@ function sameColumn(a: Uint32Array, b: Uint32Array): boolean {
   return a.length === b.length;
 }
 
-function* usedCookies(drafts: readonly Draft[]): Iterable<number> {
+function usedCookies(drafts: readonly Draft[]): Set<number> {
+  const used = new Set<number>();
   for (const draft of drafts) {
-    yield draft.denyIngress;
-    yield draft.denyEgress;
-    yield* draft.cookie;
-    for (const { cookie, by } of draft.shadowed) {
-      yield cookie;
-      yield by;
+    used.add(draft.denyIngress).add(draft.denyEgress);
+    let last = 0;
+    for (const cookie of draft.cookie) {
+      if (cookie !== last) used.add(cookie);
+      last = cookie;
     }
+    for (const { cookie, by } of draft.shadowed) used.add(cookie).add(by);
   }
+  return used;
 }
 
 function finished(draft: Draft, numberOf: ReadonlyMap<number, number>): PolicyMap {

@@ -18,6 +18,7 @@ export class SelectorCache {
   private readonly withKey = new Map<string, Identity[]>();
   private readonly withValue = new Map<string, Identity[]>();
   private readonly results = new Map<string, readonly Identity[]>();
+  private readonly idLists = new Map<readonly Identity[], Uint32Array>();
   private readonly cidrs: readonly Identity[];
 
   constructor(private readonly identities: Identities) {
@@ -46,6 +47,17 @@ export class SelectorCache {
   /** Pods' identities that satisfy all requirements. */
   selectPods(requirements: readonly Requirement[]): readonly Identity[] {
     return this.cached(textOf(requirements), () => this.labelPeers(requirements));
+  }
+
+  /** Numbers of what a peer selects, sorted. */
+  selectIds(peer: Peer, hostPrefixes: readonly Prefix[]): Uint32Array {
+    const selected = this.select(peer, hostPrefixes);
+    let ids = this.idLists.get(selected);
+    if (ids === undefined) {
+      ids = Uint32Array.from(selected, (identity) => identity.id).sort();
+      this.idLists.set(selected, ids);
+    }
+    return ids;
   }
 
   /** Identities of pods that have a port of this name (lower case). */

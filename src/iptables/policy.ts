@@ -1,12 +1,13 @@
 /**
  * A policy engine between pods and the node, as engines that work in the host's FORWARD chain are: asked about new
  * connections after destination NAT, egress where the packet leaves its pod, ingress where it enters one. What
- * conntrack already knows passes. The engine itself is given; this only asks it.
+ * conntrack already knows passes. The engine itself is given; this only asks it. A node's traffic to its own pods is
+ * not asked about: no NetworkPolicy can stop it.
  */
 import { addressFromBytes, type Address } from "../cluster/address.js";
 import type { Device } from "../cluster/cluster.js";
 import type { Because } from "../dataplane.js";
-import { CtInfo, Hook, Verdict, type NetfilterHooks, type Skb } from "../linux/skb.js";
+import { Hook, Verdict, type Skb } from "../linux/skb.js";
 
 export interface PolicyVerdict {
   readonly verdict: "allow" | "deny" | "undecided";
@@ -14,43 +15,33 @@ export interface PolicyVerdict {
   readonly by: readonly Because[];
 }
 
-/** Says what the policies of a cluster make of a flow. `port` is 0 where the protocol has none. */
+/** Says what the policies of a cluster make of a flow. `port` is host order, 0 where the protocol has none. */
 export type PolicyEngine = (source: Address, destination: Address, protocol: number, port: number) =>
   { readonly egress: PolicyVerdict; readonly ingress: PolicyVerdict };
 
-export class PolicyHook implements NetfilterHooks {
+export class PolicyGate {
+  /** `networkpolicy/NAMESPACE/NAME`, several joined by `+`; or `undecided: …`. */
   reason = "";
-  /** Of the last denial. */
+  /** Of the last refusal. */
   becauses: readonly Because[] = [];
   private readonly podDevices: ReadonlySet<number>;
 
-  constructor(private readonly inner: NetfilterHooks, devices: readonly Device[], public engine: PolicyEngine) {
+  constructor(devices: readonly Device[], private readonly engine: PolicyEngine) {
     this.podDevices = new Set(devices.filter((device) => device.kind === "pod").map((device) => device.index));
   }
 
-  hook(hook: Hook, skb: Skb): Verdict {
-    const verdict = this.inner.hook(hook, skb);
-    this.reason = this.inner.reason;
-    if (verdict !== Verdict.Accept || skb.ctinfo !== CtInfo.New) return verdict;
-    if (hook === Hook.Forward) return this.judge(skb, this.podDevices.has(skb.inDevice), this.podDevices.has(skb.outDevice));
-    // From a pod to the node itself. The other way is not asked about: a node always reaches its own pods.
-    if (hook === Hook.Input) return this.judge(skb, this.podDevices.has(skb.inDevice), false);
-    return verdict;
-  }
-
-  attach(made: Skb, original: Skb): void {
-    this.inner.attach(made, original);
-  }
-
-  private judge(skb: Skb, egress: boolean, ingress: boolean): Verdict {
+  /** What becomes of the first packet of a connection that netfilter accepted in `hook`. */
+  judge(hook: Hook, skb: Skb): Verdict {
+    if (hook !== Hook.Forward && hook !== Hook.Input) return Verdict.Accept;
+    const egress = this.podDevices.has(skb.inDevice);
+    const ingress = hook === Hook.Forward && this.podDevices.has(skb.outDevice);
     if (!egress && !ingress) return Verdict.Accept;
-    const { bytes } = skb;
     const [from, to, size] = skb.family === 4 ? [12, 16, 4] : [8, 24, 16];
+    const { bytes } = skb;
     const evaluation = this.engine(addressFromBytes(bytes.subarray(from, from + size)),
       addressFromBytes(bytes.subarray(to, to + size)), skb.protocol, portOf(skb));
     const first = egress ? this.refusal(evaluation.egress) : Verdict.Accept;
-    if (first !== Verdict.Accept || !ingress) return first;
-    return this.refusal(evaluation.ingress);
+    return first !== Verdict.Accept || !ingress ? first : this.refusal(evaluation.ingress);
   }
 
   private refusal({ verdict, by }: PolicyVerdict): Verdict {

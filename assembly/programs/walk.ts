@@ -1,0 +1,345 @@
+/**
+ * Frames on their way through programs, stacks and nodes. The host lays a block of FrameRecords and room for results
+ * into the arena, `walk_arena` says where, `run` carries each frame until it is delivered, has left the cluster, or is
+ * at its end, and writes an OutcomeRecord and the wire images it had on the way.
+ *
+ *     pod device  -> from_container -+-> endpoint's program -> pod device
+ *     uplink      -> from_netdev    -+-> stack -+-> uplink: to_netdev -> next node's uplink ...
+ *     process     -> socket         -+          +-> pod device, cilium_host, the node itself
+ *
+ * Frames are taken in order. A frame's bytes are rewritten where they lie; 14 bytes before each network header are
+ * ours. Where the room for images could run out, `run` stops before the frame and says how many it did.
+ */
+import {
+  AllNodes, ConfigOption, DeviceFlag, DeviceKind, DropReason, EmissionKind, EmissionRecord, FrameEnd, FrameRecord,
+  Identity, LinkPacketType, OutcomeRecord, Program, UndecidedReason,
+} from "../abi.gen";
+import { Checksum } from "../wire/checksum";
+import { Ethernet } from "../wire/ethernet";
+import { Tcp } from "../wire/tcp";
+import { Udp } from "../wire/udp";
+import { Address } from "./address";
+import { Entry } from "./entry";
+import { Mark } from "./identity";
+import { Maps } from "./maps";
+import { Options } from "./options";
+import { Packet, TCP, UDP } from "./packet";
+import { Policy } from "./policy";
+import { Service } from "./service";
+import { Onward, Stack } from "./stack";
+import { Steps } from "./steps";
+import { GO_ON, Verdict } from "./verdict";
+
+/** Devices a frame may come to; reality ends a loop by the TTL. */
+const MAX_HOPS: i32 = 16;
+/** Images that one frame can leave at most: an Out and an In for each hop. */
+const MAX_IMAGES: u32 = 2 * <u32>MAX_HOPS;
+/** A made answer is no longer than this. */
+const MAX_ANSWER: u32 = 1536;
+const ADDRESS: usize = memory.data(16, 16);
+
+let frames: usize = 0;
+let outcomes: usize = 0;
+let emissions: usize = 0;
+let emissionRoom: u32 = 0;
+let images: usize = 0;
+let imageRoom: u32 = 0;
+
+let emitted: u32 = 0;
+let imagesUsed: u32 = 0;
+let clock: u32 = 0;
+let row: usize = 0;
+let journey: u32 = 0;
+let made: u8 = 0;
+
+/** Where the next step of the walk is. */
+const AT_DEVICE: i32 = 0;
+const AT_STACK: i32 = 1;
+const AT_EGRESS: i32 = 2;
+const AT_END: i32 = 3;
+
+/** Addresses of the block, the outcomes (one a row), the emissions and the images, with their room. */
+export function walk_arena(framesAt: usize, outcomesAt: usize, emissionsAt: usize, emissionCount: u32, imagesAt: usize,
+  imageBytes: u32): void {
+  frames = framesAt;
+  outcomes = outcomesAt;
+  emissions = emissionsAt;
+  emissionRoom = emissionCount;
+  images = imagesAt;
+  imageRoom = imageBytes;
+}
+
+/** Takes rows `first`..`first + count` and returns how many were done. Emissions start anew with each call. */
+export function run(first: u32, count: u32): u32 {
+  Options.useConfig(Maps.config());
+  emitted = 0;
+  imagesUsed = 0;
+  for (let done: u32 = 0; done < count; done++) {
+    const record = changetype<FrameRecord>(frames + <usize>(first + done) * FrameRecord.SIZE);
+    const most = MAX_IMAGES * (max(record.length, MAX_ANSWER) + 8);
+    if (emitted + MAX_IMAGES > emissionRoom || imagesUsed + most > imageRoom) return done;
+    row = outcomes + <usize>(first + done) * OutcomeRecord.SIZE;
+    Steps.frame = first + done;
+    walk(record);
+  }
+  return count;
+}
+
+/** EmissionRecords written by the last `run`. */
+export function emission_count(): u32 {
+  return emitted;
+}
+
+/** Forgets the time of earlier frames. */
+export function walk_reset(): void {
+  clock = 0;
+}
+
+// ---- one frame -------------------------------------------------------------------------------------------------
+
+function walk(record: FrameRecord): void {
+  open(record);
+  const outcome = changetype<OutcomeRecord>(row);
+  outcome.first_emission = emitted;
+  let at = record.device == 0 ? fromProcess(record) : AT_DEVICE;
+  for (let hop = 0; at != AT_END; hop++) {
+    if (hop == MAX_HOPS) {
+      at = finish(FrameEnd.Undecided, UndecidedReason.LOOP, Program.STACK);
+      break;
+    }
+    if (at == AT_DEVICE) at = enterDevice(record);
+    else if (at == AT_STACK) at = passStack(true);
+    else at = leaveBy(Packet.redirect);
+  }
+  close(outcome);
+}
+
+function open(record: FrameRecord): void {
+  memory.fill(row, 0, OutcomeRecord.SIZE);
+  Packet.frame = record.offset - Ethernet.LENGTH;
+  Packet.captured = <i32>record.length + Ethernet.LENGTH;
+  Packet.wire = <i32>record.wire_length + Ethernet.LENGTH;
+  memory.fill(Packet.frame, 0, Ethernet.LENGTH);
+  Ethernet.setType(Packet.frame, record.ether_type);
+  Packet.mark = record.mark;
+  Packet.device = record.device;
+  Packet.sourceIdentity = 0;
+  Packet.destinationIdentity = 0;
+  // A node's clock never goes back: frames that are late are judged at the time of the latest one.
+  if (record.seconds > clock) clock = record.seconds;
+  Packet.now = clock;
+  toNode(record.node);
+  Service.pin = record.pin;
+  Service.pinned = 0;
+  Service.revNat = 0;
+  Service.backendId = 0;
+  Policy.cookie = 0;
+  made = 0;
+  journey = 0x811c9dc5;
+  const type = record.ether_type;
+  const isIp = type == Ethernet.IPV4 || type == Ethernet.IPV6;
+  Packet.partial = isIp && Packet.parse() == GO_ON && isPartial();
+}
+
+function close(outcome: OutcomeRecord): void {
+  outcome.emissions = emitted - outcome.first_emission;
+  outcome.flags = Service.pinned;
+  outcome.cookie = Policy.cookie;
+  outcome.service = Service.revNat;
+  outcome.backend = Service.revNat == 0 ? 0 : Service.backendId;
+  outcome.src_sec_id = Packet.sourceIdentity;
+  outcome.dst_sec_id = Packet.destinationIdentity;
+  mixJourney(<u32>outcome.end | (<u32>outcome.reason << 8));
+  mixJourney(outcome.program);
+  mixJourney(outcome.cookie);
+  mixJourney(outcome.service);
+  mixJourney(outcome.backend);
+  mixJourney(outcome.src_sec_id);
+  mixJourney(outcome.dst_sec_id);
+  outcome.journey = journey;
+}
+
+function toNode(node: u32): void {
+  Packet.node = node;
+  Options.useNode(Maps.node(node));
+}
+
+function finish(end: FrameEnd, reason: i32, program: Program): i32 {
+  const outcome = changetype<OutcomeRecord>(row);
+  outcome.end = <u8>end;
+  outcome.reason = <u16>reason;
+  outcome.program = <u32>program;
+  return AT_END;
+}
+
+/** The end that a negative verdict means. */
+function fail(verdict: i32, program: Program): i32 {
+  if (Verdict.isUndecided(verdict)) return finish(FrameEnd.Undecided, Verdict.whyUndecided(verdict), program);
+  return finish(FrameEnd.Dropped, -verdict, program);
+}
+
+// ---- the stations ------------------------------------------------------------------------------------------------
+
+/** A process of the node sends: connect() may have translated the destination, then the node's routes decide. */
+function fromProcess(record: FrameRecord): i32 {
+  if (!Options.managed) return fail(Verdict.undecided(UndecidedReason.NO_NODE_FACTS), Program.STACK);
+  if (record.ether_type != Ethernet.IPV4 && record.ether_type != Ethernet.IPV6) {
+    return fail(Verdict.undecided(UndecidedReason.LINK_LAYER), Program.STACK);
+  }
+  const short = Packet.parse();
+  if (short < 0) return fail(short, Program.STACK);
+  // Cilium's rules in the OUTPUT chain mark what the node itself sends.
+  Mark.setMagic(Mark.HOST);
+  Packet.sourceIdentity = Identity.HOST;
+  if (Options.has(ConfigOption.ENABLE_SOCKET_LB)) {
+    const program = Packet.family == 4 ? Program.SOCK4_CONNECT : Program.SOCK6_CONNECT;
+    const verdict = Entry.enter(program);
+    if (Verdict.isUndecided(verdict)) return fail(verdict, program);
+    // connect() fails with EHOSTUNREACH: the application has its answer, nothing is sent.
+    if (verdict < 0) return finish(FrameEnd.Rejected, -verdict, program);
+  }
+  return passStack(false);
+}
+
+function enterDevice(record: FrameRecord): i32 {
+  if (!Options.managed) return fail(Verdict.undecided(UndecidedReason.NO_NODE_FACTS), Program.STACK);
+  const device = Maps.device(Packet.device);
+  if (device === null) return fail(Verdict.undecided(UndecidedReason.NO_DEVICE), Program.NONE);
+  if (device.flags & <u8>DeviceFlag.UNMANAGED) return upStack(record);
+  if (device.kind == <u8>DeviceKind.POD) return onward(Program.FROM_CONTAINER, Entry.enter(Program.FROM_CONTAINER), record);
+  if (device.kind == <u8>DeviceKind.UPLINK) return onward(Program.FROM_NETDEV, Entry.enter(Program.FROM_NETDEV), record);
+  if (device.kind == <u8>DeviceKind.TUNNEL) return fail(Verdict.undecided(UndecidedReason.TUNNEL), Program.FROM_OVERLAY);
+  return fail(Verdict.undecided(UndecidedReason.NO_DEVICE), Program.NONE);
+}
+
+/** After an ingress program. */
+function onward(program: Program, verdict: i32, record: FrameRecord): i32 {
+  if (verdict < 0) return fail(verdict, program);
+  if (verdict == Verdict.PASS) return upStack(record);
+  if (verdict == Verdict.ENDPOINT) return intoEndpoint();
+  if (verdict == Verdict.REDIRECT) return AT_EGRESS;
+  if (verdict == Verdict.PROXY) return finish(FrameEnd.Redirected, 0, program);
+  return answer(program);
+}
+
+/** Only what is addressed to this node on its link gets past the device (skb->pkt_type). */
+function upStack(record: FrameRecord): i32 {
+  const type = Ethernet.type(Packet.frame);
+  const other = record.packet_type == <u8>LinkPacketType.OtherHost && Packet.node == record.node;
+  if (other || (type != Ethernet.IPV4 && type != Ethernet.IPV6)) {
+    return fail(Verdict.undecided(UndecidedReason.LINK_LAYER), Program.STACK);
+  }
+  return AT_STACK;
+}
+
+function intoEndpoint(): i32 {
+  const device = Packet.redirect;
+  const verdict = Entry.enterTarget();
+  if (verdict < 0) return fail(verdict, Program.TO_CONTAINER);
+  if (verdict == Verdict.PROXY) return finish(FrameEnd.Redirected, 0, Program.TO_CONTAINER);
+  emit(EmissionKind.Out, device);
+  return finish(FrameEnd.Delivered, 0, Program.TO_CONTAINER);
+}
+
+/** Back out of the device the frame came in by; of an uplink, past its egress program. */
+function answer(program: Program): i32 {
+  made = 1;
+  if (program == Program.FROM_NETDEV) {
+    const verdict = Entry.enter(Program.TO_NETDEV);
+    if (verdict < 0) return fail(verdict, Program.TO_NETDEV);
+  }
+  emit(EmissionKind.Out, Packet.device);
+  return finish(FrameEnd.Rejected, DropReason.DROP_NO_SERVICE, program);
+}
+
+function passStack(received: bool): i32 {
+  // The programs may not have parsed what they passed on untouched.
+  const short = Packet.parse();
+  if (short < 0) return fail(short, Program.STACK);
+  const onwards = Stack.route(received);
+  if (onwards < 0) return fail(onwards, Program.STACK);
+  if (onwards == Onward.LOCAL) {
+    emit(EmissionKind.Local, 0);
+    return finish(FrameEnd.Delivered, 0, Program.STACK);
+  }
+  if (onwards == Onward.UPLINK) return AT_EGRESS;
+  if (onwards == Onward.ENDPOINT) return outToEndpoint();
+  const verdict = Entry.enter(Program.FROM_HOST);
+  if (verdict < 0) return fail(verdict, Program.FROM_HOST);
+  if (verdict == Verdict.ENDPOINT) return intoEndpoint();
+  return fail(Verdict.undecided(UndecidedReason.LOOP), Program.FROM_HOST);
+}
+
+/** Endpoint routes: the stack sends straight to the pod's device, whose egress program is the endpoint's. */
+function outToEndpoint(): i32 {
+  Packet.device = Packet.redirect;
+  const verdict = Entry.enter(Program.TO_CONTAINER);
+  if (verdict < 0) return fail(verdict, Program.TO_CONTAINER);
+  if (verdict == Verdict.PROXY) return finish(FrameEnd.Redirected, 0, Program.TO_CONTAINER);
+  emit(EmissionKind.Out, Packet.device);
+  return finish(FrameEnd.Delivered, 0, Program.TO_CONTAINER);
+}
+
+/** Out of an uplink, and into the next node where there is one. */
+function leaveBy(ifindex: u32): i32 {
+  Packet.device = ifindex;
+  const device = Maps.device(ifindex);
+  if (device === null) return fail(Verdict.undecided(UndecidedReason.NO_DEVICE), Program.NONE);
+  if (!(device.flags & <u8>DeviceFlag.UNMANAGED)) {
+    const verdict = Entry.enter(Program.TO_NETDEV);
+    if (verdict < 0) return fail(verdict, Program.TO_NETDEV);
+    if (verdict == Verdict.REDIRECT) return AT_EGRESS;
+  }
+  emit(EmissionKind.Out, ifindex);
+  Address.read(ADDRESS, Packet.destination, Packet.family);
+  const route = Maps.route(ADDRESS);
+  if (route === null || route.ifindex != ifindex) return fail(Verdict.undecided(UndecidedReason.NO_ROUTE), Program.FABRIC);
+  if (route.next_node == <u16>AllNodes.ALL) return finish(FrameEnd.Left, 0, Program.FABRIC);
+  Packet.device = route.next_ifindex;
+  Packet.mark = 0;
+  Packet.sourceIdentity = 0;
+  toNode(route.next_node);
+  emit(EmissionKind.In, Packet.device);
+  return AT_DEVICE;
+}
+
+// ---- results -----------------------------------------------------------------------------------------------------
+
+function emit(kind: EmissionKind, device: u32): void {
+  const length = <u32>(min(Packet.captured, Packet.wire) - Ethernet.LENGTH);
+  const record = changetype<EmissionRecord>(emissions + <usize>emitted * EmissionRecord.SIZE);
+  const at = images + imagesUsed;
+  memory.copy(at, Packet.ip, length);
+  record.node = <u16>Packet.node;
+  record.kind = <u8>kind;
+  record.made = made;
+  record.device = device;
+  record.offset = <u32>at;
+  record.length = length;
+  emitted++;
+  imagesUsed = (imagesUsed + length + 7) & ~7;
+  mixJourney(Packet.node | (<u32>kind << 16) | (<u32>made << 24));
+  mixJourney(device);
+}
+
+/** FNV-1a over words. */
+function mixJourney(word: u32): void {
+  journey = (journey ^ word) * 0x01000193;
+  journey ^= journey >> 15;
+}
+
+/**
+ * CHECKSUM_PARTIAL as a capture shows it: the field holds the folded pseudo-header sum, not yet complemented, and is
+ * not by chance the right checksum as well.
+ */
+function isPartial(): bool {
+  if (Packet.fragment || (Packet.protocol != TCP && Packet.protocol != UDP)) return false;
+  const field = Packet.l4 + (Packet.protocol == TCP ? Tcp.CHECKSUM : Udp.CHECKSUM);
+  if (field + 2 > Packet.captured) return false;
+  const length = Packet.wire - Packet.l4;
+  const pseudo = Packet.family == 4 ? Checksum.partial(Packet.source, 8, 0) : Checksum.partial(Packet.source, 32, 0);
+  const sum = Checksum.add(Checksum.add(pseudo, <u32>Packet.protocol << 8), <u32>bswap<u16>(<u16>length));
+  if (load<u16>(Packet.frame + field) != <u16>~Checksum.fold(sum)) return false;
+  if (Packet.captured < Packet.wire) return true;
+  return Checksum.fold(Checksum.partial(Packet.frame + Packet.l4, length, sum)) != 0;
+}

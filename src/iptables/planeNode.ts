@@ -1,0 +1,210 @@
+/**
+ * One node of the iptables plane: its rules, generated from the cluster or read from its own dump, its netfilter and
+ * its IP stack. Rules and stack follow a change of the cluster; connections, NAT and `recent` lists stay.
+ */
+import { parseAddress, type Family } from "../cluster/address.js";
+import type { Cluster, Device, Node, NodeFacts } from "../cluster/cluster.js";
+import type { Problem } from "../cluster/problem.js";
+import type { Because, Step } from "../dataplane.js";
+import { LinuxNode, type TunnelResolver } from "../linux/node.js";
+import { createNetfilter, type Netfilter } from "../linux/netfilter/netfilter.js";
+import { parseRuleSet, type RuleSet } from "../linux/netfilter/rule-set.js";
+import type { TableName } from "../linux/netfilter/rule.js";
+import type { NodeServices } from "../linux/skb.js";
+import type { Journeys } from "./journeys.js";
+import { kubeProxySysctls, type KubeProxyConfig } from "./kubeproxy/config.js";
+import { UdpCleanup, udpSlicesChanged } from "./kubeproxy/conntrackCleanup.js";
+import { generateKubeProxy } from "./kubeproxy/generate.js";
+import { masqueradePart, type MasqueradeConfig } from "./masquerade/cni.js";
+import { NodeHooks, type RuleOrigin } from "./nodeHooks.js";
+import { PolicyGate, type PolicyEngine } from "./policy.js";
+import { joinRules, type NodeRules } from "./ruleset.js";
+
+export interface IptablesConfig {
+  readonly kubeProxy: KubeProxyConfig;
+  readonly masquerade: MasqueradeConfig;
+}
+
+/** A node's own `iptables-save` texts; null: that family's rules are generated. */
+export interface NodeDump {
+  readonly v4: { readonly file: string; readonly text: string } | null;
+  readonly v6: { readonly file: string; readonly text: string } | null;
+}
+
+export interface PlaneNodeOptions {
+  readonly number: number;
+  readonly node: Node;
+  readonly cluster: Cluster;
+  readonly config: IptablesConfig;
+  readonly dump: NodeDump | null;
+  readonly engine: PolicyEngine | null;
+  readonly journeys: Journeys;
+  readonly chance: (flow: number, draw: number) => number;
+  readonly tunnels: TunnelResolver;
+  readonly steps: Step[] | null;
+  readonly problems: Problem[];
+}
+
+interface FamilyRules {
+  readonly set: RuleSet;
+  readonly because: (line: number) => readonly Because[];
+}
+
+/** kube-proxy sizes conntrack by the node's CPUs, which no fact tells; the table has no limit here. */
+const CORES = 4;
+
+/** The text generated for a node and a family: kube-proxy's part and the masquerade agent's. */
+export function generatedRules(cluster: Cluster, node: Node, family: Family, config: IptablesConfig): NodeRules {
+  return joinRules([
+    generateKubeProxy({ cluster, node, family, config: config.kubeProxy }),
+    masqueradePart(config.masquerade, family),
+  ]);
+}
+
+export class PlaneNode {
+  readonly number: number;
+  readonly name: string;
+  readonly hooks: NodeHooks;
+  linux: LinuxNode;
+  private readonly netfilter: Netfilter;
+  private readonly services = new SwitchedServices();
+  private facts: NodeFacts;
+  private kinds: (Device["kind"] | undefined)[] = [];
+  private cluster: Cluster;
+
+  constructor(private readonly options: PlaneNodeOptions) {
+    const { node, cluster, config, journeys, steps } = options;
+    this.number = options.number;
+    this.name = node.name;
+    this.cluster = cluster;
+    this.facts = node.facts;
+    const rules4 = this.rules(cluster, node, 4);
+    const rules6 = this.rules(cluster, node, 6);
+    this.netfilter = createNetfilter({
+      services: this.services, rules4: rules4.set, rules6: rules6.set, chance: options.chance,
+      sysctls: sysctlsOf(node.facts, config.kubeProxy),
+    });
+    this.hooks = new NodeHooks({ node: node.name, netfilter: this.netfilter, journeys, steps });
+    this.linux = this.stack(node.facts);
+    this.hooks.change(originOf(rules4, rules6), gateOf(node.facts, options.engine));
+  }
+
+  deviceKind(index: number): Device["kind"] | undefined {
+    return this.kinds[index];
+  }
+
+  /** The node in another cluster. Fragments that wait are forgotten where its devices or routes changed. */
+  change(cluster: Cluster, node: Node, engine: PolicyEngine | null, cleanUp: boolean): void {
+    const before = this.cluster;
+    this.cluster = cluster;
+    const rules4 = this.rules(cluster, node, 4);
+    const rules6 = this.rules(cluster, node, 6);
+    this.netfilter.replaceRules(rules4.set, rules6.set);
+    if (node.facts !== this.facts && JSON.stringify(node.facts) !== JSON.stringify(this.facts)) {
+      this.facts = node.facts;
+      this.linux = this.stack(node.facts);
+    }
+    this.hooks.change(originOf(rules4, rules6), gateOf(node.facts, engine));
+    for (const family of [4, 6] as const) {
+      if (cleanUp && udpSlicesChanged(before, cluster, family)) this.cleanUp(cluster, family);
+    }
+  }
+
+  deleteConntrack(entry: Parameters<Netfilter["deleteConntrack"]>[0]): void {
+    this.netfilter.deleteConntrack(entry);
+  }
+
+  /** kube-proxy's step after a sync: UDP entries that lead to no serving endpoint any more. */
+  private cleanUp(cluster: Cluster, family: Family): void {
+    const cleanup = new UdpCleanup(cluster, family, this.options.config.kubeProxy);
+    for (const { family: of, protocol, original, reply } of this.netfilter.conntrack()) {
+      if (of !== family || protocol !== 17) continue;
+      const stale = cleanup.isStale(original.destination, original.destinationPort ?? 0, reply.source,
+        reply.sourcePort ?? 0);
+      if (!stale) continue;
+      this.netfilter.deleteConntrack({
+        node: this.name, family, protocol, originalSource: parseAddress(original.source),
+        originalDestination: parseAddress(original.destination), originalSourcePort: original.sourcePort,
+        originalDestinationPort: original.destinationPort, replySource: parseAddress(reply.source),
+      });
+    }
+  }
+
+  private stack(facts: NodeFacts): LinuxNode {
+    this.kinds = [];
+    for (const device of facts.devices) this.kinds[device.index] = device.kind;
+    return new LinuxNode({
+      name: this.name, facts: { ...facts, sysctls: sysctlsOf(facts, this.options.config.kubeProxy) },
+      tunnels: this.options.tunnels,
+      netfilter: (services) => {
+        this.services.target = services;
+        return this.hooks;
+      },
+    });
+  }
+
+  private rules(cluster: Cluster, node: Node, family: Family): FamilyRules {
+    const { dump, config, problems } = this.options;
+    const own = family === 4 ? dump?.v4 : dump?.v6;
+    if (own !== null && own !== undefined) {
+      const parsed = parseRuleSet(own.text, own.file, family);
+      problems.push(...parsed.problems);
+      const lines = own.text.split(/\r?\n/);
+      return { set: parsed.rules, because: (line) => [{ where: { file: own.file, line },
+        object: `rule of node ${node.name}`, rule: lines[line - 1] ?? "" }] };
+    }
+    const generated = generatedRules(cluster, node, family, config);
+    const parsed = parseRuleSet(generated.text, `rules of ${node.name} for IPv${family}`, family);
+    // A rule that we write and do not understand ourselves is our own mistake.
+    if (parsed.problems.length > 0) throw new Error(`generated rules: ${parsed.problems[0].what}`);
+    return { set: parsed.rules, because: generated.becauseAt };
+  }
+}
+
+/** The services of the stack under way; a new stack takes over the old one's netfilter. */
+class SwitchedServices implements NodeServices {
+  target: NodeServices | null = null;
+
+  addressType(bytes: Uint8Array, offset: number, family: 4 | 6): ReturnType<NodeServices["addressType"]> {
+    return this.now().addressType(bytes, offset, family);
+  }
+
+  deviceName(index: number): string {
+    return this.now().deviceName(index);
+  }
+
+  masqueradeAddress(device: number, skb: Parameters<NodeServices["masqueradeAddress"]>[1]):
+  ReturnType<NodeServices["masqueradeAddress"]> {
+    return this.now().masqueradeAddress(device, skb);
+  }
+
+  reject(...call: Parameters<NodeServices["reject"]>): void {
+    this.now().reject(...call);
+  }
+
+  get sysctls(): Readonly<Record<string, string>> {
+    return this.now().sysctls;
+  }
+
+  private now(): NodeServices {
+    if (this.target === null) throw new Error("a node's rules were asked before its stack was there");
+    return this.target;
+  }
+}
+
+/** What the node says itself comes before what kube-proxy would have set. */
+function sysctlsOf(facts: NodeFacts, config: KubeProxyConfig): Readonly<Record<string, string>> {
+  return { ...kubeProxySysctls(config, CORES), ...facts.sysctls };
+}
+
+function gateOf(facts: NodeFacts, engine: PolicyEngine | null): PolicyGate | null {
+  return engine === null ? null : new PolicyGate(facts.devices, engine);
+}
+
+function originOf(rules4: FamilyRules, rules6: FamilyRules): RuleOrigin {
+  return (family, table, chain, position) => {
+    const { set, because } = family === 4 ? rules4 : rules6;
+    const rule = set.tables.get(table as TableName)?.chains.get(chain)?.rules[position - 1];
+    return rule === undefined ? [] : because(rule.line);
+  };
+}
