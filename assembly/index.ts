@@ -7,6 +7,7 @@ export {
   map_count, map_cursor, map_delete, map_dump, map_error, map_inner_create, map_inner_destroy, map_limit, map_lookup,
   map_next, map_node_count, map_read_ring, map_update, map_use,
 } from "./maps/host";
+export * from "./programs/exports";
 
 /** Equal to the host's or the module is from another build. */
 export function contract_hash(): u32 {

@@ -70,7 +70,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
   const sockets = new SocketTuples(cluster, topology.nodes, input.conntrack, epochNs);
   const replay = new Replay({
     planes, points: topology, followCapture: input.followCapture, windowNs: input.windowNs, changes: input.timeline.changes,
-    epochNs, keyOf: keyOfImage, socketTuple: (node, tuple, timeNs) => sockets.find(node, tuple, timeNs), judge: watch ?? comparison,
+    epochNs, keyOf: keyOfImage, socketTuple: (node, tuple, timeNs) => sockets.find(node, tuple, timeNs), isFrontend: (address, protocol, port) => names.isFrontend(address, protocol, port), judge: watch ?? comparison,
     onCluster: (changed: Cluster) => {
       names = new Names(changed);
     },
@@ -135,7 +135,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
       same: counts.same, otherChoice: counts.otherChoice, different: counts.different, consequence: counts.consequence,
       moot: counts.moot, held: counts.held, undecided: counts.undecided, aside: asideOf(replay),
     },
-    undecided: sorted(comparison.undecided),
+    undecided: sorted(comparison.reasons),
     findings: findings.map((one) => ({
       id: one.id, title: CATALOGUE.find((entry) => entry.id === one.id)?.title ?? "No known difference fits; please report it",
       facet: one.facet, source: one.source, destination: one.destination, protocol: one.protocol, port: one.port,

@@ -14,6 +14,9 @@ export class Bytes {
    * high half picks a group, the low seven bits are the tag (see groups.ts).
    */
   static hash(key: usize, size: u32): u64 {
+    // Conntrack and NAT keys, without a loop.
+    if (size == 40) return Bytes.mix(40 + Bytes.product(key, 0) + Bytes.product(key, 1) + Bytes.product(key, 2)
+      + Bytes.product(key, 3) + Bytes.product(key, 4));
     let multiplier = MULTIPLIER;
     let sum: u64 = size;
     const words = key + <usize>(size & ~7);
@@ -26,10 +29,22 @@ export class Bytes {
     return Bytes.mix(sum);
   }
 
-  /** Hash of the words (a, b), as `hash` of those 16 bytes. */
   @inline
-  static hashTwo(a: u64, b: u64): u64 {
-    return Bytes.mix(16 + (a ^ WHITEN) * MULTIPLIER + (b ^ WHITEN) * (MULTIPLIER + STEP));
+  private static product(key: usize, word: u64): u64 {
+    return (load<u64>(key + <usize>(word << 3)) ^ WHITEN) * (MULTIPLIER + word * STEP);
+  }
+
+  /** What `zeros` zero words, after two others, add to the sum of `hashTwo`. */
+  static zeroWords(zeros: u32): u64 {
+    let sum: u64 = 0;
+    for (let word: u64 = 2; word < <u64>zeros + 2; word++) sum += WHITEN * (MULTIPLIER + word * STEP);
+    return sum;
+  }
+
+  /** As `hash` of the words a, b and zero words, whose share is `rest`: the size plus `zeroWords`. */
+  @inline
+  static hashTwo(a: u64, b: u64, rest: u64): u64 {
+    return Bytes.mix(rest + (a ^ WHITEN) * MULTIPLIER + (b ^ WHITEN) * (MULTIPLIER + STEP));
   }
 
   @inline
@@ -54,8 +69,13 @@ export class Bytes {
   }
 
   static equal(a: usize, b: usize, size: u32): bool {
-    const words = a + <usize>(size & ~7);
-    while (a < words) {
+    const pairs = a + <usize>(size & ~15);
+    while (a < pairs) {
+      if (v128.any_true(v128.xor(v128.load(a), v128.load(b)))) return false;
+      a += 16;
+      b += 16;
+    }
+    if ((size & 8) != 0) {
       if (load<u64>(a) != load<u64>(b)) return false;
       a += 8;
       b += 8;

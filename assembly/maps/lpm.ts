@@ -19,6 +19,9 @@ import { Groups, NOWHERE } from "./groups";
 import { HashMap } from "./hash";
 import { Partitions } from "./partitions";
 
+/** Bits of a word. */
+const WORD: i32 = 64;
+
 /** Slot key under construction: inner, prefixlen, up to 256 bytes of data. */
 const scratch: usize = memory.data(264, 8);
 
@@ -32,42 +35,45 @@ export class Lpm {
   static lookupInner(map: MapDescriptor, inner: u32, key: usize): usize {
     const limit = load<u32>(key);
     if (limit > Lpm.bits(map)) return 0;
-    if (map.key_size == 12) return Lpm.lookupWord(map, inner, load<u64>(key, 4), limit);
     let length = Lpm.longest(map, inner, limit);
-    while (length >= 0) {
+    while (length > WORD) {
       const size = Lpm.compose(map, inner, key, length);
       const slot = Groups.find(map, Bytes.hash(scratch, size), scratch, size);
       if (slot != NOWHERE) return Groups.slot(map, slot) + <usize>map.value_offset;
-      if (length == 0) return 0;
       length = Lpm.longest(map, inner, length - 1);
     }
-    return 0;
+    return length < 0 ? 0 : Lpm.lookupWord(map, inner, key, length);
   }
 
-  /** The same for eight bytes of data, a policy key's, without going through memory. */
-  private static lookupWord(map: MapDescriptor, inner: u32, data: u64, limit: u32): usize {
+  /**
+   * Lengths from `limit` (in use, at most 64) down: all but the first eight bytes of data are cleared, so slot keys are
+   * made of two words without going through memory. Every policy key and every IPv4 prefix is found here.
+   */
+  private static lookupWord(map: MapDescriptor, inner: u32, key: usize, limit: i32): usize {
+    const size = map.value_offset;
+    const rest = <u64>size + Bytes.zeroWords((size >> 3) - 2);
     const lengths = Lpm.lengths(map, inner);
-    // The bitmap's second word holds nothing but length 64.
-    if (limit == 64 && load<u64>(lengths, 8) != 0) {
-      const value = Lpm.probeWord(map, inner, data, 64);
-      if (value != 0) return value;
-    }
+    const data = map.key_size >= 12 ? load<u64>(key, 4) : Lpm.shortWord(map, key);
+    // The first word of the bitmap has the lengths 0 to 63.
     let used = load<u64>(lengths);
-    if (limit < 63) used &= (<u64>2 << <u64>limit) - 1;
-    while (used != 0) {
-      const length = 63 - <u32>clz(used);
-      const value = Lpm.probeWord(map, inner, length == 0 ? 0 : data & bswap<u64>(~<u64>0 << <u64>(64 - length)), length);
-      if (value != 0) return value;
-      used ^= <u64>1 << <u64>length;
+    let length = limit;
+    if (limit < WORD) used &= (<u64>2 << <u64>limit) - 1;
+    while (length >= 0) {
+      const head = (<u64>length << 32) | <u64>inner;
+      const masked = length == 0 ? 0 : data & bswap<u64>(~<u64>0 << <u64>(WORD - length));
+      const slot = Groups.findTwo(map, Bytes.hashTwo(head, masked, rest), head, masked, size);
+      if (slot != NOWHERE) return Groups.slot(map, slot) + <usize>map.value_offset;
+      if (length < WORD) used ^= <u64>1 << <u64>length;
+      // -1 when no length is left.
+      length = WORD - 1 - <i32>clz(used);
     }
     return 0;
   }
 
-  @inline
-  private static probeWord(map: MapDescriptor, inner: u32, data: u64, length: u32): usize {
-    const head = (<u64>length << 32) | <u64>inner;
-    const slot = Groups.findTwo(map, Bytes.hashTwo(head, data), head, data);
-    return slot == NOWHERE ? 0 : Groups.slot(map, slot) + <usize>map.value_offset;
+  /** The data of a key that has less than eight bytes of it. */
+  private static shortWord(map: MapDescriptor, key: usize): u64 {
+    Lpm.compose(map, 0, key, Lpm.bits(map));
+    return load<u64>(scratch, 8);
   }
 
   @inline

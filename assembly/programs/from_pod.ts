@@ -140,7 +140,7 @@ function forward(device: DeviceEntry): i32 {
   if (status < 0) return status;
   Address.read(ADDRESS, Packet.destination, Packet.family);
   const info = Maps.ipcache(ADDRESS);
-  const remote = Identities.of(info);
+  const remote = Identities.of(info, ADDRESS);
   Packet.sourceIdentity = device.sec_id;
   Packet.destinationIdentity = remote;
   let proxyPort: u16 = 0;

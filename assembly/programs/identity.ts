@@ -2,7 +2,7 @@
  * Security identities of addresses (bpf/lib/identity.h, bpf/lib/eps.h): one lookup in the ipcache, most specific
  * prefix first; no entry means world.
  */
-import { ConfigOption, Identity, IpcacheEntry, IpcacheFlag } from "../abi.gen";
+import { ConfigOption, EndpointFlag, Identity, IpcacheEntry, IpcacheFlag } from "../abi.gen";
 import { Maps } from "./maps";
 import { Options } from "./options";
 import { Packet } from "./packet";
@@ -43,17 +43,21 @@ export class Mark {
 }
 
 export class Identities {
-  /** The ipcache entry of 16 bytes at `address`, of the packet's family. */
+  /** Identity of 16 bytes at `address` from its ipcache entry; no entry is world, as identity 0 is up to 1.17. */
   @inline
-  static lookup(address: usize): IpcacheEntry | null {
-    return Maps.ipcache(address);
+  static of(entry: IpcacheEntry | null, address: usize): u32 {
+    if (entry === null || (entry.sec_identity == 0 && Options.version < 18)) return Identities.world;
+    return Identities.known(entry, address);
   }
 
-  /** Identity of an address from its entry; in 1.16 and 1.17 identity 0 counts as no entry. */
+  /**
+   * The identity an entry has in the eyes of this node. The map is one for all nodes and has remote-node for every
+   * node's address; a node's own addresses are host.
+   */
   @inline
-  static of(entry: IpcacheEntry | null): u32 {
-    if (entry === null || (entry.sec_identity == 0 && Options.version < 18)) return Identities.world;
-    return entry.sec_identity;
+  static known(entry: IpcacheEntry, address: usize): u32 {
+    const identity = entry.sec_identity;
+    return Identities.isRemoteNode(identity) && isOwnAddress(address) ? <u32>Identity.HOST : identity;
   }
 
   /** The destination is reached through a tunnel, where there are tunnels. */
@@ -89,7 +93,13 @@ export class Identities {
   static resolveSource(carried: u32, address: usize): u32 {
     if (!Identities.isReserved(carried)) return carried;
     const entry = Maps.ipcache(address);
-    if (entry === null || entry.sec_identity == <u32>Identity.HOST) return carried;
-    return entry.sec_identity;
+    if (entry === null) return carried;
+    const identity = Identities.known(entry, address);
+    return identity == <u32>Identity.HOST ? carried : identity;
   }
+}
+
+function isOwnAddress(address: usize): bool {
+  const endpoint = Maps.endpoint(address);
+  return endpoint !== null && (endpoint.flags & <u32>EndpointFlag.HOST) != 0;
 }

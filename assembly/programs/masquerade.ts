@@ -48,7 +48,7 @@ export class Masquerade {
     if (Options.has(ConfigOption.ENABLE_IP_MASQ_AGENT) && Maps.notMasqueraded(Tuple.daddr(tuple))) return PUNT;
     const remote = Maps.ipcache(Tuple.daddr(tuple));
     if (remote === null && Options.version < 18) return PUNT;
-    if (remote !== null && Identities.isRemoteNode(remote.sec_identity)) {
+    if (remote !== null && Identities.isRemoteNode(Identities.known(remote, Tuple.daddr(tuple)))) {
       if (Options.has(ConfigOption.ENABLE_REMOTE_NODE_MASQUERADE) && Options.version >= 19) return to(masquerade);
       if (!Options.has(ConfigOption.TUNNEL_MODE) || (remote.flags & 1) != 0) return PUNT;
     }

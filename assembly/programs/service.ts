@@ -76,8 +76,9 @@ export class Service {
     const info = Maps.ipcache(Tuple.daddr(tuple));
     if (info === null) return null;
     const nodePort = Service.inNodePortRange(tuple.sport);
-    const host = info.sec_identity == <u32>Identity.HOST;
-    const remote = Identities.isRemoteNode(info.sec_identity) && !(info.flags & <u8>IpcacheFlag.REMOTE_CLUSTER);
+    const identity = Identities.known(info, Tuple.daddr(tuple));
+    const host = identity == <u32>Identity.HOST;
+    const remote = Identities.isRemoteNode(identity) && !(info.flags & <u8>IpcacheFlag.REMOTE_CLUSTER);
     if (!host && !(nodePort && remote)) return null;
     return Service.lookupAnyAddress(nodePort);
   }

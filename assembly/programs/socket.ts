@@ -56,8 +56,9 @@ function frontend(tuple: CtTuple): ServiceEntry | null {
   if (!loopback) {
     const info = Maps.ipcache(Tuple.daddr(tuple));
     if (info === null) return null;
-    const remote = nodePort && Identities.isRemoteNode(info.sec_identity);
-    if (info.sec_identity != <u32>Identity.HOST && !remote) return null;
+    const identity = Identities.known(info, Tuple.daddr(tuple));
+    const remote = nodePort && Identities.isRemoteNode(identity);
+    if (identity != <u32>Identity.HOST && !remote) return null;
   }
   const wild = Service.lookupAnyAddress(nodePort);
   // A host port bound to a loopback address is for loopback destinations only.
@@ -71,7 +72,7 @@ function leaveAlone(found: ServiceEntry, address: usize): bool {
   const hostPort = (found.flags & <u8>ServiceFlag.HOSTPORT) != 0 && !isLoopback(address);
   if (!external && !hostPort) return false;
   const info = Maps.ipcache(address);
-  return info === null || info.sec_identity != <u32>Identity.HOST;
+  return info === null || Identities.known(info, address) != <u32>Identity.HOST;
 }
 
 /** 127.0.0.0/8, ::1 */

@@ -65,8 +65,8 @@ export function readConntrackFlows(source: NamedText): ConntrackFlows {
     const flow = readLine(text, index + 1);
     if (flow !== null) flows.push(flow);
     else problems.push({ where: { file: source.name, line: index + 1 }, severity: "error",
-      what: "found a line that is no conntrack entry; expected the output of conntrack -E or conntrack -L with "
-        + "two tuples of src and dst; the line is not used" });
+      what: "found a line that is no conntrack entry; expected the output of conntrack -E or conntrack -L "
+        + "with two tuples of src and dst; the line is not used" });
   });
   return { flows, problems };
 }
@@ -125,7 +125,7 @@ function readBody(words: readonly string[]): Pick<ConntrackFlow, "original" | "r
     const tuple = tuples.at(-1);
     if (tuple === undefined) continue;
     // An ICMP tuple has an id of its own; the entry's stands at the end of the line.
-    const ofTuple = TUPLE_KEYS.has(key) || (key === "id" && tuple.has("type") && !tuple.has("id"));
+    const ofTuple = TUPLE_KEYS.has(key) || (key === "id" && tuple.has("type"));
     if (ofTuple && !tuple.has(key)) tuple.set(key, value);
     else if (key === "id") entryId = wholeNumber(value, 0xffffffff);
   }

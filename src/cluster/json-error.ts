@@ -3,12 +3,12 @@
  * which may hold secrets; so it is found again here, for the line of the Problem.
  */
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON strings may not hold them (RFC 8259, section 7)
+// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON strings may not hold them (RFC 8259)
 const STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
 const LITERAL = /(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?|true|false|null)(?![\w.+-])/y;
 const SPACE = /[ \t\r\n]*/y;
 
-/** Offset of the first token that no JSON text can have there; the text's length where it only ends too early. */
+/** Offset of the first token no JSON text can have there; the text's length where it only ends too early. */
 export function jsonErrorOffset(text: string): number {
   const open: ("{" | "[")[] = [];
   let expected: "value" | "key" | "colon" | "next" = "value";

@@ -9,7 +9,7 @@ import { checkLabelKey, checkLabelValue, readLabels } from "./meta.js";
 
 const OPERATORS = ["In", "NotIn", "Exists", "DoesNotExist"] as const;
 
-/** An absent selector reads as the empty one, which matches everything; what absence means is the caller's. */
+/** An absent selector reads as the empty one, which matches everything; the caller knows what absence is. */
 export function readLabelSelector(field: Field): LabelSelector {
   field.onlyKnows("matchLabels", "matchExpressions");
   return {

@@ -1,7 +1,8 @@
 /**
  * Reads what `ip` says of a node: `ip -j -d link`, `ip -j addr`, `ip -j route show table all` (also with -4,
- * -6) and `ip -j neigh`, each in a text of its own, or together in one object such as `{"link": […], "addr":
- * […], "route4": […], "route6": […], "neigh": […]}`. The same entry given twice counts once.
+ * -6) and `ip -j neigh`, each in a text of its own, or together in one object with a list for each, such as
+ * `{"link": […], "addr": […], "route4": […]}`. The same entry given twice counts once.
+ * The output of `sysctl -a` is read too.
  *
  * The kind of a device follows from what the node itself uses it for:
  *   loopback  its LOOPBACK flag;
@@ -45,7 +46,7 @@ export function readNodeFacts(sources: readonly NamedText[], nodeName: string, o
   : ReadFacts {
   const reader = new FactsReader(nodeName, objects);
   for (const source of sources) {
-    if (SYSCTL_LINE.test(source.text)) {
+    if (!/^\s*[[{]/.test(source.text) && SYSCTL_LINE.test(source.text)) {
       reader.readSysctls(source);
       continue;
     }
@@ -84,7 +85,7 @@ class FactsReader {
     this.nodeAddresses = new Set(node?.addresses.map((one) => one.address.text));
   }
 
-  /** Sorts the entries of an output: links and addresses are joined now, routes and neighbours need them first. */
+  /** Sorts the entries of an output: links and addresses are joined now, the others need all of them. */
   read(root: IpEntry): void {
     const lists = root.isList() ? [root] : root.children().filter((child) => child.isList());
     if (lists.length === 0) {
@@ -99,7 +100,7 @@ class FactsReader {
       const match = SYSCTL_LINE.exec(text);
       if (match !== null) this.sysctls.set(match[1].replaceAll("/", "."), match[2]);
       else this.problems.push({ where: { file: source.name, line: index + 1 }, severity: "error",
-        what: `node ${this.nodeName}: found a line that is no setting, expected \`name = value\`; it is not used` });
+        what: `node ${this.nodeName}: found a line that is no setting, expected \`name = value\`` });
     });
   }
 
@@ -117,8 +118,8 @@ class FactsReader {
   facts(): NodeFacts | null {
     if (this.links.size === 0) {
       this.problems.push({ where: null, severity: "error",
-        what: `nothing read for node ${this.nodeName} has devices; expected the output of \`ip -j -d link\` or `
-          + "`ip -j addr`" });
+        what: `nothing read for node ${this.nodeName} has devices; expected the output of \`ip -j -d link\` `
+          + "or `ip -j addr`" });
       return null;
     }
     const byName = new Map([...this.links.values()].map((link) => [link.name, link]));
@@ -153,7 +154,7 @@ class FactsReader {
       const address = parseAddress(one.text("local") ?? "");
       const length = one.number("prefixlen");
       if (one.isEmpty()) continue;
-      if (address === null || length === null) this.error(one, "found no local address and prefixlen", "both");
+      if (address === null || length === null) this.error(one, "found no local and prefixlen", "both");
       else link.addresses.set(`${address.text}/${length}`, { address, length });
     }
   }
@@ -253,7 +254,7 @@ class FactsReader {
       : { address, device, mac };
   }
 
-  /** ifindex; null where the entry names no device; undefined, with a Problem, where there is none of the name. */
+  /** ifindex; null where the entry names no device; undefined, with a Problem, where there is none such. */
   private deviceOf(entry: IpEntry, links: ReadonlyMap<string, Link>): number | null | undefined {
     const name = entry.text("dev");
     if (name === null) return null;

@@ -28,8 +28,8 @@ function churn(...endpoints: string[]): Cluster {
 
 function event(seconds: number, name: string, timeout: number | "", port: number, endpoint: string,
   end = ""): string {
-  return `[${seconds.toFixed(6)}] [${name}] ipv4 2 udp 17 ${timeout} src=10.0.0.9 dst=10.96.0.1 sport=${port} `
-    + `dport=53 src=${endpoint} dst=10.0.0.9 sport=5353 dport=${port} id=1${end}`;
+  return `[${seconds.toFixed(6)}] [${name}] ipv4 2 udp 17 ${timeout} src=10.0.0.9 dst=10.96.0.1 sport=${port}`
+    + ` dport=53 src=${endpoint} dst=10.0.0.9 sport=5353 dport=${port} id=1${end}`;
 }
 
 function node(...lines: string[]): ObservedNode {

@@ -44,7 +44,7 @@ export interface ObservedChanges {
   readonly problems: readonly Problem[];
 }
 
-/** kube-proxy deletes all entries of an endpoint in one go; its DESTROY events are read this close together. */
+/** kube-proxy deletes all entries of an endpoint in one go; its DESTROY events come this close together. */
 const ONE_DELETION_NS = 1_000_000_000n;
 
 /**
@@ -68,7 +68,7 @@ export function changesFromEvents(before: Cluster, after: Cluster, nodes: readon
   return { changes, problems };
 }
 
-/** The middle of the bracket that evidence has narrowed; null, with a Problem, where nothing of it is left. */
+/** The middle of the bracket that evidence has narrowed; null, with a Problem, where nothing is left. */
 function dateOf(what: string, bracket: Bracket, nodes: readonly ObservedNode[], onlyOld: ReadonlySet<string>,
   onlyNew: ReadonlySet<string>, problems: Problem[]): bigint | null {
   const found = { after: bracket.afterNs, before: bracket.beforeNs };
@@ -84,9 +84,9 @@ function dateOf(what: string, bracket: Bracket, nodes: readonly ObservedNode[], 
   }
   if (found.after < found.before) return (found.after + found.before) / 2n;
   problems.push({ where: null, severity: "error",
-    what: `${what} cannot be dated: a connection still got an old endpoint at ${found.after} ns although another `
-      + `had got a new one by ${found.before} ns; expected all old choices before all new ones; the change is not `
-      + "used" });
+    what: `${what} cannot be dated: a connection still got an old endpoint at ${found.after} ns although `
+      + `another had got a new one by ${found.before} ns; expected all old choices before all new ones; the `
+      + "change is not used" });
   return null;
 }
 

@@ -1,4 +1,4 @@
-/** Reads Pods and Nodes. Environment variables, volumes and whatever else is of no use here is not looked at. */
+/** Reads Pods and Nodes. Environment variables, volumes and the like are not looked at. */
 import type { Address } from "./address.js";
 import { readAddress, readPort, readPrefix, readProtocol } from "./addresses.js";
 import type { ContainerPort, Node, ObjectMeta, Pod } from "./cluster.js";

@@ -83,5 +83,7 @@ describe("buildTimeline", () => {
       .map((one) => one.nodes[0].facts.devices.find((device) => device.pod === "shop/c"))
       .map((device) => `${device?.index} ${device?.name}`);
     expect(new Set(indexes).size).toBe(1);
+    expect(clusters.map((one) => one.nodes[0].facts.devices.filter((device) => device.kind === "pod").length))
+      .toEqual([1, 2, 1]);
   });
 });

@@ -57,7 +57,8 @@ function clusterOf(objects: ManifestObjects, facts: ReadonlyMap<string, NodeFact
   const podsByNode = groupByNode(pods);
   const assumed = (node: NodeObject): NodeFacts =>
     assumedFacts(node, podsByNode.get(node.name) ?? [], objects.nodes, indexes);
-  const nodes = objects.nodes.map((node): Node => ({ ...node, facts: facts.get(node.name) ?? assumed(node) }));
+  const nodes: Node[] = objects.nodes
+    .map((node) => ({ ...node, facts: facts.get(node.name) ?? assumed(node) }));
   return {
     namespaces: namespacesOf(objects), nodes, pods,
     services: objects.services,

@@ -12,7 +12,7 @@ import type { Flow } from "../replay/flows.js";
 import type { Judge, Packet } from "../replay/loop.js";
 import type { Outcome } from "../replay/outcome.js";
 import { Tuple } from "../replay/tuple.js";
-import { ViewClass } from "../replay/view.js";
+import { type View, ViewClass } from "../replay/view.js";
 import { CATALOGUE, type Situation, UNEXPLAINED } from "./catalogue.js";
 import { differingFacets, Facet, FACET_NAMES, sameDestination } from "./facets.js";
 import { Coverage } from "./coverage.js";
@@ -61,7 +61,7 @@ export class Comparison implements Judge {
     packets: 0, same: 0, otherChoice: 0, different: 0, consequence: 0, moot: 0, held: 0, undecided: 0, matched: 0,
   };
   /** Reasons, prefixed by the plane's name. */
-  readonly undecided = new Map<string, number>();
+  readonly reasons = new Map<string, number>();
   readonly findings = new Map<string, Finding>();
   readonly coverage = new Coverage();
   private readonly found: Finding[] = [];
@@ -100,6 +100,13 @@ export class Comparison implements Judge {
       return;
     }
     this.record(packet, facets);
+  }
+
+  undecided(view: View, reason: string): void {
+    this.counts.packets++;
+    this.counts.undecided++;
+    if (this.touch(view.tuple, view.protocol)) this.counts.matched++;
+    this.note(reason);
   }
 
   /** Whether the cluster knows the packet; looked up once a flow, which also notes what the traffic touches. */
@@ -196,12 +203,15 @@ export class Comparison implements Judge {
     return flow.sameChoice;
   }
 
+  private note(reason: string): void {
+    this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1);
+  }
+
   private countUndecided(current: Outcome, target: Outcome): void {
     this.counts.undecided++;
     const note = (index: number, outcome: Outcome): void => {
       if (outcome.end !== End.Undecided) return;
-      const reason = `${this.planes[index].name}: ${this.planes[index].reasons[outcome.reason]}`;
-      this.undecided.set(reason, (this.undecided.get(reason) ?? 0) + 1);
+      this.note(`${this.planes[index].name}: ${this.planes[index].reasons[outcome.reason]}`);
     };
     note(0, current);
     note(1, target);

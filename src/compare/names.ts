@@ -2,7 +2,7 @@
  * Who owns an address in a cluster: pod, node, or a service's frontend. For naming flows and for the preconditions
  * of differences; it decides nothing about traffic.
  */
-import type { Address } from "../cluster/address.js";
+import { type Address, addressFromBytes } from "../cluster/address.js";
 import type { Cluster, Pod, Service, ServicePort } from "../cluster/cluster.js";
 
 export interface Frontend {
@@ -13,6 +13,8 @@ export interface Frontend {
   /** Ready or serving endpoints anywhere, by EndpointSlice. */
   readonly endpoints: number;
 }
+
+const PROTOCOLS: Readonly<Record<number, string>> = { 6: "TCP", 17: "UDP", 132: "SCTP" };
 
 export class Names {
   private readonly pods = new Map<string, Pod>();
@@ -68,6 +70,12 @@ export class Names {
     }
     if (owners !== undefined) return { service: owners[0].service, port: null, kind: owners[0].kind, endpoints: 0 };
     return null;
+  }
+
+  /** Whether an address and port are a service's frontend; protocol by number. */
+  isFrontend(address: Uint8Array, protocol: number, port: number): boolean {
+    const found = this.frontend(addressFromBytes(address).text, PROTOCOLS[protocol] ?? "", port);
+    return found !== null && found.port !== null;
   }
 
   /** For people: `pod default/web-a`, `node node1`, `service default/web`, else the address. */

@@ -3,6 +3,7 @@ import { End, type Journey, type Plane, type Step } from "../dataplane.js";
 import { tupleText } from "../replay/flows.js";
 import type { Judge, Packet } from "../replay/loop.js";
 import type { Outcome } from "../replay/outcome.js";
+import type { View } from "../replay/view.js";
 
 export interface TracedSide {
   readonly name: string;
@@ -40,6 +41,10 @@ export class StepWatch implements Judge {
       };
     }
     this.next.judge(packet);
+  }
+
+  undecided(view: View, reason: string): void {
+    this.next.undecided(view, reason);
   }
 
   private side(index: 0 | 1, outcome: Outcome, moot: boolean): TracedSide {

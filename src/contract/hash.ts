@@ -4,7 +4,7 @@
  */
 import * as codeSets from "./codes.js";
 import type { Codes, Struct } from "./layout.js";
-import { maps } from "./maps.js";
+import { MAX_MAPS, maps } from "./maps.js";
 import * as structs from "./structs.js";
 
 /** Sorted, because loaders differ in the order of a module's names. */
@@ -26,7 +26,7 @@ export function contractHash(): number {
 }
 
 function contractText(): string {
-  const lines: string[] = [];
+  const lines: string[] = [`maps ${MAX_MAPS}`];
   for (const { name, size, fields } of allStructs) {
     lines.push(`struct ${name} ${size}`);
     for (const field of fields) lines.push(`${field.offset} ${field.name} ${field.type.kind} ${field.type.size}`);

@@ -8,15 +8,16 @@
  * Does not decide anything: what an option does is said where it is used. Options outside the table are ignored;
  * options in the table with a value that changes verdicts in a way that is not modelled are Problems.
  */
+import type { Prefix } from "../cluster/address.js";
+import { prefixOf } from "../cluster/address.js";
 import type { Cluster, OtherObject } from "../cluster/cluster.js";
 import type { Problem, Where } from "../cluster/problem.js";
 
 export type CiliumVersion = "1.16" | "1.17" | "1.18" | "1.19" | "1.20";
 export type OptionGrade = "read" | "documented" | "assumed";
 
-/** Versions with a profile. Programs and maps are those of 1.20. */
+/** Versions with a profile. */
 export const CILIUM_VERSIONS: readonly CiliumVersion[] = ["1.16", "1.17", "1.18", "1.19", "1.20"];
-const MODELLED: readonly CiliumVersion[] = ["1.20"];
 
 /** Durations are seconds, sizes are entries. */
 export interface OptionValues {
@@ -117,6 +118,7 @@ export function ciliumOptions(profile: string, cluster: Cluster | null,
   const config = cluster === null ? null : ciliumConfig(cluster);
   if (config !== null) readValues(data(config), config.where, values, grades, problems);
   readValues(overrides, null, values, grades, problems);
+  if (cluster !== null) assumeRoutingCidrs(cluster, values, grades, problems);
   const options = { ...values, version, grades, where: config === null ? null : config.where } as unknown as CiliumOptions;
   refuseUnmodelled(options, problems);
   return { options, problems };
@@ -226,6 +228,10 @@ const WORDS: Readonly<Partial<Record<OptionName, readonly string[]>>> = {
 /** Values that the maps and programs have no model for; using the default instead would be a guess. */
 const UNMODELLED: readonly { readonly name: OptionName; readonly when: (options: CiliumOptions) => boolean;
   readonly what: string }[] = [
+  { name: "kube-proxy-replacement", when: (o) => !o["kube-proxy-replacement"], what: "kube-proxy's iptables beside Cilium are not "
+    + "part of this plane; node ports are not answered" },
+  { name: "enable-bpf-masquerade", when: (o) => !o["enable-bpf-masquerade"], what: "masquerading in the node's iptables is not part "
+    + "of this plane; sources of traffic that leaves the cluster are as the programs left them" },
   { name: "enable-host-firewall", when: (o) => o["enable-host-firewall"], what: "host policies are not evaluated" },
   { name: "bpf-lb-mode", when: (o) => o["bpf-lb-mode"] !== "snat", what: "direct server return is not modelled; "
     + "service traffic from outside is evaluated as in snat mode" },
@@ -253,11 +259,37 @@ function versionOf(profile: string, problems: Problem[]): CiliumVersion {
       + "verdicts are those of 1.20"));
     return "1.20";
   }
-  if (!MODELLED.includes(version)) {
-    problems.push(problem("error", `Cilium ${version} differs from 1.20 in ways that are not modelled (service `
-      + "lookup, NodePort translation at the pod, TTL, SNAT of ICMP); verdicts are those of 1.20"));
+  if (version !== "1.20") {
+    problems.push(problem("warning", `Cilium ${version}: the programs' behaviour is that of recorded runs, but what its agent `
+      + "writes into the maps was read, not run, and patch releases may differ"));
   }
   return version;
+}
+
+/**
+ * In native routing with BPF masquerading the agent does not start without a native routing CIDR. Where none is
+ * given, it is taken to be the smallest prefix that holds every node's pod range.
+ */
+function assumeRoutingCidrs(cluster: Cluster, values: Record<string, unknown>, grades: Record<string, OptionGrade>,
+  problems: Problem[]): void {
+  if (values["routing-mode"] !== "native" || values["enable-bpf-masquerade"] !== true) return;
+  for (const family of [4, 6] as const) {
+    const name: OptionName = `ipv${family}-native-routing-cidr`;
+    if (values[name] !== "" || values[`enable-ipv${family}`] !== true) continue;
+    const ranges = cluster.nodes.flatMap((node) => node.podCIDRs.filter((range) => range.address.family === family));
+    if (ranges.length === 0) continue;
+    const common = ranges.reduce(commonPrefix);
+    values[name] = common.text;
+    grades[name] = "assumed";
+    problems.push(problem("warning", `option ${name} is not given; ${common.text} is assumed, the smallest prefix with all `
+      + "nodes' pod ranges, and what leaves it is masqueraded"));
+  }
+}
+
+function commonPrefix(a: Prefix, b: Prefix): Prefix {
+  let length = Math.min(a.length, b.length);
+  while (prefixOf(a.address, length).text !== prefixOf(b.address, length).text) length--;
+  return prefixOf(a.address, length);
 }
 
 function ciliumConfig(cluster: Cluster): OtherObject | null {

@@ -5,7 +5,7 @@
 import { describe, expect, it } from "vitest";
 import { ACK, packet, type PacketInput, read, SYN, wrongChecksums } from "../../test/packets.js";
 import { BASE_OPTIONS, Bench, field, type OptionName, POD_DEVICE, UPLINK, type Walked } from "../../test/programs.js";
-import { DropReason, EmissionKind, FibKind, NodeOption, ServiceFlag, UndecidedReason } from "../contract/codes.js";
+import { DropReason, EmissionKind, EndpointFlag, FibKind, NodeOption, ServiceFlag, UndecidedReason } from "../contract/codes.js";
 import { End } from "../dataplane.js";
 
 const A = "10.1.0.1";
@@ -40,8 +40,10 @@ function cluster(options: readonly OptionName[] = [], version = 20): Bench {
       bench.route(`${ip}/${length}`, FibKind.values.ENDPOINT, device, undefined, 0, node);
     }
   }
-  bench.ipcache("192.168.0.1/32", 1);
-  bench.ipcache("192.168.0.2/32", 6);
+  for (const [node, ip] of [[0, "192.168.0.1"], [1, "192.168.0.2"]] as const) {
+    bench.ipcache(`${ip}/32`, 6);
+    bench.endpoint(ip, 0, 1, EndpointFlag.values.HOST, 0, node);
+  }
   bench.ipcache("0.0.0.0/0", REMOTE_WORLD);
   bench.ipcache("::/0", REMOTE_WORLD);
   bench.route("10.2.0.0/16", FibKind.values.UPLINK, UPLINK, 1, UPLINK);

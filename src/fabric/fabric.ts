@@ -1,12 +1,14 @@
 /**
  * What lies between the nodes: which node a frame reaches that left another node's uplink, by its addresses.
  *
- * A destination MAC says nothing here (a cloud's network rewrites it), so the table is by prefix: addresses of nodes,
- * addresses of pods, pod ranges. Virtual addresses of services are not in it: who routes them to which node is the
- * business of a load balancer outside, and a frame to one leaves the cluster. The longest prefix wins.
+ * A destination MAC says nothing here (a cloud's network rewrites it), so the table is by prefix: addresses
+ * of nodes, addresses of pods, pod ranges. Virtual addresses of services are not in it: who routes them to
+ * which node is the business of a load balancer outside, and a frame to one leaves the cluster. The longest
+ * prefix wins.
  *
- * Guarantees: lookup allocates nothing and takes one probe per prefix length in use. `rows` is the whole table as
- * plain data, for a plane that keeps its own copy. Not here: loss, delay, MTU between nodes, security groups.
+ * Guarantees: lookup allocates nothing and takes one probe per prefix length in use. `rows` is the whole
+ * table as plain data, for a plane that keeps its own copy. Not here: loss, delay, MTU between nodes,
+ * security groups.
  */
 import { addressFromBytes, prefixOf, type Address, type Family, type Prefix } from "../cluster/address.js";
 import type { Cluster, Device, Node, Pod } from "../cluster/cluster.js";
@@ -20,7 +22,9 @@ export interface FabricRow {
   readonly device: number;
 }
 
-/** The table of a cluster. `nodes` fixes the numbering; a node of the cluster that is not in it gets no rows. */
+/**
+ * The table of a cluster. `nodes` fixes the numbering; a node of the cluster that is not in it gets no rows.
+ */
 export function buildFabric(cluster: Cluster, nodes: readonly string[]): Fabric {
   const builder = new FabricBuilder(new Map(nodes.map((name, index) => [name, index])));
   const sorted = cluster.nodes.toSorted((a, b) => order(a.name, b.name));
@@ -72,8 +76,8 @@ export class Fabric {
   }
 
   /**
-   * Where a frame goes that a node sent out of an uplink: to the node that owns the next hop, or, where the next hop
-   * is a router's, to the one that owns the destination. Row number, or -1: it leaves the cluster.
+   * Where a frame goes that a node sent out of an uplink: to the node that owns the next hop, or, where the
+   * next hop is a router's, to the one that owns the destination. Row number, or -1: it leaves the cluster.
    */
   next(nextHop: Address | null, bytes: Uint8Array, destinationAt: number, family: Family): number {
     if (nextHop !== null) {
@@ -115,7 +119,8 @@ class FabricBuilder {
     for (const { type, address } of node.addresses) {
       if (type === "InternalIP" || type === "ExternalIP") this.add(node, full(address), arrivalDevice(node, address));
     }
-    // Tunnel devices' addresses are pod-range addresses: what reaches them came through the tunnel, not the uplink.
+    // Tunnel devices' addresses are pod-range addresses: what reaches them came through the tunnel, not the
+    // uplink.
     for (const device of node.facts.devices) {
       if (device.kind !== "uplink") continue;
       for (const { address } of device.addresses) {

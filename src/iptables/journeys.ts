@@ -1,8 +1,9 @@
 /**
  * What became of frames, interned: frames that fared alike share one number, and a replay compares numbers.
  *
- * Reasons, choices and lists of becauses have numbers of their own, so that finding a journey again takes four numbers
- * and no text. Numbers are given in order of first appearance: the same input gives the same numbers.
+ * Reasons, choices and lists of becauses have numbers of their own, so that finding a journey again takes
+ * four numbers and no text. Numbers are given in order of first appearance: the same input gives the same
+ * numbers.
  */
 import type { Because, End, Journey } from "../dataplane.js";
 
@@ -43,7 +44,10 @@ export class Journeys {
     return this.choices.push({ backends, sourcePorts }) - 1;
   }
 
-  /** What choice `number` has, with what `other` has where it says nothing: a later node's choice adds to a flow's. */
+  /**
+   * What choice `number` has, with what `other` has where it says nothing: a later node's choice adds to a
+   * flow's.
+   */
   join(number: number, other: number): number {
     if (other === NO_CHOICE || other === number) return number;
     if (number === NO_CHOICE) return other;

@@ -1,13 +1,15 @@
 /**
- * Test support: plain Kubernetes objects to a Cluster, with the defaults kube-proxy's own tests rely on (no type means
- * ClusterIP, no conditions means ready) and its sloppy reading of IPv4 octets with leading zeros. It reads only
- * what the iptables generators use. Not part of the product: src/cluster reads manifests.
+ * Test support: plain Kubernetes objects to a Cluster, with the defaults kube-proxy's own tests rely on (no
+ * type means ClusterIP, no conditions means ready) and its sloppy reading of IPv4 octets with leading zeros.
+ * It reads only what the iptables generators use. Not part of the product: src/cluster reads manifests.
  */
 import { parseAddress, parsePrefix, type Address, type Prefix } from "../cluster/address.js";
 import type { Cluster, Device, EndpointSlice, Node, NodeFacts, ObjectMeta, Pod, Protocol, Service }
   from "../cluster/cluster.js";
 
-type Plain = Record<string, any>;
+/** An object as YAML gives it. */
+// biome-ignore lint/suspicious/noExplicitAny: tests look into objects of any kind
+export type Plain = Record<string, any>;
 
 export function clusterOf(objects: readonly Plain[]): Cluster {
   const of = (kind: string): Plain[] => objects.filter((object) => object.kind === kind);

@@ -1,9 +1,9 @@
 /**
- * What stands between a node's IP stack and its netfilter: the policy gate, and the memory of which choices and rules
- * a connection owes its way to. Changes no packet and no verdict but the gate's.
+ * What stands between a node's IP stack and its netfilter: the policy gate, and the memory of which choices
+ * and rules a connection owes its way to. Changes no packet and no verdict but the gate's.
  *
- * Choices and becauses are numbers of Journeys. They are learnt from a connection's first packets and kept by the
- * conntrack entry's id, so that every later packet of the connection has them too.
+ * Choices and becauses are numbers of Journeys. They are learnt from a connection's first packets and kept by
+ * the conntrack entry's id, so that every later packet of the connection has them too.
  */
 import { CtInfo, Hook, Verdict, type NetfilterHooks, type Skb } from "../linux/skb.js";
 import type { Netfilter } from "../linux/netfilter/netfilter.js";
@@ -36,6 +36,8 @@ export class NodeHooks implements NetfilterHooks {
   private origin: RuleOrigin = () => [];
   private choiceOf = new Int32Array(1024);
   private becauseOf = new Int32Array(1024);
+  /** 1: a packet of the connection went all the way under the rules of now. */
+  private settled = new Uint8Array(1024);
   private readonly choiceNumbers = new Map<readonly string[], number>();
   private readonly pending: Because[] = [];
   private family: 4 | 6 = 4;
@@ -50,6 +52,7 @@ export class NodeHooks implements NetfilterHooks {
     this.origin = origin;
     this.gate = gate;
     this.choiceNumbers.clear();
+    this.settled.fill(0);
   }
 
   /** A packet comes to the node. */
@@ -61,8 +64,10 @@ export class NodeHooks implements NetfilterHooks {
   hook(hook: Hook, skb: Skb): Verdict {
     const { netfilter } = this;
     this.family = skb.family;
-    // Of packets of known connections no rule decides anything but the filter's, and these accept them.
-    const known = skb.ctinfo === CtInfo.Established || skb.ctinfo === CtInfo.EstablishedReply;
+    // Printing every rule that matches is slow, and what became of a connection's first packet stands for the
+    // rest.
+    const known = skb.ctinfo === CtInfo.Established || skb.ctinfo === CtInfo.EstablishedReply
+      || (skb.ct !== null && this.settled[skb.ct.id] === 1);
     netfilter.traceSink = this.options.steps !== null || !known ? this.sink : null;
     let verdict = netfilter.hook(hook, skb);
     this.reason = netfilter.reason;
@@ -72,6 +77,7 @@ export class NodeHooks implements NetfilterHooks {
     if (verdict === Verdict.Accept && first && this.gate !== null) verdict = this.judge(this.gate, hook, skb);
     if (this.pending.length > 0) this.learnBecause(first ? id : 0);
     if (id > 0) {
+      if (verdict === Verdict.Accept && !known && (hook === Hook.Postrouting || hook === Hook.Input)) this.settle(id);
       this.choice = this.journeys.join(this.choice, this.choiceOf[id] ?? 0);
       this.because = this.journeys.joinBecauses(this.because, this.becauseOf[id] ?? 0);
     }
@@ -118,6 +124,11 @@ export class NodeHooks implements NetfilterHooks {
     this.becauseOf[id] = this.journeys.joinBecauses(this.becauseOf[id], number);
   }
 
+  private settle(id: number): void {
+    this.reserve(id);
+    this.settled[id] = 1;
+  }
+
   private readonly sink = (table: string, chain: string, position: number, text: string, verdict: string): void => {
     const { steps, node } = this.options;
     const deciding = DECIDING.has(verdict);
@@ -131,11 +142,13 @@ export class NodeHooks implements NetfilterHooks {
   private reserve(id: number): void {
     if (id < this.choiceOf.length) return;
     const size = Math.max(id + 1, this.choiceOf.length * 2);
-    const [choices, becauses] = [new Int32Array(size), new Int32Array(size)];
+    const [choices, becauses, settled] = [new Int32Array(size), new Int32Array(size), new Uint8Array(size)];
     choices.set(this.choiceOf);
     becauses.set(this.becauseOf);
+    settled.set(this.settled);
     this.choiceOf = choices;
     this.becauseOf = becauses;
+    this.settled = settled;
   }
 }
 

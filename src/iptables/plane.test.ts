@@ -1,4 +1,6 @@
-/** The plane at its door: ends and reasons, choices and pins, policies, changes, dumps, steps, repeatability. */
+/**
+ * The plane at its door: ends and reasons, choices and pins, policies, changes, dumps, steps, repeatability.
+ */
 import { describe, expect, test } from "vitest";
 import type { Cluster, NodeFacts } from "../cluster/cluster.js";
 import { readManifests } from "../cluster/manifests.js";
@@ -165,15 +167,15 @@ describe("changes", () => {
   const pin = { backend: { address: address("10.244.2.10"), port: 8080 }, sourcePort: null };
 
   test("kube-proxy deletes UDP entries to an endpoint that is gone; without that step they stay", () => {
-    const after = (options: Partial<Options>): string => {
+    const destinationAfter = (options: Partial<Options>): string => {
       const plane = planeOf(options);
       const door = new Door(plane);
       door.send(udp("10.244.1.20", 40000, "10.96.0.10", 80), "node-a", "default/client", pin);
       plane.change(clusterOf(""), 2e9);
       return door.send(udp("10.244.1.20", 40000, "10.96.0.10", 80), "node-a", "default/client").images.at(-1)!;
     };
-    expect(after({})).toMatch(/> 10\.244\.1\.10:8080$/);
-    expect(after({ udpCleanup: false })).toMatch(/> 10\.244\.2\.10:8080$/);
+    expect(destinationAfter({})).toMatch(/> 10\.244\.1\.10:8080$/);
+    expect(destinationAfter({ udpCleanup: false })).toMatch(/> 10\.244\.2\.10:8080$/);
   });
 
   test("deleting an entry makes the next packet a new flow", () => {
@@ -199,6 +201,20 @@ describe("the rest", () => {
     expect(row.journey.becauses.map((one) => one.where)).toEqual([{ file: "a.rules", line: 5 }]);
     const policy = door.send(udp("10.244.1.20", 40000, "10.244.2.10", 8081), "node-a", "default/client");
     expect([policy.end, policy.reason]).toEqual([End.Dropped, "filter/FORWARD policy"]);
+  });
+
+  test("a dump stays through a change, and what is wrong with it is said once", () => {
+    const v4 = { file: "a.rules", text: "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -j NOSUCH\nCOMMIT\n" };
+    const plane = planeOf({ rulesByNode: new Map([["node-a", { v4, v6: { file: "a6.rules", text: "" } }]]) });
+    const door = new Door(plane);
+    const send = (): number => door.send(udp("10.244.1.20", 40000, "10.96.0.10", 80), "node-a", "default/client").end;
+    // Without kube-proxy's rules a ClusterIP is an address like any other; the bad rule decides nothing.
+    expect(send()).toBe(End.Undecided);
+    const problems = plane.problems.length;
+    expect(plane.problems.map((problem) => problem.where)).toContainEqual({ file: "a.rules", line: 3 });
+    plane.change(clusterOf(""), 1e9);
+    expect(send()).toBe(End.Undecided);
+    expect(plane.problems.length).toBe(problems);
   });
 
   test("steps are those of the last row, and only where asked for", () => {
@@ -236,7 +252,8 @@ describe("the rest", () => {
   });
 });
 
-// ---- the cluster and the door ------------------------------------------------------------------------------------
+// ---- the cluster and the door
+// ------------------------------------------------------------------------------------
 
 interface Options extends IptablesPlaneOptions {
   randomFully: boolean;

@@ -1,9 +1,10 @@
 /**
- * The iptables plane: what nodes do to packets with kube-proxy's rules, a masquerade agent's, and, if given, a policy
- * engine. Built from generated rules or nodes' own dumps on a model of the kernel (src/linux), joined by the fabric.
+ * The iptables plane: what nodes do to packets with kube-proxy's rules, a masquerade agent's, and, if given,
+ * a policy engine. Built from generated rules or nodes' own dumps on a model of the kernel (src/linux),
+ * joined by the fabric.
  *
- * Nodes are built when traffic first touches them. The plane keeps the door's promises (src/dataplane.ts): rows in
- * order, nothing thrown for what a frame holds, chance a hash of seed, plane, node, flow and draw.
+ * Nodes are built when traffic first touches them. The plane keeps the door's promises (src/dataplane.ts):
+ * rows in order, nothing thrown for what a frame holds, chance a hash of seed, plane, node, flow and draw.
  */
 import type { Cluster, ConntrackDelete, Node } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
@@ -22,7 +23,9 @@ export interface IptablesPlaneOptions {
   readonly profile: "kube-proxy" | "kube-proxy+spec";
   /** The cluster at time 0: the timeline's initial one. */
   readonly cluster: Cluster;
-  /** All nodes of the timeline in the order both planes number them; by default the cluster's, sorted by name. */
+  /**
+   * All nodes of the timeline in the order both planes number them; by default the cluster's, sorted by name.
+   */
   readonly nodes?: readonly string[];
   readonly epochNs: bigint;
   readonly config: IptablesConfig;
@@ -30,7 +33,10 @@ export interface IptablesPlaneOptions {
   readonly rulesByNode?: ReadonlyMap<string, NodeDump>;
   /** Makes the engine for a cluster; called again for each change. */
   readonly policyEngine?: (cluster: Cluster) => PolicyEngine;
-  /** kube-proxy's deletion of stale UDP entries on a change; false where the timeline has the deletions themselves. */
+  /**
+   * kube-proxy's deletion of stale UDP entries on a change; false where the timeline has the deletions
+   * themselves.
+   */
   readonly udpCleanup?: boolean;
   /** Keep the steps of the last row. */
   readonly traced?: boolean;
@@ -104,7 +110,9 @@ class IptablesPlane implements Plane {
     this.cluster = cluster;
     this.nodeObjects = new Map(cluster.nodes.map((node) => [node.name, node]));
     this.fabric = buildFabric(cluster, this.nodes);
-    this.problems.push(...this.fabric.problems);
+    for (const problem of this.fabric.problems) {
+      if (!this.problems.some((known) => known.what === problem.what)) this.problems.push(problem);
+    }
     this.walk.fabric = this.fabric;
     this.engine = this.options.policyEngine?.(cluster) ?? null;
     for (let number = 0; number < this.built.length; number++) {
@@ -151,7 +159,9 @@ class IptablesPlane implements Plane {
     });
   }
 
-  /** A tunnel's next hop is an address of the far node's pod range; its outer goes to that node's own address. */
+  /**
+   * A tunnel's next hop is an address of the far node's pod range; its outer goes to that node's own address.
+   */
   private readonly tunnels: TunnelResolver = (gateway, device) => {
     const row = this.fabric.lookup(gateway.bytes, 0, gateway.family);
     const far = row < 0 ? undefined : this.nodeObjects.get(this.nodes[this.fabric.rows[row].node]);

@@ -1,6 +1,7 @@
 /**
- * One node of the iptables plane: its rules, generated from the cluster or read from its own dump, its netfilter and
- * its IP stack. Rules and stack follow a change of the cluster; connections, NAT and `recent` lists stay.
+ * One node of the iptables plane: its rules, generated from the cluster or read from its own dump, its
+ * netfilter and its IP stack. Rules and stack follow a change of the cluster; connections, NAT and `recent`
+ * lists stay.
  */
 import { parseAddress, type Family } from "../cluster/address.js";
 import type { Cluster, Device, Node, NodeFacts } from "../cluster/cluster.js";
@@ -71,6 +72,8 @@ export class PlaneNode {
   private facts: NodeFacts;
   private kinds: (Device["kind"] | undefined)[] = [];
   private cluster: Cluster;
+  /** Rules of the node's own dump, by family. */
+  private readonly dumped = new Map<Family, FamilyRules>();
 
   constructor(private readonly options: PlaneNodeOptions) {
     const { node, cluster, config, journeys, steps } = options;
@@ -99,7 +102,8 @@ export class PlaneNode {
     this.cluster = cluster;
     const rules4 = this.rules(cluster, node, 4);
     const rules6 = this.rules(cluster, node, 6);
-    this.netfilter.replaceRules(rules4.set, rules6.set);
+    // A dump is of one instant: where both families have one, the rules stay as they are.
+    if (this.dumped.size < 2) this.netfilter.replaceRules(rules4.set, rules6.set);
     if (node.facts !== this.facts && JSON.stringify(node.facts) !== JSON.stringify(this.facts)) {
       this.facts = node.facts;
       this.linux = this.stack(node.facts);
@@ -145,13 +149,17 @@ export class PlaneNode {
 
   private rules(cluster: Cluster, node: Node, family: Family): FamilyRules {
     const { dump, config, problems } = this.options;
+    const known = this.dumped.get(family);
+    if (known !== undefined) return known;
     const own = family === 4 ? dump?.v4 : dump?.v6;
     if (own !== null && own !== undefined) {
       const parsed = parseRuleSet(own.text, own.file, family);
       problems.push(...parsed.problems);
       const lines = own.text.split(/\r?\n/);
-      return { set: parsed.rules, because: (line) => [{ where: { file: own.file, line },
+      const rules: FamilyRules = { set: parsed.rules, because: (line) => [{ where: { file: own.file, line },
         object: `rule of node ${node.name}`, rule: lines[line - 1] ?? "" }] };
+      this.dumped.set(family, rules);
+      return rules;
     }
     const generated = generatedRules(cluster, node, family, config);
     const parsed = parseRuleSet(generated.text, `rules of ${node.name} for IPv${family}`, family);

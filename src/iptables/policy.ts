@@ -1,8 +1,8 @@
 /**
- * A policy engine between pods and the node, as engines that work in the host's FORWARD chain are: asked about new
- * connections after destination NAT, egress where the packet leaves its pod, ingress where it enters one. What
- * conntrack already knows passes. The engine itself is given; this only asks it. A node's traffic to its own pods is
- * not asked about: no NetworkPolicy can stop it.
+ * A policy engine between pods and the node, as engines that work in the host's FORWARD chain are: asked
+ * about new connections after destination NAT, egress where the packet leaves its pod, ingress where it
+ * enters one. What conntrack already knows passes. The engine itself is given; this only asks it. A node's
+ * traffic to its own pods is not asked about: no NetworkPolicy can stop it.
  */
 import { addressFromBytes, type Address } from "../cluster/address.js";
 import type { Device } from "../cluster/cluster.js";
@@ -15,7 +15,9 @@ export interface PolicyVerdict {
   readonly by: readonly Because[];
 }
 
-/** Says what the policies of a cluster make of a flow. `port` is host order, 0 where the protocol has none. */
+/**
+ * Says what the policies of a cluster make of a flow. `port` is host order, 0 where the protocol has none.
+ */
 export type PolicyEngine = (source: Address, destination: Address, protocol: number, port: number) =>
   { readonly egress: PolicyVerdict; readonly ingress: PolicyVerdict };
 

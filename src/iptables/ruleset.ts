@@ -1,11 +1,12 @@
 /**
  * Rule text for one node and one IP family, and where each rule comes from.
  *
- * Generators (kube-proxy, masquerade agents) each write a RulePart: jumps from built-in chains, own chains, own
- * rules. `joinRules` puts the parts into one text that `iptables-restore` loads on an empty node. The becauses
- * stay beside the text, so the text is byte for byte what the generator's original writes.
+ * Generators (kube-proxy, masquerade agents) each write a RulePart: jumps from built-in chains, own chains,
+ * own rules. `joinRules` puts the parts into one text that `iptables-restore` loads on an empty node. The
+ * becauses stay beside the text, so the text is byte for byte what the generator's original writes.
  *
- * Guarantees: the text depends on the parts and their order only. Does not check that the rules are well formed.
+ * Guarantees: the text depends on the parts and their order only. Does not check that the rules are well
+ * formed.
  */
 import type { Because } from "../dataplane.js";
 
@@ -45,7 +46,9 @@ const BUILTIN: Readonly<Record<TableName, readonly string[]>> = {
   filter: ["INPUT", "FORWARD", "OUTPUT"],
 };
 
-/** One text for all parts: per table the chain lines, the jumps of the parts in their order, then their rules. */
+/**
+ * One text for all parts: per table the chain lines, the jumps of the parts in their order, then their rules.
+ */
 export function joinRules(parts: readonly RulePart[]): NodeRules {
   const lines: string[] = [];
   const origins = new Map<string, readonly Because[]>();

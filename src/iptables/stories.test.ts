@@ -1,10 +1,11 @@
 /**
- * The stories recorded in the lab through the whole plane: two nodes, their rules, the fabric between them. Every frame the
- * kernel sent must be sent, every frame it did not must not be, byte for byte.
+ * The stories recorded in the lab through the whole plane: two nodes, their rules, the fabric between them.
+ * Every frame the kernel sent must be sent, every frame it did not must not be, byte for byte.
  *
- * Recorded frames are taken in time order. One that enters a node is injected unless the plane foresaw it (it came
- * from the other node); one that leaves must have been foreseen, unless a process of the node sent it: then it is
- * injected as sent (ICMP errors never are: nodes make them). Generated rules are used, not the recorded texts; the endpoint choices follow from `nth` counters.
+ * Recorded frames are taken in time order. One that enters a node is injected unless the plane foresaw it (it
+ * came from the other node); one that leaves must have been foreseen, unless a process of the node sent it:
+ * then it is injected as sent (ICMP errors never are: nodes make them). Generated rules are used, not the
+ * recorded texts; the endpoint choices follow from `nth` counters.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -196,9 +197,9 @@ function isNeighbourTalk({ etherType, bytes }: Frame): boolean {
 }
 
 /**
- * An image to compare by. What a node makes up itself is left out: the IPv4 id of its ICMP errors, with the checksum,
- * their IPv6 flow label, the IPv6 identification of fragments (ip6_fragment draws a new one), and of a tunnel's outer
- * packets id and source port (a hash with a secret), with the checksums.
+ * An image to compare by. What a node makes up itself is left out: the IPv4 id of its ICMP errors, with the
+ * checksum, their IPv6 flow label, the IPv6 identification of fragments (ip6_fragment draws a new one), and
+ * of a tunnel's outer packets id and source port (a hash with a secret), with the checksums.
  */
 function image(node: number, device: number, leaving: boolean, bytes: Uint8Array): string {
   const copy = Buffer.from(bytes);

@@ -1,10 +1,11 @@
 /**
- * One frame's way from where it enters to its end: through a node's kernel, over the fabric to the next node, through
- * its kernel, and so on. Every wire image on the way becomes an emission.
+ * One frame's way from where it enters to its end: through a node's kernel, over the fabric to the next node,
+ * through its kernel, and so on. Every wire image on the way becomes an emission.
  *
- * The frame itself is told apart from what nodes make on its way (ICMP errors, RSTs): these travel too and are
- * reported, marked as made, but only the frame's own end is the row's. A tunnel's outer packet is made by a node and
- * carries the frame on. A frame may end in several pieces (fragments); `worse` says which end then counts.
+ * The frame itself is told apart from what nodes make on its way (ICMP errors, RSTs): these travel too and
+ * are reported, marked as made, but only the frame's own end is the row's. A tunnel's outer packet is made by
+ * a node and carries the frame on. A frame may end in several pieces (fragments); `worse` says which end then
+ * counts.
  */
 import type { Address } from "../cluster/address.js";
 import { Emission, End, PacketType, type FrameBlock, type Pin, type StepResults } from "../dataplane.js";
@@ -80,7 +81,10 @@ export class Walk implements NodeSink {
     this.rowReason = "";
     this.rowFlags = this.choice = this.because = this.queued = 0;
     const node = this.nodes.node(frames.node[row]);
-    if (node === null) return this.settle(End.Undecided, REASON_NO_NODE);
+    if (node === null) {
+      this.settle(End.Undecided, REASON_NO_NODE);
+      return;
+    }
     const pin = frames.pin[row] === 0 ? null : frames.pins[frames.pin[row] - 1];
     this.begin(node, false);
     const { linux } = node;
@@ -138,7 +142,8 @@ export class Walk implements NodeSink {
     this.rowReason = reason;
   }
 
-  // ---- NodeSink ----------------------------------------------------------------------------------------------
+  // ---- NodeSink
+  // ----------------------------------------------------------------------------------------------
 
   transmit(device: number, bytes: Uint8Array, offset: number, length: number, made: 0 | 1,
     gateway: Address | null): void {
@@ -166,14 +171,16 @@ export class Walk implements NodeSink {
   }
 
   private toUplink(row: number, bytes: Uint8Array, offset: number, length: number, made: 0 | 1, side: boolean): void {
-    if (row < 0) {
-      if (!side) this.link(End.Left, "");
+    const problem = this.blocked(row);
+    if (row < 0 || problem !== "") {
+      if (!side) this.link(row < 0 ? End.Left : End.Undecided, problem);
+      return;
+    }
+    if (this.queued >= MOST_CARRIED) {
+      this.settle(End.Undecided, REASON_CIRCLES);
       return;
     }
     const { node, device } = this.fabric.rows[row];
-    if (node === this.current.number) return side ? undefined : this.link(End.Undecided, REASON_OWN);
-    if (device === 0) return side ? undefined : this.link(End.Undecided, REASON_NO_UPLINK);
-    if (this.queued >= MOST_CARRIED) return this.settle(End.Undecided, REASON_CIRCLES);
     const carried = (this.queue[this.queued++] ??= new Carried());
     carried.copy(bytes, offset, length);
     carried.wireLength = wireLength(bytes, offset, length);
@@ -182,6 +189,13 @@ export class Walk implements NodeSink {
     carried.made = this.currentSide ? 1 : made;
     carried.side = side;
     if (!side) this.carriedOn = true;
+  }
+
+  /** Why a frame cannot be taken to where a row leads; empty where it can. */
+  private blocked(row: number): string {
+    if (row < 0) return "";
+    const { node, device } = this.fabric.rows[row];
+    return node === this.current.number ? REASON_OWN : device === 0 ? REASON_NO_UPLINK : "";
   }
 
   /** A bridge or the like: pods of this node are behind it. */

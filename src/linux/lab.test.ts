@@ -5,7 +5,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { sharedDir } from "../../test/shared.js";
-import { labRuns, replayRun } from "./lab-replay.js";
+import { labRuns, replayRun } from "./lab-replay.fixture.js";
 
 const shared = sharedDir();
 

@@ -40,7 +40,7 @@ function explain(recorded: Uint8Array, recordedLength: number, produced: Uint8Ar
   if (a.totalLength !== b.totalLength) return "length";
   if (a.ttl !== b.ttl) return "ttl";
   if (a.fragmentOffset !== b.fragmentOffset || a.moreFragments !== b.moreFragments) return "fragment";
-  if (!made && a.fragmentId !== b.fragmentId) return "fragment";
+  if (!made && a.family === 4 && a.fragmentId !== b.fragmentId) return "fragment";
   if (a.srcPort !== b.srcPort || a.dstPort !== b.dstPort) return "ports";
   return explainBytes(recorded, recordedLength, produced, producedAt, made);
 }
@@ -66,7 +66,9 @@ function explainTunnel(recorded: Uint8Array, recordedLength: number, produced: U
   const inner = recordedTunnel.innerOffset + ETHERNET_HEADER;
   const innerAt = producedTunnel.innerOffset + ETHERNET_HEADER;
   const length = recordedTunnel.innerLength - ETHERNET_HEADER;
-  return compareImages(recorded.subarray(inner), length, produced, innerAt, length, false);
+  // The tunnel's packet is the node's own; what it carries is so only where it is an ICMP error.
+  decode(recorded, inner, length, length, EtherType.None, a);
+  return compareImages(recorded.subarray(inner), length, produced, innerAt, length, a.errorOffset >= 0);
 }
 
 /** Headers agree field by field: what is left may differ in checksums that are not there yet, else it is wrong. */
@@ -77,7 +79,7 @@ function explainBytes(recorded: Uint8Array, recordedLength: number, produced: Ui
   let checksumDiffers = false;
   for (let index = 0; index < recordedLength; index++) {
     if (recorded[index] === produced[producedAt + index]) continue;
-    if (made && a.family === 4 && (index === 4 || index === 5 || index === 10 || index === 11)) continue;
+    if (isNodesOwn(index, made)) continue;
     if (index === checksumAt || index === checksumAt + 1) {
       checksumDiffers = true;
       continue;
@@ -86,6 +88,18 @@ function explainBytes(recorded: Uint8Array, recordedLength: number, produced: Ui
   }
   if (!checksumDiffers) return "same";
   return checksumState(recorded, a) === Csum.Partial ? "same" : "checksum";
+}
+
+/**
+ * Bytes that the node fills in by itself, at random: the IPv4 id (and with it the header's checksum) and the IPv6
+ * flow label of what it made; the identification of a datagram it cuts anew, which in IPv6 is every one that
+ * conntrack put together (ip6_fragment, net/ipv6/ip6_output.c).
+ */
+function isNodesOwn(index: number, made: boolean): boolean {
+  const a = recordedFields;
+  if (a.family === 4) return made && (index === 4 || index === 5 || index === 10 || index === 11);
+  if (made && index >= 1 && index <= 3) return true;
+  return a.isFragment && index >= a.l4Offset - 4 && index < a.l4Offset;
 }
 
 /** Offset of the upper-layer checksum from the start of the packet, or -2 where there is none to see. */

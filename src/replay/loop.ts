@@ -38,6 +38,8 @@ export interface ReplayOptions {
   readonly keyOf: KeyOf;
   /** The tuple a node's socket used before OUTPUT translated it, by the tuple seen on the wire; null: not known. */
   readonly socketTuple: (node: number, tuple: Uint8Array, timeNs: number) => Uint8Array | null;
+  /** Whether an address and port are a service's: only a translation made before can send from there. */
+  readonly isFrontend: (address: Uint8Array, protocol: number, port: number) => boolean;
   readonly judge: Judge;
   /** Told when a dated change replaced the cluster. */
   readonly onCluster: (cluster: Cluster) => void;
@@ -46,6 +48,8 @@ export interface ReplayOptions {
 /** Told of every packet that both planes were asked about. */
 export interface Judge {
   judge(packet: Packet): void;
+  /** A packet that neither plane could be asked about. */
+  undecided(view: View, reason: string): void;
 }
 
 /** One packet, with what both planes made of it. Reused; valid during `judge` only. */
@@ -82,6 +86,8 @@ export interface ReplayCounts {
   changes: number;
 }
 
+const BEFORE_CAPTURE = "answers a packet of a flow that began before the capture";
+
 /** TCP flag bits. */
 const SYN = 0x02;
 const ACK = 0x10;
@@ -107,7 +113,9 @@ export class Replay {
   private readonly scratch = new Uint8Array(TUPLE_BYTES);
   /** Ports of datagrams sent in fragments, by who, to whom and id; holds one window. */
   private readonly datagrams = new Map<string, { tuple: Uint8Array; timeNs: number }>();
+  /** When a datagram's pieces entered a node, and the tuple they were last seen leaving one with. */
   private readonly enteredDatagrams = new Map<string, number>();
+  private readonly datagramImages = new Map<string, { tuple: Uint8Array; timeNs: number }>();
   private nextChange = 0;
   private clockNs = 0;
 
@@ -174,6 +182,12 @@ export class Replay {
     const direction = this.flows.find(tuple);
     let flow = this.flows.found;
     const opens = direction < 0 || flow === null;
+    if (opens && this.answersTheUnseen(passage)) {
+      this.counts.packets++;
+      this.truth.undecided(passage.views, BEFORE_CAPTURE);
+      this.options.judge.undecided(first, BEFORE_CAPTURE);
+      return;
+    }
     if (direction < 0 || flow === null) {
       flow = this.flows.open(tuple, first.timeNs);
       flow.entryNode[0] = first.node;
@@ -187,7 +201,7 @@ export class Replay {
       this.flows.enter(flow, direction, tuple, first.timeNs);
     }
     const side = direction < 0 ? 0 : direction;
-    const pin = side === 0 && this.mayPin(flow, first, opens) ? observedChoice(passage) : null;
+    const pin = side === 0 && this.mayPin(flow, first, opens) ? observedChoice(tuple, this.lastTuple(passage)) : null;
     if (pin !== null) this.counts.pinsOffered++;
     this.injection.socketTuple = first.kind === Emission.Out ? tuple : null;
     this.replay(passage, flow, side, side === 0 ? "request" : "reply", pin);
@@ -303,6 +317,14 @@ export class Replay {
     for (const flow of ended) this.flows.close(flow);
   }
 
+  /** An answer within a flow that began before the capture: it leaves with a service's address as its source. */
+  private answersTheUnseen(passage: Passage): boolean {
+    const from = passage.first.tuple;
+    const to = passage.last.tuple;
+    if (passage.first.kind !== Emission.In || equalBytes(Tuple.source(from), Tuple.source(to))) return false;
+    return this.options.isFrontend(Tuple.source(to), Tuple.protocol(to), Tuple.sourcePort(to));
+  }
+
   /** A new flow, a fresh SYN, or a further fragment of the datagram that opened the flow. */
   private mayPin(flow: Flow, first: View, opens: boolean): boolean {
     if (opens) return true;
@@ -320,9 +342,11 @@ export class Replay {
     return known ?? first.tuple;
   }
 
-  /** The last view that was not the inside of a tunnel's packet on its way. */
+  /** The tuple of the last view; of a datagram that was cut anew on its way, that of its new pieces. */
   private lastTuple(passage: Passage): Uint8Array {
-    return passage.last.tuple;
+    const last = passage.last;
+    if (!last.isFragment || last.kind === Emission.Out) return last.tuple;
+    return this.datagramImages.get(imageKey(last))?.tuple ?? last.tuple;
   }
 
   // ---- fragments ---------------------------------------------------------------------------------------------
@@ -335,12 +359,16 @@ export class Replay {
       this.datagrams.set(key, known = { tuple: view.tuple.slice(), timeNs: view.timeNs });
     }
     if (view.fragmentOffset === 0) known.tuple.set(view.tuple);
+    if (view.kind === Emission.Out && view.fragmentOffset === 0) {
+      this.datagramImages.set(imageKey(view), { tuple: view.tuple.slice(), timeNs: view.timeNs });
+    }
     if (view.kind === Emission.In) this.enteredDatagrams.set(enteredKey(view), view.timeNs);
   }
 
   private forgetDatagrams(nowNs: number): void {
     const before = nowNs - 4 * this.options.windowNs;
     for (const [key, known] of this.datagrams) if (known.timeNs < before) this.datagrams.delete(key);
+    for (const [key, known] of this.datagramImages) if (known.timeNs < before) this.datagramImages.delete(key);
     for (const [key, timeNs] of this.enteredDatagrams) if (timeNs < before) this.enteredDatagrams.delete(key);
   }
 
@@ -367,15 +395,17 @@ function enteredKey(view: View): string {
   return `${view.node}/${view.family}/${view.protocol}#${view.fragmentId}`;
 }
 
+function imageKey(view: View): string {
+  return `${view.family}/${view.protocol}#${view.fragmentId}`;
+}
+
 function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((value, index) => value === b[index]);
 }
 
-/** Backend and source port as the last view shows them, where they differ from the entry. */
-function observedChoice(passage: Passage): Pin | null {
-  if (passage.views.length < 2) return null;
-  const from = passage.first.tuple;
-  const to = passage.last.tuple;
+/** Backend and source port as the last view shows them; null where the packet was seen once. */
+function observedChoice(from: Uint8Array, to: Uint8Array): Pin | null {
+  if (from === to) return null;
   const moved = !equalBytes(Tuple.destination(from), Tuple.destination(to)) || Tuple.destinationPort(from) !== Tuple.destinationPort(to);
   return {
     backend: moved ? { address: addressFromBytes(Tuple.destination(to)), port: Tuple.destinationPort(to) } : null,

@@ -83,17 +83,24 @@ export class Truth {
   settle(views: readonly View[], results: StepResults, row: number, reason: string): void {
     const from = results.firstEmission[row];
     const to = results.firstEmission[row + 1];
+    // The first view is what was injected, but for a packet of a node's socket: that was injected before OUTPUT.
+    const expected = views[0].kind === Emission.Out ? 0 : 1;
     if (results.end[row] === End.Undecided) {
-      this.countUndecided(views.length - 1, reason);
+      this.countUndecided(views.length - expected, reason);
       return;
     }
     if (this.taken.length < to - from) this.taken = new Uint8Array((to - from) * 2);
     this.taken.fill(0, 0, to - from);
-    for (let index = 1; index < views.length; index++) this.matchView(views[index], results, from, to);
+    for (let index = expected; index < views.length; index++) this.matchView(views[index], results, from, to);
     for (let index = from; index < to; index++) {
       if (this.taken[index - from] === 0) this.keepImage(views[0], results, index);
     }
     if (views.length === 1 && from === to) this.tally.consumedAgreed++;
+  }
+
+  /** Nobody can say what becomes of it. */
+  undecided(views: readonly View[], reason: string): void {
+    this.countUndecided(Math.max(1, views.length - 1), reason);
   }
 
   /** The packet answers what never arrived in this plane, although the recording shows its answer. */
@@ -136,18 +143,31 @@ export class Truth {
     }
   }
 
+  /** Finds the image for a view: the one that is the same, else one of the same packet, which then differs. */
   private matchView(view: View, results: StepResults, from: number, to: number): void {
     this.tally.views++;
+    let other = -1;
+    let otherDifference: ImageDifference = "same";
     for (let index = from; index < to; index++) {
       if (this.taken[index - from] !== 0 || results.emissionNode[index] !== view.node
         || results.emissionDevice[index] !== view.device || results.emissionKind[index] !== view.kind) continue;
-      this.taken[index - from] = 1;
-      const made = results.emissionMade[index] !== 0;
-      this.judge(view, compareImages(view.bytes, view.length, results.bytes, results.emissionOffset[index],
-        results.emissionLength[index], made));
-      return;
+      const difference = compareImages(view.bytes, view.length, results.bytes, results.emissionOffset[index],
+        results.emissionLength[index], results.emissionMade[index] !== 0);
+      if (difference === "same") {
+        this.taken[index - from] = 1;
+        this.tally.agreed++;
+        return;
+      }
+      const key = this.keyOf(results.bytes, results.emissionOffset[index], results.emissionLength[index]);
+      if (other < 0 && key !== null && key.keyA === view.keyA && key.keyB === view.keyB) {
+        other = index;
+        otherDifference = difference;
+      }
     }
-    if (!this.claimImage(view)) this.keepView(view);
+    if (other >= 0) {
+      this.taken[other - from] = 1;
+      this.judge(view, otherDifference);
+    } else if (!this.claimImage(view)) this.keepView(view);
   }
 
   private judge(view: View, difference: ImageDifference): void {

@@ -49,7 +49,7 @@ export interface Evaluation {
 }
 
 export interface SpecOptions {
-  /** Whether an ipBlock matches pods by their addresses, as in iptables and ipset engines; in Cilium it does not. */
+  /** Whether an ipBlock matches pods by their addresses: with iptables and ipsets it does, in Cilium not. */
   readonly ipBlockMatchesPods: boolean;
 }
 
@@ -118,7 +118,8 @@ interface RuleMatch {
   readonly port: number;
 }
 
-function matchRule(flow: Flow, policy: NetworkPolicy, rule: NetworkPolicyRule, peer: Party): RuleMatch | null {
+function matchRule(flow: Flow, policy: NetworkPolicy, rule: NetworkPolicyRule, peer: Party)
+  : RuleMatch | null {
   const port = rule.ports === null ? -1 : rule.ports.findIndex((one) => portMatches(flow, one));
   if (rule.ports !== null && port < 0) return null;
   if (rule.peers === null) return { peer: -1, port };

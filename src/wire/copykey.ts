@@ -44,7 +44,9 @@ export function copyKey(bytes: Uint8Array, packet: Decoded, into: CopyKey): numb
   } else {
     // Offsets are multiples of 8: with the flag, 14 bits.
     const fragment = (packet.fragmentOffset >>> 2) | (packet.moreFragments ? 1 : 0);
-    add(into, packet.family === 4 ? packet.fragmentId | (fragment << 16) : fragment);
+    // An error has its quote to tell it apart; the id of one that a node made is the node's own choice.
+    const identified = packet.family === 4 && packet.errorOffset < 0;
+    add(into, identified ? packet.fragmentId | (fragment << 16) : fragment);
     upperLayer(bytes, packet, into);
   }
   into.key = finish(into.key);

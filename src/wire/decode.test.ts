@@ -113,12 +113,51 @@ describe("extension headers", () => {
     });
   });
 
+  test("a later fragment of an extension header is not walked", () => {
+    const packet = read(extended(hopByHop(Protocol.Fragment), fragment(Protocol.DestinationOptions, 8, 0), udp));
+    expect(packet).toMatchObject({ protocol: Protocol.DestinationOptions, headerLength: 56, srcPort: -1 });
+  });
+
   test("cut by the capture or by the packet", () => {
     const bytes = extended(hopByHop(Protocol.Udp), udp);
     expect(read(bytes, 44).status).toBe(DecodeStatus.CaptureCut);
     bytes[41] = 200;
     expect(read(bytes).status).toBe(DecodeStatus.ShortHeader);
   });
+});
+
+describe("lengths that lie", () => {
+  const ipv4 = (total: number, fragment: number, protocol: number, ...rest: number[]): Uint8Array =>
+    Uint8Array.from([
+      ...[0x45, 0, total >> 8, total, 0, 1, fragment >> 8, fragment],
+      ...[64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, ...rest],
+    ]);
+  const udp = (length: number): number[] => [0, 53, 0x20, 0, length >> 8, length, 0, 0];
+
+  test("an IPv4 total length past the frame, or below the header's", () => {
+    expect(read(ipv4(29, 0, Protocol.Udp, ...udp(8))).status).toBe(DecodeStatus.BadTotalLength);
+    expect(read(ipv4(19, 0, Protocol.Udp, ...udp(8))).status).toBe(DecodeStatus.BadTotalLength);
+    expect(read(ipv4(28, 0, Protocol.Udp, ...udp(8))).status).toBe(DecodeStatus.Ok);
+  });
+
+  test("a UDP length past the packet is bad, but not in a first fragment", () => {
+    expect(read(ipv4(28, 0, Protocol.Udp, ...udp(9))).l4Status).toBe(L4Status.BadLength);
+    expect(read(ipv4(28, 0, Protocol.Udp, ...udp(7))).l4Status).toBe(L4Status.BadLength);
+    expect(read(ipv4(28, 0x2000, Protocol.Udp, ...udp(4000))).l4Status).toBe(L4Status.Ok);
+  });
+});
+
+test("Geneve options are stepped over", () => {
+  const frame = [...new Array(12).fill(2), 0x08, 0x06];
+  const geneve = [1, 0, 0x65, 0x58, 0, 0, 10, 0, 9, 9, 9, 9, ...frame];
+  const udp = [0, 1, 0x17, 0xc1, 0, 8 + geneve.length, 0, 0, ...geneve];
+  const header = [0x45, 0, 0, 20 + udp.length, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+  const bytes = Uint8Array.from([...header, ...udp]);
+  const tunnel = new TunnelInfo();
+  const link = new LinkInfo();
+  expect(decodeTunnel(bytes, read(bytes), tunnel)).toBe(true);
+  decodeLink(LinkType.Ethernet, bytes, tunnel.innerOffset, tunnel.innerLength, link);
+  expect([tunnel.vni, tunnel.innerLength, link.etherType]).toEqual([10, 14, EtherType.Arp]);
 });
 
 describe.skipIf(shared === null)("damaged packets (needs TWINPLANE_SHARED)", () => {

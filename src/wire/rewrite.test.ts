@@ -223,6 +223,37 @@ describe("rewriting", () => {
       runs,
     ));
 
+  /** A UDP packet whose right checksum would be 0 between the addresses 10.0.0.1 and 10.0.0.2. */
+  const zeroSum = (): { bytes: Uint8Array; of: Built } => {
+    const source = Uint8Array.of(10, 0, 0, 1);
+    const destination = Uint8Array.of(10, 0, 0, 2);
+    const base: Built = {
+      ...{ family: 4, protocol: Protocol.Udp, source, destination, ports: [1, 2], options: 0 },
+      payload: new Uint8Array(2),
+    };
+    const bytes = build(base);
+    const checksum = (bytes[26] << 8) | bytes[27];
+    const of = { ...base, payload: Uint8Array.of(checksum >> 8, checksum) };
+    return { bytes: build(of), of };
+  };
+
+  test("a UDP checksum of 0 is written as all ones, computed or updated", () => {
+    const { bytes, of } = zeroSum();
+    expect([bytes[26], bytes[27]]).toEqual([0xff, 0xff]);
+    expect(checksumState(bytes, read(bytes))).toBe(Csum.Right);
+    const other = build({ ...of, ports: [7, 9] });
+    turnAround(other, read(other, other.length - 1), endpoints(of));
+    expect([other[26], other[27]]).toEqual([0xff, 0xff]);
+  });
+
+  test("a first fragment without a UDP checksum stays without", () => {
+    const { bytes, of } = zeroSum();
+    bytes[6] = 0x20;
+    bytes[26] = bytes[27] = 0;
+    turnAround(bytes, read(bytes), endpoints({ ...of, ports: [7, 9] }));
+    expect([bytes[26], bytes[27], bytes[21]]).toEqual([0, 0, 7]);
+  });
+
   test("of a cut capture the checksum is updated as if the rest were there", () =>
     fc.assert(
       fc.property(pairOfPackets, fc.nat(), ([from, to], cut) => {
@@ -315,6 +346,19 @@ describe("copy key", () => {
       }),
       runs,
     ));
+
+  test("of a long payload the first and the last bytes count", () => {
+    const bytes = long(0, 0);
+    for (const at of [0, 90, 990, 999]) expect(keyOf(long(at, 1))).not.toBe(keyOf(bytes));
+  });
+
+  const long = (at: number, value: number): Uint8Array => {
+    const payload = new Uint8Array(1000);
+    payload[at] = value;
+    const source = Uint8Array.of(10, 0, 0, 1);
+    const ends = { source, destination: source, ports: [1, 2] as [number, number] };
+    return build({ family: 4, protocol: Protocol.Udp, ...ends, options: 0, payload });
+  };
 
   test("both hashes spread: no collision of either among 20,000 packets that differ in a counter", () => {
     const keys = new Set<number>();

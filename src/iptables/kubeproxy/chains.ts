@@ -1,6 +1,6 @@
 /**
- * Names of kube-proxy's chains. The service chains of one service port share a hash; an endpoint chain's hash takes
- * in the endpoint too (proxier.go: portProtoHash, servicePortEndpointChainName).
+ * Names of kube-proxy's chains. The service chains of one service port share a hash; an endpoint chain's hash
+ * takes in the endpoint too (proxier.go: portProtoHash, servicePortEndpointChainName).
  */
 import { createHash } from "node:crypto";
 import type { Protocol } from "../../cluster/cluster.js";

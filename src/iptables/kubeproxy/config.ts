@@ -1,6 +1,6 @@
 /**
- * What kube-proxy's iptables mode is configured with. Field names are KubeProxyConfiguration's where it has one
- * (kubernetes/kube-proxy/config/v1alpha1); defaults are those of the v1.33 era.
+ * What kube-proxy's iptables mode is configured with. Field names are KubeProxyConfiguration's where it has
+ * one (kubernetes/kube-proxy/config/v1alpha1); defaults are those of the v1.33 era.
  */
 import { addressFromBytes, prefixContains, type Family, type Prefix } from "../../cluster/address.js";
 import type { Node } from "../../cluster/cluster.js";
@@ -103,8 +103,8 @@ export function localDetector(config: KubeProxyConfig, node: Node, family: Famil
 }
 
 /**
- * Node ports on localhost need IPv4, the option, and nodePortAddresses that take in loopback: with ranges of which
- * none does, kube-proxy turns the option off itself (NewProxier).
+ * Node ports on localhost need IPv4, the option, and nodePortAddresses that take in loopback: with ranges of
+ * which none does, kube-proxy turns the option off itself (NewProxier).
  */
 export function localhostNodePorts(config: KubeProxyConfig, family: Family): boolean {
   if (family === 6 || !config.localhostNodePorts) return false;

@@ -1,10 +1,11 @@
 /**
- * Which UDP conntrack entries kube-proxy deletes after a sync (pkg/proxy/conntrack/cleanup.go, the newer rule).
+ * Which UDP conntrack entries kube-proxy deletes after a sync (pkg/proxy/conntrack/cleanup.go, the newer
+ * rule).
  *
- * For each UDP service port with at least one serving endpoint: entries sent to one of its addresses (cluster IP, VIP
- * or external IP with the port, or any address with the node port) and answered by something that is no serving
- * endpoint. Readiness, policy and topology do not matter here. TCP and SCTP entries are never deleted. A service
- * port without serving endpoints keeps its entries.
+ * For each UDP service port with at least one serving endpoint: entries sent to one of its addresses (cluster
+ * IP, VIP or external IP with the port, or any address with the node port) and answered by something that is
+ * no serving endpoint. Readiness, policy and topology do not matter here. TCP and SCTP entries are never
+ * deleted. A service port without serving endpoints keeps its entries.
  */
 import type { Family } from "../../cluster/address.js";
 import type { Cluster, EndpointSlice } from "../../cluster/cluster.js";

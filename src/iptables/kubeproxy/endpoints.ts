@@ -1,8 +1,9 @@
 /**
  * Endpoints of a service port and the sets its chains lead to (pkg/proxy/endpointslicecache.go, topology.go).
  *
- * An endpoint's port is the EndpointSlice's; a Service's targetPort is never consulted. Topology follows the hints
- * on the slices only. Endpoints are sorted by the bytes of `ip:port`, so 10.0.0.10:80 stands before 10.0.0.2:80.
+ * An endpoint's port is the EndpointSlice's; a Service's targetPort is never consulted. Topology follows the
+ * hints on the slices only. Endpoints are sorted by the bytes of `ip:port`, so 10.0.0.10:80 stands before
+ * 10.0.0.2:80.
  */
 import type { Address, Family } from "../../cluster/address.js";
 import type { Endpoint, EndpointSlice } from "../../cluster/cluster.js";
@@ -54,9 +55,9 @@ export function slicesByService(slices: readonly EndpointSlice[],
 }
 
 /**
- * All known endpoints of a service port, ready or not. Of two with the same `ip:port` a later one counts only if
- * it is not terminating (the newer rule of endpointslicecache.go). kube-proxy visits slices in Go map order; here
- * they come in the order given.
+ * All known endpoints of a service port, ready or not. Of two with the same `ip:port` a later one counts only
+ * if it is not terminating (the newer rule of endpointslicecache.go). kube-proxy visits slices in Go map
+ * order; here they come in the order given.
  */
 export function endpointsOf(info: ServicePortInfo, slices: readonly EndpointSlice[],
   nodeName: string): EndpointInfo[] {
@@ -100,7 +101,10 @@ export function categorizeEndpoints(all: readonly EndpointInfo[], info: ServiceP
   return { cluster, local, reachable: all.filter((one) => union.has(one)), hasAny };
 }
 
-/** Distinct addresses of local ready endpoints, what the health check node port reports; terminating never count. */
+/**
+ * Distinct addresses of local ready endpoints, what the health check node port reports; terminating never
+ * count.
+ */
 export function localReadyCount(infos: readonly EndpointInfo[]): number {
   return new Set(infos.filter((one) => one.local && one.endpoint.ready).map((one) => one.address.text)).size;
 }

@@ -1,6 +1,7 @@
 /**
- * The parts of kube-proxy's tables that no Service changes: jumps from built-in chains, masquerading, forwarding,
- * and the jump to node ports (proxier.go: iptablesJumpChains, the head and the tail of syncProxyRules).
+ * The parts of kube-proxy's tables that no Service changes: jumps from built-in chains, masquerading,
+ * forwarding, and the jump to node ports (proxier.go: iptablesJumpChains, the head and the tail of
+ * syncProxyRules).
  */
 import { prefixContains, type Address, type Family } from "../../cluster/address.js";
 import type { Node } from "../../cluster/cluster.js";

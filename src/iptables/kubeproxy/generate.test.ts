@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Cluster } from "../../cluster/cluster.js";
-import { clusterOf, deviceOf, nodeNamed, prefix } from "../manifests.fixture.js";
+import { clusterOf, deviceOf, nodeNamed, type Plain, prefix } from "../manifests.fixture.js";
 import { joinRules } from "../ruleset.js";
 import { KUBE_PROXY_DEFAULTS, masqueradeMark, type KubeProxyConfig } from "./config.js";
 import { generateKubeProxy, type KubeProxyInput } from "./generate.js";
@@ -185,7 +185,7 @@ describe("the rest", () => {
       existingChains: ["KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-SERVICES", "OTHER"] })).restoreText;
     expect(text).not.toMatch(/-A KUBE-SVC/);
     expect(text).toMatch(/-A KUBE-SERVICES .*cluster IP.* -j KUBE-SVC/);
-    expect(text).toMatch(/:KUBE-SVC-A{16} - \[0:0\]\n[^]*-X KUBE-SVC-A{16}\nCOMMIT/);
+    expect(text).toMatch(/:KUBE-SVC-A{16} - \[0:0\]\n[\s\S]*-X KUBE-SVC-A{16}\nCOMMIT/);
     expect(text).not.toMatch(/-X (KUBE-SERVICES|OTHER)/);
   });
 
@@ -243,11 +243,11 @@ function input(cluster: Cluster, more: Partial<KubeProxyInput> = {}): KubeProxyI
   return { cluster, node, family: 4, config: CONFIG, ...more };
 }
 
-function rules(...objects: any[]): string[] {
+function rules(...objects: Plain[]): string[] {
   return rulesWith(CONFIG, ...objects);
 }
 
-function rulesWith(config: KubeProxyConfig, ...objects: any[]): string[] {
+function rulesWith(config: KubeProxyConfig, ...objects: Plain[]): string[] {
   return generateKubeProxy(input(clusterOf(objects), { config })).restoreText.split("\n");
 }
 
@@ -255,15 +255,15 @@ function grep(lines: readonly string[], pattern: RegExp): string[] {
   return lines.filter((line) => pattern.test(line));
 }
 
-function service(spec: any, vips: readonly string[] = [], metadata: any = { namespace: "ns", name: "s" }): any {
+function service(spec: Plain, vips: readonly string[] = [], metadata: Plain = { namespace: "ns", name: "s" }): Plain {
   return { kind: "Service", metadata,
     spec: { clusterIP: "172.30.0.1", ports: [{ name: "http", port: 80 }], ...spec },
     status: { loadBalancer: { ingress: vips.map((ip) => ({ ip })) } } };
 }
 
 let sliceNumber = 0;
-function slice(addresses: readonly string[], conditions: any = {}, port: any = {}, nodeName = "x", hints: any = {},
-  { namespace, name }: any = { namespace: "ns", name: "s" }): any {
+function slice(addresses: readonly string[], conditions: Plain = {}, port: Plain = {}, nodeName = "x", hints: Plain = {},
+  { namespace, name }: Plain = { namespace: "ns", name: "s" }): Plain {
   return { kind: "EndpointSlice", metadata: { namespace, name: `${name}-${sliceNumber++}`,
     labels: { "kubernetes.io/service-name": name } }, addressType: "IPv4",
   ports: [{ name: "http", port: 8080, ...port }],

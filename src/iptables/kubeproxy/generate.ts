@@ -1,12 +1,13 @@
 /**
- * kube-proxy's iptables mode for one node and one IP family: Cluster and configuration to `iptables-restore` text.
+ * kube-proxy's iptables mode for one node and one IP family: Cluster and configuration to `iptables-restore`
+ * text.
  *
- * Guarantees: the text is a function of the cluster at that instant and the configuration. Services come sorted by
- * namespace/name, port name and protocol, where kube-proxy has Go's map order. A partial sync writes what kube-proxy's
- * would: all shared chains, and the own chains of changed services only.
+ * Guarantees: the text is a function of the cluster at that instant and the configuration. Services come
+ * sorted by namespace/name, port name and protocol, where kube-proxy has Go's map order. A partial sync
+ * writes what kube-proxy's would: all shared chains, and the own chains of changed services only.
  *
- * Source: pkg/proxy/iptables/proxier.go of the v1.33 era. Not here: the nftables and IPVS modes, the canary chains
- * (no packet reaches them), retries of a failed restore.
+ * Source: pkg/proxy/iptables/proxier.go of the v1.33 era. Not here: the nftables and IPVS modes, the canary
+ * chains (no packet reaches them), retries of a failed restore.
  */
 import type { Family } from "../../cluster/address.js";
 import type { Cluster, Node } from "../../cluster/cluster.js";

@@ -1,7 +1,8 @@
 /**
- * What a request to a service's health check node port is answered (pkg/proxy/healthcheck/service_health.go): 200
- * while the node has a ready endpoint of the service, else 503. Terminating endpoints never count, so a node may say
- * 503 and still take traffic. The server listens on every address, or on those of nodePortAddresses.
+ * What a request to a service's health check node port is answered (pkg/proxy/healthcheck/service_health.go):
+ * 200 while the node has a ready endpoint of the service, else 503. Terminating endpoints never count, so a
+ * node may say 503 and still take traffic. The server listens on every address, or on those of
+ * nodePortAddresses.
  */
 import type { Family } from "../../cluster/address.js";
 import type { Cluster, Service } from "../../cluster/cluster.js";

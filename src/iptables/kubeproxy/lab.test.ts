@@ -1,14 +1,14 @@
 /**
- * Rules that a real kernel held when traces were recorded, against the generated text. The lab writes them with a
- * generator of its own. The first version of it differed from kube-proxy in known ways; these, and nothing else, are
- * evened out for its recordings.
+ * Rules that a real kernel held when traces were recorded, against the generated text. The lab writes them
+ * with a generator of its own. The first version of it differed from kube-proxy in known ways; these, and
+ * nothing else, are evened out for its recordings.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { loadAll } from "js-yaml";
 import { describe, expect, test } from "vitest";
 import { sharedDir } from "../../../test/shared.js";
-import { clusterOf, prefix } from "../manifests.fixture.js";
+import { clusterOf, type Plain, prefix } from "../manifests.fixture.js";
 import { masqueradePart } from "../masquerade/cni.js";
 import { joinRules } from "../ruleset.js";
 import { KUBE_PROXY_DEFAULTS, type KubeProxyConfig } from "./config.js";
@@ -41,7 +41,7 @@ describe.skipIf(shared === null)("rules of the first lab, with its known differe
 });
 
 function compare(folder: string, nodeName: string, family: 4 | 6, even: Evening): void {
-  const cluster = clusterOf(loadAll(readFileSync(join(folder, "cluster.yaml"), "utf8")) as any[]);
+  const cluster = clusterOf(loadAll(readFileSync(join(folder, "cluster.yaml"), "utf8")) as Plain[]);
   const node = cluster.nodes.find((one) => one.name === nodeName)!;
   const ours = joinRules([
     generateKubeProxy({ cluster, node, family, config: CONFIG }),

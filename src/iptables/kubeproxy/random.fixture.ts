@@ -1,4 +1,7 @@
-/** Test support: random Services and EndpointSlices of every kind kube-proxy treats apart, as a fast-check arbitrary. */
+/**
+ * Test support: random Services and EndpointSlices of every kind kube-proxy treats apart, as a fast-check
+ * arbitrary.
+ */
 import fc from "fast-check";
 import type { Cluster } from "../../cluster/cluster.js";
 import { clusterOf } from "../manifests.fixture.js";

@@ -1,13 +1,13 @@
 /**
- * The rules of one service port: dispatch from the shared chains, and its own chains (proxier.go, the loop over
- * svcPortMap in syncProxyRules).
+ * The rules of one service port: dispatch from the shared chains, and its own chains (proxier.go, the loop
+ * over svcPortMap in syncProxyRules).
  *
  *   KUBE-SERVICES -- cluster IP ------------> SVC or SVL --> SEP-1 | SEP-2 | … --> DNAT
  *                 \- external IP, VIP -> (FW ->) EXT --/
  *                  \- NODEPORTS --------------^
  *
- * Without a usable endpoint the refusal stands in filter instead. Rules come in kube-proxy's order, because inside a
- * chain the first match wins.
+ * Without a usable endpoint the refusal stands in filter instead. Rules come in kube-proxy's order, because
+ * inside a chain the first match wins.
  */
 import { prefixContains, type Address, type Family } from "../../cluster/address.js";
 import type { EndpointSlice } from "../../cluster/cluster.js";

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { sharedDir } from "../../../test/shared.js";
-import { clusterOf, deviceOf, nodeNamed, prefix } from "../manifests.fixture.js";
+import { clusterOf, deviceOf, nodeNamed, type Plain, prefix } from "../manifests.fixture.js";
 import { KUBE_PROXY_DEFAULTS, masqueradeMark, type KubeProxyConfig } from "./config.js";
 import { generateKubeProxy } from "./generate.js";
 import { probability } from "./serviceRules.js";
@@ -11,7 +11,7 @@ import { probability } from "./serviceRules.js";
 const shared = sharedDir();
 
 describe.skipIf(shared === null)("kube-proxy rule text vectors (needs TWINPLANE_SHARED)", () => {
-  const cases: any[] = shared === null ? [] :
+  const cases: Plain[] = shared === null ? [] :
     JSON.parse(readFileSync(join(shared, "vectors/kube-proxy-rule-text.json"), "utf8")).cases;
 
   test("there are eight", () => expect(cases.length).toBe(8));
@@ -35,10 +35,10 @@ describe.skipIf(shared === null)("kube-proxy rule text vectors (needs TWINPLANE_
   }
 });
 
-function generated(vector: any): string {
+function generated(vector: Plain): string {
   const { config } = vector;
   const cluster = clusterOf(vector.manifests);
-  const devices = config.interfaces.map((device: any, index: number) => (
+  const devices = config.interfaces.map((device: Plain, index: number) => (
     deviceOf(index + 1, device.name, device.name === "lo" ? "loopback" : "uplink", device.addresses)));
   const node = nodeNamed(config.nodeName, [config.nodeIP], config.nodeLabels, devices);
   const kubeProxy: KubeProxyConfig = {

@@ -1,6 +1,6 @@
 /**
- * Masquerading of pod traffic that leaves the cluster, as a CNI plugin or masquerade agent writes it: an address of
- * the pod range becomes the node's unless the destination is in a range that must see the pod.
+ * Masquerading of pod traffic that leaves the cluster, as a CNI plugin or masquerade agent writes it: an
+ * address of the pod range becomes the node's unless the destination is in a range that must see the pod.
  *
  *   POSTROUTING -s PODS -> CNI-MASQ: -d PODS RETURN, -d RANGE RETURN …, MASQUERADE
  *

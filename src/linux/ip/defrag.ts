@@ -8,6 +8,7 @@
  * addresses is not made. Memory limits (ipfrag_high_thresh) are not modelled.
  */
 import { equalBytes, getU16, getU32, setIpv4Checksum, setU16 } from "./bytes.js";
+import { Protocol } from "./checksum.js";
 import { reparse } from "./header.js";
 import type { Packet } from "./packet.js";
 import { Reason } from "./reasons.js";
@@ -61,12 +62,13 @@ export class Reassembler {
   }
 
   /**
-   * Takes a fragment. On `Complete` the packet holds the whole datagram. `user` keeps received and sent fragments
-   * apart (IP_DEFRAG_CONNTRACK_IN, _OUT).
+   * Takes a fragment. On `Complete` the packet goes on: with the whole datagram, or as it came where the kernel does
+   * not gather it. `user` keeps received and sent fragments apart (IP_DEFRAG_CONNTRACK_IN, _OUT).
    */
   gather(packet: Packet, user: number): Gathered {
     this.expire(packet.timeNs);
     if (packet.truncated) return this.drop(Reason.TruncatedFragment);
+    if (this.family === 6 && lacksTransportHeader(packet)) return Gathered.Complete;
     const queue = this.find(packet, user);
     const offset = packet.fragmentOffset;
     const headerLength = packet.headerLength;
@@ -169,6 +171,17 @@ export class Reassembler {
     this.reason = reason;
     return Gathered.Dropped;
   }
+}
+
+/**
+ * ipv6frag_thdr_truncated: a first fragment that ends inside the transport header (RFC 8200, 4.5) is not gathered, it
+ * goes on alone, and the rest of its datagram waits in vain.
+ */
+function lacksTransportHeader(packet: Packet): boolean {
+  if (packet.fragmentOffset !== 0) return false;
+  const { protocol } = packet;
+  const size = protocol === Protocol.Tcp ? 20 : protocol === Protocol.Udp || protocol === Protocol.Icmp6 ? 8 : 1;
+  return packet.headerLength + size > packet.length;
 }
 
 const INSERTED = 0;

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { addressFromBytes, prefixContains, prefixOf } from "../../cluster/address.js";
 import type { Route } from "../../cluster/cluster.js";
-import { seeded } from "../testing.js";
+import { seeded } from "../seeded.fixture.js";
 import { RouteTable } from "./routes.js";
 
 const TABLES = ["local", "main", "default"];

@@ -1,6 +1,6 @@
 /**
- * Checksums of the upper layer: verified once when a packet enters, then adjusted when NAT changes it (RFC 1624), or
- * made anew (ICMP errors, SCTP's CRC32c). All on bytes, no allocation.
+ * Checksums of the upper layer: verified once when a packet enters, then adjusted when NAT changes it (RFC
+ * 1624), or made anew (ICMP errors, SCTP's CRC32c). All on bytes, no allocation.
  */
 import { Csum, type Skb } from "../skb.js";
 import { half, type Packet, Proto, putHalf } from "./packet.js";
@@ -11,8 +11,11 @@ export function sumBytes(bytes: Uint8Array, at: number, length: number): number 
   const even = at + (length & ~1);
   let i = at;
   for (; i + 8 <= even; i += 8) {
-    sum += ((bytes[i] << 8) | bytes[i + 1]) + ((bytes[i + 2] << 8) | bytes[i + 3]) +
-      ((bytes[i + 4] << 8) | bytes[i + 5]) + ((bytes[i + 6] << 8) | bytes[i + 7]);
+    sum +=
+      ((bytes[i] << 8) | bytes[i + 1]) +
+      ((bytes[i + 2] << 8) | bytes[i + 3]) +
+      ((bytes[i + 4] << 8) | bytes[i + 5]) +
+      ((bytes[i + 6] << 8) | bytes[i + 7]);
   }
   for (; i < even; i += 2) sum += (bytes[i] << 8) | bytes[i + 1];
   return (length & 1) !== 0 ? sum + (bytes[even] << 8) : sum;
@@ -31,8 +34,8 @@ export function pseudoSum(skb: Skb, protocol: number, length: number): number {
 }
 
 /**
- * Finds out what skb.csum is, where it is Unknown. A field that holds exactly the folded pseudo-header sum is one that
- * offload has still to fill in (Partial), not a wrong one.
+ * Finds out what skb.csum is, where it is Unknown. A field that holds exactly the folded pseudo-header sum is
+ * one that offload has still to fill in (Partial), not a wrong one.
  */
 export function verifyChecksum(skb: Skb, packet: Packet): void {
   if (skb.csum !== Csum.Unknown) return;
@@ -53,7 +56,8 @@ function checksumOf(skb: Skb, packet: Packet): Csum {
       return transportChecksum(skb, protocol, l4, l4Length, l4 + 6);
     case Proto.UdpLite: {
       if (l4Length < 8) return Csum.Wrong;
-      // RFC 3828: the length field says how much is covered; 0 is all of it, 1 to 7 are illegal, as is checksum 0.
+      // RFC 3828: the length field says how much is covered; 0 is all of it, 1 to 7 are illegal, as is
+      // checksum 0.
       const covered = half(bytes, l4 + 4) === 0 ? l4Length : half(bytes, l4 + 4);
       if (covered < 8 || covered > l4Length || half(bytes, l4 + 6) === 0) return Csum.Wrong;
       // udplite_error asks with the protocol number of UDP, so that is what the pseudo-header must hold.
@@ -66,7 +70,8 @@ function checksumOf(skb: Skb, packet: Packet): Csum {
       return l4Length < 4 ? Csum.Wrong : transportChecksum(skb, protocol, l4, l4Length, l4 + 2);
     case Proto.Sctp: {
       if (l4Length < 12) return Csum.Wrong;
-      const held = (bytes[l4 + 8] | (bytes[l4 + 9] << 8) | (bytes[l4 + 10] << 16) | (bytes[l4 + 11] << 24)) >>> 0;
+      const held =
+        (bytes[l4 + 8] | (bytes[l4 + 9] << 8) | (bytes[l4 + 10] << 16) | (bytes[l4 + 11] << 24)) >>> 0;
       return held === sctpChecksum(bytes, l4, l4Length) ? Csum.Right : Csum.Wrong;
     }
     default:

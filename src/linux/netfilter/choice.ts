@@ -1,7 +1,7 @@
 /**
- * Where rules choose among backends: a run of rules with a `statistic` match that jump to endpoint chains, and the
- * rule without condition after them. Known at load: which backend each rule stands for. With it a choice seen in a
- * capture can be followed, and the set that was eligible can be told.
+ * Where rules choose among backends: a run of rules with a `statistic` match that jump to endpoint chains,
+ * and the rule without condition after them. Known at load: which backend each rule stands for. With it a
+ * choice seen in a capture can be followed, and the set that was eligible can be told.
  */
 import type { Pin } from "../../dataplane.js";
 import { wordsOf } from "./names.js";
@@ -28,7 +28,8 @@ export class ChoiceRun {
     if (pin.backend === null) return -1;
     const words = wordsOf(pin.backend.address.bytes);
     for (const [index, backend] of this.backends.entries()) {
-      if (backend?.address == null || (backend.minPort !== 0 && backend.minPort !== pin.backend.port)) continue;
+      if (backend?.address == null || (backend.minPort !== 0 && backend.minPort !== pin.backend.port))
+        continue;
       if (backend.address.every((word, at) => word === words[at])) return index;
     }
     return -1;
@@ -44,7 +45,10 @@ export function choiceRuns(chain: Chain, table: Table): (ChoiceRun | null)[] {
     while (end < chain.rules.length && isStatistic(chain.rules[end])) end++;
     // The last endpoint takes what is left.
     if (end < chain.rules.length && isUnconditional(chain.rules[end])) end++;
-    const run = new ChoiceRun(first, chain.rules.slice(first, end).map((rule) => backendOf(rule, table)));
+    const run = new ChoiceRun(
+      first,
+      chain.rules.slice(first, end).map((rule) => backendOf(rule, table)),
+    );
     for (let at = first; at < end; at++) runs[at] = run;
     first = end - 1;
   }
@@ -56,15 +60,23 @@ function isStatistic(rule: Rule): boolean {
 }
 
 function isUnconditional(rule: Rule): boolean {
-  return rule.source === null && rule.destination === null && rule.protocol === null && rule.inDevice === null &&
-    rule.outDevice === null && rule.target.kind === "jump" && rule.matches.every(({ kind }) => kind === "comment");
+  return (
+    rule.source === null &&
+    rule.destination === null &&
+    rule.protocol === null &&
+    rule.inDevice === null &&
+    rule.outDevice === null &&
+    rule.target.kind === "jump" &&
+    rule.matches.every(({ kind }) => kind === "comment")
+  );
 }
 
 /** The DNAT of the chain a rule jumps to; through one chain more where that one only leads on. */
 function backendOf(rule: Rule, table: Table, depth = 0): NatSpec | null {
   if (rule.target.kind !== "jump" || depth > 1) return null;
   const rules = table.chains.get(rule.target.chain)?.rules ?? [];
-  for (const inner of rules) if (inner.target.kind === "nat" && inner.target.name === "DNAT") return inner.target.range;
+  for (const inner of rules)
+    if (inner.target.kind === "nat" && inner.target.name === "DNAT") return inner.target.range;
   const last = rules[rules.length - 1];
   return last === undefined ? null : backendOf(last, table, depth + 1);
 }

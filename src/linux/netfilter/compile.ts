@@ -1,6 +1,6 @@
 /**
- * Rules -> flat numbers, for one table of one family. Every rule is one row of `code`; the tests that cannot have a
- * side effect and come before any that can are in the row, the rest is a list of CompiledMatch.
+ * Rules -> flat numbers, for one table of one family. Every rule is one row of `code`; the tests that cannot
+ * have a side effect and come before any that can are in the row, the rest is a list of CompiledMatch.
  *
  *     row  0 flags            Row.*
  *          1 protocol
@@ -10,27 +10,58 @@
  *         20 connection states (StateBit)
  *         21 mark value       22 mark mask         23 index into `matches`, where Row.Matches
  *
- * A chain is consecutive rows and one row more, Op.End. Nothing is reordered: a packet meets the same rules in the
- * same order as in the text, and the same counters move.
+ * A chain is consecutive rows and one row more, Op.End. Nothing is reordered: a packet meets the same rules
+ * in the same order as in the text, and the same counters move.
  */
 import type { Family } from "../../cluster/address.js";
 import { choiceRuns, type ChoiceRun } from "./choice.js";
+import { ChainIndex, destinationHash, indexFrom } from "./chain-index.js";
 import { NatRange } from "./nat.js";
 import { printRule } from "./print.js";
-import { type Chain, type Match, type Rule, type Table, type TableName, type Target, unmodelledPart } from "./rule.js";
+import {
+  type Chain,
+  type Match,
+  type Rule,
+  type Table,
+  type TableName,
+  type Target,
+  unmodelledPart,
+} from "./rule.js";
 import { loopedChain } from "./rule-set.js";
 
 export const stride = 24;
 
 export const Row = {
-  Source: 1, SourceNot: 2, Destination: 4, DestinationNot: 8, Protocol: 16, ProtocolNot: 32,
+  Source: 1,
+  SourceNot: 2,
+  Destination: 4,
+  DestinationNot: 8,
+  Protocol: 16,
+  ProtocolNot: 32,
   /** A ports match: the header must be whole, else the packet is dropped (hotdrop). */
-  Header: 64, SourcePort: 128, SourcePortNot: 256, DestinationPort: 512, DestinationPortNot: 1024,
-  State: 2048, StateNot: 4096, Mark: 8192, MarkNot: 16384, Devices: 32768, Matches: 65536,
+  Header: 64,
+  SourcePort: 128,
+  SourcePortNot: 256,
+  DestinationPort: 512,
+  DestinationPortNot: 1024,
+  State: 2048,
+  StateNot: 4096,
+  Mark: 8192,
+  MarkNot: 16384,
+  Devices: 32768,
+  Matches: 65536,
 } as const;
 
 export const Op = {
-  Continue: 0, Accept: 1, Drop: 2, Return: 3, Jump: 4, Goto: 5, End: 6, Target: 7, Undecided: 8,
+  Continue: 0,
+  Accept: 1,
+  Drop: 2,
+  Return: 3,
+  Jump: 4,
+  Goto: 5,
+  End: 6,
+  Target: 7,
+  Undecided: 8,
 } as const;
 
 /** A match that is not in the row, with the state it keeps. */
@@ -71,6 +102,9 @@ export class CompiledTable {
   readonly chainOf: Int32Array;
   /** Why a row drops or does not decide; "" where it does neither. */
   readonly reasons: string[] = [];
+  /** By row: index into `indexes` plus one where the row's chain has a shortcut, else 0. */
+  readonly indexed: Uint16Array;
+  readonly indexes: ChainIndex[] = [];
   private readonly starts = new Map<string, number>();
 
   constructor(table: Table, family: Family) {
@@ -87,6 +121,7 @@ export class CompiledTable {
     this.packets = new Float64Array(rows);
     this.bytes = new Float64Array(rows);
     this.chainOf = new Int32Array(rows);
+    this.indexed = new Uint16Array(rows);
     const looped = loopedChain(table) !== null;
     let row = 0;
     for (const chain of table.chains.values()) {
@@ -101,6 +136,7 @@ export class CompiledTable {
       this.argument[row] = index;
       this.packets[row] = chain.packets;
       this.bytes[row] = chain.bytes;
+      if (chain.rules.length >= indexFrom) this.index(row - chain.rules.length, row);
       this.rules.push(null);
       this.reasons.push(chain.policy === "DROP" ? `${table.name}/${chain.name} policy` : "");
       row++;
@@ -122,7 +158,8 @@ export class CompiledTable {
   saveCounters(): void {
     for (let row = 0; row < this.rules.length; row++) {
       const holder = this.rules[row] ?? this.chains[this.chainOf[row]];
-      if (holder === this.chains[this.chainOf[row]] && this.chains[this.chainOf[row]].policy === null) continue;
+      if (holder === this.chains[this.chainOf[row]] && this.chains[this.chainOf[row]].policy === null)
+        continue;
       holder.packets = this.packets[row];
       holder.bytes = this.bytes[row];
     }
@@ -132,10 +169,20 @@ export class CompiledTable {
   text(row: number): string {
     const rule = this.rules[row];
     const chain = this.chains[this.chainOf[row]];
-    return rule === null ? `policy ${chain.policy ?? "RETURN"}` : `-A ${chain.name}${printRule(rule, this.family)}`;
+    return rule === null
+      ? `policy ${chain.policy ?? "RETURN"}`
+      : `-A ${chain.name}${printRule(rule, this.family)}`;
   }
 
-  private compileRule(row: number, rule: Rule, chain: Chain, position: number, table: Table, looped: boolean, runs: (ChoiceRun | null)[]): void {
+  private compileRule(
+    row: number,
+    rule: Rule,
+    chain: Chain,
+    position: number,
+    table: Table,
+    looped: boolean,
+    runs: (ChoiceRun | null)[],
+  ): void {
     const base = row * stride;
     const place = `${table.name}/${chain.name}`;
     this.rules.push(rule);
@@ -154,8 +201,44 @@ export class CompiledTable {
     }
     const unmodelled = unmodelledPart(rule);
     const reason = this.compileTarget(row, rule.target, place, table, looped);
-    this.reasons.push(unmodelled === null ? reason : `undecided: ${place} rule ${position + 1}: ${unmodelled} is not modelled`);
+    this.reasons.push(
+      unmodelled === null
+        ? reason
+        : `undecided: ${place} rule ${position + 1}: ${unmodelled} is not modelled`,
+    );
     if (unmodelled !== null) this.op[row] = Op.Undecided;
+  }
+
+  /** Makes the shortcut of the chain in rows [first, end). */
+  private index(first: number, end: number): void {
+    const keys: (number | null)[] = [];
+    for (let row = first; row < end; row++) keys.push(this.keyOf(row * stride));
+    if (keys.filter((key) => key !== null).length < indexFrom || this.indexes.length === 0xffff) return;
+    this.indexes.push(new ChainIndex(first, keys));
+    this.indexed.fill(this.indexes.length, first, end + 1);
+  }
+
+  /** The hash of the one destination, protocol and port that a row wants; null where it is not so simple. */
+  private keyOf(base: number): number | null {
+    const { code } = this;
+    const flags = code[base];
+    const wanted = Row.Destination | Row.Protocol | Row.Header | Row.DestinationPort;
+    const range = code[base + 19];
+    const whole = this.family === 4 ? [17] : [14, 15, 16, 17];
+    if (
+      (flags & wanted) !== wanted ||
+      (flags & (Row.DestinationNot | Row.ProtocolNot | Row.DestinationPortNot)) !== 0
+    )
+      return null;
+    if ((range & 0xffff) !== range >>> 16 || whole.some((at) => code[base + at] !== -1)) return null;
+    return destinationHash(
+      code[base + 10],
+      code[base + 11],
+      code[base + 12],
+      code[base + 13],
+      code[base + 1],
+      range & 0xffff,
+    );
   }
 
   /** Addresses, protocol, devices. */
@@ -223,7 +306,8 @@ export class CompiledTable {
         this.op[row] = Op.Continue;
         return "";
       case "verdict":
-        this.op[row] = target.verdict === "ACCEPT" ? Op.Accept : target.verdict === "DROP" ? Op.Drop : Op.Return;
+        this.op[row] =
+          target.verdict === "ACCEPT" ? Op.Accept : target.verdict === "DROP" ? Op.Drop : Op.Return;
         return target.verdict === "DROP" ? place : "";
       case "jump": {
         const chain = table.chains.get(target.chain);
@@ -252,8 +336,14 @@ export class CompiledTable {
 const withoutEffect: ReadonlySet<Match["kind"]> = new Set(["mark", "connmark", "conntrack", "addrtype"]);
 
 function isStateOnly(match: Extract<Match, { kind: "conntrack" }>): boolean {
-  return match.state !== null && match.status === null && match.protocol === null && match.original === null &&
-    match.addresses.length === 0 && match.ports.length === 0;
+  return (
+    match.state !== null &&
+    match.status === null &&
+    match.protocol === null &&
+    match.original === null &&
+    match.addresses.length === 0 &&
+    match.ports.length === 0
+  );
 }
 
 function rangeOf(target: Target): NatRange {

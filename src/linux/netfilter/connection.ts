@@ -1,11 +1,20 @@
-/** One conntrack entry (struct nf_conn) and its two tuples. Data only; who changes what is said at the fields. */
+/**
+ * One conntrack entry (struct nf_conn) and its two tuples. Data only; who changes what is said at the fields.
+ */
 import type { ConntrackRef } from "../skb.js";
 import { Tuple } from "./tuple.js";
 
 /** enum ip_conntrack_status, the bits that matter here, with the kernel's values. */
 export const Status = {
-  SeenReply: 1 << 1, Assured: 1 << 2, Confirmed: 1 << 3, SourceNat: 1 << 4, DestinationNat: 1 << 5,
-  SourceNatDone: 1 << 7, DestinationNatDone: 1 << 8, Dying: 1 << 9, NatClash: 1 << 15,
+  SeenReply: 1 << 1,
+  Assured: 1 << 2,
+  Confirmed: 1 << 3,
+  SourceNat: 1 << 4,
+  DestinationNat: 1 << 5,
+  SourceNatDone: 1 << 7,
+  DestinationNatDone: 1 << 8,
+  Dying: 1 << 9,
+  NatClash: 1 << 15,
 } as const;
 
 export const Dir = { Original: 0, Reply: 1 } as const;

@@ -1,9 +1,9 @@
 /**
  * The conntrack table of a node: entries by both tuples, and by original source for NAT (nat_bysource).
  *
- * Hash tables with numeric keys. An entry ends at an exact virtual time: one whose time is over is never found, and is
- * unlinked when it is met. A sweep frees the rest; it changes nothing that can be observed. There is no limit on the
- * number of entries (nf_conntrack_max), so nothing is dropped for a full table.
+ * Hash tables with numeric keys. An entry ends at an exact virtual time: one whose time is over is never
+ * found, and is unlinked when it is met. A sweep frees the rest; it changes nothing that can be observed.
+ * There is no limit on the number of entries (nf_conntrack_max), so nothing is dropped for a full table.
  */
 import type { ConntrackDelete } from "../../cluster/cluster.js";
 import { Connection, Status, type TupleNode } from "./connection.js";
@@ -184,7 +184,7 @@ export class ConntrackTable {
   /** Frees what has ended. Unconfirmed entries that were given up sit in the source chains only. */
   private sweep(): void {
     for (const head of this.heads) {
-      for (let node = head; node !== null;) {
+      for (let node = head; node !== null; ) {
         const next: TupleNode | null = node.next;
         if (node.direction === 0 && node.connection.expiresNs <= this.nowNs) this.remove(node.connection);
         node = next;
@@ -196,16 +196,24 @@ export class ConntrackTable {
 
 function matches(connection: Connection, filter: ConntrackDelete): boolean {
   const { original, reply } = connection;
-  return original.family === filter.family && original.protocol === filter.protocol &&
+  return (
+    original.family === filter.family &&
+    original.protocol === filter.protocol &&
     (filter.originalSource === null || holds(original, "s", filter.originalSource.bytes)) &&
     (filter.originalDestination === null || holds(original, "d", filter.originalDestination.bytes)) &&
     (filter.originalSourcePort === null || original.source === filter.originalSourcePort) &&
     (filter.originalDestinationPort === null || original.destination === filter.originalDestinationPort) &&
-    (filter.replySource === null || holds(reply, "s", filter.replySource.bytes));
+    (filter.replySource === null || holds(reply, "s", filter.replySource.bytes))
+  );
 }
 
 function holds(tuple: Tuple, side: "s" | "d", bytes: Uint8Array): boolean {
   if (bytes.length === 4) return tuple.family === 4 && word(bytes, 0) === tuple[`${side}3`];
-  return tuple.family === 6 && word(bytes, 0) === tuple[`${side}0`] && word(bytes, 4) === tuple[`${side}1`] &&
-    word(bytes, 8) === tuple[`${side}2`] && word(bytes, 12) === tuple[`${side}3`];
+  return (
+    tuple.family === 6 &&
+    word(bytes, 0) === tuple[`${side}0`] &&
+    word(bytes, 4) === tuple[`${side}1`] &&
+    word(bytes, 8) === tuple[`${side}2`] &&
+    word(bytes, 12) === tuple[`${side}3`]
+  );
 }

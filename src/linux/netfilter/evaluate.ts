@@ -1,6 +1,7 @@
 /**
- * Walks a packet through the chains of one table (ipt_do_table): rows in order, jumps with a stack, policies at the
- * end. Targets are carried out here; NAT targets settle the connection's tuple, the packet itself is rewritten later.
+ * Walks a packet through the chains of one table (ipt_do_table): rows in order, jumps with a stack, policies
+ * at the end. Targets are carried out here; NAT targets settle the connection's tuple, the packet itself is
+ * rewritten later.
  */
 import { CtInfo, Hook, type NodeServices, type Skb, Verdict } from "../skb.js";
 import { type CompiledTable, Op, Row, stride } from "./compile.js";
@@ -15,9 +16,17 @@ import { StateBit, type Target } from "./rule.js";
 import { connectionOf } from "./track.js";
 
 /** Told of every rule that matched: position in its chain from 1, 0 for a policy. */
-export type TraceSink = (table: string, chain: string, ruleNumber: number, text: string, verdict: string) => void;
+export type TraceSink = (
+  table: string,
+  chain: string,
+  ruleNumber: number,
+  text: string,
+  verdict: string,
+) => void;
 
-/** Jumps may nest this deep; the kernel sizes its stack by the rules, a text without loops cannot need more. */
+/**
+ * Jumps may nest this deep; the kernel sizes its stack by the rules, a text without loops cannot need more.
+ */
 const stackLimit = 1024;
 
 export class Evaluator implements MatchContext {
@@ -46,13 +55,16 @@ export class Evaluator implements MatchContext {
 
   /** Accept, Drop or Undecided; `reason` says why for the latter two. */
   run(table: CompiledTable, start: number, hook: Hook, skb: Skb): Verdict {
-    const { code, op, argument, packets, bytes } = table;
+    const { code, op, argument, packets, bytes, indexed } = table;
     const { stack } = this;
     this.skb = skb;
     this.state = stateOf(skb);
     let depth = 0;
     let row = start;
+    const { packet } = this;
+    const mayShortcut = !packet.l4Short && !packet.laterFragment;
     for (;;) {
+      if (indexed[row] !== 0 && mayShortcut) row = table.indexes[indexed[row] - 1].seek(row, packet);
       const operation = op[row];
       if (operation !== Op.End) {
         const matched = this.matches(table, code, row);
@@ -127,11 +139,17 @@ export class Evaluator implements MatchContext {
     const base = row * stride;
     const flags = code[base];
     const { packet } = this;
-    if ((flags & Row.Protocol) !== 0 && (packet.protocol === code[base + 1]) === ((flags & Row.ProtocolNot) !== 0)) return Matched.No;
+    if (
+      (flags & Row.Protocol) !== 0 &&
+      (packet.protocol === code[base + 1]) === ((flags & Row.ProtocolNot) !== 0)
+    )
+      return Matched.No;
     if ((flags & Row.Destination) !== 0) {
       let differs = (packet.d3 & code[base + 17]) ^ code[base + 13];
       if (packet.family === 6) {
-        differs |= ((packet.d0 & code[base + 14]) ^ code[base + 10]) | ((packet.d1 & code[base + 15]) ^ code[base + 11]) |
+        differs |=
+          ((packet.d0 & code[base + 14]) ^ code[base + 10]) |
+          ((packet.d1 & code[base + 15]) ^ code[base + 11]) |
           ((packet.d2 & code[base + 16]) ^ code[base + 12]);
       }
       if ((differs === 0) === ((flags & Row.DestinationNot) !== 0)) return Matched.No;
@@ -139,14 +157,24 @@ export class Evaluator implements MatchContext {
     if ((flags & Row.Source) !== 0) {
       let differs = (packet.s3 & code[base + 9]) ^ code[base + 5];
       if (packet.family === 6) {
-        differs |= ((packet.s0 & code[base + 6]) ^ code[base + 2]) | ((packet.s1 & code[base + 7]) ^ code[base + 3]) |
+        differs |=
+          ((packet.s0 & code[base + 6]) ^ code[base + 2]) |
+          ((packet.s1 & code[base + 7]) ^ code[base + 3]) |
           ((packet.s2 & code[base + 8]) ^ code[base + 4]);
       }
       if ((differs === 0) === ((flags & Row.SourceNot) !== 0)) return Matched.No;
     }
     if ((flags & Row.Devices) !== 0 && !this.devices(table, row)) return Matched.No;
-    if ((flags & Row.State) !== 0 && ((this.state & code[base + 20]) !== 0) === ((flags & Row.StateNot) !== 0)) return Matched.No;
-    if ((flags & Row.Mark) !== 0 && ((this.skb.mark & code[base + 22]) === code[base + 21]) === ((flags & Row.MarkNot) !== 0)) return Matched.No;
+    if (
+      (flags & Row.State) !== 0 &&
+      ((this.state & code[base + 20]) !== 0) === ((flags & Row.StateNot) !== 0)
+    )
+      return Matched.No;
+    if (
+      (flags & Row.Mark) !== 0 &&
+      ((this.skb.mark & code[base + 22]) === code[base + 21]) === ((flags & Row.MarkNot) !== 0)
+    )
+      return Matched.No;
     if ((flags & Row.Header) !== 0) {
       if (packet.laterFragment) return Matched.No;
       if (packet.l4Short) return Matched.Drop;
@@ -175,11 +203,14 @@ export class Evaluator implements MatchContext {
     const { inDevice, outDevice } = rule;
     if (inDevice !== null) {
       const name = this.services.deviceName(this.skb.inDevice);
-      if ((inDevice.prefix ? name.startsWith(inDevice.name) : name === inDevice.name) === inDevice.invert) return false;
+      if ((inDevice.prefix ? name.startsWith(inDevice.name) : name === inDevice.name) === inDevice.invert)
+        return false;
     }
     if (outDevice === null) return true;
     const name = this.services.deviceName(this.skb.outDevice);
-    return (outDevice.prefix ? name.startsWith(outDevice.name) : name === outDevice.name) !== outDevice.invert;
+    return (
+      (outDevice.prefix ? name.startsWith(outDevice.name) : name === outDevice.name) !== outDevice.invert
+    );
   }
 
   /** A verdict, or -1 to go on with the next rule. */
@@ -193,7 +224,8 @@ export class Evaluator implements MatchContext {
       case "connmark":
         if (ct !== null) {
           if (target.mode === "set") ct.mark = ((ct.mark & ~target.clear) ^ target.xor) >>> 0;
-          else if (target.mode === "save") ct.mark = ((ct.mark & ~target.ctMask) ^ (skb.mark & target.nfMask)) >>> 0;
+          else if (target.mode === "save")
+            ct.mark = ((ct.mark & ~target.ctMask) ^ (skb.mark & target.nfMask)) >>> 0;
           else skb.mark = ((skb.mark & ~target.nfMask) ^ (ct.mark & target.ctMask)) >>> 0;
         }
         return -1;
@@ -211,7 +243,14 @@ export class Evaluator implements MatchContext {
     }
   }
 
-  private natTarget(table: CompiledTable, row: number, target: Extract<Target, { kind: "nat" }>, range: NatRange, hook: Hook, skb: Skb): Verdict {
+  private natTarget(
+    table: CompiledTable,
+    row: number,
+    target: Extract<Target, { kind: "nat" }>,
+    range: NatRange,
+    hook: Hook,
+    skb: Skb,
+  ): Verdict {
     const ct = connectionOf(skb.ct);
     if (ct === null) throw new Error("the nat table was asked about a packet without a connection");
     const manip = manipOf(hook);
@@ -258,7 +297,7 @@ export class Evaluator implements MatchContext {
   /** nf_nat_redirect: the host itself for its own packets, the device's first address for others (IPv4). */
   private redirectAddress(hook: Hook, skb: Skb): Uint8Array | null {
     if (hook === Hook.Output) return skb.family === 4 ? localhost4 : localhost6;
-    return skb.family === 4 ? this.services.masqueradeAddress(skb.inDevice, skb)?.bytes ?? null : null;
+    return skb.family === 4 ? (this.services.masqueradeAddress(skb.inDevice, skb)?.bytes ?? null) : null;
   }
 
   private tell(table: CompiledTable, row: number): void {
@@ -299,17 +338,24 @@ function stateOfInfo(ctinfo: CtInfo): number {
 
 function verdictText(table: CompiledTable, row: number): string {
   switch (table.op[row]) {
-    case Op.Accept: return "ACCEPT";
-    case Op.Drop: return "DROP";
-    case Op.Return: return "RETURN";
+    case Op.Accept:
+      return "ACCEPT";
+    case Op.Drop:
+      return "DROP";
+    case Op.Return:
+      return "RETURN";
     case Op.Jump:
-    case Op.Goto: return table.chains[table.chainOf[table.argument[row]]].name;
-    case Op.End: return table.reasons[row] === "" ? "ACCEPT" : "DROP";
-    case Op.Undecided: return "UNDECIDED";
+    case Op.Goto:
+      return table.chains[table.chainOf[table.argument[row]]].name;
+    case Op.End:
+      return table.reasons[row] === "" ? "ACCEPT" : "DROP";
+    case Op.Undecided:
+      return "UNDECIDED";
     case Op.Target: {
       const { target } = table.targets[table.argument[row]];
       return target.kind === "nat" ? target.name : target.kind.toUpperCase();
     }
-    default: return "CONTINUE";
+    default:
+      return "CONTINUE";
   }
 }

@@ -22,9 +22,14 @@ export interface Pair {
 
 /** Names of the cases of a run, in the order they were recorded; T22 and its parts are one. */
 export function labCases(dir: string): string[] {
-  return readdirSync(dir, { withFileTypes: true }).filter((entry) => entry.isDirectory() && !/^T22\./.test(entry.name))
-    .map((entry) => ({ name: entry.name, t0: Number(JSON.parse(readFileSync(`${dir}/${entry.name}/case.json`, "utf8")).t0) }))
-    .sort((a, b) => a.t0 - b.t0).map(({ name }) => name);
+  return readdirSync(dir, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !/^T22\./.test(entry.name))
+    .map((entry) => ({
+      name: entry.name,
+      t0: Number(JSON.parse(readFileSync(`${dir}/${entry.name}/case.json`, "utf8")).t0),
+    }))
+    .sort((a, b) => a.t0 - b.t0)
+    .map(({ name }) => name);
 }
 
 /** Pairs of a case by time, each with the bytes that entered and left (null where there are none). */
@@ -51,7 +56,10 @@ export interface Recorded {
   readonly left: Uint8Array | null;
 }
 
-function recordAt(records: readonly { bytes: Uint8Array }[], number: number | null | undefined): Uint8Array | null {
+function recordAt(
+  records: readonly { bytes: Uint8Array }[],
+  number: number | null | undefined,
+): Uint8Array | null {
   return number == null ? null : records[number - 1].bytes;
 }
 
@@ -59,7 +67,7 @@ function recordAt(records: readonly { bytes: Uint8Array }[], number: number | nu
 function readPcap(file: Uint8Array): { bytes: Uint8Array }[] {
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   const records: { bytes: Uint8Array }[] = [];
-  for (let at = 24; at + 16 <= file.length;) {
+  for (let at = 24; at + 16 <= file.length; ) {
     const length = view.getUint32(at + 8, true);
     records.push({ bytes: file.slice(at + 16 + 20, at + 16 + length) });
     at += 16 + length;
@@ -69,7 +77,10 @@ function readPcap(file: Uint8Array): { bytes: Uint8Array }[] {
 
 interface NetJson {
   readonly link: readonly { readonly ifindex: number; readonly ifname: string }[];
-  readonly addr: readonly { readonly ifname: string; readonly addr_info: readonly { readonly local: string; readonly scope: string }[] }[];
+  readonly addr: readonly {
+    readonly ifname: string;
+    readonly addr_info: readonly { readonly local: string; readonly scope: string }[];
+  }[];
 }
 
 export class LabNode {
@@ -141,7 +152,10 @@ export class LabNode {
   private services(): NodeServices {
     return {
       addressType: (bytes, offset, family) => {
-        const text = family === 4 ? bytes.slice(offset, offset + 4).join(".") : address6(bytes.subarray(offset, offset + 16));
+        const text =
+          family === 4
+            ? bytes.slice(offset, offset + 4).join(".")
+            : address6(bytes.subarray(offset, offset + 16));
         return this.isLocal(text) ? "LOCAL" : "UNICAST";
       },
       deviceName: (index) => this.devices.find(({ ifindex }) => ifindex === index)?.ifname ?? "",
@@ -163,7 +177,7 @@ function address6(bytes: Uint8Array): string {
 
 function upperProtocol(bytes: Uint8Array, headerLength: number): number {
   let protocol = bytes[6];
-  for (let at = 40; at < headerLength;) {
+  for (let at = 40; at < headerLength; ) {
     protocol = bytes[at];
     at += (bytes[at + 1] + 1) * 8;
   }

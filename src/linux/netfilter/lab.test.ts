@@ -1,7 +1,8 @@
 /**
- * The recorded kernel (traces/lab): every packet that a lab node forwarded is put through the hooks here, with the
- * device it left by, and must come out as it was recorded, byte for byte apart from TTL. Packets that the node did not
- * forward must not pass. Choices the kernel made at random are followed by pins, and every pin must be eligible.
+ * The recorded kernel (traces/lab): every packet that a lab node forwarded is put through the hooks here,
+ * with the device it left by, and must come out as it was recorded, byte for byte apart from TTL. Packets
+ * that the node did not forward must not pass. Choices the kernel made at random are followed by pins, and
+ * every pin must be eligible.
  */
 import { describe, expect, test } from "vitest";
 import { sharedDir } from "../../../test/shared.js";
@@ -33,8 +34,14 @@ describe.skipIf(shared === null)("recorded lab packets through the hooks (needs 
             if (leavesOldEndpoint(pair, lastEndpoint)) {
               // The lab ran conntrack -D for the endpoint that is gone (its time is not in the slices).
               deleted += node.netfilter.deleteConntrack({
-                node: nodeName, family: 4, protocol: 17, originalSource: null, originalDestination: parseAddress("10.96.0.120"),
-                originalSourcePort: null, originalDestinationPort: 9000, replySource: parseAddress("10.244.1.10"),
+                node: nodeName,
+                family: 4,
+                protocol: 17,
+                originalSource: null,
+                originalDestination: parseAddress("10.96.0.120"),
+                originalSourcePort: null,
+                originalDestinationPort: 9000,
+                replySource: parseAddress("10.244.1.10"),
               });
             }
             if (left !== null) {
@@ -48,7 +55,8 @@ describe.skipIf(shared === null)("recorded lab packets through the hooks (needs 
               else if ((skb.pinFlags & 2) !== 0) faults.push(`${place}: pin refused`);
             } else if (pair.nat === "in-only") {
               const verdict = node.forward(skb, "eth0");
-              if (node.isLocal(node.destination(skb)) || stoppedByRouting(pair) || name === "T26.l2") continue;
+              if (node.isLocal(node.destination(skb)) || stoppedByRouting(pair) || name === "T26.l2")
+                continue;
               stopped++;
               if (verdict !== Verdict.Drop) faults.push(`${place}: verdict ${verdict}`);
             }
@@ -64,24 +72,33 @@ describe.skipIf(shared === null)("recorded lab packets through the hooks (needs 
   }
 });
 
-/** Cases whose connections begin with fragments, which the IP stack puts together before netfilter sees them. */
+/**
+ * Cases whose connections begin with fragments, which the IP stack puts together before netfilter sees them.
+ */
 const defragmented = new Set(["T26.frags"]);
 
 /** T22's long UDP flow, at the packet that no longer goes where the one before it went. */
 function leavesOldEndpoint(pair: Pair, last: Map<string, string>): boolean {
-  if (!/^udp 10\.244\.1\.20:47\d+ > 10\.96\.0\.120:9000$/.test(pair.before) || pair.after === undefined) return false;
+  if (!/^udp 10\.244\.1\.20:47\d+ > 10\.96\.0\.120:9000$/.test(pair.before) || pair.after === undefined)
+    return false;
   const before = last.get(pair.before);
   last.set(pair.before, pair.after);
   return before !== undefined && before !== pair.after;
 }
 
-/** What the IP stack stops before or after netfilter: TTL, header checksum, multicast; T26.l2 is about frames that are not for the node. */
+/**
+ * What the IP stack stops before or after netfilter: TTL, header checksum, multicast; T26.l2 is about frames
+ * that are not for the node.
+ */
 function stoppedByRouting(pair: Pair): boolean {
   const ttl = typeof pair.ttl === "number" ? pair.ttl : pair.ttl[0];
   return ttl <= 1 || pair.ipok === false || pair.before.includes("> ff02::");
 }
 
-function pinOf(pair: Pair): { backend: { address: NonNullable<ReturnType<typeof parseAddress>>; port: number } | null; sourcePort: number | null } {
+function pinOf(pair: Pair): {
+  backend: { address: NonNullable<ReturnType<typeof parseAddress>>; port: number } | null;
+  sourcePort: number | null;
+} {
   const match = /^\S+ (\S+?)(?::(\d+))? > (\S+)$|^\S+ (\S+) > (\S+?) /.exec(pair.after ?? "");
   const words = (pair.after ?? "").split(" ");
   const end = words.indexOf(">");
@@ -104,11 +121,14 @@ function splitEndpoint(text: string): { address: string; port: number } | null {
   return text.includes(":") ? { address: text, port: 0 } : null;
 }
 
-/** Equal apart from what forwarding changes: TTL, and in IPv4 the header checksum and options (record route). */
+/**
+ * Equal apart from what forwarding changes: TTL, and in IPv4 the header checksum and options (record route).
+ */
 function sameButTtl(got: Uint8Array, wanted: Uint8Array): boolean {
   const v4 = got[0] >> 4 === 4;
   const options = v4 ? (got[0] & 15) * 4 : 0;
-  const ownBusiness = (at: number): boolean => (v4 ? at === 8 || at === 10 || at === 11 || (at >= 20 && at < options) : at === 7);
+  const ownBusiness = (at: number): boolean =>
+    v4 ? at === 8 || at === 10 || at === 11 || (at >= 20 && at < options) : at === 7;
   return got.length === wanted.length && got.every((byte, at) => byte === wanted[at] || ownBusiness(at));
 }
 

@@ -1,8 +1,8 @@
 /**
- * Rewriting a packet to what NAT decided (net/netfilter/nf_nat_proto.c): addresses, ports or id, and the checksums
- * that cover them; and the packet quoted in an ICMP error with its outer header.
+ * Rewriting a packet to what NAT decided (net/netfilter/nf_nat_proto.c): addresses, ports or id, and the
+ * checksums that cover them; and the packet quoted in an ICMP error with its outer header.
  */
-import { Csum, CtInfo, Hook, type Skb } from "../skb.js";
+import { Csum, type CtInfo, Hook, type Skb } from "../skb.js";
 import { ChecksumDelta, fold, pseudoSum, sctpChecksum, sumBytes } from "./checksum.js";
 import { type Connection, Dir, Status } from "./connection.js";
 import { half, Proto, putHalf, putWord, word } from "./packet.js";
@@ -27,16 +27,19 @@ const target = new Tuple();
 const addresses = new ChecksumDelta();
 const ports = new ChecksumDelta();
 
-/** nf_nat_manip_pkt: the packet becomes the inverse of what the other direction expects. False: it must be dropped. */
+/**
+ * nf_nat_manip_pkt: the packet becomes the inverse of what the other direction expects. False: it must be
+ * dropped.
+ */
 export function manipulate(skb: Skb, ct: Connection, manip: Manip, direction: Dir): boolean {
   invertTuple(target, direction === Dir.Original ? ct.reply : ct.original);
   return rewrite(skb, 0, skb.headerLength, skb.length, target, manip);
 }
 
 /**
- * nf_nat_icmp_reply_translation (and its IPv6 twin): an error related to a connection. The quoted packet is changed
- * the other way round, then the outer header, so that the sender recognises what it sent and no inner address shows.
- * False: the packet must be dropped.
+ * nf_nat_icmp_reply_translation (and its IPv6 twin): an error related to a connection. The quoted packet is
+ * changed the other way round, then the outer header, so that the sender recognises what it sent and no inner
+ * address shows. False: the packet must be dropped.
  */
 export function translateError(skb: Skb, ct: Connection, hook: Hook, ctinfo: CtInfo): boolean {
   const { bytes } = skb;
@@ -50,7 +53,8 @@ export function translateError(skb: Skb, ct: Connection, hook: Hook, ctinfo: CtI
   if (isRedirect) {
     // A redirect for a translated connection would teach the host a wrong route.
     const done = Status.SourceNatDone | Status.DestinationNatDone;
-    if ((ct.status & done) !== done || (ct.status & (Status.SourceNat | Status.DestinationNat)) !== 0) return false;
+    if ((ct.status & done) !== done || (ct.status & (Status.SourceNat | Status.DestinationNat)) !== 0)
+      return false;
   }
   if ((ct.status & statusBit(manip, direction)) === 0) return true;
   const other = direction === Dir.Original ? ct.reply : ct.original;
@@ -70,8 +74,8 @@ export function translateError(skb: Skb, ct: Connection, hook: Hook, ctinfo: CtI
 }
 
 /**
- * Rewrites one header of the skb: the IP header at `ip`, the upper layer at `at` (-1: none), both before `end`, to the
- * source or destination part of a tuple.
+ * Rewrites one header of the skb: the IP header at `ip`, the upper layer at `at` (-1: none), both before
+ * `end`, to the source or destination part of a tuple.
  */
 function rewrite(skb: Skb, ip: number, at: number, end: number, to: Tuple, manip: Manip): boolean {
   const { bytes } = skb;
@@ -177,7 +181,10 @@ function rewriteId(bytes: Uint8Array, at: number, to: Tuple): void {
   putHalf(bytes, at + 4, to.source);
 }
 
-/** The checksum after both changes. Ports are not in a Partial sum (inet_proto_csum_replace2 without pseudohdr). */
+/**
+ * The checksum after both changes. Ports are not in a Partial sum (inet_proto_csum_replace2 without
+ * pseudohdr).
+ */
 function sum(bytes: Uint8Array, field: number, partial: boolean): void {
   if (partial) {
     addresses.applyPartial(bytes, field);

@@ -40,7 +40,9 @@ export function evaluateMatch(compiled: CompiledMatch, context: MatchContext): M
     case "connmark": {
       const ct = connectionOf(context.skb.ct);
       // Without a connection the match fails whatever it says (connmark_mt).
-      return yes(ct !== null && ((ct.mark & match.mark.mask) >>> 0 === match.mark.value) !== match.mark.invert);
+      return yes(
+        ct !== null && ((ct.mark & match.mark.mask) >>> 0 === match.mark.value) !== match.mark.invert,
+      );
     }
     case "conntrack":
       return yes(conntrack(match, context));
@@ -71,7 +73,8 @@ function ports(match: Extract<Match, { kind: "ports" }>, packet: Packet): Matche
   if (packet.l4Short) return Matched.Drop;
   const { source, destination, flags } = match;
   if (source !== null && inside(source, packet.sourcePort) === source.invert) return Matched.No;
-  if (destination !== null && inside(destination, packet.destinationPort) === destination.invert) return Matched.No;
+  if (destination !== null && inside(destination, packet.destinationPort) === destination.invert)
+    return Matched.No;
   if (flags !== null && ((packet.tcpFlags & flags.mask) === flags.value) === flags.invert) return Matched.No;
   return Matched.Yes;
 }
@@ -80,7 +83,8 @@ function multiport(match: Extract<Match, { kind: "multiport" }>, packet: Packet)
   if (packet.laterFragment) return Matched.No;
   if (packet.l4Short) return Matched.Drop;
   for (const range of match.ranges) {
-    const hit = (match.side !== "dports" && inside(range, packet.sourcePort)) ||
+    const hit =
+      (match.side !== "dports" && inside(range, packet.sourcePort)) ||
       (match.side !== "sports" && inside(range, packet.destinationPort));
     if (hit) return yes(!match.invert);
   }
@@ -88,10 +92,13 @@ function multiport(match: Extract<Match, { kind: "multiport" }>, packet: Packet)
 }
 
 function icmp(match: Extract<Match, { kind: "icmp" }>, packet: Packet): Matched {
-  if (packet.laterFragment || (packet.protocol !== Proto.Icmp && packet.protocol !== Proto.Icmp6)) return Matched.No;
+  if (packet.laterFragment || (packet.protocol !== Proto.Icmp && packet.protocol !== Proto.Icmp6))
+    return Matched.No;
   if (packet.l4Short) return Matched.Drop;
   const any = match.type === 255 && packet.protocol === Proto.Icmp;
-  const hit = any || (packet.icmpType === match.type && packet.icmpCode >= match.minCode && packet.icmpCode <= match.maxCode);
+  const hit =
+    any ||
+    (packet.icmpType === match.type && packet.icmpCode >= match.minCode && packet.icmpCode <= match.maxCode);
   return yes(hit !== match.invert);
 }
 
@@ -101,8 +108,10 @@ function conntrack(match: Extract<Match, { kind: "conntrack" }>, context: MatchC
   if (state !== null && ((context.state & state.value) !== 0) === state.invert) return false;
   const ct = connectionOf(context.skb.ct);
   if (ct === null) return state !== null;
-  if (match.original !== null && (directionOf(context.skb.ctinfo) === Dir.Original) !== match.original) return false;
-  if (match.protocol !== null && (ct.original.protocol === match.protocol.value) === match.protocol.invert) return false;
+  if (match.original !== null && (directionOf(context.skb.ctinfo) === Dir.Original) !== match.original)
+    return false;
+  if (match.protocol !== null && (ct.original.protocol === match.protocol.value) === match.protocol.invert)
+    return false;
   // The text's bits are the kernel's, as Status has them.
   if (match.status !== null && ((ct.status & match.status.value) !== 0) === match.status.invert) return false;
   for (const { field, spec } of match.addresses) {
@@ -111,7 +120,8 @@ function conntrack(match: Extract<Match, { kind: "conntrack" }>, context: MatchC
   }
   for (const { field, spec } of match.ports) {
     const tuple = field.startsWith("ctorig") ? ct.original : ct.reply;
-    if (portHolds(spec, field.endsWith("srcport") ? tuple.source : tuple.destination) === spec.invert) return false;
+    if (portHolds(spec, field.endsWith("srcport") ? tuple.source : tuple.destination) === spec.invert)
+      return false;
   }
   return true;
 }
@@ -123,29 +133,39 @@ function portHolds(spec: RangeSpec, port: number): boolean {
 function addressHolds(spec: AddressSpec, tuple: Connection["original"], source: boolean): boolean {
   const { words, mask } = spec;
   if (source) {
-    return (tuple.s0 & mask[0]) === words[0] && (tuple.s1 & mask[1]) === words[1] &&
-      (tuple.s2 & mask[2]) === words[2] && (tuple.s3 & mask[3]) === words[3];
+    return (
+      (tuple.s0 & mask[0]) === words[0] &&
+      (tuple.s1 & mask[1]) === words[1] &&
+      (tuple.s2 & mask[2]) === words[2] &&
+      (tuple.s3 & mask[3]) === words[3]
+    );
   }
-  return (tuple.d0 & mask[0]) === words[0] && (tuple.d1 & mask[1]) === words[1] &&
-    (tuple.d2 & mask[2]) === words[2] && (tuple.d3 & mask[3]) === words[3];
+  return (
+    (tuple.d0 & mask[0]) === words[0] &&
+    (tuple.d1 & mask[1]) === words[1] &&
+    (tuple.d2 & mask[2]) === words[2] &&
+    (tuple.d3 & mask[3]) === words[3]
+  );
 }
 
 function addressType(match: Extract<Match, { kind: "addrtype" }>, { skb, services }: MatchContext): boolean {
   const v4 = skb.family === 4;
   if (match.source !== null) {
     const type = services.addressType(skb.bytes, v4 ? 12 : 8, skb.family);
-    if (((match.source.value >> addressTypes.indexOf(type)) & 1) === (match.source.invert ? 1 : 0)) return false;
+    if (((match.source.value >> addressTypes.indexOf(type)) & 1) === (match.source.invert ? 1 : 0))
+      return false;
   }
   if (match.destination !== null) {
     const type = services.addressType(skb.bytes, v4 ? 16 : 24, skb.family);
-    if (((match.destination.value >> addressTypes.indexOf(type)) & 1) === (match.destination.invert ? 1 : 0)) return false;
+    if (((match.destination.value >> addressTypes.indexOf(type)) & 1) === (match.destination.invert ? 1 : 0))
+      return false;
   }
   return true;
 }
 
 /**
- * statistic_mt. In a choice of backends a pin decides, where it names a member: the rule of that member matches and
- * those before it do not. A pin that names none is refused, and chance decides as without one.
+ * statistic_mt. In a choice of backends a pin decides, where it names a member: the rule of that member
+ * matches and those before it do not. A pin that names none is refused, and chance decides as without one.
  */
 function statistic(compiled: CompiledMatch, context: MatchContext): boolean {
   const match = compiled.match as Extract<Match, { kind: "statistic" }>;
@@ -166,21 +186,29 @@ function statistic(compiled: CompiledMatch, context: MatchContext): boolean {
     compiled.count = hit ? 0 : compiled.count + 1;
     return hit !== match.invert;
   }
-  return ((draw(context) & 0x7fffffff) < match.probability) !== match.invert;
+  return (draw(context) & 0x7fffffff) < match.probability !== match.invert;
 }
 
 function draw({ skb, packet, chance, nowNs }: MatchContext): number {
   const ct = connectionOf(skb.ct);
   if (ct !== null) return chance(ct.flow, ct.draws++) >>> 0;
-  const flow = Math.imul(packet.s3 ^ (packet.sourcePort << 16), 0x85ebca6b) ^ Math.imul(packet.d3 ^ packet.destinationPort, 0xc2b2ae35);
+  const flow =
+    Math.imul(packet.s3 ^ (packet.sourcePort << 16), 0x85ebca6b) ^
+    Math.imul(packet.d3 ^ packet.destinationPort, 0xc2b2ae35);
   return chance(flow >>> 0, Math.floor(nowNs / 1000) >>> 0) >>> 0;
 }
 
-function recent(match: Extract<Match, { kind: "recent" }>, { skb, packet, recent: lists, nowNs }: MatchContext): boolean {
+function recent(
+  match: Extract<Match, { kind: "recent" }>,
+  { skb, packet, recent: lists, nowNs }: MatchContext,
+): boolean {
   const { destination } = match;
-  const address = skb.family === 4
-    ? String((destination ? packet.d3 : packet.s3) >>> 0)
-    : destination ? `${packet.d0}:${packet.d1}:${packet.d2}:${packet.d3}` : `${packet.s0}:${packet.s1}:${packet.s2}:${packet.s3}`;
+  const address =
+    skb.family === 4
+      ? String((destination ? packet.d3 : packet.s3) >>> 0)
+      : destination
+        ? `${packet.d0}:${packet.d1}:${packet.d2}:${packet.d3}`
+        : `${packet.s0}:${packet.s1}:${packet.s2}:${packet.s3}`;
   // As it was before forwarding took one off.
   const ttl = skb.bytes[skb.family === 4 ? 8 : 7] + (skb.outDevice !== 0 && !skb.local ? 1 : 0);
   return lists.match(match, address, ttl, nowNs);

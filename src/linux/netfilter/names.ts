@@ -1,50 +1,123 @@
-/** Numbers and names that iptables texts use: protocols, a few service ports, ICMP types, TCP flags, addresses. */
+/**
+ * Numbers and names that iptables texts use: protocols, a few service ports, ICMP types, TCP flags,
+ * addresses.
+ */
 import { type Family, parseAddress } from "../../cluster/address.js";
 import { word } from "./packet.js";
 import type { AddressSpec } from "./rule.js";
 
 const protocolNumbers: Readonly<Record<string, number>> = {
-  all: 0, icmp: 1, igmp: 2, ipencap: 4, tcp: 6, udp: 17, dccp: 33, ipv6: 41, gre: 47, esp: 50, ah: 51,
-  icmpv6: 58, "ipv6-icmp": 58, sctp: 132, udplite: 136,
+  all: 0,
+  icmp: 1,
+  igmp: 2,
+  ipencap: 4,
+  tcp: 6,
+  udp: 17,
+  dccp: 33,
+  ipv6: 41,
+  gre: 47,
+  esp: 50,
+  ah: 51,
+  icmpv6: 58,
+  "ipv6-icmp": 58,
+  sctp: 132,
+  udplite: 136,
 };
 
 /** How iptables-save prints them. */
 const protocolTexts: Readonly<Record<number, string>> = {
-  0: "all", 1: "icmp", 2: "igmp", 4: "ipencap", 6: "tcp", 17: "udp", 33: "dccp", 41: "ipv6", 47: "gre", 50: "esp",
-  51: "ah", 58: "ipv6-icmp", 132: "sctp", 136: "udplite",
+  0: "all",
+  1: "icmp",
+  2: "igmp",
+  4: "ipencap",
+  6: "tcp",
+  17: "udp",
+  33: "dccp",
+  41: "ipv6",
+  47: "gre",
+  50: "esp",
+  51: "ah",
+  58: "ipv6-icmp",
+  132: "sctp",
+  136: "udplite",
 };
 
 /** /etc/services, the ones that rules of nodes name. */
 const servicePorts: Readonly<Record<string, number>> = {
-  ftp: 21, ssh: 22, smtp: 25, domain: 53, bootps: 67, bootpc: 68, http: 80, ntp: 123, snmp: 161, https: 443,
+  ftp: 21,
+  ssh: 22,
+  smtp: 25,
+  domain: 53,
+  bootps: 67,
+  bootpc: 68,
+  http: 80,
+  ntp: 123,
+  snmp: 161,
+  https: 443,
 };
 
 /** [type, first code, last code]; a type of 255 means any. */
 const icmpNames: Readonly<Record<string, readonly [number, number, number]>> = {
-  any: [255, 0, 255], "echo-reply": [0, 0, 255], pong: [0, 0, 255], "destination-unreachable": [3, 0, 255],
-  "network-unreachable": [3, 0, 0], "host-unreachable": [3, 1, 1], "protocol-unreachable": [3, 2, 2],
-  "port-unreachable": [3, 3, 3], "fragmentation-needed": [3, 4, 4], "source-quench": [4, 0, 255],
-  redirect: [5, 0, 255], "echo-request": [8, 0, 255], ping: [8, 0, 255], "router-advertisement": [9, 0, 255],
-  "router-solicitation": [10, 0, 255], "time-exceeded": [11, 0, 255], "ttl-exceeded": [11, 0, 255],
-  "ttl-zero-during-transit": [11, 0, 0], "parameter-problem": [12, 0, 255], "timestamp-request": [13, 0, 255],
+  any: [255, 0, 255],
+  "echo-reply": [0, 0, 255],
+  pong: [0, 0, 255],
+  "destination-unreachable": [3, 0, 255],
+  "network-unreachable": [3, 0, 0],
+  "host-unreachable": [3, 1, 1],
+  "protocol-unreachable": [3, 2, 2],
+  "port-unreachable": [3, 3, 3],
+  "fragmentation-needed": [3, 4, 4],
+  "source-quench": [4, 0, 255],
+  redirect: [5, 0, 255],
+  "echo-request": [8, 0, 255],
+  ping: [8, 0, 255],
+  "router-advertisement": [9, 0, 255],
+  "router-solicitation": [10, 0, 255],
+  "time-exceeded": [11, 0, 255],
+  "ttl-exceeded": [11, 0, 255],
+  "ttl-zero-during-transit": [11, 0, 0],
+  "parameter-problem": [12, 0, 255],
+  "timestamp-request": [13, 0, 255],
   "timestamp-reply": [14, 0, 255],
 };
 
 const icmp6Names: Readonly<Record<string, readonly [number, number, number]>> = {
-  "destination-unreachable": [1, 0, 255], "no-route": [1, 0, 0], "communication-prohibited": [1, 1, 1],
-  "address-unreachable": [1, 3, 3], "port-unreachable": [1, 4, 4], "packet-too-big": [2, 0, 255],
-  "time-exceeded": [3, 0, 255], "ttl-exceeded": [3, 0, 255], "parameter-problem": [4, 0, 255],
-  "echo-request": [128, 0, 255], ping: [128, 0, 255], "echo-reply": [129, 0, 255], pong: [129, 0, 255],
-  "router-solicitation": [133, 0, 255], "router-advertisement": [134, 0, 255],
-  "neighbour-solicitation": [135, 0, 255], "neighbor-solicitation": [135, 0, 255],
-  "neighbour-advertisement": [136, 0, 255], "neighbor-advertisement": [136, 0, 255], redirect: [137, 0, 255],
+  "destination-unreachable": [1, 0, 255],
+  "no-route": [1, 0, 0],
+  "communication-prohibited": [1, 1, 1],
+  "address-unreachable": [1, 3, 3],
+  "port-unreachable": [1, 4, 4],
+  "packet-too-big": [2, 0, 255],
+  "time-exceeded": [3, 0, 255],
+  "ttl-exceeded": [3, 0, 255],
+  "parameter-problem": [4, 0, 255],
+  "echo-request": [128, 0, 255],
+  ping: [128, 0, 255],
+  "echo-reply": [129, 0, 255],
+  pong: [129, 0, 255],
+  "router-solicitation": [133, 0, 255],
+  "router-advertisement": [134, 0, 255],
+  "neighbour-solicitation": [135, 0, 255],
+  "neighbor-solicitation": [135, 0, 255],
+  "neighbour-advertisement": [136, 0, 255],
+  "neighbor-advertisement": [136, 0, 255],
+  redirect: [137, 0, 255],
 };
 
 const tcpFlagBits: Readonly<Record<string, number>> = {
-  FIN: 1, SYN: 2, RST: 4, PSH: 8, ACK: 16, URG: 32, ALL: 63, NONE: 0,
+  FIN: 1,
+  SYN: 2,
+  RST: 4,
+  PSH: 8,
+  ACK: 16,
+  URG: 32,
+  ALL: 63,
+  NONE: 0,
 };
 
-/** A number in decimal, 0x hexadecimal or 0 octal, as strtoul reads it; null where it is none or above `max`. */
+/**
+ * A number in decimal, 0x hexadecimal or 0 octal, as strtoul reads it; null where it is none or above `max`.
+ */
 export function parseNumber(text: string, max: number): number | null {
   if (!/^(0x[0-9a-f]{1,8}|\d{1,10})$/i.test(text)) return null;
   const octal = text.length > 1 && text.startsWith("0") && !/^0x/i.test(text);
@@ -110,7 +183,10 @@ export function wordsOf(bytes: Uint8Array): Words {
   return [word(bytes, 0), word(bytes, 4), word(bytes, 8), word(bytes, 12)];
 }
 
-/** `1.2.3.4`, `1.2.3.0/24`, `1.2.3.0/255.255.255.0`, `fd00::/8`; host bits are cleared. Null: not of this family. */
+/**
+ * `1.2.3.4`, `1.2.3.0/24`, `1.2.3.0/255.255.255.0`, `fd00::/8`; host bits are cleared. Null: not of this
+ * family.
+ */
 export function parseAddressSpec(text: string, family: Family, invert: boolean): AddressSpec | null {
   const slash = text.indexOf("/");
   const address = parseAddress(slash < 0 ? text : text.slice(0, slash));
@@ -141,7 +217,9 @@ function maskWords(text: string, family: Family): Words | null {
 }
 
 function prefixLength(mask: Words, family: Family): number | null {
-  const text = (family === 4 ? mask.slice(3) : mask).map((value) => (value >>> 0).toString(2).padStart(32, "0")).join("");
+  const text = (family === 4 ? mask.slice(3) : mask)
+    .map((value) => (value >>> 0).toString(2).padStart(32, "0"))
+    .join("");
   return /^1*0*$/.test(text) ? text.lastIndexOf("1") + 1 : null;
 }
 

@@ -1,10 +1,11 @@
 /**
- * NAT decisions (net/netfilter/nf_nat_core.c, nf_nat_masquerade.c): which tuple a new connection gets. A decision is
- * made once per connection and kind, kept in the entry, and carried out on each packet by manip.ts.
+ * NAT decisions (net/netfilter/nf_nat_core.c, nf_nat_masquerade.c): which tuple a new connection gets. A
+ * decision is made once per connection and kind, kept in the entry, and carried out on each packet by
+ * manip.ts.
  *
- * Free ports are searched as the kernel does: from an offset that chance gives, inside the class of the old port,
- * 128 tries, then half as many from another offset, down to 16. Not modelled: the kernel's taking over of tuples of
- * connections about to end when the search nears its end, and address ranges.
+ * Free ports are searched as the kernel does: from an offset that chance gives, inside the class of the old
+ * port, 128 tries, then half as many from another offset, down to 16. Not modelled: the kernel's taking over
+ * of tuples of connections about to end when the search nears its end, and address ranges.
  */
 import type { Skb } from "../skb.js";
 import { type Connection, Status } from "./connection.js";
@@ -63,7 +64,10 @@ export class Nat {
     if (manip === Manip.Source) this.table.linkSource(ct);
   }
 
-  /** nf_nat_alloc_null_binding: the addresses stay; a source port may still change where the answer would clash. */
+  /**
+   * nf_nat_alloc_null_binding: the addresses stay; a source port may still change where the answer would
+   * clash.
+   */
   nullBinding(skb: Skb, ct: Connection, manip: Manip): void {
     const range = this.nothing;
     const { reply } = ct;
@@ -94,8 +98,13 @@ export class Nat {
     if (!range.random) {
       if (range.minPort !== 0) {
         const port = manip === Manip.Source ? chosen.source : chosen.destination;
-        if (!hasPorts(chosen.protocol) || (port >= range.minPort && port <= range.maxPort &&
-          (range.minPort === range.maxPort || !this.used(chosen, ct)))) return;
+        if (
+          !hasPorts(chosen.protocol) ||
+          (port >= range.minPort &&
+            port <= range.maxPort &&
+            (range.minPort === range.maxPort || !this.used(chosen, ct)))
+        )
+          return;
       } else if (!this.used(chosen, ct)) {
         return;
       }
@@ -103,13 +112,23 @@ export class Nat {
     this.searchPort(skb, ct, range, manip);
   }
 
-  /** find_appropriate_src: the mapping another connection of this source already has, where it fits the range. */
+  /**
+   * find_appropriate_src: the mapping another connection of this source already has, where it fits the range.
+   */
   private sameMapping(range: NatRange): boolean {
     const { current, chosen, table } = this;
     for (let at = table.firstOfSource(current); at !== null; at = at.nextOfSource) {
       const { original } = at;
-      if (original.protocol !== current.protocol || original.source !== current.source || original.family !== current.family ||
-        original.s3 !== current.s3 || original.s0 !== current.s0 || original.s1 !== current.s1 || original.s2 !== current.s2) continue;
+      if (
+        original.protocol !== current.protocol ||
+        original.source !== current.source ||
+        original.family !== current.family ||
+        original.s3 !== current.s3 ||
+        original.s0 !== current.s0 ||
+        original.s1 !== current.s1 ||
+        original.s2 !== current.s2
+      )
+        continue;
       if ((at.status & Status.Confirmed) !== 0 && at.expiresNs <= table.nowNs) continue;
       invertTuple(chosen, at.reply);
       chosen.d0 = current.d0;
@@ -197,12 +216,18 @@ export class Nat {
 }
 
 function hasPorts(protocol: number): boolean {
-  return protocol === Proto.Tcp || protocol === Proto.Udp || protocol === Proto.Sctp || protocol === Proto.UdpLite;
+  return (
+    protocol === Proto.Tcp || protocol === Proto.Udp || protocol === Proto.Sctp || protocol === Proto.UdpLite
+  );
 }
 
 /** in_range: whether the source part fits. */
 function inRange(tuple: Tuple, range: NatRange): boolean {
-  if (range.hasAddress && (tuple.s3 !== range.a3 || tuple.s0 !== range.a0 || tuple.s1 !== range.a1 || tuple.s2 !== range.a2)) return false;
+  if (
+    range.hasAddress &&
+    (tuple.s3 !== range.a3 || tuple.s0 !== range.a0 || tuple.s1 !== range.a1 || tuple.s2 !== range.a2)
+  )
+    return false;
   if (range.minPort === 0) return true;
   const ranged = hasPorts(tuple.protocol) || tuple.protocol === Proto.Icmp || tuple.protocol === Proto.Icmp6;
   return !ranged || (tuple.source >= range.minPort && tuple.source <= range.maxPort);

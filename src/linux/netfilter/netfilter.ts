@@ -1,6 +1,6 @@
 /**
- * Netfilter of one node: the hooks of both families with connection tracking, NAT and the tables of iptables, in the
- * kernel's order of priority (include/uapi/linux/netfilter_ipv4.h):
+ * Netfilter of one node: the hooks of both families with connection tracking, NAT and the tables of iptables,
+ * in the kernel's order of priority (include/uapi/linux/netfilter_ipv4.h):
  *
  *     PREROUTING   raw  conntrack  mangle  nat (destination)
  *     INPUT        mangle  filter  security  nat (source)  confirm
@@ -8,8 +8,8 @@
  *     OUTPUT       raw  conntrack  mangle  nat (destination)  filter  security
  *     POSTROUTING  mangle  nat (source)  confirm
  *
- * Defragmentation (-400) is the IP stack's, before it calls a hook. The nat table is consulted for the first packet of
- * a connection only; every later one follows what was decided then, whatever the rules say by now.
+ * Defragmentation (-400) is the IP stack's, before it calls a hook. The nat table is consulted for the first
+ * packet of a connection only; every later one follows what was decided then, whatever the rules say by now.
  */
 import type { ConntrackDelete } from "../../cluster/cluster.js";
 import { CtInfo, Hook, type NetfilterHooks, type NodeServices, type Skb, Verdict } from "../skb.js";
@@ -22,14 +22,17 @@ import { type Chance, Nat } from "./nat.js";
 import { Packet, Proto } from "./packet.js";
 import { RecentLists } from "./recent.js";
 import type { TableName } from "./rule.js";
-import { RuleSet } from "./rule-set.js";
+import type { RuleSet } from "./rule-set.js";
 import { connectionOf, directionOf, Tracker } from "./track.js";
 
 export interface NetfilterOptions {
   readonly services: NodeServices;
   readonly rules4: RuleSet;
   readonly rules6: RuleSet;
-  /** A uint32 for (flow, draw). `flow` is a hash of the connection's original tuple, `draw` counts from 0 in it. */
+  /**
+   * A uint32 for (flow, draw). `flow` is a hash of the connection's original tuple, `draw` counts from 0 in
+   * it.
+   */
   readonly chance: Chance;
   /** Defaults to `services.sysctls`. */
   readonly sysctls?: Readonly<Record<string, string>>;
@@ -78,7 +81,10 @@ export class Netfilter implements NetfilterHooks {
     return this.evaluator.eligibleBackends;
   }
 
-  /** First and last source port the last packet's NAT could have taken by chance; null where nothing was chosen. */
+  /**
+   * First and last source port the last packet's NAT could have taken by chance; null where nothing was
+   * chosen.
+   */
   get lastEligibleSourcePorts(): readonly [number, number] | null {
     return this.nat.lastPortMin < 0 ? null : [this.nat.lastPortMin, this.nat.lastPortMax];
   }
@@ -88,18 +94,21 @@ export class Netfilter implements NetfilterHooks {
   }
 
   /**
-   * Puts other rules in place. Connections, their NAT and the lists of `recent` that are still named stay; nth
-   * counters start again, as in the kernel, which makes every match anew.
+   * Puts other rules in place. Connections, their NAT and the lists of `recent` that are still named stay;
+   * nth counters start again, as in the kernel, which makes every match anew.
    */
   replaceRules(rules4: RuleSet, rules6: RuleSet): void {
     this.rules4 = rules4;
     this.rules6 = rules6;
-    this.compiled = [rules4, rules6].map((rules) => tables.map((name) => {
-      const table = rules.tables.get(name);
-      return table === undefined ? null : new CompiledTable(table, rules.family);
-    }));
-    this.starts = this.compiled.map((family) => family.map((table) =>
-      Int32Array.from(hookNames, (hook) => table?.start(hook) ?? -1)));
+    this.compiled = [rules4, rules6].map((rules) =>
+      tables.map((name) => {
+        const table = rules.tables.get(name);
+        return table === undefined ? null : new CompiledTable(table, rules.family);
+      }),
+    );
+    this.starts = this.compiled.map((family) =>
+      family.map((table) => Int32Array.from(hookNames, (hook) => table?.start(hook) ?? -1)),
+    );
     this.recent.keep(new Set([...rules4.recentLists(), ...rules6.recentLists()]));
   }
 
@@ -237,7 +246,11 @@ export class Netfilter implements NetfilterHooks {
 
   /** nf_nat_oif_changed. */
   private leavesElsewhere(hook: Hook, ct: Connection, skb: Skb): boolean {
-    return hook === Hook.Postrouting && ct.masqueradeDevice !== 0 && ct.masqueradeDevice !== skb.outDevice &&
-      directionOf(skb.ctinfo) === Dir.Original;
+    return (
+      hook === Hook.Postrouting &&
+      ct.masqueradeDevice !== 0 &&
+      ct.masqueradeDevice !== skb.outDevice &&
+      directionOf(skb.ctinfo) === Dir.Original
+    );
   }
 }

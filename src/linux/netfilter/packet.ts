@@ -1,14 +1,22 @@
 /**
- * What netfilter reads of a packet, in numbers: one reused object, filled from the bytes at every hook and again
- * after the bytes were rewritten.
+ * What netfilter reads of a packet, in numbers: one reused object, filled from the bytes at every hook and
+ * again after the bytes were rewritten.
  *
- * Addresses are four signed 32-bit words, most significant first; an IPv4 address is the last word, the others are
- * 0. Ports are host order. Reads never pass `skb.length`: what is cut off shows as `l4Short`.
+ * Addresses are four signed 32-bit words, most significant first; an IPv4 address is the last word, the
+ * others are 0. Ports are host order. Reads never pass `skb.length`: what is cut off shows as `l4Short`.
  */
 import type { Skb } from "../skb.js";
 
 export const Proto = {
-  Icmp: 1, Tcp: 6, Udp: 17, Dccp: 33, Gre: 47, Esp: 50, Icmp6: 58, Sctp: 132, UdpLite: 136,
+  Icmp: 1,
+  Tcp: 6,
+  Udp: 17,
+  Dccp: 33,
+  Gre: 47,
+  Esp: 50,
+  Icmp6: 58,
+  Sctp: 132,
+  UdpLite: 136,
 } as const;
 
 export const TcpFlag = { Fin: 1, Syn: 2, Rst: 4, Psh: 8, Ack: 16, Urg: 32, Ece: 64, Cwr: 128 } as const;

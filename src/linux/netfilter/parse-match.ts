@@ -4,12 +4,26 @@
  */
 import type { Family } from "../../cluster/address.js";
 import {
-  parseAddressSpec, parseIcmpType, parseNumber, parsePortRange, parseProtocol, parseTcpFlags,
+  parseAddressSpec,
+  parseIcmpType,
+  parseNumber,
+  parsePortRange,
+  parseProtocol,
+  parseTcpFlags,
 } from "./names.js";
 import { RecentOp } from "./recent.js";
 import {
-  addressTypes, type AddressSpec, type ConntrackAddress, conntrackAddresses, type ConntrackPort, conntrackPorts, type MaskSpec, type Match,
-  type NumberSpec, type RangeSpec, StateBit,
+  addressTypes,
+  type AddressSpec,
+  type ConntrackAddress,
+  conntrackAddresses,
+  type ConntrackPort,
+  conntrackPorts,
+  type MaskSpec,
+  type Match,
+  type NumberSpec,
+  type RangeSpec,
+  StateBit,
 } from "./rule.js";
 
 /** One option with its words: `! --dport 80` is {name: "--dport", values: ["80"], invert: true}. */
@@ -22,7 +36,13 @@ export interface Option {
 /** A match, or the text of what is wrong with it. */
 export type MatchResult = Match | string;
 
-const portProtocols: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132, udplite: 136, dccp: 33 };
+const portProtocols: Readonly<Record<string, number>> = {
+  tcp: 6,
+  udp: 17,
+  sctp: 132,
+  udplite: 136,
+  dccp: 33,
+};
 
 /** The names of matches that parseMatch reads. */
 export function isKnownMatch(name: string): boolean {
@@ -41,7 +61,9 @@ export function unmodelled(name: string, options: readonly Option[]): Match {
   return { kind: "unmodelled", text: [`-m ${name}`, ...words].join(" ") };
 }
 
-const readers: Readonly<Record<string, (options: readonly Option[], family: Family, name: string) => MatchResult>> = {
+const readers: Readonly<
+  Record<string, (options: readonly Option[], family: Family, name: string) => MatchResult>
+> = {
   multiport: readMultiport,
   icmp: readIcmp,
   icmp6: readIcmp,
@@ -57,7 +79,8 @@ const readers: Readonly<Record<string, (options: readonly Option[], family: Fami
     return text === undefined ? "the comment match needs --comment and a text" : { kind: "comment", text };
   },
   nfacct: (options) => {
-    const name = options.length === 1 && options[0].name === "--nfacct-name" ? options[0].values[0] : undefined;
+    const name =
+      options.length === 1 && options[0].name === "--nfacct-name" ? options[0].values[0] : undefined;
     return name === undefined ? "the nfacct match needs --nfacct-name and a name" : { kind: "nfacct", name };
   },
 };
@@ -68,7 +91,12 @@ function readPorts(protocol: number, options: readonly Option[]): MatchResult {
   let flags: MaskSpec | null = null;
   for (const { name, values, invert } of options) {
     const range = parsePortRange(values[0] ?? "", ":");
-    if (name === "--sport" || name === "--source-port" || name === "--dport" || name === "--destination-port") {
+    if (
+      name === "--sport" ||
+      name === "--source-port" ||
+      name === "--dport" ||
+      name === "--destination-port"
+    ) {
       if (range === null) return `${name} ${values[0] ?? ""} is not a port or a range of ports`;
       if (name.startsWith("--s")) source = { ...range, invert };
       else destination = { ...range, invert };
@@ -77,10 +105,14 @@ function readPorts(protocol: number, options: readonly Option[]): MatchResult {
     } else if (name === "--tcp-flags" && protocol === 6) {
       const mask = parseTcpFlags(values[0] ?? "");
       const value = parseTcpFlags(values[1] ?? "");
-      if (mask === null || value === null) return "--tcp-flags needs two lists of FIN,SYN,RST,PSH,ACK,URG,ALL or NONE";
+      if (mask === null || value === null)
+        return "--tcp-flags needs two lists of FIN,SYN,RST,PSH,ACK,URG,ALL or NONE";
       flags = { mask, value, invert };
     } else {
-      return unmodelled(Object.keys(portProtocols).find((key) => portProtocols[key] === protocol) ?? "", options);
+      return unmodelled(
+        Object.keys(portProtocols).find((key) => portProtocols[key] === protocol) ?? "",
+        options,
+      );
     }
   }
   return { kind: "ports", protocol, source, destination, flags };
@@ -89,8 +121,13 @@ function readPorts(protocol: number, options: readonly Option[]): MatchResult {
 function readMultiport(options: readonly Option[]): MatchResult {
   const option = options[0];
   if (options.length !== 1) return "the multiport match needs one list of ports";
-  const side = /^--(sports|source-ports)$/.test(option.name) ? "sports"
-    : /^--(dports|destination-ports)$/.test(option.name) ? "dports" : option.name === "--ports" ? "ports" : null;
+  const side = /^--(sports|source-ports)$/.test(option.name)
+    ? "sports"
+    : /^--(dports|destination-ports)$/.test(option.name)
+      ? "dports"
+      : option.name === "--ports"
+        ? "ports"
+        : null;
   if (side === null) return unmodelled("multiport", options);
   const ranges: { min: number; max: number }[] = [];
   for (const text of (option.values[0] ?? "").split(",")) {
@@ -113,7 +150,8 @@ function readMark(kind: "mark" | "connmark", options: readonly Option[]): MatchR
   const option = options[0];
   if (options.length !== 1 || option.name !== "--mark") return unmodelled(kind, options);
   const mark = parseMasked(option.values[0] ?? "");
-  return mark === null ? `--mark ${option.values[0] ?? ""} is not a value or value/mask`
+  return mark === null
+    ? `--mark ${option.values[0] ?? ""} is not a value or value/mask`
     : { kind, mark: { ...mark, invert: option.invert } };
 }
 
@@ -126,12 +164,22 @@ export function parseMasked(text: string): { value: number; mask: number } | nul
 }
 
 const stateNames: Readonly<Record<string, number>> = {
-  INVALID: StateBit.Invalid, NEW: StateBit.New, ESTABLISHED: StateBit.Established, RELATED: StateBit.Related,
-  UNTRACKED: StateBit.Untracked, SNAT: StateBit.Snat, DNAT: StateBit.Dnat,
+  INVALID: StateBit.Invalid,
+  NEW: StateBit.New,
+  ESTABLISHED: StateBit.Established,
+  RELATED: StateBit.Related,
+  UNTRACKED: StateBit.Untracked,
+  SNAT: StateBit.Snat,
+  DNAT: StateBit.Dnat,
 };
 
 /** enum ip_conntrack_status; NONE is a mask of 0 that the kernel compares specially, left out. */
-const statusNames: Readonly<Record<string, number>> = { EXPECTED: 1, SEEN_REPLY: 2, ASSURED: 4, CONFIRMED: 8 };
+const statusNames: Readonly<Record<string, number>> = {
+  EXPECTED: 1,
+  SEEN_REPLY: 2,
+  ASSURED: 4,
+  CONFIRMED: 8,
+};
 
 function readConntrack(options: readonly Option[], family: Family, name: string): MatchResult {
   let state: NumberSpec | null = null;
@@ -170,7 +218,16 @@ function readConntrack(options: readonly Option[], family: Family, name: string)
     }
   }
   if (options.length === 0) return `the ${name} match needs an option`;
-  return { kind: "conntrack", name: name === "state" ? "state" : "conntrack", state, status, protocol, original, addresses, ports };
+  return {
+    kind: "conntrack",
+    name: name === "state" ? "state" : "conntrack",
+    state,
+    status,
+    protocol,
+    original,
+    addresses,
+    ports,
+  };
 }
 
 function bitsOf(text: string, names: Readonly<Record<string, number>>): number | null {
@@ -206,18 +263,26 @@ function readAddressType(options: readonly Option[]): MatchResult {
 function readStatistic(options: readonly Option[]): MatchResult {
   const option = (name: string): Option | undefined => options.find((candidate) => candidate.name === name);
   const mode = option("--mode")?.values[0];
-  const known = options.every(({ name }) => ["--mode", "--probability", "--every", "--packet"].includes(name));
+  const known = options.every(({ name }) =>
+    ["--mode", "--probability", "--every", "--packet"].includes(name),
+  );
   if (!known || (mode !== "random" && mode !== "nth")) return unmodelled("statistic", options);
   if (mode === "random") {
     const text = option("--probability")?.values[0] ?? "";
     const probability = /^\d*\.?\d+(e-?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
     if (!(probability >= 0 && probability <= 1)) return `--probability ${text} is not a number from 0 to 1`;
     // libxt_statistic: lround(0x80000000 * p), compared with 31 random bits.
-    return { kind: "statistic", mode, probability: Math.round(0x80000000 * probability), invert: option("--probability")?.invert ?? false };
+    return {
+      kind: "statistic",
+      mode,
+      probability: Math.round(0x80000000 * probability),
+      invert: option("--probability")?.invert ?? false,
+    };
   }
   const every = parseNumber(option("--every")?.values[0] ?? "", 0xffffffff);
   const packet = parseNumber(option("--packet")?.values[0] ?? "0", 0xffffffff);
-  if (every === null || every === 0 || packet === null || packet >= every) return "statistic --mode nth needs --every N and --packet 0 to N-1";
+  if (every === null || every === 0 || packet === null || packet >= every)
+    return "statistic --mode nth needs --every N and --packet 0 to N-1";
   return { kind: "statistic", mode, every, packet, invert: option("--every")?.invert ?? false };
 }
 
@@ -231,7 +296,10 @@ function readRecent(options: readonly Option[]): MatchResult {
   let destination = false;
   let invert = false;
   const ops: Readonly<Record<string, number>> = {
-    "--set": RecentOp.Set, "--rcheck": RecentOp.Check, "--update": RecentOp.Update, "--remove": RecentOp.Remove,
+    "--set": RecentOp.Set,
+    "--rcheck": RecentOp.Check,
+    "--update": RecentOp.Update,
+    "--remove": RecentOp.Remove,
   };
   for (const option of options) {
     const value = option.values[0] ?? "";
@@ -260,8 +328,8 @@ function readRecent(options: readonly Option[]): MatchResult {
   }
   if (op === 0) return "recent takes one of --set, --rcheck, --update, --remove";
   if (reap && seconds === 0) return "recent --reap needs --seconds";
-  if ((op === RecentOp.Set || op === RecentOp.Remove) && (seconds !== 0 || hitcount !== 0)) return "recent --set and --remove take no --seconds or --hitcount";
+  if ((op === RecentOp.Set || op === RecentOp.Remove) && (seconds !== 0 || hitcount !== 0))
+    return "recent --set and --remove take no --seconds or --hitcount";
   if (hitcount > 20) return unmodelled("recent", options);
   return { kind: "recent", list, op, seconds, hitcount, reap, rttl, destination, invert };
 }
-

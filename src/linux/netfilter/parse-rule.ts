@@ -1,7 +1,7 @@
 /**
- * One rule line, in iptables-save's or in iptables-restore's spelling: words -> Rule, or several where `-s` or `-d`
- * list addresses. What is wrong or not modelled is said in words; the rule then is unmodelled, so that a packet that
- * reaches it is undecided and never passes unjudged. Nothing throws.
+ * One rule line, in iptables-save's or in iptables-restore's spelling: words -> Rule, or several where `-s`
+ * or `-d` list addresses. What is wrong or not modelled is said in words; the rule then is unmodelled, so
+ * that a packet that reaches it is undecided and never passes unjudged. Nothing throws.
  */
 import type { Family } from "../../cluster/address.js";
 import { parseAddressSpec, parseNumber, parseProtocol } from "./names.js";
@@ -14,7 +14,10 @@ export interface Word {
   readonly quoted: boolean;
 }
 
-/** Words of a line; double quotes hold a word together, a backslash inside them takes the next character as it is. */
+/**
+ * Words of a line; double quotes hold a word together, a backslash inside them takes the next character as it
+ * is.
+ */
 export function splitWords(line: string): Word[] | null {
   const words: Word[] = [];
   let at = 0;
@@ -27,7 +30,7 @@ export function splitWords(line: string): Word[] | null {
     let quoted = false;
     let open = false;
     for (; at < line.length && (open || !/\s/.test(line[at])); at++) {
-      if (line[at] === "\"") {
+      if (line[at] === '"') {
         open = !open;
         quoted = true;
       } else if (open && line[at] === "\\" && at + 1 < line.length) {
@@ -65,13 +68,26 @@ interface Loaded {
 }
 
 const coreOptions: Readonly<Record<string, string>> = {
-  "--source": "-s", "--src": "-s", "--destination": "-d", "--dst": "-d", "--protocol": "-p", "--proto": "-p",
-  "--in-interface": "-i", "--out-interface": "-o", "--match": "-m", "--jump": "-j", "--goto": "-g",
-  "--fragment": "-f", "--set-counters": "-c", "--ipv4": "-4", "--ipv6": "-6",
+  "--source": "-s",
+  "--src": "-s",
+  "--destination": "-d",
+  "--dst": "-d",
+  "--protocol": "-p",
+  "--proto": "-p",
+  "--in-interface": "-i",
+  "--out-interface": "-o",
+  "--match": "-m",
+  "--jump": "-j",
+  "--goto": "-g",
+  "--fragment": "-f",
+  "--set-counters": "-c",
+  "--ipv4": "-4",
+  "--ipv6": "-6",
 };
 
 /** Options that belong to the protocol's own match, loaded or implied by -p. */
-const portOptions = /^--(sport|source-port|dport|destination-port|tcp-flags|syn|tcp-option|icmp-type|icmpv6-type|chunk-types)$/;
+const portOptions =
+  /^--(sport|source-port|dport|destination-port|tcp-flags|syn|tcp-option|icmp-type|icmpv6-type|chunk-types)$/;
 
 /** Parses the words after `-A CHAIN`. */
 export function parseRule(words: readonly Word[], context: RuleContext): RuleResult {
@@ -110,8 +126,17 @@ class RuleReader {
     for (const source of this.sources) {
       for (const destination of this.destinations) {
         rules.push({
-          file, line, source, destination, inDevice: this.inDevice, outDevice: this.outDevice, protocol: this.protocol,
-          matches, target, packets: this.packets, bytes: this.bytes,
+          file,
+          line,
+          source,
+          destination,
+          inDevice: this.inDevice,
+          outDevice: this.outDevice,
+          protocol: this.protocol,
+          matches,
+          target,
+          packets: this.packets,
+          bytes: this.bytes,
         });
       }
     }
@@ -137,7 +162,11 @@ class RuleReader {
       this.at++;
     }
     const values: string[] = [];
-    const limit = /^(-[sdpiomjg]|--(comment|log-prefix|nflog-prefix))$/.test(name) ? 1 : name === "-c" ? 2 : 99;
+    const limit = /^(-[sdpiomjg]|--(comment|log-prefix|nflog-prefix))$/.test(name)
+      ? 1
+      : name === "-c"
+        ? 2
+        : 99;
     while (values.length < limit && this.at < this.words.length) {
       const next = this.words[this.at];
       // A text may begin with anything; other values do not begin with a dash.
@@ -194,7 +223,10 @@ class RuleReader {
     }
   }
 
-  /** An option of a match or target: of the protocol's match where it is one of a protocol, else of the last loaded. */
+  /**
+   * An option of a match or target: of the protocol's match where it is one of a protocol, else of the last
+   * loaded.
+   */
   private matchOption(option: Option): void {
     if (!option.name.startsWith("--") || option.name === "--") {
       this.broken(`option ${option.name} is not known`);
@@ -219,8 +251,19 @@ class RuleReader {
   }
 
   private impliedMatch(): string | null {
-    if (this.protocol === null || this.protocol.invert) return this.loaded.findLast(({ name }) => /^(tcp|udp|sctp|udplite|dccp|icmp6?)$/.test(name))?.name ?? null;
-    const names: Readonly<Record<number, string>> = { 1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 58: "icmp6", 132: "sctp", 136: "udplite" };
+    if (this.protocol === null || this.protocol.invert)
+      return (
+        this.loaded.findLast(({ name }) => /^(tcp|udp|sctp|udplite|dccp|icmp6?)$/.test(name))?.name ?? null
+      );
+    const names: Readonly<Record<number, string>> = {
+      1: "icmp",
+      6: "tcp",
+      17: "udp",
+      33: "dccp",
+      58: "icmp6",
+      132: "sctp",
+      136: "udplite",
+    };
     return names[this.protocol.value] ?? null;
   }
 
@@ -250,7 +293,9 @@ class RuleReader {
     }
     // `+` alone is every device.
     if (text === "+" && !invert) return null;
-    return text.endsWith("+") ? { name: text.slice(0, -1), prefix: true, invert } : { name: text, prefix: false, invert };
+    return text.endsWith("+")
+      ? { name: text.slice(0, -1), prefix: true, invert }
+      : { name: text, prefix: false, invert };
   }
 
   private matches(): Match[] {
@@ -266,9 +311,15 @@ class RuleReader {
       if (typeof match === "string") this.broken(match);
       else matches.push(match);
       if (typeof match !== "string" && match.kind === "unmodelled") {
-        this.faults.push(`${match.text}: an option is not modelled; a packet that reaches this rule is undecided`);
+        this.faults.push(
+          `${match.text}: an option is not modelled; a packet that reaches this rule is undecided`,
+        );
       }
-      if (typeof match !== "string" && match.kind === "ports" && (this.protocol?.value !== match.protocol || this.protocol.invert)) {
+      if (
+        typeof match !== "string" &&
+        match.kind === "ports" &&
+        (this.protocol?.value !== match.protocol || this.protocol.invert)
+      ) {
         this.broken(`match ${name} needs -p ${name}`);
       }
     }
@@ -292,7 +343,8 @@ class RuleReader {
       this.broken(target);
       return { kind: "unmodelled", text: name };
     }
-    if (target.kind === "unmodelled") this.faults.push(`target ${target.text} is not modelled; a packet that reaches this rule is undecided`);
+    if (target.kind === "unmodelled")
+      this.faults.push(`target ${target.text} is not modelled; a packet that reaches this rule is undecided`);
     return target;
   }
 

@@ -10,27 +10,47 @@ export type TargetResult = Target | string;
 /** iptables' names of what a REJECT answers, with the ones iptables-save prints on the right. */
 const rejects: Readonly<Record<Family, Readonly<Record<string, string>>>> = {
   4: {
-    "icmp-net-unreachable": "icmp-net-unreachable", "net-unreach": "icmp-net-unreachable",
-    "icmp-host-unreachable": "icmp-host-unreachable", "host-unreach": "icmp-host-unreachable",
-    "icmp-proto-unreachable": "icmp-proto-unreachable", "proto-unreach": "icmp-proto-unreachable",
-    "icmp-port-unreachable": "icmp-port-unreachable", "port-unreach": "icmp-port-unreachable",
-    "icmp-net-prohibited": "icmp-net-prohibited", "net-prohib": "icmp-net-prohibited",
-    "icmp-host-prohibited": "icmp-host-prohibited", "host-prohib": "icmp-host-prohibited",
-    "icmp-admin-prohibited": "icmp-admin-prohibited", "admin-prohib": "icmp-admin-prohibited",
-    "tcp-reset": "tcp-reset", "tcp-rst": "tcp-reset",
+    "icmp-net-unreachable": "icmp-net-unreachable",
+    "net-unreach": "icmp-net-unreachable",
+    "icmp-host-unreachable": "icmp-host-unreachable",
+    "host-unreach": "icmp-host-unreachable",
+    "icmp-proto-unreachable": "icmp-proto-unreachable",
+    "proto-unreach": "icmp-proto-unreachable",
+    "icmp-port-unreachable": "icmp-port-unreachable",
+    "port-unreach": "icmp-port-unreachable",
+    "icmp-net-prohibited": "icmp-net-prohibited",
+    "net-prohib": "icmp-net-prohibited",
+    "icmp-host-prohibited": "icmp-host-prohibited",
+    "host-prohib": "icmp-host-prohibited",
+    "icmp-admin-prohibited": "icmp-admin-prohibited",
+    "admin-prohib": "icmp-admin-prohibited",
+    "tcp-reset": "tcp-reset",
+    "tcp-rst": "tcp-reset",
   },
   6: {
-    "icmp6-no-route": "icmp6-no-route", "no-route": "icmp6-no-route",
-    "icmp6-adm-prohibited": "icmp6-adm-prohibited", "adm-prohibited": "icmp6-adm-prohibited",
-    "icmp6-addr-unreachable": "icmp6-addr-unreachable", "addr-unreach": "icmp6-addr-unreachable",
-    "icmp6-port-unreachable": "icmp6-port-unreachable", "port-unreach": "icmp6-port-unreachable",
-    "icmp6-policy-fail": "icmp6-policy-fail", "policy-fail": "icmp6-policy-fail",
-    "icmp6-reject-route": "icmp6-reject-route", "reject-route": "icmp6-reject-route", "tcp-reset": "tcp-reset",
+    "icmp6-no-route": "icmp6-no-route",
+    "no-route": "icmp6-no-route",
+    "icmp6-adm-prohibited": "icmp6-adm-prohibited",
+    "adm-prohibited": "icmp6-adm-prohibited",
+    "icmp6-addr-unreachable": "icmp6-addr-unreachable",
+    "addr-unreach": "icmp6-addr-unreachable",
+    "icmp6-port-unreachable": "icmp6-port-unreachable",
+    "port-unreach": "icmp6-port-unreachable",
+    "icmp6-policy-fail": "icmp6-policy-fail",
+    "policy-fail": "icmp6-policy-fail",
+    "icmp6-reject-route": "icmp6-reject-route",
+    "reject-route": "icmp6-reject-route",
+    "tcp-reset": "tcp-reset",
   },
 };
 
 /** `-j NAME options`, for a NAME that is no chain of the table. */
-export function parseTarget(name: string, options: readonly Option[], family: Family, table: TableName): TargetResult {
+export function parseTarget(
+  name: string,
+  options: readonly Option[],
+  family: Family,
+  table: TableName,
+): TargetResult {
   switch (name) {
     case "ACCEPT":
     case "DROP":
@@ -51,7 +71,9 @@ export function parseTarget(name: string, options: readonly Option[], family: Fa
       return table === "raw" ? { kind: "notrack" } : "NOTRACK belongs into the raw table";
     case "CT":
       if (table !== "raw") return "CT belongs into the raw table";
-      return options.length === 1 && options[0].name === "--notrack" ? { kind: "notrack" } : unmodelled(name, options);
+      return options.length === 1 && options[0].name === "--notrack"
+        ? { kind: "notrack" }
+        : unmodelled(name, options);
     case "LOG":
     case "NFLOG":
     case "TRACE":
@@ -62,7 +84,8 @@ export function parseTarget(name: string, options: readonly Option[], family: Fa
 }
 
 function words(name: string, options: readonly Option[]): string {
-  const quote = (value: string): string => (/^[\w./:,%@+=-]+$/.test(value) ? value : `"${value.replace(/["\\]/g, "\\$&")}"`);
+  const quote = (value: string): string =>
+    /^[\w./:,%@+=-]+$/.test(value) ? value : `"${value.replace(/["\\]/g, "\\$&")}"`;
   return [name, ...options.flatMap((option) => [option.name, ...option.values.map(quote)])].join(" ");
 }
 
@@ -72,15 +95,29 @@ function unmodelled(name: string, options: readonly Option[]): Target {
 
 function readReject(options: readonly Option[], family: Family, table: TableName): TargetResult {
   if (table !== "filter") return "REJECT belongs into the filter table";
-  if (options.length === 0) return { kind: "reject", with: family === 4 ? "icmp-port-unreachable" : "icmp6-port-unreachable" };
+  if (options.length === 0)
+    return { kind: "reject", with: family === 4 ? "icmp-port-unreachable" : "icmp6-port-unreachable" };
   const value = options[0].values[0] ?? "";
   if (options.length !== 1 || options[0].name !== "--reject-with") return unmodelled("REJECT", options);
   const known = rejects[family][value];
-  return known === undefined ? `--reject-with ${value} is not an answer of IPv${family}` : { kind: "reject", with: known };
+  return known === undefined
+    ? `--reject-with ${value} is not an answer of IPv${family}`
+    : { kind: "reject", with: known };
 }
 
-function readNat(name: "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT", options: readonly Option[], family: Family): TargetResult {
-  let spec: NatSpec = { address: null, addressText: "", minPort: 0, maxPort: 0, random: false, randomFully: false };
+function readNat(
+  name: "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT",
+  options: readonly Option[],
+  family: Family,
+): TargetResult {
+  let spec: NatSpec = {
+    address: null,
+    addressText: "",
+    minPort: 0,
+    maxPort: 0,
+    random: false,
+    randomFully: false,
+  };
   let given = false;
   for (const option of options) {
     const value = option.values[0] ?? "";
@@ -88,7 +125,10 @@ function readNat(name: "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT", options: rea
       spec = { ...spec, random: true };
     } else if (option.name === "--random-fully" && name !== "DNAT" && name !== "REDIRECT") {
       spec = { ...spec, randomFully: true };
-    } else if ((option.name === "--to-destination" && name === "DNAT") || (option.name === "--to-source" && name === "SNAT")) {
+    } else if (
+      (option.name === "--to-destination" && name === "DNAT") ||
+      (option.name === "--to-source" && name === "SNAT")
+    ) {
       const read = readEndpoint(value, family);
       if (typeof read === "string") return read;
       // A range of addresses is chosen from by a hash that is not modelled.
@@ -103,13 +143,23 @@ function readNat(name: "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT", options: rea
       return unmodelled(name, options);
     }
   }
-  if ((name === "DNAT" || name === "SNAT") && !given) return `${name} needs ${name === "DNAT" ? "--to-destination" : "--to-source"}`;
+  if ((name === "DNAT" || name === "SNAT") && !given)
+    return `${name} needs ${name === "DNAT" ? "--to-destination" : "--to-source"}`;
   return { kind: "nat", name, range: spec };
 }
 
-/** `1.2.3.4`, `1.2.3.4:80`, `1.2.3.4:80-90`, `:80`, `[fd00::1]:80`; null for a range of addresses or a shifted range. */
-function readEndpoint(text: string, family: Family): Pick<NatSpec, "address" | "addressText" | "minPort" | "maxPort"> | string | null {
-  const match = family === 4 ? /^([\d.]*(?:-[\d.]+)?)(?::(.+))?$/.exec(text) : /^(?:\[([^\]]*)\]|([^[\]]*))(?::(.+))?$/.exec(text);
+/**
+ * `1.2.3.4`, `1.2.3.4:80`, `1.2.3.4:80-90`, `:80`, `[fd00::1]:80`; null for a range of addresses or a shifted
+ * range.
+ */
+function readEndpoint(
+  text: string,
+  family: Family,
+): Pick<NatSpec, "address" | "addressText" | "minPort" | "maxPort"> | string | null {
+  const match =
+    family === 4
+      ? /^([\d.]*(?:-[\d.]+)?)(?::(.+))?$/.exec(text)
+      : /^(?:\[([^\]]*)\]|([^[\]]*))(?::(.+))?$/.exec(text);
   let addressText = "";
   let portText: string | undefined;
   if (family === 6 && !text.startsWith("[")) {
@@ -122,19 +172,24 @@ function readEndpoint(text: string, family: Family): Pick<NatSpec, "address" | "
   }
   if (addressText.includes("-") || portText?.includes("/")) return null;
   const address = addressText === "" ? null : parseAddress(addressText);
-  if (addressText !== "" && (address === null || address.family !== family)) return `${text} is not an IPv${family} address`;
+  if (addressText !== "" && (address === null || address.family !== family))
+    return `${text} is not an IPv${family} address`;
   const range = portText === undefined ? { min: 0, max: 0 } : parsePortRange(portText, "-");
-  if (range === null || (portText !== undefined && range.min === 0)) return `${portText ?? ""} is not a port or a range of ports`;
+  if (range === null || (portText !== undefined && range.min === 0))
+    return `${portText ?? ""} is not a port or a range of ports`;
   if (address === null && portText === undefined) return `${text} is not an address with or without a port`;
   return {
-    address: address === null ? null : wordsOf(address.bytes), addressText: address?.text ?? "",
-    minPort: range.min, maxPort: range.max,
+    address: address === null ? null : wordsOf(address.bytes),
+    addressText: address?.text ?? "",
+    minPort: range.min,
+    maxPort: range.max,
   };
 }
 
 function readMark(options: readonly Option[]): TargetResult {
   const option = options[0];
-  if (options.length !== 1) return "MARK needs one of --set-xmark, --set-mark, --and-mark, --or-mark, --xor-mark";
+  if (options.length !== 1)
+    return "MARK needs one of --set-xmark, --set-mark, --and-mark, --or-mark, --xor-mark";
   const change = markChange(option.name, option.values[0] ?? "");
   if (change === null) return `${option.name} ${option.values[0] ?? ""} is not a change of the mark`;
   return { kind: "mark", ...change };
@@ -174,7 +229,14 @@ function readConnmark(options: readonly Option[]): TargetResult {
       else if (name === "--nfmask") nfMask = value;
       else return unmodelled("CONNMARK", options);
     }
-    return { kind: "connmark", mode: first.name === "--save-mark" ? "save" : "restore", clear: 0, xor: 0, ctMask, nfMask };
+    return {
+      kind: "connmark",
+      mode: first.name === "--save-mark" ? "save" : "restore",
+      clear: 0,
+      xor: 0,
+      ctMask,
+      nfMask,
+    };
   }
   const change = options.length === 1 ? markChange(first.name, first.values[0] ?? "") : null;
   if (change === null) return unmodelled("CONNMARK", options);

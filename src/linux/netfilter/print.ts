@@ -1,9 +1,20 @@
-/** A rule as iptables-save prints it, from ` -s …` on: one spelling for one meaning, whatever spelling it was read in. */
+/**
+ * A rule as iptables-save prints it, from ` -s …` on: one spelling for one meaning, whatever spelling it was
+ * read in.
+ */
 import type { Family } from "../../cluster/address.js";
 import { protocolText, tcpFlagsText } from "./names.js";
 import { RecentOp } from "./recent.js";
 import {
-  addressTypes, type DeviceSpec, type MaskSpec, type Match, type NatSpec, type RangeSpec, type Rule, StateBit, type Target,
+  addressTypes,
+  type DeviceSpec,
+  type MaskSpec,
+  type Match,
+  type NatSpec,
+  type RangeSpec,
+  type Rule,
+  StateBit,
+  type Target,
 } from "./rule.js";
 
 export function printRule(rule: Rule, family: Family): string {
@@ -39,7 +50,7 @@ function hex(value: number): string {
 }
 
 function masked(spec: MaskSpec): string {
-  return (spec.mask >>> 0) === 0xffffffff ? hex(spec.value) : `${hex(spec.value)}/${hex(spec.mask)}`;
+  return spec.mask >>> 0 === 0xffffffff ? hex(spec.value) : `${hex(spec.value)}/${hex(spec.mask)}`;
 }
 
 function range(spec: { readonly min: number; readonly max: number }): string {
@@ -54,14 +65,22 @@ function printMatch(match: Match, family: Family): string {
   switch (match.kind) {
     case "ports": {
       let text = `-m ${protocolText(match.protocol)}${option("sport", match.source)}${option("dport", match.destination)}`;
-      if (match.flags !== null) text += ` ${bang(match.flags)}--tcp-flags ${tcpFlagsText(match.flags.mask)} ${tcpFlagsText(match.flags.value)}`;
+      if (match.flags !== null)
+        text += ` ${bang(match.flags)}--tcp-flags ${tcpFlagsText(match.flags.mask)} ${tcpFlagsText(match.flags.value)}`;
       return text;
     }
     case "multiport":
       return `-m multiport ${bang(match)}--${match.side} ${match.ranges.map(range).join(",")}`;
     case "icmp": {
-      const type = match.minCode === match.maxCode ? `${match.type}/${match.minCode}` : match.type === 255 && family === 4 ? "any" : String(match.type);
-      return family === 4 ? `-m icmp ${bang(match)}--icmp-type ${type}` : `-m icmp6 ${bang(match)}--icmpv6-type ${type}`;
+      const type =
+        match.minCode === match.maxCode
+          ? `${match.type}/${match.minCode}`
+          : match.type === 255 && family === 4
+            ? "any"
+            : String(match.type);
+      return family === 4
+        ? `-m icmp ${bang(match)}--icmp-type ${type}`
+        : `-m icmp6 ${bang(match)}--icmpv6-type ${type}`;
     }
     case "mark":
     case "connmark":
@@ -71,7 +90,8 @@ function printMatch(match: Match, family: Family): string {
     case "addrtype": {
       let text = "-m addrtype";
       if (match.source !== null) text += ` ${bang(match.source)}--src-type ${typeNames(match.source.value)}`;
-      if (match.destination !== null) text += ` ${bang(match.destination)}--dst-type ${typeNames(match.destination.value)}`;
+      if (match.destination !== null)
+        text += ` ${bang(match.destination)}--dst-type ${typeNames(match.destination.value)}`;
       return text;
     }
     case "statistic":
@@ -90,13 +110,26 @@ function printMatch(match: Match, family: Family): string {
 }
 
 const stateOrder: readonly (readonly [string, number])[] = [
-  ["INVALID", StateBit.Invalid], ["NEW", StateBit.New], ["RELATED", StateBit.Related],
-  ["ESTABLISHED", StateBit.Established], ["UNTRACKED", StateBit.Untracked], ["SNAT", StateBit.Snat], ["DNAT", StateBit.Dnat],
+  ["INVALID", StateBit.Invalid],
+  ["NEW", StateBit.New],
+  ["RELATED", StateBit.Related],
+  ["ESTABLISHED", StateBit.Established],
+  ["UNTRACKED", StateBit.Untracked],
+  ["SNAT", StateBit.Snat],
+  ["DNAT", StateBit.Dnat],
 ];
-const statusOrder: readonly (readonly [string, number])[] = [["EXPECTED", 1], ["SEEN_REPLY", 2], ["ASSURED", 4], ["CONFIRMED", 8]];
+const statusOrder: readonly (readonly [string, number])[] = [
+  ["EXPECTED", 1],
+  ["SEEN_REPLY", 2],
+  ["ASSURED", 4],
+  ["CONFIRMED", 8],
+];
 
 function bitNames(bits: number, order: readonly (readonly [string, number])[]): string {
-  return order.filter(([, bit]) => (bits & bit) !== 0).map(([name]) => name).join(",");
+  return order
+    .filter(([, bit]) => (bits & bit) !== 0)
+    .map(([name]) => name)
+    .join(",");
 }
 
 function printConntrack(match: Extract<Match, { kind: "conntrack" }>): string {
@@ -104,11 +137,14 @@ function printConntrack(match: Extract<Match, { kind: "conntrack" }>): string {
     return `-m state ${bang(match.state)}--state ${bitNames(match.state.value, stateOrder)}`;
   }
   let text = "-m conntrack";
-  if (match.state !== null) text += ` ${bang(match.state)}--ctstate ${bitNames(match.state.value, stateOrder)}`;
+  if (match.state !== null)
+    text += ` ${bang(match.state)}--ctstate ${bitNames(match.state.value, stateOrder)}`;
   if (match.protocol !== null) text += ` ${bang(match.protocol)}--ctproto ${match.protocol.value}`;
-  for (const { field, spec } of match.addresses) text += ` ${bang(spec)}--${field} ${spec.text.replace(/\/(32|128)$/, "")}`;
+  for (const { field, spec } of match.addresses)
+    text += ` ${bang(spec)}--${field} ${spec.text.replace(/\/(32|128)$/, "")}`;
   for (const { field, spec } of match.ports) text += option(field, spec);
-  if (match.status !== null) text += ` ${bang(match.status)}--ctstatus ${bitNames(match.status.value, statusOrder)}`;
+  if (match.status !== null)
+    text += ` ${bang(match.status)}--ctstatus ${bitNames(match.status.value, statusOrder)}`;
   if (match.original !== null) text += ` --ctdir ${match.original ? "ORIGINAL" : "REPLY"}`;
   return text;
 }
@@ -118,7 +154,14 @@ function typeNames(bits: number): string {
 }
 
 function printRecent(match: Extract<Match, { kind: "recent" }>, family: Family): string {
-  const op = match.op === RecentOp.Set ? "--set" : match.op === RecentOp.Check ? "--rcheck" : match.op === RecentOp.Update ? "--update" : "--remove";
+  const op =
+    match.op === RecentOp.Set
+      ? "--set"
+      : match.op === RecentOp.Check
+        ? "--rcheck"
+        : match.op === RecentOp.Update
+          ? "--update"
+          : "--remove";
   let text = `-m recent ${bang(match)}${op}`;
   if (match.seconds !== 0) text += ` --seconds ${match.seconds}`;
   if (match.reap) text += " --reap";
@@ -154,10 +197,16 @@ export function printTarget(target: Target): string {
 }
 
 function printNat(name: string, range: NatSpec): string {
-  const ports = range.minPort === 0 ? "" : range.minPort === range.maxPort ? String(range.minPort) : `${range.minPort}-${range.maxPort}`;
+  const ports =
+    range.minPort === 0
+      ? ""
+      : range.minPort === range.maxPort
+        ? String(range.minPort)
+        : `${range.minPort}-${range.maxPort}`;
   let text = "";
   if (name === "DNAT" || name === "SNAT") {
-    const address = range.addressText.includes(":") && ports !== "" ? `[${range.addressText}]` : range.addressText;
+    const address =
+      range.addressText.includes(":") && ports !== "" ? `[${range.addressText}]` : range.addressText;
     text = ` --to-${name === "DNAT" ? "destination" : "source"} ${address}${ports === "" ? "" : `:${ports}`}`;
   } else if (ports !== "") {
     text = ` --to-ports ${ports}`;

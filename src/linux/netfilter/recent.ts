@@ -1,9 +1,10 @@
 /**
- * xt_recent's lists (net/netfilter/xt_recent.c): named lists of addresses with the times they were seen, shared by
- * all rules of a node that name them, of both families. They outlive a reload of the rules.
+ * xt_recent's lists (net/netfilter/xt_recent.c): named lists of addresses with the times they were seen,
+ * shared by all rules of a node that name them, of both families. They outlive a reload of the rules.
  *
- * A list holds 100 addresses (ip_list_tot) and 20 times each (ip_pkt_list_tot); a new address pushes out the one that
- * was longest not updated. `--reap` removes at most the one entry that was longest not updated. Times are virtual ns.
+ * A list holds 100 addresses (ip_list_tot) and 20 times each (ip_pkt_list_tot); a new address pushes out the
+ * one that was longest not updated. `--reap` removes at most the one entry that was longest not updated.
+ * Times are virtual ns.
  */
 export const RecentOp = { Set: 1, Check: 2, Update: 4, Remove: 8 } as const;
 

@@ -1,9 +1,10 @@
 /**
  * The rules of one family: loads iptables-save and iptables-restore texts, prints them as iptables-save does.
  *
- * load() follows iptables-restore: without `noflush` a table named in the text is emptied first; with it, a chain line
- * empties or creates that chain and the rest stays. Real iptables-restore refuses a whole table for one bad line; here
- * every bad line is a Problem, and where it was meant as a rule it becomes one that decides nothing (see parse-rule).
+ * load() follows iptables-restore: without `noflush` a table named in the text is emptied first; with it, a
+ * chain line empties or creates that chain and the rest stays. Real iptables-restore refuses a whole table
+ * for one bad line; here every bad line is a Problem, and where it was meant as a rule it becomes one that
+ * decides nothing (see parse-rule).
  */
 import type { Family } from "../../cluster/address.js";
 import type { Problem } from "../../cluster/problem.js";
@@ -40,7 +41,9 @@ export class RuleSet {
       }
       for (const chain of table.chains.values()) {
         for (const rule of chain.rules) {
-          lines.push(`${counters ? `[${rule.packets}:${rule.bytes}] ` : ""}-A ${chain.name}${printRule(rule, this.family)}`);
+          lines.push(
+            `${counters ? `[${rule.packets}:${rule.bytes}] ` : ""}-A ${chain.name}${printRule(rule, this.family)}`,
+          );
         }
       }
       lines.push("COMMIT");
@@ -66,7 +69,8 @@ export class RuleSet {
     const names = new Set<string>();
     for (const table of this.tables.values()) {
       for (const chain of table.chains.values()) {
-        for (const rule of chain.rules) for (const match of rule.matches) if (match.kind === "recent") names.add(match.list);
+        for (const rule of chain.rules)
+          for (const match of rule.matches) if (match.kind === "recent") names.add(match.list);
       }
     }
     return names;
@@ -74,7 +78,11 @@ export class RuleSet {
 }
 
 /** Parses one text into a new RuleSet. */
-export function parseRuleSet(text: string, file: string, family: Family): { rules: RuleSet; problems: Problem[] } {
+export function parseRuleSet(
+  text: string,
+  file: string,
+  family: Family,
+): { rules: RuleSet; problems: Problem[] } {
   const rules = new RuleSet(family);
   return { rules, problems: rules.load(text, { file }) };
 }
@@ -138,7 +146,8 @@ class Loader {
       this.set.tables.delete(tableName);
       const table = this.set.table(tableName);
       // A flush leaves the policies of the built-in chains as they were.
-      for (const chain of table.chains.values()) chain.policy = old?.chains.get(chain.name)?.policy ?? chain.policy;
+      for (const chain of table.chains.values())
+        chain.policy = old?.chains.get(chain.name)?.policy ?? chain.policy;
     }
     this.table = this.set.table(tableName);
   }
@@ -157,7 +166,10 @@ class Loader {
     if (!isBuiltin) chain.rules = [];
     table.chains.set(name, chain);
     if (policy !== "-" && !(isBuiltin && (policy === "ACCEPT" || policy === "DROP"))) {
-      this.problem("error", `chain ${name} cannot have the policy ${policy}; expected ${isBuiltin ? "ACCEPT, DROP or -" : "-"}`);
+      this.problem(
+        "error",
+        `chain ${name} cannot have the policy ${policy}; expected ${isBuiltin ? "ACCEPT, DROP or -" : "-"}`,
+      );
     } else if (policy !== "-") {
       chain.policy = policy as "ACCEPT" | "DROP";
     }
@@ -179,12 +191,18 @@ class Loader {
     const chainName = words[1]?.text ?? "";
     const chain = table.chains.get(chainName);
     if (verb === "-N" || verb === "--new-chain") {
-      if (chain === undefined && chainName !== "") table.chains.set(chainName, { name: chainName, policy: null, packets: 0, bytes: 0, rules: [] });
+      if (chain === undefined && chainName !== "")
+        table.chains.set(chainName, { name: chainName, policy: null, packets: 0, bytes: 0, rules: [] });
       else this.problem("error", `chain "${chainName}" is there already or has no name`);
       return;
     }
     if (chain === undefined) {
-      this.problem("error", chainName === "" ? `"${shorten(line)}" names no chain` : `chain ${chainName} is not in table ${table.name}`);
+      this.problem(
+        "error",
+        chainName === ""
+          ? `"${shorten(line)}" names no chain`
+          : `chain ${chainName} is not in table ${table.name}`,
+      );
       return;
     }
     switch (verb) {
@@ -196,7 +214,8 @@ class Loader {
       case "--insert": {
         const numbered = /^\d+$/.test(words[2]?.text ?? "");
         const at = numbered ? Number(words[2].text) - 1 : 0;
-        if (at < 0 || at > chain.rules.length) this.problem("error", `chain ${chainName} has no place ${at + 1} to insert at`);
+        if (at < 0 || at > chain.rules.length)
+          this.problem("error", `chain ${chainName} has no place ${at + 1} to insert at`);
         else this.append(table, chain, at, words.slice(numbered ? 3 : 2), counters);
         return;
       }
@@ -211,7 +230,10 @@ class Loader {
       case "-X":
       case "--delete-chain":
         if (chain.policy !== null || chain.rules.length > 0 || this.isReferenced(table, chainName)) {
-          this.problem("error", `chain ${chainName} is built in, not empty or still jumped to, and cannot be deleted`);
+          this.problem(
+            "error",
+            `chain ${chainName} is built in, not empty or still jumped to, and cannot be deleted`,
+          );
         } else {
           table.chains.delete(chainName);
         }
@@ -220,15 +242,25 @@ class Loader {
       case "--policy": {
         const policy = words[2]?.text;
         if (chain.policy !== null && (policy === "ACCEPT" || policy === "DROP")) chain.policy = policy;
-        else this.problem("error", `-P ${chainName} ${policy ?? ""} needs a built-in chain and ACCEPT or DROP`);
+        else
+          this.problem("error", `-P ${chainName} ${policy ?? ""} needs a built-in chain and ACCEPT or DROP`);
         return;
       }
       default:
-        this.problem("error", `"${shorten(line)}" is not a line of iptables-restore known here; expected -A, -I, -D, -F, -N, -P or -X`);
+        this.problem(
+          "error",
+          `"${shorten(line)}" is not a line of iptables-restore known here; expected -A, -I, -D, -F, -N, -P or -X`,
+        );
     }
   }
 
-  private append(table: Table, chain: Chain, at: number, words: readonly Word[], counters: RegExpExecArray | null): void {
+  private append(
+    table: Table,
+    chain: Chain,
+    at: number,
+    words: readonly Word[],
+    counters: RegExpExecArray | null,
+  ): void {
     const rules = this.parse(table, words, true);
     if (counters !== null) {
       for (const rule of rules) {
@@ -256,7 +288,10 @@ class Loader {
 
   private parse(table: Table, words: readonly Word[], report: boolean): readonly Rule[] {
     const { rules, faults } = parseRule(words, {
-      family: this.set.family, table: table.name, file: this.file, line: this.line,
+      family: this.set.family,
+      table: table.name,
+      file: this.file,
+      line: this.line,
       isChain: (name) => table.chains.has(name) || this.announced.has(name),
     });
     if (report) for (const fault of faults) this.problem("warning", fault);
@@ -268,8 +303,17 @@ class Loader {
     const name = /^(?:\[\d+:\d+\]\s*)?-A\s+(\S+)/.exec(line)?.[1];
     const chain = name === undefined ? undefined : table.chains.get(name);
     chain?.rules.push({
-      file: this.file, line: this.line, source: null, destination: null, inDevice: null, outDevice: null, protocol: null,
-      matches: [{ kind: "unmodelled", text: what }], target: { kind: "none" }, packets: 0, bytes: 0,
+      file: this.file,
+      line: this.line,
+      source: null,
+      destination: null,
+      inDevice: null,
+      outDevice: null,
+      protocol: null,
+      matches: [{ kind: "unmodelled", text: what }],
+      target: { kind: "none" },
+      packets: 0,
+      bytes: 0,
     });
   }
 
@@ -280,7 +324,10 @@ class Loader {
     return false;
   }
 
-  /** Jumps to chains that are not there, and loops, which the kernel refuses. The compiler makes both undecided. */
+  /**
+   * Jumps to chains that are not there, and loops, which the kernel refuses. The compiler makes both
+   * undecided.
+   */
   private checkJumps(table: Table): void {
     for (const chain of table.chains.values()) {
       for (const rule of chain.rules) {
@@ -288,14 +335,16 @@ class Loader {
         const target = table.chains.get(rule.target.chain);
         if (target === undefined || target.policy !== null) {
           this.problems.push({
-            where: { file: rule.file, line: rule.line }, severity: "error",
+            where: { file: rule.file, line: rule.line },
+            severity: "error",
             what: `chain ${rule.target.chain} cannot be jumped to: ${target === undefined ? `it is not in table ${table.name}` : "it is built in"}`,
           });
         }
       }
     }
     const looped = loopedChain(table);
-    if (looped !== null) this.problem("error", `chain ${looped} of table ${table.name} can jump back to itself`);
+    if (looped !== null)
+      this.problem("error", `chain ${looped} of table ${table.name} can jump back to itself`);
   }
 
   private problem(severity: "error" | "warning", what: string): void {

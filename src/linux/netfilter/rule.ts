@@ -49,58 +49,91 @@ export interface MaskSpec {
 }
 
 /** Bits of `--ctstate`: XT_CONNTRACK_STATE_BIT, _SNAT, _DNAT, _UNTRACKED. */
-export const StateBit = { Invalid: 1, Established: 2, Related: 4, New: 8, Snat: 64, Dnat: 128, Untracked: 256 } as const;
+export const StateBit = {
+  Invalid: 1,
+  Established: 2,
+  Related: 4,
+  New: 8,
+  Snat: 64,
+  Dnat: 128,
+  Untracked: 256,
+} as const;
 
 /** What addrtype can name; a set of these as a bit mask. */
 export const addressTypes = [
-  "UNSPEC", "UNICAST", "LOCAL", "BROADCAST", "ANYCAST", "MULTICAST", "BLACKHOLE", "UNREACHABLE", "PROHIBIT",
+  "UNSPEC",
+  "UNICAST",
+  "LOCAL",
+  "BROADCAST",
+  "ANYCAST",
+  "MULTICAST",
+  "BLACKHOLE",
+  "UNREACHABLE",
+  "PROHIBIT",
 ] as const;
 
 export type Match =
   | {
-    readonly kind: "ports";
-    /** 6, 17, 132, 136 or 33: also the name of the match. */
-    readonly protocol: number;
-    readonly source: RangeSpec | null;
-    readonly destination: RangeSpec | null;
-    /** `--tcp-flags mask compared`. */
-    readonly flags: MaskSpec | null;
-  }
+      readonly kind: "ports";
+      /** 6, 17, 132, 136 or 33: also the name of the match. */
+      readonly protocol: number;
+      readonly source: RangeSpec | null;
+      readonly destination: RangeSpec | null;
+      /** `--tcp-flags mask compared`. */
+      readonly flags: MaskSpec | null;
+    }
   | {
-    readonly kind: "multiport";
-    readonly side: "sports" | "dports" | "ports";
-    readonly ranges: readonly { readonly min: number; readonly max: number }[];
-    readonly invert: boolean;
-  }
-  | { readonly kind: "icmp"; readonly type: number; readonly minCode: number; readonly maxCode: number; readonly invert: boolean }
+      readonly kind: "multiport";
+      readonly side: "sports" | "dports" | "ports";
+      readonly ranges: readonly { readonly min: number; readonly max: number }[];
+      readonly invert: boolean;
+    }
+  | {
+      readonly kind: "icmp";
+      readonly type: number;
+      readonly minCode: number;
+      readonly maxCode: number;
+      readonly invert: boolean;
+    }
   | { readonly kind: "mark"; readonly mark: MaskSpec }
   | { readonly kind: "connmark"; readonly mark: MaskSpec }
   | {
-    readonly kind: "conntrack";
-    /** `state` prints `-m state --state`. */
-    readonly name: "conntrack" | "state";
-    readonly state: NumberSpec | null;
-    readonly status: NumberSpec | null;
-    readonly protocol: NumberSpec | null;
-    /** true: ORIGINAL. */
-    readonly original: boolean | null;
-    readonly addresses: readonly { readonly field: ConntrackAddress; readonly spec: AddressSpec }[];
-    readonly ports: readonly { readonly field: ConntrackPort; readonly spec: RangeSpec }[];
-  }
+      readonly kind: "conntrack";
+      /** `state` prints `-m state --state`. */
+      readonly name: "conntrack" | "state";
+      readonly state: NumberSpec | null;
+      readonly status: NumberSpec | null;
+      readonly protocol: NumberSpec | null;
+      /** true: ORIGINAL. */
+      readonly original: boolean | null;
+      readonly addresses: readonly { readonly field: ConntrackAddress; readonly spec: AddressSpec }[];
+      readonly ports: readonly { readonly field: ConntrackPort; readonly spec: RangeSpec }[];
+    }
   | { readonly kind: "addrtype"; readonly source: NumberSpec | null; readonly destination: NumberSpec | null }
-  | { readonly kind: "statistic"; readonly mode: "random"; readonly probability: number; readonly invert: boolean }
-  | { readonly kind: "statistic"; readonly mode: "nth"; readonly every: number; readonly packet: number; readonly invert: boolean }
   | {
-    readonly kind: "recent";
-    readonly list: string;
-    readonly op: number;
-    readonly seconds: number;
-    readonly hitcount: number;
-    readonly reap: boolean;
-    readonly rttl: boolean;
-    readonly destination: boolean;
-    readonly invert: boolean;
-  }
+      readonly kind: "statistic";
+      readonly mode: "random";
+      readonly probability: number;
+      readonly invert: boolean;
+    }
+  | {
+      readonly kind: "statistic";
+      readonly mode: "nth";
+      readonly every: number;
+      readonly packet: number;
+      readonly invert: boolean;
+    }
+  | {
+      readonly kind: "recent";
+      readonly list: string;
+      readonly op: number;
+      readonly seconds: number;
+      readonly hitcount: number;
+      readonly reap: boolean;
+      readonly rttl: boolean;
+      readonly destination: boolean;
+      readonly invert: boolean;
+    }
   | { readonly kind: "comment"; readonly text: string }
   | { readonly kind: "nfacct"; readonly name: string }
   /** A match this engine does not know: the rule can be ruled out by its other matches, never matched. */
@@ -128,10 +161,21 @@ export type Target =
   | { readonly kind: "verdict"; readonly verdict: "ACCEPT" | "DROP" | "RETURN" }
   | { readonly kind: "jump"; readonly chain: string; readonly goto: boolean }
   | { readonly kind: "reject"; readonly with: string }
-  | { readonly kind: "nat"; readonly name: "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT"; readonly range: NatSpec }
+  | {
+      readonly kind: "nat";
+      readonly name: "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT";
+      readonly range: NatSpec;
+    }
   /** mark = (mark & ~clear) ^ xor; `set` prints as --set-xmark. */
   | { readonly kind: "mark"; readonly clear: number; readonly xor: number }
-  | { readonly kind: "connmark"; readonly mode: "set" | "save" | "restore"; readonly clear: number; readonly xor: number; readonly ctMask: number; readonly nfMask: number }
+  | {
+      readonly kind: "connmark";
+      readonly mode: "set" | "save" | "restore";
+      readonly clear: number;
+      readonly xor: number;
+      readonly ctMask: number;
+      readonly nfMask: number;
+    }
   | { readonly kind: "notrack" }
   /** LOG, NFLOG, TRACE: says something, changes nothing. `text` is what follows `-j`. */
   | { readonly kind: "log"; readonly text: string }

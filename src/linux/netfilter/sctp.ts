@@ -1,6 +1,6 @@
 /**
- * SCTP in connection tracking (net/netfilter/nf_conntrack_proto_sctp.c): states, transitions, verification tags.
- * `sctpPacket` returns the entry's new lifetime in ns, or a SctpVerdict.
+ * SCTP in connection tracking (net/netfilter/nf_conntrack_proto_sctp.c): states, transitions, verification
+ * tags. `sctpPacket` returns the entry's new lifetime in ns, or a SctpVerdict.
  */
 import { type Connection, Dir, Status } from "./connection.js";
 import { half, type Packet, word } from "./packet.js";
@@ -8,13 +8,28 @@ import type { Timeouts } from "./timeouts.js";
 
 /** enum sctp_conntrack; `Invalid` stands in the table only. */
 export const SctpState = {
-  None: 0, Closed: 1, CookieWait: 2, CookieEchoed: 3, Established: 4, ShutdownSent: 5, ShutdownRecd: 6,
-  ShutdownAckSent: 7, HeartbeatSent: 8, Invalid: 9,
+  None: 0,
+  Closed: 1,
+  CookieWait: 2,
+  CookieEchoed: 3,
+  Established: 4,
+  ShutdownSent: 5,
+  ShutdownRecd: 6,
+  ShutdownAckSent: 7,
+  HeartbeatSent: 8,
+  Invalid: 9,
 } as const;
 
 export const sctpStateNames = [
-  "NONE", "CLOSED", "COOKIE_WAIT", "COOKIE_ECHOED", "ESTABLISHED", "SHUTDOWN_SENT", "SHUTDOWN_RECD",
-  "SHUTDOWN_ACK_SENT", "HEARTBEAT_SENT",
+  "NONE",
+  "CLOSED",
+  "COOKIE_WAIT",
+  "COOKIE_ECHOED",
+  "ESTABLISHED",
+  "SHUTDOWN_SENT",
+  "SHUTDOWN_RECD",
+  "SHUTDOWN_ACK_SENT",
+  "HEARTBEAT_SENT",
 ] as const;
 
 export const sctpInvalid = -1;
@@ -23,18 +38,42 @@ export const sctpKeep = -2;
 
 /** RFC 4960 chunk types. */
 const Chunk = {
-  Data: 0, Init: 1, InitAck: 2, Heartbeat: 4, HeartbeatAck: 5, Abort: 6, Shutdown: 7, ShutdownAck: 8, Error: 9,
-  CookieEcho: 10, CookieAck: 11, ShutdownComplete: 14,
+  Data: 0,
+  Init: 1,
+  InitAck: 2,
+  Heartbeat: 4,
+  HeartbeatAck: 5,
+  Abort: 6,
+  Shutdown: 7,
+  ShutdownAck: 8,
+  Error: 9,
+  CookieEcho: 10,
+  CookieAck: 11,
+  ShutdownComplete: 14,
 } as const;
 
 /** Row of a chunk type in the table, 255: no change of state. */
 const rowOfChunk = new Uint8Array(256).fill(255);
-[Chunk.Init, Chunk.InitAck, Chunk.Abort, Chunk.Shutdown, Chunk.ShutdownAck, Chunk.Error, Chunk.CookieEcho,
-  Chunk.CookieAck, Chunk.ShutdownComplete, Chunk.Heartbeat, Chunk.HeartbeatAck].forEach((chunk, row) => {
+[
+  Chunk.Init,
+  Chunk.InitAck,
+  Chunk.Abort,
+  Chunk.Shutdown,
+  Chunk.ShutdownAck,
+  Chunk.Error,
+  Chunk.CookieEcho,
+  Chunk.CookieAck,
+  Chunk.ShutdownComplete,
+  Chunk.Heartbeat,
+  Chunk.HeartbeatAck,
+].forEach((chunk, row) => {
   rowOfChunk[chunk] = row;
 });
 
-/** [direction][chunk][state]; columns NONE CLOSED COOKIE_WAIT COOKIE_ECHOED ESTABLISHED SHUTDOWN_SENT _RECD _ACK HB. */
+/**
+ * [direction][chunk][state]; columns NONE CLOSED COOKIE_WAIT COOKIE_ECHOED ESTABLISHED SHUTDOWN_SENT _RECD
+ * _ACK HB.
+ */
 const transitions = Uint8Array.from([
   ...[1, 1, 2, 3, 4, 1, 1, 7, 2], // INIT
   ...[1, 1, 2, 3, 4, 5, 6, 7, 1], // INIT ACK
@@ -63,7 +102,13 @@ const transitions = Uint8Array.from([
 /** Chunk types seen in the packet under way. */
 const present = new Uint8Array(256);
 
-export function sctpPacket(ct: Connection, packet: Packet, bytes: Uint8Array, direction: Dir, timeouts: Timeouts): number {
+export function sctpPacket(
+  ct: Connection,
+  packet: Packet,
+  bytes: Uint8Array,
+  direction: Dir,
+  timeouts: Timeouts,
+): number {
   const end = packet.l4 + packet.l4Length;
   const first = packet.l4 + 12;
   if (packet.l4Short || !basicChecks(bytes, first, end)) return sctpInvalid;
@@ -74,8 +119,18 @@ export function sctpPacket(ct: Connection, packet: Packet, bytes: Uint8Array, di
     if (!newAssociation(ct, bytes, first, end, vtag)) return sctpInvalid;
   }
   const ownTag = direction === Dir.Original ? ct.vtag0 : ct.vtag1;
-  if (!(present[Chunk.Init] | present[Chunk.ShutdownComplete] | present[Chunk.CookieEcho] | present[Chunk.Abort] |
-    present[Chunk.ShutdownAck] | present[Chunk.Heartbeat] | present[Chunk.HeartbeatAck]) && vtag !== ownTag) {
+  if (
+    !(
+      present[Chunk.Init] |
+      present[Chunk.ShutdownComplete] |
+      present[Chunk.CookieEcho] |
+      present[Chunk.Abort] |
+      present[Chunk.ShutdownAck] |
+      present[Chunk.Heartbeat] |
+      present[Chunk.HeartbeatAck]
+    ) &&
+    vtag !== ownTag
+  ) {
     return sctpInvalid;
   }
   let ignore = false;
@@ -122,7 +177,8 @@ export function sctpPacket(ct: Connection, packet: Packet, bytes: Uint8Array, di
       setInit(ct, direction, true);
       setTag(ct, 1 - direction, word(bytes, at + 4));
       // A repeated INIT must not keep an entry alive for ever.
-      if (state === SctpState.Closed && before === SctpState.Closed && (ct.status & Status.Confirmed) !== 0) ignore = true;
+      if (state === SctpState.Closed && before === SctpState.Closed && (ct.status & Status.Confirmed) !== 0)
+        ignore = true;
     } else if (type === Chunk.InitAck) {
       if (at + 20 > end) return sctpInvalid;
       const tag = word(bytes, at + 4);
@@ -138,7 +194,10 @@ export function sctpPacket(ct: Connection, packet: Packet, bytes: Uint8Array, di
   return ignore ? sctpKeep : timeouts.sctp[state === SctpState.None ? SctpState.Closed : state];
 }
 
-/** do_basic_checks: INIT, INIT ACK and SHUTDOWN COMPLETE alone, COOKIE chunks first, no zero length, not empty. */
+/**
+ * do_basic_checks: INIT, INIT ACK and SHUTDOWN COMPLETE alone, COOKIE chunks first, no zero length, not
+ * empty.
+ */
 function basicChecks(bytes: Uint8Array, first: number, end: number): boolean {
   present.fill(0);
   let count = 0;
@@ -147,7 +206,8 @@ function basicChecks(bytes: Uint8Array, first: number, end: number): boolean {
     const type = bytes[at];
     const length = half(bytes, at + 2);
     if (type === Chunk.Init || type === Chunk.InitAck || type === Chunk.ShutdownComplete) alone = true;
-    if (((type === Chunk.CookieAck || type === Chunk.CookieEcho || alone) && count !== 0) || length === 0) return false;
+    if (((type === Chunk.CookieAck || type === Chunk.CookieEcho || alone) && count !== 0) || length === 0)
+      return false;
     present[type] = 1;
     at += (length + 3) & ~3;
   }
@@ -155,7 +215,13 @@ function basicChecks(bytes: Uint8Array, first: number, end: number): boolean {
 }
 
 /** sctp_new. */
-function newAssociation(ct: Connection, bytes: Uint8Array, first: number, end: number, vtag: number): boolean {
+function newAssociation(
+  ct: Connection,
+  bytes: Uint8Array,
+  first: number,
+  end: number,
+  vtag: number,
+): boolean {
   for (let at = first; at + 4 <= end; at += (half(bytes, at + 2) + 3) & ~3) {
     const type = bytes[at];
     const row = rowOfChunk[type];

@@ -2,13 +2,31 @@
 
 /** enum tcp_conntrack. `Invalid` and `Ignore` stand in the table only. */
 export const TcpState = {
-  None: 0, SynSent: 1, SynRecv: 2, Established: 3, FinWait: 4, CloseWait: 5, LastAck: 6, TimeWait: 7, Close: 8,
-  SynSent2: 9, Invalid: 10, Ignore: 11,
+  None: 0,
+  SynSent: 1,
+  SynRecv: 2,
+  Established: 3,
+  FinWait: 4,
+  CloseWait: 5,
+  LastAck: 6,
+  TimeWait: 7,
+  Close: 8,
+  SynSent2: 9,
+  Invalid: 10,
+  Ignore: 11,
 } as const;
 export type TcpState = (typeof TcpState)[keyof typeof TcpState];
 
 export const tcpStateNames = [
-  "NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE",
+  "NONE",
+  "SYN_SENT",
+  "SYN_RECV",
+  "ESTABLISHED",
+  "FIN_WAIT",
+  "CLOSE_WAIT",
+  "LAST_ACK",
+  "TIME_WAIT",
+  "CLOSE",
   "SYN_SENT2",
 ] as const;
 

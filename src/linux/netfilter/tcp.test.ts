@@ -1,8 +1,8 @@
 /**
- * TCP tracking against a real kernel: tcp-recorded.txt holds sequences of random segments that were sent through
- * Linux 6.18 (nf_conntrack_tcp_be_liberal=1, because the window is not modelled), one sequence a line, one word a
- * segment: direction (`>` from the client), flags, seq, ack, payload bytes, and the state that iptables' conntrack
- * match then saw: N new, E established, I invalid.
+ * TCP tracking against a real kernel: tcp-recorded.txt holds sequences of random segments that were sent
+ * through Linux 6.18 (nf_conntrack_tcp_be_liberal=1, because the window is not modelled), one sequence a
+ * line, one word a segment: direction (`>` from the client), flags, seq, ack, payload bytes, and the state
+ * that iptables' conntrack match then saw: N new, E established, I invalid.
  */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
@@ -10,7 +10,9 @@ import { Csum, CtInfo, Hook, Skb } from "../skb.js";
 import { Packet } from "./packet.js";
 import { Tracker } from "./track.js";
 
-const lines = readFileSync(new URL("tcp-recorded.txt", import.meta.url), "utf8").split("\n").filter((line) => line !== "");
+const lines = readFileSync(new URL("tcp-recorded.txt", import.meta.url), "utf8")
+  .split("\n")
+  .filter((line) => line !== "");
 
 describe("recorded TCP sequences", () => {
   test(`${lines.length} sequences`, () => {
@@ -33,13 +35,26 @@ describe("lifetimes", () => {
   test("states and their seconds, kernel defaults", () => {
     const tracker = new Tracker({});
     const lives: string[] = [];
-    for (const word of words(">2:1:0:0: <18:9:2:0: >16:2:10:0: >24:2:10:5: <16:10:7:0: >17:7:10:0: <16:10:8:0: <17:10:8:0: >16:8:11:0:")) {
+    for (const word of words(
+      ">2:1:0:0: <18:9:2:0: >16:2:10:0: >24:2:10:5: <16:10:7:0: >17:7:10:0: <16:10:8:0: <17:10:8:0: >16:8:11:0:",
+    )) {
       stateAfter(tracker, word);
       const [connection] = tracker.table.entries();
       lives.push(`${connection.tcpState}:${(connection.expiresNs - tracker.table.nowNs) / 1e9}`);
     }
-    // SYN_SENT, SYN_RECV, ESTABLISHED, unacknowledged data, acknowledged, FIN_WAIT, CLOSE_WAIT, LAST_ACK, TIME_WAIT.
-    expect(lives).toEqual(["1:120", "2:60", "3:432000", "3:300", "3:432000", "4:120", "5:60", "6:30", "7:120"]);
+    // SYN_SENT, SYN_RECV, ESTABLISHED, unacknowledged data, acknowledged, FIN_WAIT, CLOSE_WAIT, LAST_ACK,
+    // TIME_WAIT.
+    expect(lives).toEqual([
+      "1:120",
+      "2:60",
+      "3:432000",
+      "3:300",
+      "3:432000",
+      "4:120",
+      "5:60",
+      "6:30",
+      "7:120",
+    ]);
   });
 
   test("sysctls replace them", () => {
@@ -73,7 +88,21 @@ function stateAfter(tracker: Tracker, word: string, timeNs = 1e9): string {
   const reply = word[0] === "<";
   const bytes = new Uint8Array(40 + payload);
   const view = new DataView(bytes.buffer);
-  bytes.set([0x45, 0, 0, 40 + payload, 0, 0, 0, 0, 64, 6, 0, 0, ...(reply ? [10, 2, 0, 2, 10, 1, 0, 2] : [10, 1, 0, 2, 10, 2, 0, 2])]);
+  bytes.set([
+    0x45,
+    0,
+    0,
+    40 + payload,
+    0,
+    0,
+    0,
+    0,
+    64,
+    6,
+    0,
+    0,
+    ...(reply ? [10, 2, 0, 2, 10, 1, 0, 2] : [10, 1, 0, 2, 10, 2, 0, 2]),
+  ]);
   view.setUint16(20, reply ? 80 : 2000);
   view.setUint16(22, reply ? 2000 : 80);
   view.setUint32(24, seq);
@@ -81,7 +110,14 @@ function stateAfter(tracker: Tracker, word: string, timeNs = 1e9): string {
   view.setUint16(32, 0x5000 | flags);
   view.setUint16(34, 1000);
   const skb = new Skb();
-  Object.assign(skb, { bytes, length: bytes.length, headerLength: 20, protocol: 6, csum: Csum.Right, timeNs });
+  Object.assign(skb, {
+    bytes,
+    length: bytes.length,
+    headerLength: 20,
+    protocol: 6,
+    csum: Csum.Right,
+    timeNs,
+  });
   const packet = new Packet();
   packet.load(skb);
   tracker.enter(Hook.Prerouting, skb, packet);

@@ -1,10 +1,10 @@
 /**
- * TCP in connection tracking (net/netfilter/nf_conntrack_proto_tcp.c, Linux 6.x): flag checks, the state machine, the
- * lifetime of the entry.
+ * TCP in connection tracking (net/netfilter/nf_conntrack_proto_tcp.c, Linux 6.x): flag checks, the state
+ * machine, the lifetime of the entry.
  *
- * The window is not tracked: every segment counts as in the window. What is kept of each direction is the highest
- * sequence number sent and the highest number acknowledged, which decide whether a RST is believed and which timeout
- * runs. `tcpPacket` returns the new lifetime in ns, or one of the negative verdicts below.
+ * The window is not tracked: every segment counts as in the window. What is kept of each direction is the
+ * highest sequence number sent and the highest number acknowledged, which decide whether a RST is believed
+ * and which timeout runs. `tcpPacket` returns the new lifetime in ns, or one of the negative verdicts below.
  */
 import { type Connection, Dir, SeenFlag, Status } from "./connection.js";
 import { half, type Packet, TcpFlag, word } from "./packet.js";
@@ -22,9 +22,17 @@ export const tcpKill = -4;
 /** Valid combinations of FIN, SYN, RST, ACK, URG; PSH, ECE and CWR are always fine (tcp_valid_flags). */
 const validFlags = new Uint8Array(64);
 for (const flags of [
-  TcpFlag.Syn, TcpFlag.Syn | TcpFlag.Urg, TcpFlag.Syn | TcpFlag.Ack, TcpFlag.Rst, TcpFlag.Rst | TcpFlag.Ack,
-  TcpFlag.Fin | TcpFlag.Ack, TcpFlag.Fin | TcpFlag.Ack | TcpFlag.Urg, TcpFlag.Ack, TcpFlag.Ack | TcpFlag.Urg,
-]) validFlags[flags] = 1;
+  TcpFlag.Syn,
+  TcpFlag.Syn | TcpFlag.Urg,
+  TcpFlag.Syn | TcpFlag.Ack,
+  TcpFlag.Rst,
+  TcpFlag.Rst | TcpFlag.Ack,
+  TcpFlag.Fin | TcpFlag.Ack,
+  TcpFlag.Fin | TcpFlag.Ack | TcpFlag.Urg,
+  TcpFlag.Ack,
+  TcpFlag.Ack | TcpFlag.Urg,
+])
+  validFlags[flags] = 1;
 
 /** tcp_error without the checksum: a header that is cut or lies, or flags that nobody sends. */
 export function tcpMalformed(packet: Packet, bytes: Uint8Array): boolean {
@@ -45,7 +53,13 @@ export function tcpNew(ct: Connection, packet: Packet, bytes: Uint8Array, loose:
   return true;
 }
 
-export function tcpPacket(ct: Connection, packet: Packet, bytes: Uint8Array, direction: Dir, timeouts: Timeouts): number {
+export function tcpPacket(
+  ct: Connection,
+  packet: Packet,
+  bytes: Uint8Array,
+  direction: Dir,
+  timeouts: Timeouts,
+): number {
   const index = segmentOf(packet.tcpFlags);
   const seq = word(bytes, packet.l4 + 4);
   const ack = word(bytes, packet.l4 + 8);
@@ -56,11 +70,19 @@ export function tcpPacket(ct: Connection, packet: Packet, bytes: Uint8Array, dir
     case TcpState.SynSent:
       if (before < TcpState.TimeWait) break;
       // RFC 1122: a SYN may reopen a connection in TIME-WAIT; also one that was reset from this side.
-      if (((ct.seen0 | ct.seen1) & SeenFlag.CloseInit) !== 0 ||
-        (ct.lastDir === direction && ct.lastIndex === Segment.Rst)) return tcpRepeat;
+      if (
+        ((ct.seen0 | ct.seen1) & SeenFlag.CloseInit) !== 0 ||
+        (ct.lastDir === direction && ct.lastIndex === Segment.Rst)
+      )
+        return tcpRepeat;
       return ignore(ct, packet, bytes, direction, index, before);
     case TcpState.Ignore:
-      if (index === Segment.SynAck && ct.lastIndex === Segment.Syn && ct.lastDir !== direction && ack === ct.lastEnd) {
+      if (
+        index === Segment.SynAck &&
+        ct.lastIndex === Segment.Syn &&
+        ct.lastDir !== direction &&
+        ack === ct.lastEnd
+      ) {
         // This SYN/ACK answers a SYN that was let through before: the ends agree, we were out of step.
         before = TcpState.SynSent;
         state = TcpState.SynRecv;
@@ -72,8 +94,13 @@ export function tcpPacket(ct: Connection, packet: Packet, bytes: Uint8Array, dir
       return tcpInvalid;
     case TcpState.TimeWait:
       // RFC 5961: an ACK that challenges a stray SYN is not the last ACK.
-      if (before === TcpState.LastAck && index === Segment.Ack && ct.lastDir !== direction &&
-        ct.lastIndex === Segment.Syn && ct.challengeAck) {
+      if (
+        before === TcpState.LastAck &&
+        index === Segment.Ack &&
+        ct.lastDir !== direction &&
+        ct.lastIndex === Segment.Syn &&
+        ct.challengeAck
+      ) {
         ct.challengeAck = false;
         return tcpKeep;
       }
@@ -82,7 +109,8 @@ export function tcpPacket(ct: Connection, packet: Packet, bytes: Uint8Array, dir
       ct.simultaneousOpen = true;
       break;
     case TcpState.SynRecv:
-      if (direction === Dir.Reply && index === Segment.Ack && ct.simultaneousOpen) state = TcpState.Established;
+      if (direction === Dir.Reply && index === Segment.Ack && ct.simultaneousOpen)
+        state = TcpState.Established;
       break;
     case TcpState.Close:
       if (index === Segment.Rst) {
@@ -120,7 +148,14 @@ function endOf(packet: Packet, bytes: Uint8Array): number {
 }
 
 /** A segment that is passed without being believed; only noted, for the answer it may draw. */
-function ignore(ct: Connection, packet: Packet, bytes: Uint8Array, direction: Dir, index: number, before: number): number {
+function ignore(
+  ct: Connection,
+  packet: Packet,
+  bytes: Uint8Array,
+  direction: Dir,
+  index: number,
+  before: number,
+): number {
   ct.lastIndex = index;
   ct.lastDir = direction;
   ct.lastSeq = word(bytes, packet.l4 + 4);
@@ -146,12 +181,16 @@ function resync(ct: Connection, direction: Dir): void {
 }
 
 /**
- * What a RST does: CLOSE where it is believed, the old state where its number is not exactly the one expected (the
- * receiver will challenge it, RFC 5961), Invalid where it lies before what was acknowledged.
+ * What a RST does: CLOSE where it is believed, the old state where its number is not exactly the one expected
+ * (the receiver will challenge it, RFC 5961), Invalid where it lies before what was acknowledged.
  */
 function stateAfterReset(ct: Connection, direction: Dir, before: number, seq: number): number {
-  const closing = before === TcpState.FinWait || before === TcpState.CloseWait || before === TcpState.LastAck ||
-    before === TcpState.TimeWait || before === TcpState.Close;
+  const closing =
+    before === TcpState.FinWait ||
+    before === TcpState.CloseWait ||
+    before === TcpState.LastAck ||
+    before === TcpState.TimeWait ||
+    before === TcpState.Close;
   if (closing) return TcpState.Close;
   const peerSeen = direction === Dir.Original ? ct.seen1 : ct.seen0;
   if ((peerSeen & SeenFlag.MaxAckSet) === 0 || ct.lastIndex === Segment.Syn) return TcpState.Close;
@@ -166,7 +205,15 @@ function stateAfterReset(ct: Connection, direction: Dir, before: number, seq: nu
 }
 
 /** What tcp_in_window keeps of a segment that is in the window. */
-function observe(ct: Connection, packet: Packet, bytes: Uint8Array, direction: Dir, index: number, seq: number, ack: number): void {
+function observe(
+  ct: Connection,
+  packet: Packet,
+  bytes: Uint8Array,
+  direction: Dir,
+  index: number,
+  seq: number,
+  ack: number,
+): void {
   const end = endOf(packet, bytes);
   const window = half(bytes, packet.l4 + 14);
   const hasAck = (packet.tcpFlags & TcpFlag.Ack) !== 0;
@@ -185,10 +232,13 @@ function observe(ct: Connection, packet: Packet, bytes: Uint8Array, direction: D
       else ct.end0 = ack;
     }
   }
-  // It acknowledges what was not sent yet (as far as seen), or what is long gone (MAXACKWINCONST): nothing of it is
-  // learnt.
-  if (hasAck && !((packet.tcpFlags & TcpFlag.Rst) !== 0 && ack === 0) &&
-    (!peerSeen || ((ack - peerEnd) | 0) > 0 || ((ack - peerEnd) | 0) < -66000)) {
+  // It acknowledges what was not sent yet (as far as seen), or what is long gone (MAXACKWINCONST): nothing of
+  // it is learnt.
+  if (
+    hasAck &&
+    !((packet.tcpFlags & TcpFlag.Rst) !== 0 && ack === 0) &&
+    (!peerSeen || ((ack - peerEnd) | 0) > 0 || ((ack - peerEnd) | 0) < -66000)
+  ) {
     if (direction === Dir.Original) {
       ct.seen0 = seen;
       ct.end0 = ownEnd;
@@ -220,8 +270,13 @@ function observe(ct: Connection, packet: Packet, bytes: Uint8Array, direction: D
     ct.maxAck1 = maxAck;
   }
   if (index !== Segment.Ack) return;
-  if (ct.lastDir === direction && ct.lastSeq === seq && ct.lastAck === ack && ct.lastEnd === end &&
-    ct.lastWindow === window) {
+  if (
+    ct.lastDir === direction &&
+    ct.lastSeq === seq &&
+    ct.lastAck === ack &&
+    ct.lastEnd === end &&
+    ct.lastWindow === window
+  ) {
     ct.retrans++;
     return;
   }
@@ -232,12 +287,20 @@ function observe(ct: Connection, packet: Packet, bytes: Uint8Array, direction: D
   ct.retrans = 0;
 }
 
-function lifetime(ct: Connection, packet: Packet, index: number, before: number, state: number, timeouts: Timeouts): number {
+function lifetime(
+  ct: Connection,
+  packet: Packet,
+  index: number,
+  before: number,
+  state: number,
+  timeouts: Timeouts,
+): number {
   let timeout = timeouts.tcp[state];
   // nf_conntrack_tcp_max_retrans is 3.
   if (ct.retrans >= 3) timeout = Math.min(timeout, timeouts.tcpRetrans);
   else if (index === Segment.Rst) timeout = timeouts.tcp[TcpState.Close];
-  else if (((ct.seen0 | ct.seen1) & SeenFlag.Unacknowledged) !== 0) timeout = Math.min(timeout, timeouts.tcpUnacknowledged);
+  else if (((ct.seen0 | ct.seen1) & SeenFlag.Unacknowledged) !== 0)
+    timeout = Math.min(timeout, timeouts.tcpUnacknowledged);
   else if (ct.lastWindow === 0) timeout = Math.min(timeout, timeouts.tcpRetrans);
 
   if ((ct.status & Status.SeenReply) === 0) {
@@ -246,8 +309,11 @@ function lifetime(ct: Connection, packet: Packet, index: number, before: number,
     if (index === Segment.Syn && before === TcpState.SynSent) return tcpKeep;
     // Picked up in the middle (tcp_loose) and no answer seen.
     if (state === TcpState.Established) timeout = Math.min(timeout, timeouts.tcpUnacknowledged);
-  } else if ((ct.status & Status.Assured) === 0 && state === TcpState.Established &&
-    (before === TcpState.SynRecv || before === TcpState.Established)) {
+  } else if (
+    (ct.status & Status.Assured) === 0 &&
+    state === TcpState.Established &&
+    (before === TcpState.SynRecv || before === TcpState.Established)
+  ) {
     ct.status |= Status.Assured;
   }
   return timeout;

@@ -1,7 +1,7 @@
 /**
  * Conntrack timeouts, in nanoseconds of virtual time: the kernel's defaults, and the sysctls
- * `net.netfilter.nf_conntrack_*` (seconds) that a node sets. kube-proxy sets tcp_timeout_established to 86400 and
- * tcp_timeout_close_wait to 3600; that shows in the node's sysctls, not here.
+ * `net.netfilter.nf_conntrack_*` (seconds) that a node sets. kube-proxy sets tcp_timeout_established to 86400
+ * and tcp_timeout_close_wait to 3600; that shows in the node's sysctls, not here.
  */
 import { SctpState } from "./sctp.js";
 import { TcpState } from "./tcp-state.js";

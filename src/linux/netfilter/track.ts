@@ -1,8 +1,10 @@
 /**
- * nf_conntrack_in and nf_conntrack_confirm (net/netfilter/nf_conntrack_core.c): gives a packet its connection and
- * state at PREROUTING and OUTPUT, and enters new connections into the table when the packet leaves the hooks.
+ * nf_conntrack_in and nf_conntrack_confirm (net/netfilter/nf_conntrack_core.c): gives a packet its connection
+ * and state at PREROUTING and OUTPUT, and enters new connections into the table when the packet leaves the
+ * hooks.
  *
- * Not modelled: helpers and expectations (FTP, SIP …), zones, event delivery, accounting, the conntrack limit.
+ * Not modelled: helpers and expectations (FTP, SIP …), zones, event delivery, accounting, the conntrack
+ * limit.
  */
 import { type ConntrackRef, Csum, CtInfo, Hook, type Skb, Verdict } from "../skb.js";
 import { verifyChecksum } from "./checksum.js";
@@ -19,8 +21,15 @@ const Invalid = -1;
 const Keep = -2;
 const Repeat = -3;
 const Kill = -4;
-if (Invalid !== tcpInvalid || Invalid !== sctpInvalid || Keep !== tcpKeep || Keep !== sctpKeep ||
-  Repeat !== tcpRepeat || Kill !== tcpKill) throw new Error("protocol trackers disagree about their results");
+if (
+  Invalid !== tcpInvalid ||
+  Invalid !== sctpInvalid ||
+  Keep !== tcpKeep ||
+  Keep !== sctpKeep ||
+  Repeat !== tcpRepeat ||
+  Kill !== tcpKill
+)
+  throw new Error("protocol trackers disagree about their results");
 
 /** The entry of a packet, for code that knows it is one of ours. */
 export function connectionOf(ref: ConntrackRef | null): Connection | null {
@@ -65,18 +74,20 @@ export class Tracker {
   /** nf_conntrack_confirm at the end of INPUT and POSTROUTING. A clash drops the packet. */
   leave(skb: Skb): Verdict {
     const ct = connectionOf(skb.ct);
-    if (ct === null || (ct.status & Status.Confirmed) !== 0 || directionOf(skb.ctinfo) !== Dir.Original) return Verdict.Accept;
+    if (ct === null || (ct.status & Status.Confirmed) !== 0 || directionOf(skb.ctinfo) !== Dir.Original)
+      return Verdict.Accept;
     if ((ct.status & Status.Dying) !== 0) return Verdict.Drop;
     return this.table.confirm(ct) ? Verdict.Accept : this.resolveClash(skb, ct);
   }
 
   /**
-   * nf_ct_resolve_clash, the simple case: a packet whose original tuple was entered meanwhile, with the same answer
-   * tuple, joins that entry. Everything else is dropped.
+   * nf_ct_resolve_clash, the simple case: a packet whose original tuple was entered meanwhile, with the same
+   * answer tuple, joins that entry. Everything else is dropped.
    */
   private resolveClash(skb: Skb, ct: Connection): Verdict {
     const known = this.table.find(ct.original);
-    if (known === null || known.direction !== Dir.Original || ct.original.protocol !== Proto.Udp) return Verdict.Drop;
+    if (known === null || known.direction !== Dir.Original || ct.original.protocol !== Proto.Udp)
+      return Verdict.Drop;
     const other = this.table.find(ct.reply);
     if (other === null || other.connection !== known.connection) return Verdict.Drop;
     this.table.remove(ct);
@@ -94,7 +105,8 @@ export class Tracker {
     if (ct === null) return Invalid;
     const direction = node === null ? Dir.Original : node.direction;
     const seenReply = (ct.status & Status.SeenReply) !== 0;
-    const ctinfo = direction === Dir.Reply ? CtInfo.EstablishedReply : seenReply ? CtInfo.Established : CtInfo.New;
+    const ctinfo =
+      direction === Dir.Reply ? CtInfo.EstablishedReply : seenReply ? CtInfo.Established : CtInfo.New;
     const lifetime = this.judge(ct, skb, packet, direction);
     if (lifetime === Invalid) return Invalid;
     if (lifetime === Repeat) {
@@ -138,10 +150,23 @@ export class Tracker {
           const length = half(skb.bytes, packet.l4 + 4);
           if (length < 8 || length > packet.l4Length) return Invalid;
         }
-        return this.stream(ct, unconfirmed, timeouts.udp, timeouts.udpStream, packet.protocol === Proto.Udp ? 2e9 : 0);
+        return this.stream(
+          ct,
+          unconfirmed,
+          timeouts.udp,
+          timeouts.udpStream,
+          packet.protocol === Proto.Udp ? 2e9 : 0,
+        );
       case Proto.Icmp:
         // Only requests open an entry: echo, timestamp, information, address mask.
-        if (unconfirmed && packet.icmpType !== 8 && packet.icmpType !== 13 && packet.icmpType !== 15 && packet.icmpType !== 17) return Invalid;
+        if (
+          unconfirmed &&
+          packet.icmpType !== 8 &&
+          packet.icmpType !== 13 &&
+          packet.icmpType !== 15 &&
+          packet.icmpType !== 17
+        )
+          return Invalid;
         return timeouts.icmp;
       case Proto.Icmp6:
         if (unconfirmed && packet.icmpType !== 128 && packet.icmpType !== 139) return Invalid;
@@ -155,7 +180,10 @@ export class Tracker {
     }
   }
 
-  /** UDP, UDP-Lite, GRE: a longer life once answers were seen and, for UDP, the flow is older than two seconds. */
+  /**
+   * UDP, UDP-Lite, GRE: a longer life once answers were seen and, for UDP, the flow is older than two
+   * seconds.
+   */
   private stream(ct: Connection, unconfirmed: boolean, short: number, long: number, delayNs: number): number {
     if (unconfirmed) ct.streamNs = this.table.nowNs + delayNs;
     if ((ct.status & Status.SeenReply) === 0) return short;
@@ -165,8 +193,9 @@ export class Tracker {
   }
 
   /**
-   * nf_conntrack_icmpv4_error and _icmpv6_error: true where the message goes on to be tracked like a request or an
-   * answer; false where its fate is settled (an error, related to a connection or not; neighbour discovery; broken).
+   * nf_conntrack_icmpv4_error and _icmpv6_error: true where the message goes on to be tracked like a request
+   * or an answer; false where its fate is settled (an error, related to a connection or not; neighbour
+   * discovery; broken).
    */
   private icmp(skb: Skb, packet: Packet, wrong: boolean): boolean {
     if (packet.laterFragment || packet.l4Length < 8 || wrong) return false;
@@ -191,11 +220,13 @@ export class Tracker {
   private related(skb: Skb, packet: Packet): void {
     const { tuple, inverse } = this;
     const end = packet.l4 + packet.l4Length;
-    if (!tupleOfQuoted(tuple, skb.bytes, packet.l4 + 8, end, skb.family) || !invertTuple(inverse, tuple)) return;
+    if (!tupleOfQuoted(tuple, skb.bytes, packet.l4 + 8, end, skb.family) || !invertTuple(inverse, tuple))
+      return;
     const node = this.table.find(inverse);
     if (node === null) return;
     // The error must go to where the found direction goes: nobody else was part of the connection.
-    if (node.d3 !== packet.d3 || node.d0 !== packet.d0 || node.d1 !== packet.d1 || node.d2 !== packet.d2) return;
+    if (node.d3 !== packet.d3 || node.d0 !== packet.d0 || node.d1 !== packet.d1 || node.d2 !== packet.d2)
+      return;
     skb.ct = node.connection;
     skb.ctinfo = node.direction === Dir.Reply ? CtInfo.RelatedReply : CtInfo.Related;
   }

@@ -1,6 +1,7 @@
 /**
- * nf_conntrack_tuple: what identifies one direction of a connection (include/net/netfilter/nf_conntrack_tuple.h),
- * read from a packet or from the packet inside an ICMP error, and turned round.
+ * nf_conntrack_tuple: what identifies one direction of a connection
+ * (include/net/netfilter/nf_conntrack_tuple.h), read from a packet or from the packet inside an ICMP error,
+ * and turned round.
  *
  * The two upper-layer halves by protocol:
  *
@@ -60,10 +61,16 @@ export function tupleOfPacket(into: Tuple, packet: Packet, bytes: Uint8Array): b
 }
 
 /**
- * The tuple of the packet quoted in an ICMP error at `at`, as it stands there; `end` is where the bytes end. False
- * where too little is quoted, or where the quoted packet is a later fragment.
+ * The tuple of the packet quoted in an ICMP error at `at`, as it stands there; `end` is where the bytes end.
+ * False where too little is quoted, or where the quoted packet is a later fragment.
  */
-export function tupleOfQuoted(into: Tuple, bytes: Uint8Array, at: number, end: number, family: 4 | 6): boolean {
+export function tupleOfQuoted(
+  into: Tuple,
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  family: 4 | 6,
+): boolean {
   into.family = family;
   if (family === 4) {
     if (at + 20 > end || bytes[at] >> 4 !== 4) return false;
@@ -99,8 +106,10 @@ export function quotedUpperLayer6(bytes: Uint8Array, at: number, end: number): n
   let offset = at + 40;
   for (;;) {
     const next = bytes[quotedProtocolAt];
-    // Hop-by-hop, routing, destination options: length in 8-byte units; fragment: 8; AH: 4-byte units, plus 2.
-    if (next !== 0 && next !== 43 && next !== 60 && next !== 44 && next !== 51) return next === 59 ? -1 : offset;
+    // Hop-by-hop, routing, destination options: length in 8-byte units; fragment: 8; AH: 4-byte units, plus
+    // 2.
+    if (next !== 0 && next !== 43 && next !== 60 && next !== 44 && next !== 51)
+      return next === 59 ? -1 : offset;
     if (offset + 8 > end) return -1;
     if (next === 44 && (half(bytes, offset + 2) & 0xfff8) !== 0) return -1;
     quotedProtocolAt = offset;
@@ -170,22 +179,42 @@ function icmpAnswer(protocol: number, type: number): number {
     return type === 139 || type === 140 ? 279 - type : -1;
   }
   switch (type) {
-    case 0: return 8;
-    case 8: return 0;
-    case 13: return 14;
-    case 14: return 13;
-    case 15: return 16;
-    case 16: return 15;
-    case 17: return 18;
-    case 18: return 17;
-    default: return -1;
+    case 0:
+      return 8;
+    case 8:
+      return 0;
+    case 13:
+      return 14;
+    case 14:
+      return 13;
+    case 15:
+      return 16;
+    case 16:
+      return 15;
+    case 17:
+      return 18;
+    case 18:
+      return 17;
+    default:
+      return -1;
   }
 }
 
 export function sameTuple(a: Tuple, b: Tuple): boolean {
-  return a.s3 === b.s3 && a.d3 === b.d3 && a.source === b.source && a.destination === b.destination &&
-    a.protocol === b.protocol && a.family === b.family && a.s0 === b.s0 && a.s1 === b.s1 && a.s2 === b.s2 &&
-    a.d0 === b.d0 && a.d1 === b.d1 && a.d2 === b.d2;
+  return (
+    a.s3 === b.s3 &&
+    a.d3 === b.d3 &&
+    a.source === b.source &&
+    a.destination === b.destination &&
+    a.protocol === b.protocol &&
+    a.family === b.family &&
+    a.s0 === b.s0 &&
+    a.s1 === b.s1 &&
+    a.s2 === b.s2 &&
+    a.d0 === b.d0 &&
+    a.d1 === b.d1 &&
+    a.d2 === b.d2
+  );
 }
 
 /** A 32-bit hash of all fields. */

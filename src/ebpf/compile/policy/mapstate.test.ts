@@ -6,7 +6,7 @@ import { allowed, lookup } from "./naive-lookup.js";
 import { splitPortRange } from "./split.js";
 
 const seed = Number(process.env["TWINPLANE_SEED"] ?? 20261122);
-console.info(`seed ${seed}`);
+console.log(`seed ${seed}`);
 
 const because = (rule: string) => ({ where: null, object: "default/p", rule });
 

@@ -11,7 +11,7 @@ import { readManifests } from "../cluster/manifests.js";
 import { readNodeFacts } from "../cluster/node-facts.js";
 import { End, type Pin } from "../dataplane.js";
 import { fold, getU16, getU32, setIpv4Checksum, setU16, sum16 } from "./ip/bytes.js";
-import { LabNetfilter } from "./lab-netfilter.js";
+import { LabNetfilter } from "./lab-netfilter.fixture.js";
 import { LinuxNode, type NodeSink } from "./node.js";
 
 export interface CaseRow {

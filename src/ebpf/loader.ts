@@ -1,0 +1,153 @@
+/**
+ * Images into the module's maps: all of one at the start, afterwards what changed. Also how much memory to reserve.
+ *
+ * A direction that is not known (see PolicyMap.undecidedIngress) is loaded as an entry with the proxy port
+ * UNDECIDED_PORT: the program then hands the frame to a proxy, and the plane reads that as undecided. No policy that
+ * is evaluated here redirects to a proxy.
+ */
+import type { MapName } from "../contract/maps.js";
+import { maps } from "../contract/maps.js";
+import type { PolicyMap } from "./compile/policy/endpoints.js";
+import { DENY, trafficDirection, trafficLpmLength, trafficPort, trafficPortPrefixLength, trafficProtocol,
+} from "./compile/policy/mapstate.js";
+import type { MapImage } from "./image.js";
+import { diffImages } from "./image.js";
+import type { Capacities, Capacity, Machine } from "./machine.js";
+import type { CiliumVersion } from "./options.js";
+
+export const UNDECIDED_PORT = 0xffff;
+
+/** Fixed part of a policy key's prefix: identity, and direction with its padding. */
+const KEY_BITS = 40;
+const KEY_SIZE = 12;
+const VALUE_SIZE = 12;
+/** Connections, translations and fragments that memory is reserved for, each map. */
+const LIVE_SLOTS = 1 << 17;
+
+/** What to reserve for this image, with room for changes. `live` is the room for connections. */
+export function capacitiesOf(image: MapImage, live = LIVE_SLOTS): Capacities {
+  const { options, policies } = image;
+  const sized: Partial<Record<MapName, Capacity>> = {};
+  for (const { name, node, kind } of maps) {
+    if (kind === "ringbuf" || kind === "array" || kind === "prog_array") continue;
+    const six = /(lb6|ct6|any6|v6|ipv6)/.test(name);
+    if (node !== null && kind === "lru_hash") sized[name] = { slots: six && !options["enable-ipv6"] ? 1024 : live };
+    else sized[name] = { slots: image.maps.get(name)!.length * 2 + 4096 };
+  }
+  const lb = options["bpf-lb-map-max"];
+  for (const name of ["cilium_lb4_services_v2", "cilium_lb6_services_v2"] as const) {
+    // Rows of single nodes stand beside one another here; the limit is each node's, see checkLimits.
+    sized[name] = { maxEntries: Math.max(lb, image.maps.get(name)!.length * 2), slots: image.maps.get(name)!.length * 2 + 4096 };
+  }
+  sized.cilium_ct4_global = { ...sized.cilium_ct4_global, maxEntries: options["bpf-ct-global-tcp-max"] };
+  sized.cilium_ct6_global = { ...sized.cilium_ct6_global, maxEntries: options["bpf-ct-global-tcp-max"] };
+  sized.cilium_ct_any4_global = { ...sized.cilium_ct_any4_global, maxEntries: options["bpf-ct-global-any-max"] };
+  sized.cilium_ct_any6_global = { ...sized.cilium_ct_any6_global, maxEntries: options["bpf-ct-global-any-max"] };
+  sized.cilium_snat_v4_external = { ...sized.cilium_snat_v4_external, maxEntries: options["bpf-nat-global-max"] };
+  sized.cilium_snat_v6_external = { ...sized.cilium_snat_v6_external, maxEntries: options["bpf-nat-global-max"] };
+  const entries = policies.endpoints.maps.reduce((sum, map) => sum + map.identity.length, 0);
+  sized.cilium_policy_v2 = { slots: Math.ceil(entries * 1.5) + 65536, innerEntries: options["bpf-policy-map-max"],
+    innerMaps: policies.endpoints.maps.length * 2 + 256 };
+  return { nodes: Math.max(1, image.nodes.length), maps: sized };
+}
+
+export class Loader {
+  private image: MapImage | null = null;
+  /** Number of the inner map at each outer index. */
+  private readonly inner: number[] = [];
+
+  constructor(private readonly machine: Machine) {}
+
+  /** Brings the maps to this image. Entries that programs made themselves stay. */
+  load(image: MapImage): void {
+    const before = this.image;
+    if (before === null) {
+      for (const { name, kind } of maps) {
+        const entries = image.maps.get(name)!;
+        if (entries.length > 0 && kind !== "ringbuf") this.update(name, entries as [object, object][]);
+      }
+    } else {
+      for (const [name, { updates, deletes }] of diffImages(before, image)) {
+        // A full map takes nothing in before something is out.
+        if (deletes.length > 0) this.machine.map(name).delete(deletes as never[]);
+        this.update(name, updates as [object, object][]);
+      }
+    }
+    this.loadPolicies(before?.policies.endpoints.maps ?? [], image.policies.endpoints.maps, image.options.version);
+    this.image = image;
+  }
+
+  private update(name: MapName, entries: readonly (readonly [object, object])[]): void {
+    const { errno, done } = this.machine.map(name).update(entries as never);
+    if (errno !== 0) throw new Error(`${name}: entry ${done} of ${entries.length} was refused with error ${errno}`);
+  }
+
+  private loadPolicies(before: readonly PolicyMap[], after: readonly PolicyMap[], version: CiliumVersion): void {
+    const outer = this.machine.mapOfMaps("cilium_policy_v2");
+    for (let index = 0; index < Math.max(before.length, after.length); index++) {
+      const map = after[index];
+      if (map !== undefined && before[index] !== undefined && sameEntries(before[index], map)) continue;
+      const old = this.inner[index];
+      if (map === undefined) outer.delete([{ policy: index }]);
+      else {
+        const created = outer.createInner();
+        if (created === null) throw new Error(`no memory is reserved for policy map ${index}`);
+        const { keys, values } = policyBytes(map, version);
+        const { errno } = created.updateBytes(keys, values);
+        if (errno !== 0) throw new Error(`policy map ${index} was refused with error ${errno}`);
+        outer.update([[{ policy: index }, { inner: created.inner }]]);
+        this.inner[index] = created.inner;
+      }
+      if (old !== undefined) outer.destroyInner(old);
+    }
+    this.inner.length = after.length;
+  }
+}
+
+/** A policy map's entries in the layout of policy_key and policy_entry. */
+export function policyBytes(map: PolicyMap, version: CiliumVersion): { keys: Uint8Array; values: Uint8Array } {
+  const count = map.identity.length;
+  const keys = new Uint8Array(count * KEY_SIZE);
+  const values = new Uint8Array(count * VALUE_SIZE);
+  const keyView = new DataView(keys.buffer);
+  const valueView = new DataView(values.buffer);
+  for (let row = 0; row < count; row++) {
+    const traffic = map.traffic[row];
+    const at = row * KEY_SIZE;
+    const length = trafficLpmLength(traffic);
+    keyView.setUint32(at, KEY_BITS + length, true);
+    keyView.setUint32(at + 4, map.identity[row], true);
+    keyView.setUint8(at + 8, trafficDirection(traffic));
+    keyView.setUint8(at + 9, trafficProtocol(traffic));
+    keyView.setUint16(at + 10, trafficPortPrefixLength(traffic) === 0 ? 0 : trafficPort(traffic), false);
+    const undecided = trafficDirection(traffic) === 1 ? map.undecidedEgress : map.undecidedIngress;
+    const to = row * VALUE_SIZE;
+    valueView.setUint16(to, undecided !== 0 ? UNDECIDED_PORT : 0, false);
+    const deny = (map.precedence[row] & 0xff) === DENY ? 1 : 0;
+    valueView.setUint8(to + 2, deny | (length << 3));
+    valueView.setUint32(to + 4, precedenceFor(map.precedence[row], version), true);
+    valueView.setUint32(to + 8, map.cookie[row], true);
+  }
+  return { keys, values };
+}
+
+/**
+ * The precedence as a version writes it for plain allows and denies: 1.20 as compiled; 1.19 counts a plain allow as 0
+ * in the low byte; before, there are no priorities, and a deny is a flag.
+ */
+function precedenceFor(precedence: number, version: CiliumVersion): number {
+  if (version === "1.20") return precedence;
+  if (version === "1.19") return (precedence & 0xff) === DENY ? precedence : (precedence & 0xffffff00) >>> 0;
+  return 0;
+}
+
+function sameEntries(a: PolicyMap, b: PolicyMap): boolean {
+  if (a.undecidedIngress !== b.undecidedIngress || a.undecidedEgress !== b.undecidedEgress) return false;
+  return sameColumn(a.identity, b.identity) && sameColumn(a.traffic, b.traffic) && sameColumn(a.precedence, b.precedence)
+    && sameColumn(a.cookie, b.cookie);
+}
+
+function sameColumn(a: Uint32Array, b: Uint32Array): boolean {
+  for (let row = 0; row < a.length; row++) if (a[row] !== b[row]) return false;
+  return a.length === b.length;
+}

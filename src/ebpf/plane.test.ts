@@ -1,0 +1,227 @@
+/** The plane end to end on a small cluster: who is delivered, who is dropped, and which manifest line says so. */
+import { describe, expect, it } from "vitest";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { moduleBytes } from "../../test/programs.js";
+import { parseAddress } from "../cluster/address.js";
+import type { Cluster } from "../cluster/cluster.js";
+import { readManifests } from "../cluster/manifests.js";
+import { buildCluster } from "../cluster/timeline.js";
+import { Emission, End, FrameBlock, PacketType, StepResults } from "../dataplane.js";
+import { createEbpfPlane } from "./plane.js";
+
+const built = existsSync(join(process.env.TWINPLANE_BUILD ?? fileURLToPath(new URL("../../build", import.meta.url)), "traced.wasm"));
+
+const MANIFESTS = `
+apiVersion: v1
+kind: Node
+metadata: {name: node-1}
+spec: {podCIDRs: [10.244.1.0/24]}
+status: {addresses: [{type: InternalIP, address: 192.168.50.11}]}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: node-2}
+spec: {podCIDRs: [10.244.2.0/24]}
+status: {addresses: [{type: InternalIP, address: 192.168.50.12}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cli, namespace: default, labels: {app: cli}}
+spec: {nodeName: node-1, containers: [{name: c}]}
+status: {phase: Running, podIPs: [{ip: 10.244.1.10}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: other, namespace: default, labels: {app: other}}
+spec: {nodeName: node-1, containers: [{name: c}]}
+status: {phase: Running, podIPs: [{ip: 10.244.1.11}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: default, labels: {app: web}}
+spec: {nodeName: node-2, containers: [{name: c}]}
+status: {phase: Running, podIPs: [{ip: 10.244.2.10}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec: {type: NodePort, clusterIP: 10.96.0.10, selector: {app: web}, ports: [{port: 80, targetPort: 8080, nodePort: 30080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: empty, namespace: default}
+spec: {clusterIP: 10.96.0.70, ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: default, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{port: 8080, protocol: TCP}]
+endpoints: [{addresses: [10.244.2.10], nodeName: node-2, conditions: {ready: true}}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: only-cli, namespace: default}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  policyTypes: [Ingress]
+  ingress:
+  - from: [{podSelector: {matchLabels: {app: cli}}}]
+    ports: [{port: 8080}]
+`;
+
+function clusterOf(text: string): Cluster {
+  const { objects, problems } = readManifests([{ name: "cluster.yaml", text }]);
+  expect(problems.filter(({ severity }) => severity === "error")).toEqual([]);
+  return buildCluster(objects);
+}
+
+interface Frame { from: string; to: string; port: number; at?: string; sourcePort?: number; flags?: number; time?: number }
+
+/** A plane with one step at a time; the frame enters at its pod's device, or at the uplink of `at`. */
+function bench(cluster: Cluster, more: { traced?: boolean; profile?: string } = {}) {
+  const plane = createEbpfPlane({ name: "target", profile: more.profile ?? "cilium@1.20", cluster, epochNs: 0n,
+    wasm: { fast: moduleBytes(), traced: moduleBytes(true) }, traced: more.traced ?? false, connections: 4096 });
+  const results = new StepResults();
+  const step = ({ from, to, port, at, sourcePort = 40000, flags = 2, time = 1e9 }: Frame) => {
+    const pod = cluster.pods.find((one) => one.ips.some((ip) => ip.text === from));
+    const name = at ?? pod!.nodeName;
+    const node = cluster.nodes.find((one) => one.name === name)!;
+    const device = at !== undefined ? node.facts.devices.find((one) => one.kind === "uplink")!.index
+      : node.facts.devices.find((one) => one.pod === `${pod!.namespace}/${pod!.name}`)!.index;
+    const block = new FrameBlock();
+    const bytes = tcp(from, to, sourcePort, port, flags);
+    block.push(bytes, 0, bytes.length, bytes.length, 0x0800, PacketType.Host, plane.nodes.indexOf(name), device, time);
+    plane.step(block, results);
+    const last = results.emissions - 1;
+    const image = last < 0 ? null : results.bytes.subarray(results.emissionOffset[last], results.emissionOffset[last] + results.emissionLength[last]);
+    return { end: results.end[0], reason: plane.reasons[results.reason[0]], journey: plane.journey(results.journey[0]),
+      kinds: [...results.emissionKind.subarray(0, results.emissions)],
+      out: image === null ? null : `${[...image.subarray(12, 16)].join(".")}:${(image[20] << 8) | image[21]} > ${
+        [...image.subarray(16, 20)].join(".")}:${(image[22] << 8) | image[23]}` };
+  };
+  return { plane, step };
+}
+
+describe.skipIf(!built)("the eBPF plane (needs build/*.wasm)", () => {
+  const cluster = clusterOf(MANIFESTS);
+
+  it("carries a pod's connection to another node and back", () => {
+    const { step } = bench(cluster);
+    const there = step({ from: "10.244.1.10", to: "10.244.2.10", port: 8080 });
+    expect([there.end, there.out]).toEqual([End.Delivered, "10.244.1.10:40000 > 10.244.2.10:8080"]);
+    expect(there.kinds).toEqual([Emission.Out, Emission.In, Emission.Out]);
+    expect(there.journey.becauses.map(({ object, rule }) => `${object} ${rule}`)).toEqual(["default/only-cli ingress[0].from[0]"]);
+    const back = step({ from: "10.244.2.10", to: "10.244.1.10", sourcePort: 8080, port: 40000, flags: 0x12 });
+    expect([back.end, back.out]).toEqual([End.Delivered, "10.244.2.10:8080 > 10.244.1.10:40000"]);
+  });
+
+  it("drops what no rule allows and names the policy that made the default deny", () => {
+    const { step } = bench(cluster);
+    const refused = step({ from: "10.244.1.11", to: "10.244.2.10", port: 8080 });
+    expect([refused.end, refused.reason]).toEqual([End.Dropped, "POLICY_DENIED"]);
+    expect(refused.journey.becauses).toEqual([{ where: expect.objectContaining({ file: "cluster.yaml" }), object: "default/only-cli", rule: "ingress" }]);
+    expect(step({ from: "10.244.1.10", to: "10.244.2.10", port: 8081 }).reason).toBe("POLICY_DENIED");
+  });
+
+  it("translates a cluster IP at the pod and the reply back", () => {
+    const { step } = bench(cluster);
+    const there = step({ from: "10.244.1.10", to: "10.96.0.10", port: 80 });
+    expect([there.end, there.out]).toEqual([End.Delivered, "10.244.1.10:40000 > 10.244.2.10:8080"]);
+    expect(there.journey.eligibleBackends).toEqual(["10.244.2.10:8080"]);
+    expect(there.journey.becauses.map(({ object }) => object)).toContain("default/web");
+    const back = step({ from: "10.244.2.10", to: "10.244.1.10", sourcePort: 8080, port: 40000, flags: 0x12 });
+    expect([back.end, back.out]).toEqual([End.Delivered, "10.96.0.10:80 > 10.244.1.10:40000"]);
+  });
+
+  it("rejects a service without backends", () => {
+    const { step } = bench(cluster);
+    const refused = step({ from: "10.244.1.10", to: "10.96.0.70", port: 80 });
+    expect([refused.end, refused.reason]).toEqual([End.Rejected, "SERVICE_BACKEND_NOT_FOUND"]);
+  });
+
+  it("takes a node port from outside, with the client's address where the backend is local", () => {
+    const open = clusterOf(MANIFESTS.replace(/---\napiVersion: networking[\s\S]*/, ""));
+    const { step } = bench(open);
+    const local = step({ from: "203.0.113.9", to: "192.168.50.12", port: 30080, at: "node-2" });
+    expect([local.end, local.out]).toEqual([End.Delivered, "203.0.113.9:40000 > 10.244.2.10:8080"]);
+    const remote = step({ from: "203.0.113.9", to: "192.168.50.11", port: 30080, at: "node-1", sourcePort: 40001 });
+    expect([remote.end, remote.out]).toEqual([End.Delivered, "192.168.50.11:40001 > 10.244.2.10:8080"]);
+    expect(remote.journey.eligibleSourcePorts).toEqual([32768, 65535]);
+  });
+
+  it("masquerades what leaves the cluster", () => {
+    const { step } = bench(cluster);
+    const left = step({ from: "10.244.1.10", to: "8.8.8.8", port: 53 });
+    expect([left.end, left.out]).toEqual([End.Left, "192.168.50.11:40000 > 8.8.8.8:53"]);
+  });
+
+  it("keeps connections through a change that renumbers everything else", () => {
+    const { plane, step } = bench(cluster);
+    step({ from: "10.244.1.10", to: "10.96.0.10", port: 80 });
+    plane.change(clusterOf(`${MANIFESTS}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: aaa, namespace: default}
+spec: {clusterIP: 10.96.0.1, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: aaa, namespace: default, labels: {app: aaa}}
+spec: {nodeName: node-1, containers: [{name: c}]}
+status: {phase: Running, podIPs: [{ip: 10.244.1.9}]}
+`), 2e9);
+    const back = step({ from: "10.244.2.10", to: "10.244.1.10", sourcePort: 8080, port: 40000, flags: 0x12, time: 3e9 });
+    expect([back.end, back.out]).toEqual([End.Delivered, "10.96.0.10:80 > 10.244.1.10:40000"]);
+  });
+
+  it("does not judge what a CiliumNetworkPolicy decides", () => {
+    const { step } = bench(clusterOf(`${MANIFESTS}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: l7, namespace: default}
+spec: {endpointSelector: {matchLabels: {app: web}}, ingress: [{fromEndpoints: [{}]}]}
+`));
+    const judged = step({ from: "10.244.1.10", to: "10.244.2.10", port: 8080 });
+    expect([judged.end, judged.reason]).toEqual([End.Undecided, "undecided: CiliumNetworkPolicy default/l7 not evaluated"]);
+  });
+
+  it("shows the steps of the last frame, and decides alike with and without them", () => {
+    const { plane, step } = bench(cluster, { traced: true });
+    expect(step({ from: "10.244.1.11", to: "10.244.2.10", port: 8080 }).reason).toBe("POLICY_DENIED");
+    const steps = plane.lastSteps();
+    expect(steps.some(({ what }) => what.includes("cilium_policy_v2"))).toBe(true);
+    expect(new Set(steps.map(({ node }) => node))).toEqual(new Set(["node-1", "node-2"]));
+  });
+});
+
+/** An IPv4 TCP segment without payload, checksums right. */
+function tcp(from: string, to: string, sourcePort: number, port: number, flags: number): Uint8Array {
+  const bytes = new Uint8Array(40);
+  const view = new DataView(bytes.buffer);
+  bytes.set([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6]);
+  bytes.set(parseAddress(from)!.bytes, 12);
+  bytes.set(parseAddress(to)!.bytes, 16);
+  view.setUint16(20, sourcePort);
+  view.setUint16(22, port);
+  bytes.set([0x50, flags, 0xff, 0xff], 32);
+  view.setUint16(10, fold(sum(bytes.subarray(0, 20))));
+  view.setUint16(36, fold(sum(bytes.subarray(12)) + 6 + 20));
+  return bytes;
+}
+
+function sum(bytes: Uint8Array): number {
+  let total = 0;
+  for (let index = 0; index < bytes.length; index += 2) total += (bytes[index] << 8) | (bytes[index + 1] ?? 0);
+  return total;
+}
+
+function fold(total: number): number {
+  let value = total;
+  while (value > 0xffff) value = (value & 0xffff) + (value >>> 16);
+  return ~value & 0xffff;
+}

@@ -1,0 +1,349 @@
+/**
+ * The Cilium plane: a cluster compiled into maps, the programs in WebAssembly, and the door of src/dataplane.ts.
+ *
+ * Frames are copied into the module's arena with room for a link header in front, walked through programs and nodes
+ * there, and their outcomes and images copied out. A frame enters at the device it is given: a pod's device runs
+ * cil_from_container, an uplink cil_from_netdev, ifindex 0 is a process of the node.
+ *
+ * Not here: netfilter on a Cilium node. What a program passes to the stack is routed by the node's routes alone, so a
+ * node whose masquerading is left to iptables is a Problem.
+ */
+import { addressFromBytes } from "../cluster/address.js";
+import type { Cluster, ConntrackDelete } from "../cluster/cluster.js";
+import type { Problem } from "../cluster/problem.js";
+import { PinFlag, Program, UndecidedReason } from "../contract/codes.js";
+import { encodeInto } from "../contract/codec.js";
+import { codeText } from "../contract/layout.js";
+import { EmissionRecord, FrameRecord, OutcomeRecord, PinRecord } from "../contract/structs.js";
+import type { FrameBlock, Journey, Plane, Step, StepResults } from "../dataplane.js";
+import { End } from "../dataplane.js";
+import type { Numbers } from "./compile/numbers.js";
+import { freshNumbers } from "./compile/numbers.js";
+import type { MapImage } from "./image.js";
+import { compileImage, nodeNames } from "./image.js";
+import type { OutcomeFacts } from "./journeys.js";
+import { Journeys } from "./journeys.js";
+import { capacitiesOf, Loader } from "./loader.js";
+import type { Machine, Modules } from "./machine.js";
+import { createMachine } from "./machine.js";
+import type { CiliumOptions } from "./options.js";
+import { ciliumOptions } from "./options.js";
+import { dropReasonName } from "./reasons.js";
+import { traceSteps } from "./steps.js";
+
+export interface EbpfPlaneOptions {
+  readonly name: string;
+  /** Holds `cilium@<version>`. */
+  readonly profile: string;
+  readonly cluster: Cluster;
+  /** ns since the Unix epoch of time 0. */
+  readonly epochNs: bigint;
+  readonly wasm: Modules;
+  /** The user's own option values, by Cilium's names. */
+  readonly cilium?: Readonly<Record<string, unknown>>;
+  readonly seed?: number | bigint;
+  /** Number of the plane: another number draws otherwise. */
+  readonly plane?: number;
+  /** Use the module built with TRACE=1, so that `lastSteps` has something to say. */
+  readonly traced?: boolean;
+  /** Node names where the numbering is given from outside (a comparison); the cluster's own in order where absent. */
+  readonly nodes?: readonly string[];
+  /** Connections to reserve memory for, each map. */
+  readonly connections?: number;
+}
+
+export function createEbpfPlane(options: EbpfPlaneOptions): EbpfPlane {
+  return new EbpfPlane(options);
+}
+
+const LINK_ROOM = 16;
+const EMISSIONS = 2048;
+/** Part of the arena for frames; the rest takes outcomes and images. */
+const FRAME_SHARE = 0.25;
+const MASQUERADED_FROM = 32768;
+
+type WalkExports = Record<"run" | "walk_arena" | "emission_count", (...args: number[]) => number>;
+
+export class EbpfPlane implements Plane {
+  readonly name: string;
+  readonly profile: string;
+  readonly epochNs: bigint;
+  readonly nodes: readonly string[];
+  readonly reasons: string[] = [""];
+  readonly problems: Problem[] = [];
+  readonly options: CiliumOptions;
+  readonly machine: Machine;
+  image: MapImage;
+  private readonly numbers: Numbers = freshNumbers();
+  private readonly loader: Loader;
+  private readonly journeys: Journeys;
+  private readonly reasonNumbers = new Map<string, number>([["", 0]]);
+  private readonly undecided = new Set<number>();
+  private readonly policyOf = new Map<string, number>();
+  private readonly walk: WalkExports;
+  private readonly view: DataView;
+  private readonly bytes: Uint8Array;
+  private readonly facts: OutcomeFacts = { hash: 0, end: End.None, reason: "", cookie: 0, service: 0, backend: 0, program: 0,
+    sourceIdentity: 0, destinationIdentity: 0, node: 0, masqueraded: false, denyingPolicy: -1, denyingEgress: false };
+  private lastRow = -1;
+
+  constructor(private readonly given: EbpfPlaneOptions) {
+    this.name = given.name;
+    this.profile = given.profile;
+    this.epochNs = given.epochNs;
+    this.nodes = given.nodes ?? nodeNames(given.cluster);
+    const { options, problems } = ciliumOptions(given.profile, given.cluster, given.cilium);
+    this.options = options;
+    this.problems.push(...problems);
+    this.image = this.compile(given.cluster);
+    this.machine = createMachine(given.wasm, capacitiesOf(this.image, given.connections), given.traced === true);
+    this.walk = this.machine.exports as unknown as WalkExports;
+    this.view = new DataView(this.machine.memory.buffer);
+    this.bytes = new Uint8Array(this.machine.memory.buffer);
+    this.loader = new Loader(this.machine);
+    this.loader.load(this.image);
+    this.journeys = new Journeys(this.image);
+    this.index();
+  }
+
+  step(frames: FrameBlock, results: StepResults): void {
+    results.clear();
+    let row = 0;
+    while (row < frames.count) row = this.stepSome(frames, results, row);
+    results.beginRow(frames.count);
+    this.lastRow = frames.count - 1;
+  }
+
+  change(cluster: Cluster, _timeNs: number): void {
+    this.image = this.compile(cluster);
+    this.loader.load(this.image);
+    this.journeys.use(this.image);
+    this.index();
+  }
+
+  /**
+   * `conntrack -D` works on the kernel's table. Cilium's connections are in its own maps, which neither kube-proxy nor
+   * an operator's conntrack command touches, so nothing happens here.
+   */
+  deleteConntrack(_entry: ConntrackDelete, _timeNs: number): void {}
+
+  journey(id: number): Journey {
+    return this.journeys.get(id);
+  }
+
+  lastSteps(): Step[] {
+    return this.given.traced === true ? traceSteps(this.machine, this.image, this.lastRow) : [];
+  }
+
+  private compile(cluster: Cluster): MapImage {
+    const image = compileImage({ cluster, options: this.options, nodes: this.nodes, numbers: this.numbers,
+      seed: BigInt(this.given.seed ?? 0), plane: this.given.plane ?? 0 });
+    this.problems.push(...image.problems);
+    return image;
+  }
+
+  /** What the packet path asks of the image. */
+  private index(): void {
+    this.undecided.clear();
+    for (const map of this.image.policies.endpoints.maps) {
+      if (map.undecidedIngress !== 0) this.undecided.add(map.undecidedIngress);
+      if (map.undecidedEgress !== 0) this.undecided.add(map.undecidedEgress);
+    }
+    this.policyOf.clear();
+    for (const endpoint of this.image.hosts.endpoints) {
+      for (const address of endpoint.addresses) this.policyOf.set(`${endpoint.node} ${address.text}`, endpoint.policy);
+      this.policyOf.set(`${endpoint.node} #${endpoint.ifindex}`, endpoint.policy);
+      if (!endpoint.host) for (const address of endpoint.addresses) this.policyOf.set(address.text, endpoint.policy);
+    }
+  }
+
+  /** Steps rows from `first` on, as many as the arena takes; returns the row after the last. */
+  private stepSome(frames: FrameBlock, results: StepResults, first: number): number {
+    const { arenaAddress, arenaBytes } = this.machine;
+    const end = arenaAddress + arenaBytes;
+    const last = this.fit(frames, first, arenaBytes * FRAME_SHARE);
+    const count = last - first;
+    const framesAt = align(arenaAddress);
+    const outcomesAt = align(framesAt + count * FrameRecord.size);
+    const pinsAt = align(outcomesAt + count * OutcomeRecord.size);
+    let at = align(pinsAt + count * PinRecord.size);
+    for (let index = 0; index < count; index++) {
+      at = this.putFrame(frames, first + index, framesAt + index * FrameRecord.size, pinsAt + index * PinRecord.size, at);
+    }
+    const emissionsAt = at;
+    const imagesAt = align(emissionsAt + EMISSIONS * EmissionRecord.size);
+    if (this.given.traced === true) for (const _ of this.machine.map("cilium_events").drain()) { /* steps of earlier frames */ }
+    if (this.given.traced === true) this.replace(frames, first, count, framesAt, pinsAt);
+    this.walk.walk_arena(framesAt, outcomesAt, emissionsAt, EMISSIONS, imagesAt, end - imagesAt);
+    for (let done = 0; done < count; ) {
+      const stepped = this.machine.call(() => this.walk.run(done, count - done));
+      if (stepped === 0) throw new Error("the arena has no room for one frame");
+      for (let index = done; index < done + stepped; index++) {
+        this.takeOutcome(frames, results, first + index, outcomesAt + index * OutcomeRecord.size, emissionsAt);
+      }
+      done += stepped;
+    }
+    return last;
+  }
+
+  /** Reading the ring buffer used the arena: the frames are laid out again. */
+  private replace(frames: FrameBlock, first: number, count: number, framesAt: number, pinsAt: number): void {
+    let at = align(pinsAt + count * PinRecord.size);
+    for (let index = 0; index < count; index++) {
+      at = this.putFrame(frames, first + index, framesAt + index * FrameRecord.size, pinsAt + index * PinRecord.size, at);
+    }
+  }
+
+  private fit(frames: FrameBlock, first: number, room: number): number {
+    let used = 0;
+    let row = first;
+    while (row < frames.count) {
+      used += frames.length[row] + LINK_ROOM + 8 + FrameRecord.size + OutcomeRecord.size + PinRecord.size;
+      if (used > room && row > first) break;
+      row++;
+    }
+    return row;
+  }
+
+  private putFrame(frames: FrameBlock, row: number, recordAt: number, pinAt: number, at: number): number {
+    const { view } = this;
+    const offset = at + LINK_ROOM;
+    const length = frames.length[row];
+    this.bytes.set(frames.bytes.subarray(frames.offset[row], frames.offset[row] + length), offset);
+    const time = Math.max(0, frames.timeNs[row]);
+    const seconds = Math.floor(time / 1e9);
+    view.setUint32(recordAt + FRAME.offset, offset, true);
+    view.setUint32(recordAt + FRAME.length, length, true);
+    view.setUint32(recordAt + FRAME.wire_length, frames.wireLength[row], true);
+    view.setUint16(recordAt + FRAME.ether_type, frames.etherType[row], true);
+    view.setUint8(recordAt + FRAME.packet_type, frames.packetType[row]);
+    view.setUint32(recordAt + FRAME.device, frames.device[row], true);
+    view.setUint16(recordAt + FRAME.node, frames.node[row], true);
+    view.setUint32(recordAt + FRAME.seconds, seconds, true);
+    view.setUint32(recordAt + FRAME.nanoseconds, Math.floor(time - seconds * 1e9), true);
+    view.setUint32(recordAt + FRAME.mark, 0, true);
+    view.setUint32(recordAt + FRAME.pin, frames.pin[row] === 0 ? 0 : this.putPin(frames, frames.pin[row] - 1, pinAt), true);
+    return align(offset + length);
+  }
+
+  private putPin(frames: FrameBlock, index: number, at: number): number {
+    const { backend, sourcePort } = frames.pins[index];
+    const backendAddress = new Uint8Array(16);
+    let flags = 0;
+    if (backend !== null) {
+      backendAddress.set(backend.address.bytes);
+      flags |= PinFlag.values.BACKEND | (backend.address.family === 6 ? PinFlag.values.IPV6 : 0);
+    }
+    if (sourcePort !== null) flags |= PinFlag.values.SOURCE_PORT;
+    encodeInto(PinRecord, { backend: backendAddress, backend_port: backend?.port ?? 0, source_port: sourcePort ?? 0, flags },
+      this.view, at);
+    return at;
+  }
+
+  private takeOutcome(frames: FrameBlock, results: StepResults, row: number, at: number, emissionsAt: number): void {
+    const { view, facts } = this;
+    results.beginRow(row);
+    const count = view.getUint32(at + OUTCOME.emissions, true);
+    const firstEmission = emissionsAt + view.getUint32(at + OUTCOME.first_emission, true) * EmissionRecord.size;
+    facts.masqueraded = false;
+    for (let index = 0; index < count; index++) {
+      const emission = firstEmission + index * EmissionRecord.size;
+      const node = view.getUint16(emission + EMISSION.node, true);
+      const made = view.getUint8(emission + EMISSION.made);
+      const offset = view.getUint32(emission + EMISSION.offset, true);
+      const length = view.getUint32(emission + EMISSION.length, true);
+      results.emit(view.getUint8(emission + EMISSION.kind), made, node, view.getUint32(emission + EMISSION.device, true), this.bytes,
+        offset, length);
+      if (made === 0 && this.isMasqueraded(frames, row, offset, length, node)) facts.masqueraded = true;
+    }
+    facts.hash = view.getUint32(at + OUTCOME.journey, true);
+    facts.cookie = view.getUint32(at + OUTCOME.cookie, true);
+    facts.service = view.getUint32(at + OUTCOME.service, true);
+    facts.backend = view.getUint32(at + OUTCOME.backend, true);
+    facts.program = view.getUint32(at + OUTCOME.program, true);
+    facts.sourceIdentity = view.getUint32(at + OUTCOME.src_sec_id, true);
+    facts.destinationIdentity = view.getUint32(at + OUTCOME.dst_sec_id, true);
+    facts.node = frames.node[row];
+    this.judge(view.getUint8(at + OUTCOME.end), view.getUint16(at + OUTCOME.reason, true));
+    this.findDenying(frames, row);
+    results.end[row] = facts.end;
+    results.reason[row] = this.reasonNumber(facts.reason);
+    results.flags[row] = view.getUint8(at + OUTCOME.flags);
+    results.journey[row] = this.journeys.intern(facts);
+  }
+
+  private judge(end: number, code: number): void {
+    const { facts } = this;
+    facts.end = end as End;
+    facts.reason = "";
+    if (end === End.Dropped || end === End.Rejected) facts.reason = dropReasonName(code);
+    else if (end === End.Undecided) facts.reason = `undecided: ${codeText(UndecidedReason, code)}`;
+    else if (end === End.Redirected && this.undecided.has(facts.cookie)) {
+      facts.end = End.Undecided;
+      facts.reason = `undecided: ${(this.image.cookies.get(facts.cookie) ?? []).map(({ object }) => object).join(", ")} not evaluated`;
+    }
+  }
+
+  /** For a default deny: the policy map of the endpoint that denied. */
+  private findDenying(frames: FrameBlock, row: number): void {
+    const { facts } = this;
+    facts.denyingPolicy = -1;
+    facts.denyingEgress = facts.program === Program.values.FROM_CONTAINER;
+    if (facts.end !== End.Dropped || facts.reason !== "POLICY_DENIED" || facts.cookie !== 0) return;
+    if (facts.denyingEgress) {
+      facts.denyingPolicy = this.policyOf.get(`${frames.node[row]} #${frames.device[row]}`) ?? -1;
+      return;
+    }
+    const backend = this.image.services.backends.find(({ id }) => id === facts.backend);
+    facts.denyingPolicy = this.policyOf.get(backend?.address.text ?? destinationText(frames, row)) ?? -1;
+  }
+
+  /** The image's source is its node's masquerade address and the frame's was not, with a port from the SNAT range. */
+  private isMasqueraded(frames: FrameBlock, row: number, offset: number, length: number, node: number): boolean {
+    const six = frames.etherType[row] === 0x86dd;
+    const at = six ? 8 : 12;
+    const size = six ? 16 : 4;
+    if (length < 40 && six) return false;
+    if (length < 24) return false;
+    const own = six ? this.image.hosts.nodes[node]?.ipv6 : this.image.hosts.nodes[node]?.ipv4;
+    if (own === null || own === undefined) return false;
+    const from = frames.offset[row] + at;
+    let changed = false;
+    for (let index = 0; index < size; index++) {
+      if (this.bytes[offset + at + index] !== own.bytes[index]) return false;
+      if (frames.bytes[from + index] !== own.bytes[index]) changed = true;
+    }
+    if (!changed) return false;
+    const l4 = offset + (six ? 40 : (this.bytes[offset] & 15) * 4);
+    const protocol = this.bytes[offset + (six ? 6 : 9)];
+    return protocol === 1 || protocol === 58 || this.view.getUint16(l4, false) >= MASQUERADED_FROM;
+  }
+
+  private reasonNumber(text: string): number {
+    let number = this.reasonNumbers.get(text);
+    if (number === undefined) {
+      number = this.reasons.push(text) - 1;
+      this.reasonNumbers.set(text, number);
+    }
+    return number;
+  }
+}
+
+const FRAME = offsets(FrameRecord);
+const OUTCOME = offsets(OutcomeRecord);
+const EMISSION = offsets(EmissionRecord);
+
+function offsets(struct: { readonly fields: readonly { readonly name: string; readonly offset: number }[] }): Record<string, number> {
+  return Object.fromEntries(struct.fields.map(({ name, offset }) => [name, offset]));
+}
+
+function destinationText(frames: FrameBlock, row: number): string {
+  const at = frames.offset[row];
+  const six = frames.etherType[row] === 0x86dd;
+  const start = at + (six ? 24 : 16);
+  return addressFromBytes(frames.bytes.subarray(start, start + (six ? 16 : 4))).text;
+}
+
+function align(address: number): number {
+  return (address + 7) & ~7;
+}
