@@ -411,7 +411,7 @@ export const enum NodeOption {
   HOST_FIREWALL = 2,
 }
 
-/** MapDescriptor.node_offset of a map without a node in its key; ours. */
+/** No node in the key; ours. */
 export const enum NotPartitioned {
   NONE = 65535,
 }
@@ -1616,11 +1616,11 @@ export class StepRecord {
   key_40: u64;
 }
 
-if (offsetof<AffinityEntry>() != 8) ERROR("AffinityEntry: asc and the contract disagree on its size");
+if (offsetof<AffinityEntry>() != 8) ERROR("AffinityEntry: asc and the contract disagree");
 if (offsetof<AffinityEntry>("last_used") != 0) ERROR("AffinityEntry.last_used: asc and the contract disagree");
 if (offsetof<AffinityEntry>("backend_id") != 4) ERROR("AffinityEntry.backend_id: asc and the contract disagree");
 
-if (offsetof<AffinityKey>() != 24) ERROR("AffinityKey: asc and the contract disagree on its size");
+if (offsetof<AffinityKey>() != 24) ERROR("AffinityKey: asc and the contract disagree");
 if (offsetof<AffinityKey>("client_id_0") != 0) ERROR("AffinityKey.client_id_0: asc and the contract disagree");
 if (offsetof<AffinityKey>("client_id_8") != 8) ERROR("AffinityKey.client_id_8: asc and the contract disagree");
 if (offsetof<AffinityKey>("rev_nat_id") != 16) ERROR("AffinityKey.rev_nat_id: asc and the contract disagree");
@@ -1629,12 +1629,12 @@ if (offsetof<AffinityKey>("pad1") != 19) ERROR("AffinityKey.pad1: asc and the co
 if (offsetof<AffinityKey>("node") != 20) ERROR("AffinityKey.node: asc and the contract disagree");
 if (offsetof<AffinityKey>("pad2") != 22) ERROR("AffinityKey.pad2: asc and the contract disagree");
 
-if (offsetof<AffinityMatchKey>() != 8) ERROR("AffinityMatchKey: asc and the contract disagree on its size");
+if (offsetof<AffinityMatchKey>() != 8) ERROR("AffinityMatchKey: asc and the contract disagree");
 if (offsetof<AffinityMatchKey>("backend_id") != 0) ERROR("AffinityMatchKey.backend_id: asc and the contract disagree");
 if (offsetof<AffinityMatchKey>("rev_nat_id") != 4) ERROR("AffinityMatchKey.rev_nat_id: asc and the contract disagree");
 if (offsetof<AffinityMatchKey>("pad") != 6) ERROR("AffinityMatchKey.pad: asc and the contract disagree");
 
-if (offsetof<BackendEntry>() != 28) ERROR("BackendEntry: asc and the contract disagree on its size");
+if (offsetof<BackendEntry>() != 28) ERROR("BackendEntry: asc and the contract disagree");
 if (offsetof<BackendEntry>("address_0") != 0) ERROR("BackendEntry.address_0: asc and the contract disagree");
 if (offsetof<BackendEntry>("address_8") != 8) ERROR("BackendEntry.address_8: asc and the contract disagree");
 if (offsetof<BackendEntry>("port") != 16) ERROR("BackendEntry.port: asc and the contract disagree");
@@ -1645,10 +1645,10 @@ if (offsetof<BackendEntry>("zone") != 22) ERROR("BackendEntry.zone: asc and the 
 if (offsetof<BackendEntry>("pad") != 23) ERROR("BackendEntry.pad: asc and the contract disagree");
 if (offsetof<BackendEntry>("cookie") != 24) ERROR("BackendEntry.cookie: asc and the contract disagree");
 
-if (offsetof<BackendKey>() != 4) ERROR("BackendKey: asc and the contract disagree on its size");
+if (offsetof<BackendKey>() != 4) ERROR("BackendKey: asc and the contract disagree");
 if (offsetof<BackendKey>("backend_id") != 0) ERROR("BackendKey.backend_id: asc and the contract disagree");
 
-if (offsetof<Config>() != 160) ERROR("Config: asc and the contract disagree on its size");
+if (offsetof<Config>() != 160) ERROR("Config: asc and the contract disagree");
 if (offsetof<Config>("native_routing_cidr4_0") != 0) ERROR("Config.native_routing_cidr4_0: asc and the contract disagree");
 if (offsetof<Config>("native_routing_cidr4_8") != 8) ERROR("Config.native_routing_cidr4_8: asc and the contract disagree");
 if (offsetof<Config>("native_routing_cidr6_0") != 16) ERROR("Config.native_routing_cidr6_0: asc and the contract disagree");
@@ -1688,7 +1688,7 @@ if (offsetof<Config>("dsr_mode") != 151) ERROR("Config.dsr_mode: asc and the con
 if (offsetof<Config>("plane") != 152) ERROR("Config.plane: asc and the contract disagree");
 if (offsetof<Config>("pad") != 156) ERROR("Config.pad: asc and the contract disagree");
 
-if (offsetof<CtEntry>() != 64) ERROR("CtEntry: asc and the contract disagree on its size");
+if (offsetof<CtEntry>() != 64) ERROR("CtEntry: asc and the contract disagree");
 if (offsetof<CtEntry>("nat_addr_0") != 0) ERROR("CtEntry.nat_addr_0: asc and the contract disagree");
 if (offsetof<CtEntry>("nat_addr_8") != 8) ERROR("CtEntry.nat_addr_8: asc and the contract disagree");
 if (offsetof<CtEntry>("packets") != 16) ERROR("CtEntry.packets: asc and the contract disagree");
@@ -1705,7 +1705,7 @@ if (offsetof<CtEntry>("last_tx_report") != 52) ERROR("CtEntry.last_tx_report: as
 if (offsetof<CtEntry>("last_rx_report") != 56) ERROR("CtEntry.last_rx_report: asc and the contract disagree");
 if (offsetof<CtEntry>("journey") != 60) ERROR("CtEntry.journey: asc and the contract disagree");
 
-if (offsetof<CtTuple>() != 40) ERROR("CtTuple: asc and the contract disagree on its size");
+if (offsetof<CtTuple>() != 40) ERROR("CtTuple: asc and the contract disagree");
 if (offsetof<CtTuple>("daddr_0") != 0) ERROR("CtTuple.daddr_0: asc and the contract disagree");
 if (offsetof<CtTuple>("daddr_8") != 8) ERROR("CtTuple.daddr_8: asc and the contract disagree");
 if (offsetof<CtTuple>("saddr_0") != 16) ERROR("CtTuple.saddr_0: asc and the contract disagree");
@@ -1716,7 +1716,7 @@ if (offsetof<CtTuple>("nexthdr") != 36) ERROR("CtTuple.nexthdr: asc and the cont
 if (offsetof<CtTuple>("flags") != 37) ERROR("CtTuple.flags: asc and the contract disagree");
 if (offsetof<CtTuple>("node") != 38) ERROR("CtTuple.node: asc and the contract disagree");
 
-if (offsetof<DeviceEntry>() != 64) ERROR("DeviceEntry: asc and the contract disagree on its size");
+if (offsetof<DeviceEntry>() != 64) ERROR("DeviceEntry: asc and the contract disagree");
 if (offsetof<DeviceEntry>("ipv4_0") != 0) ERROR("DeviceEntry.ipv4_0: asc and the contract disagree");
 if (offsetof<DeviceEntry>("ipv4_8") != 8) ERROR("DeviceEntry.ipv4_8: asc and the contract disagree");
 if (offsetof<DeviceEntry>("ipv6_0") != 16) ERROR("DeviceEntry.ipv6_0: asc and the contract disagree");
@@ -1735,18 +1735,18 @@ if (offsetof<DeviceEntry>("endpoint_mac_2") != 56) ERROR("DeviceEntry.endpoint_m
 if (offsetof<DeviceEntry>("endpoint_mac_4") != 58) ERROR("DeviceEntry.endpoint_mac_4: asc and the contract disagree");
 if (offsetof<DeviceEntry>("peer") != 60) ERROR("DeviceEntry.peer: asc and the contract disagree");
 
-if (offsetof<DeviceKey>() != 8) ERROR("DeviceKey: asc and the contract disagree on its size");
+if (offsetof<DeviceKey>() != 8) ERROR("DeviceKey: asc and the contract disagree");
 if (offsetof<DeviceKey>("ifindex") != 0) ERROR("DeviceKey.ifindex: asc and the contract disagree");
 if (offsetof<DeviceKey>("node") != 4) ERROR("DeviceKey.node: asc and the contract disagree");
 if (offsetof<DeviceKey>("pad") != 6) ERROR("DeviceKey.pad: asc and the contract disagree");
 
-if (offsetof<EgressPolicyEntry>() != 32) ERROR("EgressPolicyEntry: asc and the contract disagree on its size");
+if (offsetof<EgressPolicyEntry>() != 32) ERROR("EgressPolicyEntry: asc and the contract disagree");
 if (offsetof<EgressPolicyEntry>("egress_ip_0") != 0) ERROR("EgressPolicyEntry.egress_ip_0: asc and the contract disagree");
 if (offsetof<EgressPolicyEntry>("egress_ip_8") != 8) ERROR("EgressPolicyEntry.egress_ip_8: asc and the contract disagree");
 if (offsetof<EgressPolicyEntry>("gateway_ip_0") != 16) ERROR("EgressPolicyEntry.gateway_ip_0: asc and the contract disagree");
 if (offsetof<EgressPolicyEntry>("gateway_ip_8") != 24) ERROR("EgressPolicyEntry.gateway_ip_8: asc and the contract disagree");
 
-if (offsetof<EgressPolicyKey>() != 36) ERROR("EgressPolicyKey: asc and the contract disagree on its size");
+if (offsetof<EgressPolicyKey>() != 36) ERROR("EgressPolicyKey: asc and the contract disagree");
 if (offsetof<EgressPolicyKey>("prefixlen") != 0) ERROR("EgressPolicyKey.prefixlen: asc and the contract disagree");
 if (offsetof<EgressPolicyKey>("saddr_0") != 4) ERROR("EgressPolicyKey.saddr_0: asc and the contract disagree");
 if (offsetof<EgressPolicyKey>("saddr_4") != 8) ERROR("EgressPolicyKey.saddr_4: asc and the contract disagree");
@@ -1757,7 +1757,7 @@ if (offsetof<EgressPolicyKey>("daddr_4") != 24) ERROR("EgressPolicyKey.daddr_4: 
 if (offsetof<EgressPolicyKey>("daddr_8") != 28) ERROR("EgressPolicyKey.daddr_8: asc and the contract disagree");
 if (offsetof<EgressPolicyKey>("daddr_12") != 32) ERROR("EgressPolicyKey.daddr_12: asc and the contract disagree");
 
-if (offsetof<EmissionRecord>() != 16) ERROR("EmissionRecord: asc and the contract disagree on its size");
+if (offsetof<EmissionRecord>() != 16) ERROR("EmissionRecord: asc and the contract disagree");
 if (offsetof<EmissionRecord>("node") != 0) ERROR("EmissionRecord.node: asc and the contract disagree");
 if (offsetof<EmissionRecord>("kind") != 2) ERROR("EmissionRecord.kind: asc and the contract disagree");
 if (offsetof<EmissionRecord>("made") != 3) ERROR("EmissionRecord.made: asc and the contract disagree");
@@ -1765,7 +1765,7 @@ if (offsetof<EmissionRecord>("device") != 4) ERROR("EmissionRecord.device: asc a
 if (offsetof<EmissionRecord>("offset") != 8) ERROR("EmissionRecord.offset: asc and the contract disagree");
 if (offsetof<EmissionRecord>("length") != 12) ERROR("EmissionRecord.length: asc and the contract disagree");
 
-if (offsetof<EndpointInfo>() != 36) ERROR("EndpointInfo: asc and the contract disagree on its size");
+if (offsetof<EndpointInfo>() != 36) ERROR("EndpointInfo: asc and the contract disagree");
 if (offsetof<EndpointInfo>("ifindex") != 0) ERROR("EndpointInfo.ifindex: asc and the contract disagree");
 if (offsetof<EndpointInfo>("lxc_id") != 4) ERROR("EndpointInfo.lxc_id: asc and the contract disagree");
 if (offsetof<EndpointInfo>("pad") != 6) ERROR("EndpointInfo.pad: asc and the contract disagree");
@@ -1780,7 +1780,7 @@ if (offsetof<EndpointInfo>("node_mac_4") != 26) ERROR("EndpointInfo.node_mac_4: 
 if (offsetof<EndpointInfo>("policy") != 28) ERROR("EndpointInfo.policy: asc and the contract disagree");
 if (offsetof<EndpointInfo>("parent_ifindex") != 32) ERROR("EndpointInfo.parent_ifindex: asc and the contract disagree");
 
-if (offsetof<EndpointKey>() != 24) ERROR("EndpointKey: asc and the contract disagree on its size");
+if (offsetof<EndpointKey>() != 24) ERROR("EndpointKey: asc and the contract disagree");
 if (offsetof<EndpointKey>("address_0") != 0) ERROR("EndpointKey.address_0: asc and the contract disagree");
 if (offsetof<EndpointKey>("address_8") != 8) ERROR("EndpointKey.address_8: asc and the contract disagree");
 if (offsetof<EndpointKey>("node") != 16) ERROR("EndpointKey.node: asc and the contract disagree");
@@ -1788,7 +1788,7 @@ if (offsetof<EndpointKey>("family") != 18) ERROR("EndpointKey.family: asc and th
 if (offsetof<EndpointKey>("pad1") != 19) ERROR("EndpointKey.pad1: asc and the contract disagree");
 if (offsetof<EndpointKey>("pad2") != 20) ERROR("EndpointKey.pad2: asc and the contract disagree");
 
-if (offsetof<FaultRecord>() != 32) ERROR("FaultRecord: asc and the contract disagree on its size");
+if (offsetof<FaultRecord>() != 32) ERROR("FaultRecord: asc and the contract disagree");
 if (offsetof<FaultRecord>("raised") != 0) ERROR("FaultRecord.raised: asc and the contract disagree");
 if (offsetof<FaultRecord>("message") != 4) ERROR("FaultRecord.message: asc and the contract disagree");
 if (offsetof<FaultRecord>("message_bytes") != 8) ERROR("FaultRecord.message_bytes: asc and the contract disagree");
@@ -1798,7 +1798,7 @@ if (offsetof<FaultRecord>("line") != 20) ERROR("FaultRecord.line: asc and the co
 if (offsetof<FaultRecord>("column") != 24) ERROR("FaultRecord.column: asc and the contract disagree");
 if (offsetof<FaultRecord>("frame") != 28) ERROR("FaultRecord.frame: asc and the contract disagree");
 
-if (offsetof<FibEntry>() != 36) ERROR("FibEntry: asc and the contract disagree on its size");
+if (offsetof<FibEntry>() != 36) ERROR("FibEntry: asc and the contract disagree");
 if (offsetof<FibEntry>("next_hop_0") != 0) ERROR("FibEntry.next_hop_0: asc and the contract disagree");
 if (offsetof<FibEntry>("next_hop_8") != 8) ERROR("FibEntry.next_hop_8: asc and the contract disagree");
 if (offsetof<FibEntry>("ifindex") != 16) ERROR("FibEntry.ifindex: asc and the contract disagree");
@@ -1811,7 +1811,7 @@ if (offsetof<FibEntry>("mac_2") != 30) ERROR("FibEntry.mac_2: asc and the contra
 if (offsetof<FibEntry>("mac_4") != 32) ERROR("FibEntry.mac_4: asc and the contract disagree");
 if (offsetof<FibEntry>("pad") != 34) ERROR("FibEntry.pad: asc and the contract disagree");
 
-if (offsetof<FibKey>() != 24) ERROR("FibKey: asc and the contract disagree on its size");
+if (offsetof<FibKey>() != 24) ERROR("FibKey: asc and the contract disagree");
 if (offsetof<FibKey>("prefixlen") != 0) ERROR("FibKey.prefixlen: asc and the contract disagree");
 if (offsetof<FibKey>("node") != 4) ERROR("FibKey.node: asc and the contract disagree");
 if (offsetof<FibKey>("pad") != 6) ERROR("FibKey.pad: asc and the contract disagree");
@@ -1819,11 +1819,11 @@ if (offsetof<FibKey>("family") != 7) ERROR("FibKey.family: asc and the contract 
 if (offsetof<FibKey>("address_0") != 8) ERROR("FibKey.address_0: asc and the contract disagree");
 if (offsetof<FibKey>("address_8") != 16) ERROR("FibKey.address_8: asc and the contract disagree");
 
-if (offsetof<FragEntry>() != 4) ERROR("FragEntry: asc and the contract disagree on its size");
+if (offsetof<FragEntry>() != 4) ERROR("FragEntry: asc and the contract disagree");
 if (offsetof<FragEntry>("sport") != 0) ERROR("FragEntry.sport: asc and the contract disagree");
 if (offsetof<FragEntry>("dport") != 2) ERROR("FragEntry.dport: asc and the contract disagree");
 
-if (offsetof<FragKey>() != 40) ERROR("FragKey: asc and the contract disagree on its size");
+if (offsetof<FragKey>() != 40) ERROR("FragKey: asc and the contract disagree");
 if (offsetof<FragKey>("daddr_0") != 0) ERROR("FragKey.daddr_0: asc and the contract disagree");
 if (offsetof<FragKey>("daddr_8") != 8) ERROR("FragKey.daddr_8: asc and the contract disagree");
 if (offsetof<FragKey>("saddr_0") != 16) ERROR("FragKey.saddr_0: asc and the contract disagree");
@@ -1833,7 +1833,7 @@ if (offsetof<FragKey>("proto") != 36) ERROR("FragKey.proto: asc and the contract
 if (offsetof<FragKey>("pad") != 37) ERROR("FragKey.pad: asc and the contract disagree");
 if (offsetof<FragKey>("node") != 38) ERROR("FragKey.node: asc and the contract disagree");
 
-if (offsetof<FrameRecord>() != 40) ERROR("FrameRecord: asc and the contract disagree on its size");
+if (offsetof<FrameRecord>() != 40) ERROR("FrameRecord: asc and the contract disagree");
 if (offsetof<FrameRecord>("offset") != 0) ERROR("FrameRecord.offset: asc and the contract disagree");
 if (offsetof<FrameRecord>("length") != 4) ERROR("FrameRecord.length: asc and the contract disagree");
 if (offsetof<FrameRecord>("wire_length") != 8) ERROR("FrameRecord.wire_length: asc and the contract disagree");
@@ -1848,17 +1848,17 @@ if (offsetof<FrameRecord>("nanoseconds") != 28) ERROR("FrameRecord.nanoseconds: 
 if (offsetof<FrameRecord>("pin") != 32) ERROR("FrameRecord.pin: asc and the contract disagree");
 if (offsetof<FrameRecord>("mark") != 36) ERROR("FrameRecord.mark: asc and the contract disagree");
 
-if (offsetof<InnerMap>() != 4) ERROR("InnerMap: asc and the contract disagree on its size");
+if (offsetof<InnerMap>() != 4) ERROR("InnerMap: asc and the contract disagree");
 if (offsetof<InnerMap>("inner") != 0) ERROR("InnerMap.inner: asc and the contract disagree");
 
-if (offsetof<IpMasqKey>() != 20) ERROR("IpMasqKey: asc and the contract disagree on its size");
+if (offsetof<IpMasqKey>() != 20) ERROR("IpMasqKey: asc and the contract disagree");
 if (offsetof<IpMasqKey>("prefixlen") != 0) ERROR("IpMasqKey.prefixlen: asc and the contract disagree");
 if (offsetof<IpMasqKey>("address_0") != 4) ERROR("IpMasqKey.address_0: asc and the contract disagree");
 if (offsetof<IpMasqKey>("address_4") != 8) ERROR("IpMasqKey.address_4: asc and the contract disagree");
 if (offsetof<IpMasqKey>("address_8") != 12) ERROR("IpMasqKey.address_8: asc and the contract disagree");
 if (offsetof<IpMasqKey>("address_12") != 16) ERROR("IpMasqKey.address_12: asc and the contract disagree");
 
-if (offsetof<IpcacheEntry>() != 28) ERROR("IpcacheEntry: asc and the contract disagree on its size");
+if (offsetof<IpcacheEntry>() != 28) ERROR("IpcacheEntry: asc and the contract disagree");
 if (offsetof<IpcacheEntry>("tunnel_endpoint_0") != 0) ERROR("IpcacheEntry.tunnel_endpoint_0: asc and the contract disagree");
 if (offsetof<IpcacheEntry>("tunnel_endpoint_8") != 8) ERROR("IpcacheEntry.tunnel_endpoint_8: asc and the contract disagree");
 if (offsetof<IpcacheEntry>("sec_identity") != 16) ERROR("IpcacheEntry.sec_identity: asc and the contract disagree");
@@ -1867,7 +1867,7 @@ if (offsetof<IpcacheEntry>("key") != 22) ERROR("IpcacheEntry.key: asc and the co
 if (offsetof<IpcacheEntry>("flags") != 23) ERROR("IpcacheEntry.flags: asc and the contract disagree");
 if (offsetof<IpcacheEntry>("cookie") != 24) ERROR("IpcacheEntry.cookie: asc and the contract disagree");
 
-if (offsetof<IpcacheKey>() != 24) ERROR("IpcacheKey: asc and the contract disagree on its size");
+if (offsetof<IpcacheKey>() != 24) ERROR("IpcacheKey: asc and the contract disagree");
 if (offsetof<IpcacheKey>("prefixlen") != 0) ERROR("IpcacheKey.prefixlen: asc and the contract disagree");
 if (offsetof<IpcacheKey>("cluster_id") != 4) ERROR("IpcacheKey.cluster_id: asc and the contract disagree");
 if (offsetof<IpcacheKey>("pad") != 6) ERROR("IpcacheKey.pad: asc and the contract disagree");
@@ -1875,17 +1875,17 @@ if (offsetof<IpcacheKey>("family") != 7) ERROR("IpcacheKey.family: asc and the c
 if (offsetof<IpcacheKey>("address_0") != 8) ERROR("IpcacheKey.address_0: asc and the contract disagree");
 if (offsetof<IpcacheKey>("address_8") != 16) ERROR("IpcacheKey.address_8: asc and the contract disagree");
 
-if (offsetof<MaglevEntry>() != 4) ERROR("MaglevEntry: asc and the contract disagree on its size");
+if (offsetof<MaglevEntry>() != 4) ERROR("MaglevEntry: asc and the contract disagree");
 if (offsetof<MaglevEntry>("backend_id") != 0) ERROR("MaglevEntry.backend_id: asc and the contract disagree");
 
-if (offsetof<MaglevIndex>() != 4) ERROR("MaglevIndex: asc and the contract disagree on its size");
+if (offsetof<MaglevIndex>() != 4) ERROR("MaglevIndex: asc and the contract disagree");
 if (offsetof<MaglevIndex>("index") != 0) ERROR("MaglevIndex.index: asc and the contract disagree");
 
-if (offsetof<MaglevKey>() != 4) ERROR("MaglevKey: asc and the contract disagree on its size");
+if (offsetof<MaglevKey>() != 4) ERROR("MaglevKey: asc and the contract disagree");
 if (offsetof<MaglevKey>("rev_nat_id") != 0) ERROR("MaglevKey.rev_nat_id: asc and the contract disagree");
 if (offsetof<MaglevKey>("pad") != 2) ERROR("MaglevKey.pad: asc and the contract disagree");
 
-if (offsetof<MapDescriptor>() != 104) ERROR("MapDescriptor: asc and the contract disagree on its size");
+if (offsetof<MapDescriptor>() != 104) ERROR("MapDescriptor: asc and the contract disagree");
 if (offsetof<MapDescriptor>("kind") != 0) ERROR("MapDescriptor.kind: asc and the contract disagree");
 if (offsetof<MapDescriptor>("key_size") != 4) ERROR("MapDescriptor.key_size: asc and the contract disagree");
 if (offsetof<MapDescriptor>("value_size") != 8) ERROR("MapDescriptor.value_size: asc and the contract disagree");
@@ -1913,7 +1913,7 @@ if (offsetof<MapDescriptor>("unused") != 92) ERROR("MapDescriptor.unused: asc an
 if (offsetof<MapDescriptor>("free") != 96) ERROR("MapDescriptor.free: asc and the contract disagree");
 if (offsetof<MapDescriptor>("pad") != 100) ERROR("MapDescriptor.pad: asc and the contract disagree");
 
-if (offsetof<MapPartition>() != 24) ERROR("MapPartition: asc and the contract disagree on its size");
+if (offsetof<MapPartition>() != 24) ERROR("MapPartition: asc and the contract disagree");
 if (offsetof<MapPartition>("first") != 0) ERROR("MapPartition.first: asc and the contract disagree");
 if (offsetof<MapPartition>("last") != 4) ERROR("MapPartition.last: asc and the contract disagree");
 if (offsetof<MapPartition>("count") != 8) ERROR("MapPartition.count: asc and the contract disagree");
@@ -1921,16 +1921,16 @@ if (offsetof<MapPartition>("limit") != 12) ERROR("MapPartition.limit: asc and th
 if (offsetof<MapPartition>("references") != 16) ERROR("MapPartition.references: asc and the contract disagree");
 if (offsetof<MapPartition>("free") != 20) ERROR("MapPartition.free: asc and the contract disagree");
 
-if (offsetof<MetricsKey>() != 4) ERROR("MetricsKey: asc and the contract disagree on its size");
+if (offsetof<MetricsKey>() != 4) ERROR("MetricsKey: asc and the contract disagree");
 if (offsetof<MetricsKey>("reason") != 0) ERROR("MetricsKey.reason: asc and the contract disagree");
 if (offsetof<MetricsKey>("dir") != 1) ERROR("MetricsKey.dir: asc and the contract disagree");
 if (offsetof<MetricsKey>("node") != 2) ERROR("MetricsKey.node: asc and the contract disagree");
 
-if (offsetof<MetricsValue>() != 16) ERROR("MetricsValue: asc and the contract disagree on its size");
+if (offsetof<MetricsValue>() != 16) ERROR("MetricsValue: asc and the contract disagree");
 if (offsetof<MetricsValue>("count") != 0) ERROR("MetricsValue.count: asc and the contract disagree");
 if (offsetof<MetricsValue>("bytes") != 8) ERROR("MetricsValue.bytes: asc and the contract disagree");
 
-if (offsetof<NatEntry>() != 24) ERROR("NatEntry: asc and the contract disagree on its size");
+if (offsetof<NatEntry>() != 24) ERROR("NatEntry: asc and the contract disagree");
 if (offsetof<NatEntry>("addr_0") != 0) ERROR("NatEntry.addr_0: asc and the contract disagree");
 if (offsetof<NatEntry>("addr_8") != 8) ERROR("NatEntry.addr_8: asc and the contract disagree");
 if (offsetof<NatEntry>("port") != 16) ERROR("NatEntry.port: asc and the contract disagree");
@@ -1938,7 +1938,7 @@ if (offsetof<NatEntry>("needs_ct") != 18) ERROR("NatEntry.needs_ct: asc and the 
 if (offsetof<NatEntry>("pad") != 19) ERROR("NatEntry.pad: asc and the contract disagree");
 if (offsetof<NatEntry>("created") != 20) ERROR("NatEntry.created: asc and the contract disagree");
 
-if (offsetof<NodeEntry>() != 120) ERROR("NodeEntry: asc and the contract disagree on its size");
+if (offsetof<NodeEntry>() != 120) ERROR("NodeEntry: asc and the contract disagree");
 if (offsetof<NodeEntry>("ipv4_0") != 0) ERROR("NodeEntry.ipv4_0: asc and the contract disagree");
 if (offsetof<NodeEntry>("ipv4_8") != 8) ERROR("NodeEntry.ipv4_8: asc and the contract disagree");
 if (offsetof<NodeEntry>("ipv6_0") != 16) ERROR("NodeEntry.ipv6_0: asc and the contract disagree");
@@ -1960,10 +1960,10 @@ if (offsetof<NodeEntry>("tunnel_ifindex") != 108) ERROR("NodeEntry.tunnel_ifinde
 if (offsetof<NodeEntry>("host_policy") != 112) ERROR("NodeEntry.host_policy: asc and the contract disagree");
 if (offsetof<NodeEntry>("host_sec_id") != 116) ERROR("NodeEntry.host_sec_id: asc and the contract disagree");
 
-if (offsetof<NodeKey>() != 4) ERROR("NodeKey: asc and the contract disagree on its size");
+if (offsetof<NodeKey>() != 4) ERROR("NodeKey: asc and the contract disagree");
 if (offsetof<NodeKey>("node") != 0) ERROR("NodeKey.node: asc and the contract disagree");
 
-if (offsetof<OutcomeRecord>() != 40) ERROR("OutcomeRecord: asc and the contract disagree on its size");
+if (offsetof<OutcomeRecord>() != 40) ERROR("OutcomeRecord: asc and the contract disagree");
 if (offsetof<OutcomeRecord>("end") != 0) ERROR("OutcomeRecord.end: asc and the contract disagree");
 if (offsetof<OutcomeRecord>("flags") != 1) ERROR("OutcomeRecord.flags: asc and the contract disagree");
 if (offsetof<OutcomeRecord>("reason") != 2) ERROR("OutcomeRecord.reason: asc and the contract disagree");
@@ -1977,57 +1977,57 @@ if (offsetof<OutcomeRecord>("program") != 28) ERROR("OutcomeRecord.program: asc 
 if (offsetof<OutcomeRecord>("src_sec_id") != 32) ERROR("OutcomeRecord.src_sec_id: asc and the contract disagree");
 if (offsetof<OutcomeRecord>("dst_sec_id") != 36) ERROR("OutcomeRecord.dst_sec_id: asc and the contract disagree");
 
-if (offsetof<PinRecord>() != 24) ERROR("PinRecord: asc and the contract disagree on its size");
+if (offsetof<PinRecord>() != 24) ERROR("PinRecord: asc and the contract disagree");
 if (offsetof<PinRecord>("backend_0") != 0) ERROR("PinRecord.backend_0: asc and the contract disagree");
 if (offsetof<PinRecord>("backend_8") != 8) ERROR("PinRecord.backend_8: asc and the contract disagree");
 if (offsetof<PinRecord>("backend_port") != 16) ERROR("PinRecord.backend_port: asc and the contract disagree");
 if (offsetof<PinRecord>("source_port") != 18) ERROR("PinRecord.source_port: asc and the contract disagree");
 if (offsetof<PinRecord>("flags") != 20) ERROR("PinRecord.flags: asc and the contract disagree");
 
-if (offsetof<PolicyEntry>() != 12) ERROR("PolicyEntry: asc and the contract disagree on its size");
+if (offsetof<PolicyEntry>() != 12) ERROR("PolicyEntry: asc and the contract disagree");
 if (offsetof<PolicyEntry>("proxy_port") != 0) ERROR("PolicyEntry.proxy_port: asc and the contract disagree");
 if (offsetof<PolicyEntry>("deny") != 2) ERROR("PolicyEntry.deny: asc and the contract disagree");
 if (offsetof<PolicyEntry>("auth_type") != 3) ERROR("PolicyEntry.auth_type: asc and the contract disagree");
 if (offsetof<PolicyEntry>("precedence") != 4) ERROR("PolicyEntry.precedence: asc and the contract disagree");
 if (offsetof<PolicyEntry>("cookie") != 8) ERROR("PolicyEntry.cookie: asc and the contract disagree");
 
-if (offsetof<PolicyIndex>() != 4) ERROR("PolicyIndex: asc and the contract disagree on its size");
+if (offsetof<PolicyIndex>() != 4) ERROR("PolicyIndex: asc and the contract disagree");
 if (offsetof<PolicyIndex>("policy") != 0) ERROR("PolicyIndex.policy: asc and the contract disagree");
 
-if (offsetof<PolicyKey>() != 12) ERROR("PolicyKey: asc and the contract disagree on its size");
+if (offsetof<PolicyKey>() != 12) ERROR("PolicyKey: asc and the contract disagree");
 if (offsetof<PolicyKey>("prefixlen") != 0) ERROR("PolicyKey.prefixlen: asc and the contract disagree");
 if (offsetof<PolicyKey>("sec_label") != 4) ERROR("PolicyKey.sec_label: asc and the contract disagree");
 if (offsetof<PolicyKey>("egress") != 8) ERROR("PolicyKey.egress: asc and the contract disagree");
 if (offsetof<PolicyKey>("protocol") != 9) ERROR("PolicyKey.protocol: asc and the contract disagree");
 if (offsetof<PolicyKey>("dport") != 10) ERROR("PolicyKey.dport: asc and the contract disagree");
 
-if (offsetof<Present>() != 4) ERROR("Present: asc and the contract disagree on its size");
+if (offsetof<Present>() != 4) ERROR("Present: asc and the contract disagree");
 if (offsetof<Present>("present") != 0) ERROR("Present.present: asc and the contract disagree");
 
-if (offsetof<ProgramEntry>() != 4) ERROR("ProgramEntry: asc and the contract disagree on its size");
+if (offsetof<ProgramEntry>() != 4) ERROR("ProgramEntry: asc and the contract disagree");
 if (offsetof<ProgramEntry>("program") != 0) ERROR("ProgramEntry.program: asc and the contract disagree");
 
-if (offsetof<ProgramKey>() != 4) ERROR("ProgramKey: asc and the contract disagree on its size");
+if (offsetof<ProgramKey>() != 4) ERROR("ProgramKey: asc and the contract disagree");
 if (offsetof<ProgramKey>("index") != 0) ERROR("ProgramKey.index: asc and the contract disagree");
 
-if (offsetof<RevNatEntry>() != 20) ERROR("RevNatEntry: asc and the contract disagree on its size");
+if (offsetof<RevNatEntry>() != 20) ERROR("RevNatEntry: asc and the contract disagree");
 if (offsetof<RevNatEntry>("address_0") != 0) ERROR("RevNatEntry.address_0: asc and the contract disagree");
 if (offsetof<RevNatEntry>("address_8") != 8) ERROR("RevNatEntry.address_8: asc and the contract disagree");
 if (offsetof<RevNatEntry>("port") != 16) ERROR("RevNatEntry.port: asc and the contract disagree");
 if (offsetof<RevNatEntry>("pad") != 18) ERROR("RevNatEntry.pad: asc and the contract disagree");
 
-if (offsetof<RevNatKey>() != 4) ERROR("RevNatKey: asc and the contract disagree on its size");
+if (offsetof<RevNatKey>() != 4) ERROR("RevNatKey: asc and the contract disagree");
 if (offsetof<RevNatKey>("rev_nat_index") != 0) ERROR("RevNatKey.rev_nat_index: asc and the contract disagree");
 if (offsetof<RevNatKey>("pad") != 2) ERROR("RevNatKey.pad: asc and the contract disagree");
 
-if (offsetof<ReverseSkEntry>() != 24) ERROR("ReverseSkEntry: asc and the contract disagree on its size");
+if (offsetof<ReverseSkEntry>() != 24) ERROR("ReverseSkEntry: asc and the contract disagree");
 if (offsetof<ReverseSkEntry>("address_0") != 0) ERROR("ReverseSkEntry.address_0: asc and the contract disagree");
 if (offsetof<ReverseSkEntry>("address_8") != 8) ERROR("ReverseSkEntry.address_8: asc and the contract disagree");
 if (offsetof<ReverseSkEntry>("port") != 16) ERROR("ReverseSkEntry.port: asc and the contract disagree");
 if (offsetof<ReverseSkEntry>("rev_nat_index") != 18) ERROR("ReverseSkEntry.rev_nat_index: asc and the contract disagree");
 if (offsetof<ReverseSkEntry>("backend_id") != 20) ERROR("ReverseSkEntry.backend_id: asc and the contract disagree");
 
-if (offsetof<ReverseSkKey>() != 32) ERROR("ReverseSkKey: asc and the contract disagree on its size");
+if (offsetof<ReverseSkKey>() != 32) ERROR("ReverseSkKey: asc and the contract disagree");
 if (offsetof<ReverseSkKey>("cookie") != 0) ERROR("ReverseSkKey.cookie: asc and the contract disagree");
 if (offsetof<ReverseSkKey>("address_0") != 8) ERROR("ReverseSkKey.address_0: asc and the contract disagree");
 if (offsetof<ReverseSkKey>("address_8") != 16) ERROR("ReverseSkKey.address_8: asc and the contract disagree");
@@ -2035,7 +2035,7 @@ if (offsetof<ReverseSkKey>("port") != 24) ERROR("ReverseSkKey.port: asc and the 
 if (offsetof<ReverseSkKey>("node") != 26) ERROR("ReverseSkKey.node: asc and the contract disagree");
 if (offsetof<ReverseSkKey>("pad") != 28) ERROR("ReverseSkKey.pad: asc and the contract disagree");
 
-if (offsetof<ServiceEntry>() != 16) ERROR("ServiceEntry: asc and the contract disagree on its size");
+if (offsetof<ServiceEntry>() != 16) ERROR("ServiceEntry: asc and the contract disagree");
 if (offsetof<ServiceEntry>("backend_id") != 0) ERROR("ServiceEntry.backend_id: asc and the contract disagree");
 if (offsetof<ServiceEntry>("count") != 4) ERROR("ServiceEntry.count: asc and the contract disagree");
 if (offsetof<ServiceEntry>("rev_nat_index") != 6) ERROR("ServiceEntry.rev_nat_index: asc and the contract disagree");
@@ -2044,7 +2044,7 @@ if (offsetof<ServiceEntry>("flags2") != 9) ERROR("ServiceEntry.flags2: asc and t
 if (offsetof<ServiceEntry>("qcount") != 10) ERROR("ServiceEntry.qcount: asc and the contract disagree");
 if (offsetof<ServiceEntry>("cookie") != 12) ERROR("ServiceEntry.cookie: asc and the contract disagree");
 
-if (offsetof<ServiceKey>() != 24) ERROR("ServiceKey: asc and the contract disagree on its size");
+if (offsetof<ServiceKey>() != 24) ERROR("ServiceKey: asc and the contract disagree");
 if (offsetof<ServiceKey>("address_0") != 0) ERROR("ServiceKey.address_0: asc and the contract disagree");
 if (offsetof<ServiceKey>("address_8") != 8) ERROR("ServiceKey.address_8: asc and the contract disagree");
 if (offsetof<ServiceKey>("dport") != 16) ERROR("ServiceKey.dport: asc and the contract disagree");
@@ -2053,14 +2053,14 @@ if (offsetof<ServiceKey>("proto") != 20) ERROR("ServiceKey.proto: asc and the co
 if (offsetof<ServiceKey>("scope") != 21) ERROR("ServiceKey.scope: asc and the contract disagree");
 if (offsetof<ServiceKey>("node") != 22) ERROR("ServiceKey.node: asc and the contract disagree");
 
-if (offsetof<SourceRangeKey>() != 24) ERROR("SourceRangeKey: asc and the contract disagree on its size");
+if (offsetof<SourceRangeKey>() != 24) ERROR("SourceRangeKey: asc and the contract disagree");
 if (offsetof<SourceRangeKey>("prefixlen") != 0) ERROR("SourceRangeKey.prefixlen: asc and the contract disagree");
 if (offsetof<SourceRangeKey>("rev_nat_id") != 4) ERROR("SourceRangeKey.rev_nat_id: asc and the contract disagree");
 if (offsetof<SourceRangeKey>("pad") != 6) ERROR("SourceRangeKey.pad: asc and the contract disagree");
 if (offsetof<SourceRangeKey>("address_0") != 8) ERROR("SourceRangeKey.address_0: asc and the contract disagree");
 if (offsetof<SourceRangeKey>("address_8") != 16) ERROR("SourceRangeKey.address_8: asc and the contract disagree");
 
-if (offsetof<StepRecord>() != 72) ERROR("StepRecord: asc and the contract disagree on its size");
+if (offsetof<StepRecord>() != 72) ERROR("StepRecord: asc and the contract disagree");
 if (offsetof<StepRecord>("frame") != 0) ERROR("StepRecord.frame: asc and the contract disagree");
 if (offsetof<StepRecord>("node") != 4) ERROR("StepRecord.node: asc and the contract disagree");
 if (offsetof<StepRecord>("program") != 6) ERROR("StepRecord.program: asc and the contract disagree");

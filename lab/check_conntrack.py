@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""ctcheck.py DIR -- checks every before/after pair (from the captures) against the conntrack event log (from netlink): two independent outputs of the same kernel."""
+"""check_conntrack.py DIR -- checks every before/after pair (from the captures) against the conntrack event log (from netlink): two independent outputs of the same kernel."""
 
 import sys, json, re, collections, bisect
 

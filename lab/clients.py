@@ -1,4 +1,12 @@
-"""Small deterministic clients. clients.py udp HOST PORT SIZE N [SPORT] | tcpn HOST PORT N CONC [SPORT0] | samepair HOST PORT SPORT N [SRC] | rst HOST PORT | clash HOST PORT SPORT SRC | udphold HOST PORT SPORT SECONDS"""
+"""Small deterministic clients.
+
+  clients.py udp HOST PORT SIZE N [SPORT]
+  clients.py tcpn HOST PORT N CONC [SPORT0]
+  clients.py samepair HOST PORT SPORT N [SRC]
+  clients.py rst HOST PORT
+  clients.py clash HOST PORT SPORT SRC …
+  clients.py udphold HOST PORT SPORT SECONDS
+"""
 
 import sys, socket, time, struct, threading
 

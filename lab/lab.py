@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""A small two-node Kubernetes-shaped cluster in network namespaces: kube-proxy-shaped iptables, real traffic, captures.
+"""A small two-node Kubernetes-shaped cluster in network namespaces: kube-proxy-shaped iptables, real traffic,
+captures.
 
   lab.py all --out DIR [options]    builds, sends, records, removes
   lab.py up | down | rules          one step only

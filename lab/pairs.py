@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""pair.py DIR  -- turns <node>.any.pcap (LINUX_SLL2: interface + direction for each packet) into before/after records.
+"""pairs.py DIR  -- turns <node>.any.pcap (LINUX_SLL2: interface + direction for each packet) into before/after records.
 For each forwarded packet: the record seen entering (pkttype 0-3) and the one seen leaving (4), matched on fields NAT does not touch.
 Writes <node>.pairs.jsonl and summary.json / summary.txt (per test case)."""
 

@@ -1,3 +1,5 @@
+"""show.py DIR NODE CASE [MAX] -- prints the before/after records of one case."""
+
 import sys, json
 
 D, N, C = sys.argv[1:4]

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""slice.py DIR OUT -- cuts a lab run into one small directory per test case: {node1,node2}.any.pcap, pairs, conntrack events, the case record."""
+"""slices.py DIR OUT -- cuts a lab run into one small folder per case: {node1,node2}.any.pcap, pairs, conntrack
+events, the case record."""
 
 import sys, os, json, struct
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""stories.py OUT [STORY …] [--mode=vxlan …] -- records each story in a lab of its own, so that nothing happened before it.
+"""stories.py OUT [STORY …] [--mode=vxlan …] -- records each story in a lab of its own, so that nothing happened
+before it.
 
 OUT/<story>/ gets the captures of both nodes, the conntrack events and case.jsonl; OUT/ itself gets what is the same
 in every run: the objects, the rules and the node facts. story.md is written by hand and left alone. Needs root."""
@@ -23,7 +24,10 @@ STORIES = {
     'internal-local': 'T30',
     'pod-to-outside': 'T31',
 }
-SHARED = ['cluster.yaml', 'cluster-v2.yaml'] + [f'{n}.{x}' for n in ('node1', 'node2') for x in ('v4.rules', 'v6.rules', 'ifmap.json')]
+NODES = ('node1', 'node2')
+SHARED = ['cluster.yaml', 'cluster-v2.yaml'] + [
+    f'{node}.{kind}' for node in NODES for kind in ('v4.rules', 'v6.rules', 'ifmap.json')
+]
 SYSCTLS = re.compile(
     r'^net\.(ipv4\.(ip_forward|conf\.all\.(rp_filter|route_localnet|send_redirects|accept_local|src_valid_mark)'
     r'|ip_default_ttl|icmp_ratelimit|ip_local_port_range)|ipv6\.conf\.all\.forwarding|netfilter\.nf_conntrack_\w+) ='
@@ -49,7 +53,7 @@ def keep(run, out, story):
     events = [json.loads(line) for line in open(f'{run}/events.jsonl')]
     with open(f'{story}/case.jsonl', 'w') as file:
         file.writelines(json.dumps(event) + '\n' for event in events)
-    for node in ('node1', 'node2'):
+    for node in NODES:
         shutil.copyfile(f'{run}/{node}.any.pcap', f'{story}/{node}.any.pcap')
         shutil.copyfile(f'{run}/{node}.ct-events.txt', f'{story}/{node}.ct-events.txt')
         facts(run, out, node)

@@ -9,11 +9,17 @@ import { type Family, type Prefix, prefixContains, prefixOf } from "./cluster/ad
 import type { Cluster } from "./cluster/cluster.js";
 import type { Problem } from "./cluster/problem.js";
 import type { Plane } from "./dataplane.js";
-import { createEbpfPlane } from "./ebpf/plane.js";
+import { dumpImage } from "./ebpf/dump.js";
+import { compileImage, type MapImage } from "./ebpf/image.js";
+import { checkLimits } from "./ebpf/limits.js";
+import { ciliumOptions } from "./ebpf/options.js";
+import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
 import { KUBE_PROXY_DEFAULTS } from "./iptables/kubeproxy/config.js";
 import { createIptablesPlane } from "./iptables/plane.js";
-import type { IptablesConfig } from "./iptables/planeNode.js";
+import { generatedRules, type IptablesConfig } from "./iptables/planeNode.js";
 import type { PolicyEngine } from "./iptables/policy.js";
+import type { CheckResult } from "./report/check.js";
+import type { LimitRow } from "./report/report.js";
 import { evaluateAddresses } from "./spec/evaluate.js";
 import { PolicyIndex } from "./spec/policy-index.js";
 
@@ -56,7 +62,8 @@ export function parseProfile(text: string): Profile | string {
 export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs): Plane {
   const { cluster, epochNs, network, seed, traced } = inputs;
   if (profile.engine === "cilium") {
-    return createEbpfPlane({ name, profile: profile.text, cluster, epochNs, wasm: inputs.wasm, seed, traced });
+    return createEbpfPlane({ name, profile: profile.text, cluster, epochNs, wasm: inputs.wasm, seed, traced,
+      cilium: ciliumNetwork(cluster, network) });
   }
   return createIptablesPlane({
     name, profile: profile.engine, cluster, epochNs, seed, traced, config: iptablesConfig(network), udpCleanup: false,
@@ -69,6 +76,53 @@ function iptablesConfig(network: Network): IptablesConfig {
     kubeProxy: { ...KUBE_PROXY_DEFAULTS, clusterCIDR: network.clusterCidrs },
     masquerade: network.clusterCidrs.length === 0 ? { agent: "none" }
       : { agent: "cni", clusterCIDR: network.clusterCidrs, nonMasqueradeCIDRs: network.nonMasqueradeCidrs, randomFully: false },
+  };
+}
+
+/** Limits of a built plane; none where the plane has no such maps. */
+export function limitsOf(plane: Plane): LimitRow[] {
+  return plane instanceof EbpfPlane ? checkLimits(plane.image) : [];
+}
+
+/** What `check` says of a target, without traffic. */
+export function checkTarget(profile: Profile, cluster: Cluster, network: Network): CheckResult & { problems: readonly Problem[] } {
+  const image = imageOf(profile, cluster, network);
+  let mostEntries = 0;
+  for (const map of image.policies.endpoints.maps) mostEntries = Math.max(mostEntries, map.size);
+  return {
+    profile: profile.text, endpoints: cluster.pods.filter((pod) => !pod.hostNetwork).length,
+    identities: image.policies.identities.all.filter((one) => one.kind === "pod").length,
+    mostEntries, maxEntries: image.options["bpf-policy-map-max"], limits: checkLimits(image), problems: image.problems,
+  };
+}
+
+/** The compiled maps as `cilium-dbg bpf … list` prints them. */
+export function dumpMaps(profile: Profile, cluster: Cluster, network: Network): string {
+  return dumpImage(imageOf(profile, cluster, network));
+}
+
+/** The generated rules as `iptables-save` prints them, of one node or all. */
+export function dumpRules(cluster: Cluster, network: Network, only: string | null): string {
+  const config = iptablesConfig(network);
+  return cluster.nodes.filter((node) => only === null || node.name === only)
+    .flatMap((node) => ([4, 6] as const).map((family) =>
+      `# ${node.name}, IPv${family}\n${generatedRules(cluster, node, family, config).text}`)).join("");
+}
+
+function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage {
+  const { options, problems } = ciliumOptions(profile.engine === "cilium" ? profile.text : "cilium@1.20", cluster, ciliumNetwork(cluster, network));
+  const image = compileImage({ cluster, options });
+  return { ...image, problems: [...problems, ...image.problems] };
+}
+
+/** Options that follow from the network both planes are given. */
+function ciliumNetwork(cluster: Cluster, network: Network): Record<string, unknown> {
+  const native = (family: Family): string | undefined => network.clusterCidrs.find((one) => one.address.family === family)?.text;
+  const v6 = cluster.pods.some((pod) => pod.ips.some((ip) => ip.family === 6));
+  return {
+    "enable-ipv6": v6,
+    ...(native(4) === undefined ? {} : { "ipv4-native-routing-cidr": native(4) }),
+    ...(native(6) === undefined ? {} : { "ipv6-native-routing-cidr": native(6) }),
   };
 }
 

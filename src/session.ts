@@ -11,14 +11,14 @@ import { CATALOGUE, UNEXPLAINED } from "./compare/catalogue.js";
 import { Comparison } from "./compare/comparison.js";
 import { Names } from "./compare/names.js";
 import type { Plane } from "./dataplane.js";
-import { buildPlane, type PlaneInputs, type Profile } from "./planes.js";
+import { buildPlane, limitsOf, type PlaneInputs, type Profile } from "./planes.js";
 import { CaptureCursor, type CaptureInput, keyOfImage, readView } from "./replay/reading.js";
 import { Replay } from "./replay/loop.js";
 import { SocketTuples } from "./replay/sockets.js";
 import { Topology } from "./replay/topology.js";
 import { Emission } from "./dataplane.js";
 import { StepWatch, type TracedPacket } from "./compare/watch.js";
-import { type CaptureSummary, type Limit, type PlaneSummary, type Report, type TruthSummary, verdictOf } from "./report/report.js";
+import { type CaptureSummary, type PlaneSummary, type Report, type TruthSummary, verdictOf } from "./report/report.js";
 
 export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs"> {
   readonly version: string;
@@ -34,7 +34,6 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs"> {
   readonly failOn: "any" | "unexplained" | "none";
   /** Inputs that could not be read at all. */
   readonly unreadable: number;
-  readonly limits?: readonly Limit[];
   /** Called now and then with the number of records read. */
   readonly onProgress?: (records: number) => void;
   /** The packet (capture index, record number) whose steps are kept; for `trace`. */
@@ -123,7 +122,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
   const findings = [...comparison.findings.values()]
     .sort((a, b) => Number(b.id === UNEXPLAINED) - Number(a.id === UNEXPLAINED) || b.packets - a.packets || (a.firstFlow < b.firstFlow ? -1 : 1));
   const emptyCaptures = cursors.filter((one) => one.end !== null && one.end.error !== null && one.end.counters.records === 0).length;
-  const limits = input.limits ?? [];
+  const limits = limitsOf(planes[1]);
   return {
     twinplane: input.version,
     captures: cursors.map(summaryOf),
@@ -148,7 +147,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
     problems,
     verdict: verdictOf({
       replayed: replay.counts.packets, matched: counts.matched, undecided: counts.undecided, findings: findings.length,
-      limits: limits.length, unreadable: input.unreadable + emptyCaptures, minJudged: input.minJudged, failOn: input.failOn,
+      limits: limits.filter((one) => one.exceeded).length, unreadable: input.unreadable + emptyCaptures, minJudged: input.minJudged, failOn: input.failOn,
       unexplained: findings.filter((one) => one.id === UNEXPLAINED).length,
     }),
   };

@@ -1,6 +1,7 @@
 /**
- * Packets for tests, from the network header on: built with right checksums, checked by a straightforward sum, read
- * back field by field. Written from the RFCs and on purpose not shared with the product's own readers.
+ * Packets for tests, from the network header on: built with right checksums, checked by a straightforward
+ * sum, read back field by field. Written from the RFCs and on purpose not shared with the product's own
+ * readers.
  */
 import { address } from "./programs.js";
 
@@ -87,8 +88,10 @@ export function read(bytes: Uint8Array): PacketRead {
   const v6 = bytes[0] >> 4 === 6;
   const head = v6 ? 40 : (bytes[0] & 15) * 4;
   const text = (at: number): string => textOf(bytes.subarray(at, at + (v6 ? 16 : 4)));
-  return { from: text(v6 ? 8 : 12), to: text(v6 ? 24 : 16), protocol: bytes[v6 ? 6 : 9], ttl: bytes[v6 ? 7 : 8],
-    sport: head + 4 <= bytes.length ? view.getUint16(head) : 0, dport: head + 4 <= bytes.length ? view.getUint16(head + 2) : 0 };
+  return { from: text(v6 ? 8 : 12), to: text(v6 ? 24 : 16), protocol: bytes[v6 ? 6 : 9], ttl: bytes[v6
+    ? 7 : 8],
+    sport: head + 4 <= bytes.length ? view.getUint16(head) : 0, dport: head + 4 <= bytes.length
+      ? view.getUint16(head + 2) : 0 };
 }
 
 /** What is wrong with the checksums of an unfragmented packet; empty: nothing. */
@@ -98,7 +101,9 @@ export function wrongChecksums(bytes: Uint8Array): string {
   const number = bytes[v6 ? 6 : 9];
   const head = v6 ? 40 : (bytes[0] & 15) * 4;
   const field = head + checksumAt(number);
-  if (number === 17 && bytes[field] === 0 && bytes[field + 1] === 0) return v6 ? "UDP over IPv6 without a checksum" : "";
+  if (number === 17 && bytes[field] === 0 && bytes[field + 1] === 0) {
+    return v6 ? "UDP over IPv6 without a checksum" : "";
+  }
   return upperSum(bytes) === 0xffff ? "" : `upper layer ${number}`;
 }
 
@@ -148,6 +153,7 @@ function sum(bytes: Uint8Array): number {
 
 function textOf(bytes: Uint8Array): string {
   if (bytes.length === 4) return bytes.join(".");
-  const groups = Array.from({ length: 8 }, (_, index) => ((bytes[2 * index] << 8) | bytes[2 * index + 1]).toString(16));
+  const groups = Array.from({ length: 8 }, (_,
+    index) => ((bytes[2 * index] << 8) | bytes[2 * index + 1]).toString(16));
   return address(groups.join(":")).text;
 }

@@ -1,13 +1,16 @@
 /**
- * A bench for single programs: one node with a pod, an uplink and whatever entries a test puts into the maps, and a
- * way to run a program on a frame and look at what it left. For tests of assembly/programs and recorded vectors.
+ * A bench for single programs: one node with a pod, an uplink and whatever entries a test puts into the maps,
+ * and a way to run a program on a frame and look at what it left. For tests of assembly/programs and recorded
+ * vectors.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Address, parseAddress, parsePrefix } from "../src/cluster/address.js";
 import { addressField, decodeFrom, encodeInto } from "../src/contract/codec.js";
-import { AllNodes, ConfigOption, DeviceKind, Family, FibKind, NodeOption, Program } from "../src/contract/codes.js";
+import {
+  AllNodes, ConfigOption, DeviceKind, Family, FibKind, NodeOption, Program,
+} from "../src/contract/codes.js";
 import type { RecordOf } from "../src/contract/layout.js";
 import type { MapName } from "../src/contract/maps.js";
 import { EmissionRecord, FrameRecord, OutcomeRecord, PinRecord } from "../src/contract/structs.js";
@@ -43,7 +46,8 @@ export function familyOf(text: string): number {
 
 /** Options of a plane without tunnels: policy, services packet by packet, masquerading in the programs. */
 export const BASE_OPTIONS = ["ENABLE_IPV4", "ENABLE_SOURCE_IP_VERIFICATION", "ENABLE_IPV4_FRAGMENT_TRACKING",
-  "ENABLE_ICMP_RULES", "ALLOW_ICMP_FRAG_NEEDED", "SERVICE_NO_BACKEND_RESPONSE_REJECT", "ENABLE_BPF_MASQUERADE_IPV4",
+  "ENABLE_ICMP_RULES", "ALLOW_ICMP_FRAG_NEEDED", "SERVICE_NO_BACKEND_RESPONSE_REJECT",
+    "ENABLE_BPF_MASQUERADE_IPV4",
   "ENABLE_NODEPORT", "ENABLE_PER_PACKET_LB"] as const;
 
 export type OptionName = keyof typeof ConfigOption.values;
@@ -89,20 +93,26 @@ export class Bench {
   constructor(version = 20, traced = false) {
     this.version = version;
     const maps: Partial<Record<MapName, { slots: number; maxEntries?: number }>> = {};
-    for (const name of ["cilium_ct4_global", "cilium_ct_any4_global", "cilium_ct6_global", "cilium_ct_any6_global",
+    for (const name of ["cilium_ct4_global", "cilium_ct_any4_global", "cilium_ct6_global",
+      "cilium_ct_any6_global",
       "cilium_snat_v4_external", "cilium_snat_v6_external"] as const) maps[name] = { slots: 1 << 16 };
-    this.machine = createMachine({ fast: moduleBytes(), traced: moduleBytes(traced) }, { nodes: 2, arenaBytes: 1 << 20, maps }, traced);
-    if (this.machine.exports.run_program === undefined) throw new Error("the module has no programs: rebuild with `npm run build`");
-    this.config = { native_routing_cidr4: field("10.0.0.0"), native_routing_cidr4_length: 8, native_routing_cidr6_length: 255,
-      service_loopback_ipv4: field("169.254.42.1"), service_loopback_ipv6: field("fe80::1"), seed: 20n, version,
+    this.machine = createMachine({ fast: moduleBytes(), traced: moduleBytes(traced) }, { nodes: 2,
+      arenaBytes: 1 << 20, maps }, traced);
+    this.config = { native_routing_cidr4: field("10.0.0.0"), native_routing_cidr4_length: 8,
+      native_routing_cidr6_length: 255,
+      service_loopback_ipv4: field("169.254.42.1"), service_loopback_ipv6: field("fe80::1"), seed: 20n,
+        version,
       ct_connection_timeout_tcp: 8000, ct_connection_timeout_other: 60, ct_service_timeout_tcp: 8000,
       ct_service_timeout_other: 60, ct_service_close_grace: 60, ct_syn_timeout: 60, ct_close_timeout: 10,
       ct_report_interval: 5, ct_report_flags: 7, snat_collision_retries: 32, nodeport_port_min: 30000,
       nodeport_port_max: 32767, nodeport_snat_port_min: 32768, nodeport_snat_port_max: 65535 };
     this.options(BASE_OPTIONS);
-    this.put("twinplane_nodes", { node: 0 }, { ipv4: field("192.168.0.1"), ipv6: field("fd00::1"), masquerade4: field("192.168.0.1"),
-      masquerade6: field("fd00::1"), options: NodeOption.values.MANAGED, direct_routing_ifindex: UPLINK, host_sec_id: 1 });
-    this.put("twinplane_devices", { node: 0, ifindex: UPLINK }, { kind: DeviceKind.values.UPLINK, mtu: 1500 });
+    this.put("twinplane_nodes", { node: 0 }, { ipv4: field("192.168.0.1"), ipv6: field("fd00::1"),
+      masquerade4: field("192.168.0.1"),
+      masquerade6: field("fd00::1"), options: NodeOption.values.MANAGED, direct_routing_ifindex: UPLINK,
+        host_sec_id: 1 });
+    this.put("twinplane_devices", { node: 0, ifindex: UPLINK }, { kind: DeviceKind.values.UPLINK,
+      mtu: 1500 });
     this.route("0.0.0.0/0", FibKind.values.UPLINK, UPLINK);
     this.route("::/0", FibKind.values.UPLINK, UPLINK);
     this.route("192.168.0.1/32", FibKind.values.LOCAL_STACK, 0);
@@ -132,20 +142,24 @@ export class Bench {
   }
 
   lookup(name: MapName, key: Record<string, unknown>): Record<string, unknown> | null {
-    return (this.machine.map(name) as unknown as { lookup(key: unknown): Record<string, unknown> | null }).lookup(key);
+    return (this.machine.map(name) as unknown as { lookup(key: unknown): Record<string,
+      unknown> | null }).lookup(key);
   }
 
-  route(prefixText: string, kind: number, ifindex: number, nextNode: number = AllNodes.values.ALL, nextIfindex = 0, node = 0): void {
+  route(prefixText: string, kind: number, ifindex: number, nextNode: number = AllNodes.values.ALL,
+    nextIfindex = 0, node = 0): void {
     const prefix = parsePrefix(prefixText);
     if (prefix === null) throw new Error(`${prefixText} is not a prefix`);
-    this.put("twinplane_fib", { prefixlen: 32 + prefix.length, node, family: familyOf(prefix.address.text), address: addressField(prefix.address.bytes) },
+    this.put("twinplane_fib", { prefixlen: 32 + prefix.length, node, family: familyOf(prefix.address.text),
+      address: addressField(prefix.address.bytes) },
       { kind, ifindex, next_node: nextNode, next_ifindex: nextIfindex });
   }
 
   ipcache(prefixText: string, identity: number, more: Record<string, unknown> = {}): void {
     const prefix = parsePrefix(prefixText);
     if (prefix === null) throw new Error(`${prefixText} is not a prefix`);
-    this.put("cilium_ipcache_v2", { prefixlen: 32 + prefix.length, family: familyOf(prefix.address.text), address: addressField(prefix.address.bytes) },
+    this.put("cilium_ipcache_v2", { prefixlen: 32 + prefix.length, family: familyOf(prefix.address.text),
+      address: addressField(prefix.address.bytes) },
       { sec_identity: identity, ...more });
   }
 
@@ -156,11 +170,13 @@ export class Bench {
   }
 
   endpoint(ip: string, ifindex: number, identity: number, flags = 0, policy = 0, node = 0): void {
-    this.put("cilium_lxc", { address: field(ip), node, family: familyOf(ip) }, { ifindex, lxc_id: ifindex & 0xffff, flags, sec_id: identity,
+    this.put("cilium_lxc", { address: field(ip), node, family: familyOf(ip) }, { ifindex,
+      lxc_id: ifindex & 0xffff, flags, sec_id: identity,
       mac: Uint8Array.of(2, 0, 0, 0, 0x0e, 1), node_mac: Uint8Array.of(2, 0, 0, 0, 0x0e, 2), policy });
   }
 
-  private readonly inner = new Map<number, { update(entries: unknown[]): { errno: number }; delete(keys: unknown[]): unknown }>();
+  private readonly inner = new Map<number,
+    { update(entries: unknown[]): { errno: number }; delete(keys: unknown[]): unknown }>();
 
   mapPolicy(index: number): void {
     const outer = this.machine.mapOfMaps("cilium_policy_v2");
@@ -171,10 +187,12 @@ export class Bench {
   }
 
   /** One policy entry; `protocol` and `port` 0 stand for any. */
-  allow(egress: boolean, identity: number, protocol = 0, port = 0, value: Record<string, unknown> = {}, portBits = port === 0 ? 0 : 16,
+  allow(egress: boolean, identity: number, protocol = 0, port = 0, value: Record<string, unknown> = {},
+    portBits = port === 0 ? 0 : 16,
     policy = 0): Record<string, unknown> {
     const length = protocol === 0 ? 0 : 8 + portBits;
-    const key = { prefixlen: 40 + length, sec_label: identity, egress: egress ? 1 : 0, protocol, dport: port };
+    const key = { prefixlen: 40 + length, sec_label: identity, egress: egress
+      ? 1 : 0, protocol, dport: port };
     const deny = Number(value.deny ?? 0) | (length << 3);
     const { errno } = this.inner.get(policy)!.update([[key, { precedence: 0xffffff01, ...value, deny }]]);
     if (errno !== 0) throw new Error(`cilium_policy_v2: errno ${errno}`);
@@ -186,18 +204,24 @@ export class Bench {
   }
 
   /** A frontend with its backends in slots 1…; `protocol` of 1.16 is 0. */
-  service(vip: string, port: number, proto: number, revNat: number, backends: readonly number[], flags = 0, flags2 = 0, scope = 0,
+  service(vip: string, port: number, proto: number, revNat: number, backends: readonly number[], flags = 0,
+    flags2 = 0, scope = 0,
     node: number = AllNodes.values.ALL): void {
     const v4 = address(vip).family === 4;
     const name = v4 ? "cilium_lb4_services_v2" : "cilium_lb6_services_v2";
     const key = { address: field(vip), dport: port, proto: this.version === 16 ? 0 : proto, scope, node };
-    this.put(name, { ...key, backend_slot: 0 }, { count: backends.length, rev_nat_index: revNat, flags, flags2 });
-    backends.forEach((backend, index) => this.put(name, { ...key, backend_slot: index + 1 }, { backend_id: backend }));
-    this.put(v4 ? "cilium_lb4_reverse_nat" : "cilium_lb6_reverse_nat", { rev_nat_index: revNat }, { address: field(vip), port });
+    this.put(name, { ...key, backend_slot: 0 }, { count: backends.length, rev_nat_index: revNat, flags,
+      flags2 });
+    backends.forEach((backend, index) => this.put(name, { ...key, backend_slot: index + 1 },
+      { backend_id: backend }));
+    this.put(v4
+      ? "cilium_lb4_reverse_nat" : "cilium_lb6_reverse_nat", { rev_nat_index: revNat },
+        { address: field(vip), port });
   }
 
   backend(id: number, ip: string, port: number, flags = 0): void {
-    this.put(address(ip).family === 4 ? "cilium_lb4_backends_v3" : "cilium_lb6_backends_v3", { backend_id: id },
+    this.put(address(ip).family === 4
+      ? "cilium_lb4_backends_v3" : "cilium_lb6_backends_v3", { backend_id: id },
       { address: field(ip), port, proto: 6, flags });
   }
 
@@ -206,8 +230,10 @@ export class Bench {
     const at = arenaAddress + 64;
     new Uint8Array(memory.buffer).set(frame, at);
     exports.program_input((input.mark ?? 0) | 0, input.partial === true ? 1 : 0);
-    const device = input.device ?? (program === "FROM_CONTAINER" || program === "TO_CONTAINER" ? POD_DEVICE : UPLINK);
-    const verdict = this.machine.call(() => exports.run_program(Program.values[program], at, frame.length, input.wire ?? frame.length, 0, device,
+    const device = input.device ?? (program === "FROM_CONTAINER"
+      || program === "TO_CONTAINER" ? POD_DEVICE : UPLINK);
+    const verdict = this.machine.call(() => exports.run_program(Program.values[program], at, frame.length,
+      input.wire ?? frame.length, 0, device,
       input.seconds ?? 1000));
     return this.ran(verdict);
   }
@@ -232,11 +258,14 @@ export class Bench {
       bytes.set(row.packet, at);
       const pinAt = pinsAt + index * PinRecord.size;
       if (row.pin !== undefined) {
-        encodeInto(PinRecord, { backend: field(row.pin.backend), backend_port: row.pin.port, flags: 1 }, view, pinAt);
+        encodeInto(PinRecord, { backend: field(row.pin.backend), backend_port: row.pin.port, flags: 1 },
+          view, pinAt);
       }
-      encodeInto(FrameRecord, { offset: at, length: row.packet.length, wire_length: row.wire ?? row.packet.length,
+      encodeInto(FrameRecord, { offset: at, length: row.packet.length,
+        wire_length: row.wire ?? row.packet.length,
         ether_type: (row.packet[0] >> 4) === 6 ? 0x86dd : 0x0800, device: row.device, node: row.node ?? 0,
-        seconds: row.seconds ?? 1000, pin: row.pin === undefined ? 0 : pinAt, packet_type: row.packetType ?? 0,
+        seconds: row.seconds ?? 1000, pin: row.pin === undefined
+          ? 0 : pinAt, packet_type: row.packetType ?? 0,
       }, view, arenaAddress + index * FrameRecord.size);
       at = (at + row.packet.length + 15) & ~15;
     });
@@ -246,7 +275,8 @@ export class Bench {
     return rows.map((_row, index) => {
       const outcome = decodeFrom(OutcomeRecord, view, outcomesAt + index * OutcomeRecord.size);
       const images = Array.from({ length: outcome.emissions }, (_, number) => {
-        const record = decodeFrom(EmissionRecord, view, emissionsAt + (outcome.first_emission + number) * EmissionRecord.size);
+        const record = decodeFrom(EmissionRecord, view,
+          emissionsAt + (outcome.first_emission + number) * EmissionRecord.size);
         return { ...record, packet: bytes.slice(record.offset, record.offset + record.length) };
       });
       return { outcome, images };

@@ -64,8 +64,8 @@ export class Groups {
     return NOWHERE;
   }
 
-  /** As `find` for a key of `size` bytes: the words a and b, then zeros. */
-  static findTwo(map: MapDescriptor, hash: u64, a: u64, b: u64, size: u32): u32 {
+  /** As `find` for a key of the words a and b, and of more behind them where a and b leave no choice of those. */
+  static findTwo(map: MapDescriptor, hash: u64, a: u64, b: u64): u32 {
     let group = Groups.home(map, hash);
     const wanted = i8x16.splat(<i8>Groups.tag(hash));
     const groups = map.groups;
@@ -75,18 +75,13 @@ export class Groups {
       while (same != 0) {
         const index = group * GROUP_SLOTS + ctz(same);
         const slot = Groups.slot(map, index);
-        if (load<u64>(slot) == a && load<u64>(slot, 8) == b && Groups.zeros(slot + 16, slot + <usize>size)) return index;
+        if (load<u64>(slot) == a && load<u64>(slot, 8) == b) return index;
         same &= same - 1;
       }
       if (load<u8>(tags, PASSED) == 0) return NOWHERE;
       group = group + 1 == groups ? 0 : group + 1;
     }
     return NOWHERE;
-  }
-
-  private static zeros(at: usize, end: usize): bool {
-    for (; at < end; at += 8) if (load<u64>(at) != 0) return false;
-    return true;
   }
 
   /** Takes a slot for a key that is not there. The caller has seen to it that the map has room. */

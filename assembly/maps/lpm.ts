@@ -61,7 +61,7 @@ export class Lpm {
     while (length >= 0) {
       const head = (<u64>length << 32) | <u64>inner;
       const masked = length == 0 ? 0 : data & bswap<u64>(~<u64>0 << <u64>(WORD - length));
-      const slot = Groups.findTwo(map, Bytes.hashTwo(head, masked, rest), head, masked, size);
+      const slot = Groups.findTwo(map, Bytes.hashTwo(head, masked, rest), head, masked);
       if (slot != NOWHERE) return Groups.slot(map, slot) + <usize>map.value_offset;
       if (length < WORD) used ^= <u64>1 << <u64>length;
       // -1 when no length is left.

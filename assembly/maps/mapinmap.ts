@@ -92,7 +92,9 @@ export class MapInMap {
     const partition = Partitions.at(inner, number);
     partition.limit = limit;
     partition.free = 0;
-    if (inner.kind == <u32>MapKind.ARRAY) memory.fill(ArrayMap.atInner(inner, number, 0), 0, inner.max_entries * inner.slot_size);
+    if (inner.kind == <u32>MapKind.ARRAY) {
+      memory.fill(ArrayMap.atInner(inner, number, 0), 0, inner.max_entries * inner.slot_size);
+    }
     return <i32>number;
   }
 

@@ -1,6 +1,6 @@
 /**
- * 16-byte addresses as maps hold them: IPv6 as it is, IPv4 in the first four bytes with zeros behind. Pointers are to
- * bytes in wire order; nothing is copied unless the name says so.
+ * 16-byte addresses as maps hold them: IPv6 as it is, IPv4 in the first four bytes with zeros behind.
+ * Pointers are to bytes in wire order; nothing is copied unless the name says so.
  */
 export class Address {
   static readonly LENGTH: i32 = 16;

@@ -1,11 +1,13 @@
 /**
- * Answers the programs make themselves. A service without backends is answered with "port unreachable" from the
- * service's address (bpf/lib/icmp.h, bpf/lib/icmp6.h; service-no-backend-response=reject).
+ * Answers the programs make themselves. A service without backends is answered with "port unreachable" from
+ * the service's address (bpf/lib/icmp.h, bpf/lib/icmp6.h; service-no-backend-response=reject).
  *
- * The quote is min(frame length with its Ethernet header, limit) bytes of the packet, so a short frame is quoted with
- * up to 14 bytes of zeros behind it: the frame's tail is grown before the headers are put in front.
+ * The quote is min(frame length with its Ethernet header, limit) bytes of the packet, so a short frame is
+ * quoted with up to 14 bytes of zeros behind it: the frame's tail is grown before the headers are put in
+ * front.
  *
- * The answer is built in memory of its own; afterwards `Packet.frame` points at it. The question's bytes stay.
+ * The answer is built in memory of its own; afterwards `Packet.frame` points at it. The question's bytes
+ * stay.
  */
 import { DropReason } from "../abi.gen";
 import { Checksum } from "../wire/checksum";

@@ -1,6 +1,6 @@
 /**
- * Chance: a hash of (seed, plane, node, flow, draw). The flow is the tuple the program has in hand, the draw counts
- * the draws for one packet at one program, so adding or splitting other packets changes nothing.
+ * Chance: a hash of (seed, plane, node, flow, draw). The flow is the tuple the program has in hand, the draw
+ * counts the draws for one packet at one program, so adding or splitting other packets changes nothing.
  */
 import { CtTuple, StepKind } from "../abi.gen";
 import { Options } from "./options";
@@ -24,7 +24,10 @@ export class Chance {
     hash = mix(hash ^ (<u64>Chance.draws * GAMMA));
     Chance.draws++;
     const drawn = <u32>(hash >> 32);
-    if (TRACE) Steps.write(StepKind.DRAW, Steps.NO_MAP, changetype<usize>(tuple), CtTuple.SIZE, drawn, 0, Chance.draws);
+    if (TRACE) {
+      Steps.write(StepKind.DRAW, Steps.NO_MAP, changetype<usize>(tuple), CtTuple.SIZE, drawn, 0,
+        Chance.draws);
+    }
     return drawn;
   }
 
@@ -35,7 +38,8 @@ export class Chance {
     hash = mix(hash ^ load<u64>(Tuple.daddr(tuple), 8));
     hash = mix(hash ^ load<u64>(Tuple.saddr(tuple)));
     hash = mix(hash ^ load<u64>(Tuple.saddr(tuple), 8));
-    return mix(hash ^ (<u64>tuple.dport | (<u64>tuple.sport << 16) | (<u64>tuple.nexthdr << 32) | (<u64>tuple.node << 48)));
+    const ports = <u64>tuple.dport | (<u64>tuple.sport << 16);
+    return mix(hash ^ (ports | (<u64>tuple.nexthdr << 32) | (<u64>tuple.node << 48)));
   }
 }
 

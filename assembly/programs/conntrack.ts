@@ -1,10 +1,10 @@
 /**
- * Connection tracking as Cilium does it (bpf/lib/conntrack.h): two maps a family (TCP and everything else), keys in
- * Cilium's layout, lifetimes, closing and re-opening. No sequence numbers, no windows, no expiry at lookup: an entry
- * that is past its lifetime matches until it is collected.
+ * Connection tracking as Cilium does it (bpf/lib/conntrack.h): two maps a family (TCP and everything else),
+ * keys in Cilium's layout, lifetimes, closing and re-opening. No sequence numbers, no windows, no expiry at
+ * lookup: an entry that is past its lifetime matches until it is collected.
  *
- * `lookup` leaves what it found in the static fields; `draft` is the entry `create` writes, filled by the caller
- * between `blank()` and `create()`.
+ * `lookup` leaves what it found in the static fields; `draft` is the entry `create` writes, filled by the
+ * caller between `blank()` and `create()`.
  */
 import { CtBit, CtDirection, CtEntry, CtStatus, CtTuple, DropReason, StepKind, TupleFlag } from "../abi.gen";
 import { Icmp } from "../wire/icmp";
@@ -17,6 +17,7 @@ import { Options } from "./options";
 import { ICMP, ICMPV6, Packet, SCTP, TCP, UDP } from "./packet";
 import { Steps } from "./steps";
 import { Tuple } from "./tuple";
+import { Verdict } from "./verdict";
 
 /** What may match, ct_entry_type; ANY is no restriction. */
 export const ENTRY_ANY: u32 = 0;
@@ -63,8 +64,8 @@ export class Conntrack {
   }
 
   /**
-   * Fills tuple ports and the RELATED flag from the packet (ct_extract_ports): port fields swapped against the
-   * packet, ICMP echo identifiers in place of ports. Addresses and protocol must be there.
+   * Fills tuple ports and the RELATED flag from the packet (ct_extract_ports): port fields swapped against
+   * the packet, ICMP echo identifiers in place of ports. Addresses and protocol must be there.
    */
   static extractPorts(tuple: CtTuple): i32 {
     const protocol = tuple.nexthdr;
@@ -73,14 +74,18 @@ export class Conntrack {
       if (Packet.fragment && Options.version >= 18) return -DropReason.DROP_INVALID;
       return Packet.family == 4 ? icmpPorts(tuple) : icmpv6Ports(tuple);
     }
-    if (protocol == TCP || protocol == UDP || (protocol == SCTP && Options.sctp)) return Fragments.ports(tuple);
+    if (protocol == TCP || protocol == UDP || (protocol == SCTP && Options.sctp)) {
+      return Fragments.ports(tuple);
+    }
     if (!Options.extendedIpProtocols) return -DropReason.DROP_CT_UNKNOWN_PROTO;
     tuple.sport = 0;
     tuple.dport = 0;
     return 0;
   }
 
-  /** ct_lookup: the flags of the tuple by direction and scope, ports from the packet, then the lookup itself. */
+  /**
+   * ct_lookup: the flags of the tuple by direction and scope, ports from the packet, then the lookup itself.
+   */
   static lookupPacket(tuple: CtTuple, direction: i32, scope: i32): i32 {
     tuple.flags = tupleFlags(direction, scope);
     const wrong = Conntrack.extractPorts(tuple);
@@ -105,8 +110,8 @@ export class Conntrack {
   }
 
   /**
-   * Writes the draft under `tuple`, and under the address pair for ICMP errors where `related`. Accounted as a SYN
-   * whatever the packet is, so a connection picked up midway starts with the short lifetime.
+   * Writes the draft under `tuple`, and under the address pair for ICMP errors where `related`. Accounted as
+   * a SYN whatever the packet is, so a connection picked up midway starts with the short lifetime.
    */
   static create(tuple: CtTuple, direction: i32, related: bool): i32 {
     const tcp = tuple.nexthdr == TCP;
@@ -121,10 +126,15 @@ export class Conntrack {
       errors.nexthdr = Packet.family == 4 ? ICMP : ICMPV6;
       errors.flags = tuple.flags | <u8>TupleFlag.RELATED;
       errors.node = tuple.node;
-      if (Maps.setConntrack(errors, entry) < 0) return -DropReason.DROP_CT_CREATE_FAILED;
+      const refused = Maps.setConntrack(errors, entry);
+      if (refused < 0) return Verdict.refused(refused, DropReason.DROP_CT_CREATE_FAILED);
     }
-    if (Maps.setConntrack(tuple, entry) < 0) return -DropReason.DROP_CT_CREATE_FAILED;
-    if (TRACE) Steps.write(StepKind.CONNTRACK, Maps.conntrackNumber(tuple), changetype<usize>(tuple), CtTuple.SIZE, 0, 0, direction);
+    const refused = Maps.setConntrack(tuple, entry);
+    if (refused < 0) return Verdict.refused(refused, DropReason.DROP_CT_CREATE_FAILED);
+    if (TRACE) {
+      Steps.write(StepKind.CONNTRACK, Maps.conntrackNumber(tuple), changetype<usize>(tuple), CtTuple.SIZE,
+        0, 0, direction);
+    }
     return 0;
   }
 }
@@ -269,7 +279,8 @@ function icmpPorts(tuple: CtTuple): i32 {
     if (cut < 0) return cut;
     if (type == Icmp.ECHO) tuple.dport = Icmp.echoId(icmp);
     else tuple.sport = Icmp.echoId(icmp);
-  } else if (type == Icmp.DESTINATION_UNREACHABLE || type == Icmp.TIME_EXCEEDED || type == Icmp.PARAMETER_PROBLEM) {
+  } else if (type == Icmp.DESTINATION_UNREACHABLE || type == Icmp.TIME_EXCEEDED
+    || type == Icmp.PARAMETER_PROBLEM) {
     tuple.flags |= <u8>TupleFlag.RELATED;
   }
   return 0;

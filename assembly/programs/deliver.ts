@@ -1,6 +1,7 @@
 /**
- * Ways a packet leaves a program (bpf/lib/local_delivery.h, l3.h, fib.h): to an endpoint of the same node, or out of
- * the device that the node's routes name. Both count one hop off the TTL; at 1 the packet is dropped (196).
+ * Ways a packet leaves a program (bpf/lib/local_delivery.h, l3.h, fib.h): to an endpoint of the same node, or
+ * out of the device that the node's routes name. Both count one hop off the TTL; at 1 the packet is dropped
+ * (196).
  */
 import { DropReason, EndpointFlag, EndpointInfo, FibKind, UndecidedReason } from "../abi.gen";
 import { Ethernet } from "../wire/ethernet";
@@ -47,15 +48,17 @@ export class Deliver {
   }
 
   /**
-   * fib_redirect: out of the device the route names, the neighbour filled in by the kernel. PASS where the route is
-   * the node's own; `hop` counts one off the TTL between lookup and redirect.
+   * fib_redirect: out of the device the route names, the neighbour filled in by the kernel. PASS where the
+   * route is the node's own; `hop` counts one off the TTL between lookup and redirect.
    */
   static byRoute(hop: bool): i32 {
     Address.read(ADDRESS, Packet.destination, Packet.family);
     const route = Maps.route(ADDRESS);
     if (route === null) return Verdict.undecided(UndecidedReason.NO_ROUTE);
     if (route.kind == <u8>FibKind.LOCAL_STACK) return Verdict.PASS;
-    if (route.kind == <u8>FibKind.UNREACHABLE || route.kind == <u8>FibKind.NONE) return -DropReason.DROP_NO_FIB;
+    if (route.kind == <u8>FibKind.UNREACHABLE || route.kind == <u8>FibKind.NONE) {
+      return -DropReason.DROP_NO_FIB;
+    }
     if (hop) {
       const expired = Deliver.countHop();
       if (expired < 0) return expired;

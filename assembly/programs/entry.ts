@@ -1,6 +1,6 @@
 /**
- * The programs by number: what is attached where, with its steps and its count. `enter` runs one program on the
- * packet under way at `Packet.device` of `Packet.node`.
+ * The programs by number: what is attached where, with its steps and its count. `enter` runs one program on
+ * the packet under way at `Packet.device` of `Packet.node`.
  */
 import { DeviceEntry, EndpointInfo, Program, StepKind, UndecidedReason } from "../abi.gen";
 import { fromHost, inheritIdentity } from "./from_host";
@@ -22,7 +22,10 @@ export class Entry {
     return end(program, dispatch(program));
   }
 
-  /** The program of a local endpoint, called by another program: `Packet.target` and `Packet.sourceIdentity` are set. */
+  /**
+   * The program of a local endpoint, called by another program: `Packet.target` and `Packet.sourceIdentity`
+   * are set.
+   */
   static enterTarget(): i32 {
     begin(Program.TO_CONTAINER);
     const endpoint = changetype<EndpointInfo>(Packet.target);

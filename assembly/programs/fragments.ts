@@ -1,6 +1,7 @@
 /**
- * Ports of fragmented datagrams (bpf/lib/ipv4.h, ipv6.h): the first fragment writes them into the node's table, later
- * ones read them. A later fragment that comes before the first is lost (175). Entries go by LRU only.
+ * Ports of fragmented datagrams (bpf/lib/ipv4.h, ipv6.h): the first fragment writes them into the node's
+ * table, later ones read them. A later fragment that comes before the first is lost (175). Entries go by LRU
+ * only.
  */
 import { CtTuple, DropReason, FragEntry, FragKey } from "../abi.gen";
 import { Address } from "./address";
@@ -14,8 +15,8 @@ const PORTS: usize = memory.data(<i32>FragEntry.SIZE, 8);
 
 export class Fragments {
   /**
-   * Loads the packet's ports into a tuple whose addresses are the packet's, in conntrack's order: the packet's source
-   * port goes to `dport`, its destination port to `sport`.
+   * Loads the packet's ports into a tuple whose addresses are the packet's, in conntrack's order: the
+   * packet's source port goes to `dport`, its destination port to `sport`.
    */
   static ports(tuple: CtTuple): i32 {
     if (!Packet.fragment) {

@@ -1,6 +1,6 @@
 /**
- * cil_from_host (bpf/bpf_host.c): the stack sends a packet through cilium_host, which it does for pods of the node
- * where endpoints have no routes of their own. The source's identity comes from the mark.
+ * cil_from_host (bpf/bpf_host.c): the stack sends a packet through cilium_host, which it does for pods of the
+ * node where endpoints have no routes of their own. The source's identity comes from the mark.
  */
 import { ConfigOption, DropReason, Identity, IpcacheFlag, UndecidedReason } from "../abi.gen";
 import { Address } from "./address";
@@ -27,11 +27,13 @@ export function fromHost(): i32 {
     return Deliver.local(endpoint, Packet.sourceIdentity);
   }
   const info = Maps.ipcache(ADDRESS);
-  if (Options.has(ConfigOption.TUNNEL_MODE) && info !== null && (info.flags & <u8>IpcacheFlag.HAS_TUNNEL_EP)) {
+  if (Options.has(ConfigOption.TUNNEL_MODE) && info !== null
+    && (info.flags & <u8>IpcacheFlag.HAS_TUNNEL_EP)) {
     return Verdict.undecided(UndecidedReason.TUNNEL);
   }
   // A packet that is routed here although nothing is known of its destination would come back for ever.
-  const unknown = info === null || info.sec_identity == <u32>Identity.WORLD || info.sec_identity == <u32>Identity.WORLD_IPV4;
+  const unknown = info === null || info.sec_identity == <u32>Identity.WORLD
+    || info.sec_identity == <u32>Identity.WORLD_IPV4;
   return unknown ? -DropReason.DROP_UNROUTABLE : Verdict.PASS;
 }
 
@@ -39,7 +41,8 @@ export function fromHost(): i32 {
 export function inheritIdentity(): u32 {
   const magic = Mark.magic;
   let identity = Identities.world;
-  if (magic == Mark.PROXY_INGRESS || magic == Mark.PROXY_EGRESS || magic == Mark.IDENTITY) identity = Mark.identity;
+  if (magic == Mark.PROXY_INGRESS || magic == Mark.PROXY_EGRESS
+    || magic == Mark.IDENTITY) identity = Mark.identity;
   else if (magic == Mark.HOST) identity = <u32>Identity.HOST;
   Packet.mark = 0;
   return identity;

@@ -1,6 +1,6 @@
 /**
- * cil_from_netdev (bpf/bpf_host.c): a frame comes in by a device of the node. Services and returning translations
- * first; then, with host routing, straight to an endpoint, else up into the stack.
+ * cil_from_netdev (bpf/bpf_host.c): a frame comes in by a device of the node. Services and returning
+ * translations first; then, with host routing, straight to an endpoint, else up into the stack.
  */
 import { ConfigOption, DropReason, UndecidedReason } from "../abi.gen";
 import { Ethernet } from "../wire/ethernet";

@@ -79,7 +79,10 @@ function admit(device: DeviceEntry): i32 {
 
 /** is_valid_lxc_src_ip. */
 function sourceIsItsOwn(device: DeviceEntry): bool {
-  if (!Options.has(ConfigOption.ENABLE_SOURCE_IP_VERIFICATION) || (device.flags & <u8>DeviceFlag.ANY_SOURCE)) return true;
+  if (!Options.has(ConfigOption.ENABLE_SOURCE_IP_VERIFICATION)
+    || (device.flags & <u8>DeviceFlag.ANY_SOURCE)) {
+    return true;
+  }
   const own = changetype<usize>(device) + (Packet.family == 4 ? DeviceEntry.IPV4 : DeviceEntry.IPV6);
   if (Packet.family == 4) return load<u32>(own) == load<u32>(Packet.source);
   return Address.equal(own, Packet.source);
@@ -97,13 +100,15 @@ function translateService(): i32 {
   if (found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) return Verdict.undecided(UndecidedReason.L7_PROXY);
   if (found.flags2 & <u8>ServiceFlag2.LOCALREDIRECT) return Verdict.undecided(UndecidedReason.NOT_MODELLED);
   const verdict = Service.local(found, tuple, false);
-  if (verdict == -DropReason.DROP_NO_SERVICE && Options.has(ConfigOption.SERVICE_NO_BACKEND_RESPONSE_REJECT)) {
+  if (verdict == -DropReason.DROP_NO_SERVICE
+    && Options.has(ConfigOption.SERVICE_NO_BACKEND_RESPONSE_REJECT)) {
     return Answer.portUnreachable();
   }
   if (verdict < 0) return verdict;
   const backend = Service.chosen();
   serviceRevNat = found.rev_nat_index;
-  // A pod that reaches itself through a service gets a source address that is not its own: Linux would drop it.
+  // A pod that reaches itself through a service gets a source address that is not its own: Linux would drop
+  // it.
   loopback = Address.equal(Tuple.saddr(tuple), Service.backend);
   return Translate.dnat(tuple, backend, loopback ? loopbackAddress() : 0);
 }
@@ -215,7 +220,8 @@ function destination(device: DeviceEntry, status: i32, proxyPort: u16, tunnelled
     if (Options.hostRouting) return Deliver.byRoute(true);
   }
   if (Options.version < 19) {
-    // Up to 1.18 the program counts a hop here and the kernel another, unless endpoints have routes of their own.
+    // Up to 1.18 the program counts a hop here and the kernel another, unless endpoints have routes of their
+    // own.
     if (Options.routing) {
       const expired = Deliver.countHop();
       if (expired < 0) return expired;

@@ -1,6 +1,6 @@
 /**
- * Security identities of addresses (bpf/lib/identity.h, bpf/lib/eps.h): one lookup in the ipcache, most specific
- * prefix first; no entry means world.
+ * Security identities of addresses (bpf/lib/identity.h, bpf/lib/eps.h): one lookup in the ipcache, most
+ * specific prefix first; no entry means world.
  */
 import { ConfigOption, EndpointFlag, Identity, IpcacheEntry, IpcacheFlag } from "../abi.gen";
 import { Maps } from "./maps";
@@ -43,7 +43,9 @@ export class Mark {
 }
 
 export class Identities {
-  /** Identity of 16 bytes at `address` from its ipcache entry; no entry is world, as identity 0 is up to 1.17. */
+  /**
+   * Identity of 16 bytes at `address` from its ipcache entry; no entry is world, as identity 0 is up to 1.17.
+   */
   @inline
   static of(entry: IpcacheEntry | null, address: usize): u32 {
     if (entry === null || (entry.sec_identity == 0 && Options.version < 18)) return Identities.world;
@@ -51,8 +53,8 @@ export class Identities {
   }
 
   /**
-   * The identity an entry has in the eyes of this node. The map is one for all nodes and has remote-node for every
-   * node's address; a node's own addresses are host.
+   * The identity an entry has in the eyes of this node. The map is one for all nodes and has remote-node for
+   * every node's address; a node's own addresses are host.
    */
   @inline
   static known(entry: IpcacheEntry, address: usize): u32 {
@@ -63,7 +65,8 @@ export class Identities {
   /** The destination is reached through a tunnel, where there are tunnels. */
   static tunnelled(entry: IpcacheEntry | null): bool {
     if (entry === null) return false;
-    return (entry.flags & (<u8>IpcacheFlag.HAS_TUNNEL_EP | <u8>IpcacheFlag.SKIP_TUNNEL)) == <u8>IpcacheFlag.HAS_TUNNEL_EP;
+    return (entry.flags & (<u8>IpcacheFlag.HAS_TUNNEL_EP | <u8>IpcacheFlag.SKIP_TUNNEL))
+      == <u8>IpcacheFlag.HAS_TUNNEL_EP;
   }
 
   @inline
@@ -87,8 +90,8 @@ export class Identities {
   }
 
   /**
-   * resolve_srcid: a reserved identity gives way to that of the source address, unless the ipcache says host: then
-   * the packet only carries the node's address.
+   * resolve_srcid: a reserved identity gives way to that of the source address, unless the ipcache says host:
+   * then the packet only carries the node's address.
    */
   static resolveSource(carried: u32, address: usize): u32 {
     if (!Identities.isReserved(carried)) return carried;

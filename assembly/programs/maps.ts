@@ -1,12 +1,12 @@
 /**
- * The maps as the programs use them: the right one of a pair by the packet's family and protocol, typed values, keys
- * put together from an address. Every access is a step of the traced module.
+ * The maps as the programs use them: the right one of a pair by the packet's family and protocol, typed
+ * values, keys put together from an address. Every access is a step of the traced module.
  */
 import {
-  BackendEntry, BackendKey, Config, CtEntry, CtTuple, DeviceEntry, DeviceKey, EndpointInfo, EndpointKey, FibEntry,
-  FibKey, FragEntry, FragKey, IpcacheEntry, IpcacheKey, IpMasqKey, MapDescriptor, MapNumber, NatEntry, NodeEntry,
-  PolicyEntry, PolicyKey, ReverseSkEntry, ReverseSkKey, RevNatEntry, RevNatKey, ServiceEntry, ServiceKey,
-  SourceRangeKey, StepKind,
+  BackendEntry, BackendKey, Config, CtEntry, CtTuple, DeviceEntry, DeviceKey, EndpointInfo, EndpointKey,
+  FibEntry, FibKey, FragEntry, FragKey, IpcacheEntry, IpcacheKey, IpMasqKey, MapDescriptor, MapNumber,
+  NatEntry, NodeEntry, PolicyEntry, PolicyKey, ReverseSkEntry, ReverseSkKey, RevNatEntry, RevNatKey,
+  ServiceEntry, ServiceKey, SourceRangeKey, StepKind,
 } from "../abi.gen";
 import { ArrayMap } from "../maps/array";
 import { HashMap, LruHash } from "../maps/hash";
@@ -14,11 +14,11 @@ import { Lpm } from "../maps/lpm";
 import { MapInMap } from "../maps/mapinmap";
 import {
   cilium_ct4_global, cilium_ct6_global, cilium_ct_any4_global, cilium_ct_any6_global, cilium_ipcache_v2,
-  cilium_ipmasq_v4, cilium_ipmasq_v6, cilium_ipv4_frag_datagrams, cilium_ipv6_frag_datagrams, cilium_lb4_backends_v3,
-  cilium_lb4_reverse_nat, cilium_lb4_reverse_sk, cilium_lb4_services_v2, cilium_lb4_source_range,
-  cilium_lb6_backends_v3, cilium_lb6_reverse_nat, cilium_lb6_reverse_sk, cilium_lb6_services_v2,
-  cilium_lb6_source_range, cilium_lxc, cilium_policy_v2, cilium_snat_v4_external, cilium_snat_v6_external,
-  twinplane_config, twinplane_devices, twinplane_fib, twinplane_nodes,
+  cilium_ipmasq_v4, cilium_ipmasq_v6, cilium_ipv4_frag_datagrams, cilium_ipv6_frag_datagrams,
+  cilium_lb4_backends_v3, cilium_lb4_reverse_nat, cilium_lb4_reverse_sk, cilium_lb4_services_v2,
+  cilium_lb4_source_range, cilium_lb6_backends_v3, cilium_lb6_reverse_nat, cilium_lb6_reverse_sk,
+  cilium_lb6_services_v2, cilium_lb6_source_range, cilium_lxc, cilium_policy_v2, cilium_snat_v4_external,
+  cilium_snat_v6_external, twinplane_config, twinplane_devices, twinplane_fib, twinplane_nodes,
 } from "../tables";
 import { Address } from "./address";
 import { Packet, TCP } from "./packet";
@@ -61,7 +61,8 @@ export class Maps {
   }
 
   static setConntrack(tuple: CtTuple, entry: CtEntry): i32 {
-    const result = LruHash.update(Maps.conntrackMap(tuple), changetype<usize>(tuple), changetype<usize>(entry), 0);
+    const result = LruHash.update(Maps.conntrackMap(tuple), changetype<usize>(tuple),
+      changetype<usize>(entry), 0);
     if (TRACE) updated(Maps.conntrackNumber(tuple), changetype<usize>(tuple), CtTuple.SIZE, result);
     return result;
   }
@@ -89,7 +90,9 @@ export class Maps {
 
   static deleteNat(tuple: CtTuple): i32 {
     const result = LruHash.remove(Maps.natMap(), changetype<usize>(tuple));
-    if (TRACE) Steps.write(StepKind.DELETE, Maps.natNumber(), changetype<usize>(tuple), CtTuple.SIZE, result, 0, 0);
+    if (TRACE) {
+      Steps.write(StepKind.DELETE, Maps.natNumber(), changetype<usize>(tuple), CtTuple.SIZE, result, 0, 0);
+    }
     return result;
   }
 
@@ -115,9 +118,11 @@ export class Maps {
 
   static service(key: ServiceKey): ServiceEntry | null {
     const four = Packet.family == 4;
-    const value = HashMap.lookup(four ? cilium_lb4_services_v2 : cilium_lb6_services_v2, changetype<usize>(key));
+    const value = HashMap.lookup(four
+      ? cilium_lb4_services_v2 : cilium_lb6_services_v2, changetype<usize>(key));
     if (TRACE) {
-      looked(four ? MapNumber.cilium_lb4_services_v2 : MapNumber.cilium_lb6_services_v2, changetype<usize>(key),
+      looked(four
+        ? MapNumber.cilium_lb4_services_v2 : MapNumber.cilium_lb6_services_v2, changetype<usize>(key),
         ServiceKey.SIZE, value, value == 0 ? 0 : changetype<ServiceEntry>(value).cookie);
     }
     return changetype<ServiceEntry | null>(value);
@@ -128,7 +133,8 @@ export class Maps {
     changetype<BackendKey>(BACKEND_KEY).backend_id = id;
     const value = HashMap.lookup(four ? cilium_lb4_backends_v3 : cilium_lb6_backends_v3, BACKEND_KEY);
     if (TRACE) {
-      looked(four ? MapNumber.cilium_lb4_backends_v3 : MapNumber.cilium_lb6_backends_v3, BACKEND_KEY, BackendKey.SIZE,
+      looked(four
+        ? MapNumber.cilium_lb4_backends_v3 : MapNumber.cilium_lb6_backends_v3, BACKEND_KEY, BackendKey.SIZE,
         value, value == 0 ? 0 : changetype<BackendEntry>(value).cookie);
     }
     return changetype<BackendEntry | null>(value);
@@ -139,7 +145,8 @@ export class Maps {
     changetype<RevNatKey>(REV_NAT_KEY).rev_nat_index = index;
     const value = HashMap.lookup(four ? cilium_lb4_reverse_nat : cilium_lb6_reverse_nat, REV_NAT_KEY);
     if (TRACE) {
-      looked(four ? MapNumber.cilium_lb4_reverse_nat : MapNumber.cilium_lb6_reverse_nat, REV_NAT_KEY, RevNatKey.SIZE,
+      looked(four
+        ? MapNumber.cilium_lb4_reverse_nat : MapNumber.cilium_lb6_reverse_nat, REV_NAT_KEY, RevNatKey.SIZE,
         value, 0);
     }
     return changetype<RevNatEntry | null>(value);
@@ -162,7 +169,8 @@ export class Maps {
 
   static socket(key: ReverseSkKey): ReverseSkEntry | null {
     const four = Packet.family == 4;
-    const value = LruHash.lookup(four ? cilium_lb4_reverse_sk : cilium_lb6_reverse_sk, changetype<usize>(key));
+    const value = LruHash.lookup(four
+      ? cilium_lb4_reverse_sk : cilium_lb6_reverse_sk, changetype<usize>(key));
     if (TRACE) {
       looked(four ? MapNumber.cilium_lb4_reverse_sk : MapNumber.cilium_lb6_reverse_sk, changetype<usize>(key),
         ReverseSkKey.SIZE, value, 0);
@@ -212,7 +220,8 @@ export class Maps {
   /** Longest match in the policy map number `policy`; none where there is no such map. */
   static policy(policy: u32, key: PolicyKey): PolicyEntry | null {
     const inner = MapInMap.at(cilium_policy_v2, policy);
-    const value: usize = inner == 0 ? 0 : Lpm.lookupInner(MapInMap.inner(cilium_policy_v2), inner, changetype<usize>(key));
+    const value: usize = inner == 0
+      ? 0 : Lpm.lookupInner(MapInMap.inner(cilium_policy_v2), inner, changetype<usize>(key));
     if (TRACE) {
       looked(MapNumber.cilium_policy_v2, changetype<usize>(key), PolicyKey.SIZE, value,
         value == 0 ? 0 : changetype<PolicyEntry>(value).cookie);
@@ -228,7 +237,8 @@ export class Maps {
     Address.copy(MASQ_KEY + IpMasqKey.ADDRESS, address);
     const value = Lpm.lookup(four ? cilium_ipmasq_v4 : cilium_ipmasq_v6, MASQ_KEY);
     if (TRACE) {
-      looked(four ? MapNumber.cilium_ipmasq_v4 : MapNumber.cilium_ipmasq_v6, MASQ_KEY, IpMasqKey.SIZE, value, 0);
+      looked(four
+        ? MapNumber.cilium_ipmasq_v4 : MapNumber.cilium_ipmasq_v6, MASQ_KEY, IpMasqKey.SIZE, value, 0);
     }
     return value != 0;
   }

@@ -3,7 +3,8 @@
  * bpf/lib/nodeport_egress.h). GO_ON: yes, with the target in Snat; PUNT: no.
  */
 import {
-  Config, ConfigOption, CtDirection, CtTuple, DropReason, EndpointFlag, NodeEntry, TupleFlag, UndecidedReason,
+  Config, ConfigOption, CtDirection, CtTuple, DropReason, EndpointFlag, NodeEntry, TupleFlag,
+  UndecidedReason,
 } from "../abi.gen";
 import { Address } from "./address";
 import { Conntrack } from "./conntrack";
@@ -28,7 +29,8 @@ export class Masquerade {
       return Verdict.undecided(UndecidedReason.NOT_MODELLED);
     }
     // The node's own connections: their port is reserved, so that no pod's translation takes it.
-    const ofHost = Mark.magic == Mark.HOST || (sender !== null && (sender.flags & <u32>EndpointFlag.HOST) != 0);
+    const ofHost = Mark.magic == Mark.HOST || (sender !== null
+      && (sender.flags & <u32>EndpointFlag.HOST) != 0);
     if (Service.serves(tuple.nexthdr) && ofHost) return keepAddress(Tuple.saddr(tuple));
     if (!Options.masquerade) return PUNT;
     const masquerade = changetype<usize>(Options.node)
@@ -39,17 +41,23 @@ export class Masquerade {
       const answers = isReply(tuple);
       if (answers != GO_ON) return answers;
     }
-    if (Options.has(ConfigOption.ENABLE_EGRESS_GATEWAY)) return Verdict.undecided(UndecidedReason.EGRESS_GATEWAY);
+    if (Options.has(ConfigOption.ENABLE_EGRESS_GATEWAY)) {
+      return Verdict.undecided(UndecidedReason.EGRESS_GATEWAY);
+    }
     if (excluded(Tuple.daddr(tuple))) return PUNT;
     if (sender !== null) {
       const flags = <u32>EndpointFlag.HOST | (Options.version >= 19 ? <u32>EndpointFlag.SKIP_MASQUERADE : 0);
       if (sender.flags & flags) return PUNT;
     }
-    if (Options.has(ConfigOption.ENABLE_IP_MASQ_AGENT) && Maps.notMasqueraded(Tuple.daddr(tuple))) return PUNT;
+    if (Options.has(ConfigOption.ENABLE_IP_MASQ_AGENT) && Maps.notMasqueraded(Tuple.daddr(tuple))) {
+      return PUNT;
+    }
     const remote = Maps.ipcache(Tuple.daddr(tuple));
     if (remote === null && Options.version < 18) return PUNT;
     if (remote !== null && Identities.isRemoteNode(Identities.known(remote, Tuple.daddr(tuple)))) {
-      if (Options.has(ConfigOption.ENABLE_REMOTE_NODE_MASQUERADE) && Options.version >= 19) return to(masquerade);
+      if (Options.has(ConfigOption.ENABLE_REMOTE_NODE_MASQUERADE) && Options.version >= 19) {
+        return to(masquerade);
+      }
       if (!Options.has(ConfigOption.TUNNEL_MODE) || (remote.flags & 1) != 0) return PUNT;
     }
     return sender !== null ? to(masquerade) : PUNT;

@@ -1,7 +1,7 @@
 /**
- * cilium_metrics: packets and bytes by reason, direction and node. Every program's result is counted once, where the
- * program ends: a drop under its reason, everything else as forwarded. (Cilium counts forwarded packets at its trace
- * points, which gives the same totals for packets that pass one program a direction.)
+ * cilium_metrics: packets and bytes by reason, direction and node. Every program's result is counted once,
+ * where the program ends: a drop under its reason, everything else as forwarded. (Cilium counts forwarded
+ * packets at its trace points, which gives the same totals for packets that pass one program a direction.)
  */
 import { MetricDirection, MetricReason, MetricsKey, MetricsValue, Program } from "../abi.gen";
 import { HashMap } from "../maps/hash";

@@ -1,8 +1,9 @@
 /**
- * North-south service traffic at a device of the node (bpf/lib/nodeport.h): requests from outside to a frontend, and
- * replies on their way back.
+ * North-south service traffic at a device of the node (bpf/lib/nodeport.h): requests from outside to a
+ * frontend, and replies on their way back.
  *
- *     request   wildcard 158 -> source range 177 -> ClusterIP 174 -> backend -> host port 134 -> DNAT -> conntrack
+ *     request   wildcard 158 -> source range 177 -> ClusterIP 174 -> backend -> host port 134
+ *               -> DNAT -> conntrack
  *               -> endpoint of this node | SNAT to the node and out again
  *     reply     source NAT undone -> service address restored -> out again
  */
@@ -45,15 +46,18 @@ export class Nodeport {
     return serves || Options.masquerade ? reply(tuple) : GO_ON;
   }
 
-  /** The reply of a backend on this node to a client outside, seen as it leaves the pod. It must be translated. */
+  /**
+   * The reply of a backend on this node to a client outside, seen as it leaves the pod. It must be
+   * translated.
+   */
   static replyOfLocalBackend(): i32 {
     const verdict = restoreService(changetype<CtTuple>(TUPLE));
     return verdict == GO_ON ? -DropReason.DROP_NAT_NO_MAPPING : verdict;
   }
 
   /**
-   * nodeport_rev_dnat_fwd_ipv4: the same at the device where it leaves, for replies that came through the stack.
-   * GO_ON where nothing was to be done, PASS where the service's address was put back.
+   * nodeport_rev_dnat_fwd_ipv4: the same at the device where it leaves, for replies that came through the
+   * stack. GO_ON where nothing was to be done, PASS where the service's address was put back.
    */
   static restoreOutgoing(): i32 {
     const tuple = changetype<CtTuple>(TUPLE);
@@ -89,7 +93,8 @@ function request(found: ServiceEntry, tuple: CtTuple): i32 {
   if (found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) return Verdict.undecided(UndecidedReason.L7_PROXY);
   if (found.flags2 & <u8>ServiceFlag2.NAT_46X64) return Verdict.undecided(UndecidedReason.NOT_MODELLED);
   const verdict = Service.local(found, tuple, true);
-  if (verdict == -DropReason.DROP_NO_SERVICE && Options.has(ConfigOption.SERVICE_NO_BACKEND_RESPONSE_REJECT)) {
+  if (verdict == -DropReason.DROP_NO_SERVICE
+    && Options.has(ConfigOption.SERVICE_NO_BACKEND_RESPONSE_REJECT)) {
     return Answer.portUnreachable();
   }
   if (verdict < 0) return verdict;
@@ -154,7 +159,9 @@ function reply(tuple: CtTuple): i32 {
   return restoreService(tuple);
 }
 
-/** nodeport_rev_dnat_ipv4: the reply comes from the service again and goes straight out; GO_ON if it is none. */
+/**
+ * nodeport_rev_dnat_ipv4: the reply comes from the service again and goes straight out; GO_ON if it is none.
+ */
 function restoreService(tuple: CtTuple): i32 {
   Tuple.fromPacket(tuple);
   if (!Service.serves(Packet.protocol)) return GO_ON;

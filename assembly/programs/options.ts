@@ -1,6 +1,6 @@
 /**
- * The plane's configuration as programs ask for it: one Config entry that holds for every node, and the entry of the
- * node under way. Both are looked up once, when a block or a hop begins. Names are Cilium's options.
+ * The plane's configuration as programs ask for it: one Config entry that holds for every node, and the entry
+ * of the node under way. Both are looked up once, when a block or a hop begins. Names are Cilium's options.
  */
 import { Config, ConfigOption, DsrMode, LbAlgorithm, NodeEntry, NodeOption } from "../abi.gen";
 import { Packet } from "./packet";

@@ -1,6 +1,6 @@
 /**
- * The packet under way: where its bytes are, what its headers said when it was last parsed, and what the kernel keeps
- * beside it (mark, device, node). Static, because there is one at a time.
+ * The packet under way: where its bytes are, what its headers said when it was last parsed, and what the
+ * kernel keeps beside it (mark, device, node). Static, because there is one at a time.
  *
  *     frame                     l4 (offset)
  *     |- Ethernet 14 -|- network header -|- upper layer … captured | … wire
@@ -80,8 +80,8 @@ export class Packet {
   }
 
   /**
-   * GO_ON where bytes `offset`..`offset + count` can be read; the drop reason where the packet had no such bytes;
-   * undecided where it had them and the capture does not.
+   * GO_ON where bytes `offset`..`offset + count` can be read; the drop reason where the packet had no such
+   * bytes; undecided where it had them and the capture does not.
    */
   @inline
   static need(offset: i32, count: i32, reason: DropReason): i32 {
@@ -126,7 +126,8 @@ function parseIpv6(): i32 {
       Packet.l4 = offset;
       return GO_ON;
     }
-    const cut = Packet.need(offset, next == Ipv6.FRAGMENT ? Ipv6.FRAGMENT_LENGTH : 2, DropReason.DROP_INVALID);
+    const cut = Packet.need(offset, next == Ipv6.FRAGMENT
+      ? Ipv6.FRAGMENT_LENGTH : 2, DropReason.DROP_INVALID);
     if (cut < 0) return cut;
     const header = Packet.frame + offset;
     if (next == Ipv6.FRAGMENT) {

@@ -1,12 +1,13 @@
 /**
- * The policy decision (bpf/lib/policy.h, __policy_can_access): one lookup by the remote identity, one by identity 0,
- * and the choice between them. Which choice is made depends on the profile:
+ * The policy decision (bpf/lib/policy.h, __policy_can_access): one lookup by the remote identity, one by
+ * identity 0, and the choice between them. Which choice is made depends on the profile:
  *
  *     1.16          longer protocol/port prefix; an exact identity entry ends the search
  *     1.17, 1.18    deny, then proxy port priority, then prefix
  *     from 1.19     precedence, then prefix
  *
- * A full tie goes to the identity's own entry. Leaves the chosen entry's proxy port and cookie in static fields.
+ * A full tie goes to the identity's own entry. Leaves the chosen entry's proxy port and cookie in static
+ * fields.
  */
 import { ConfigOption, DropReason, MatchType, PolicyEntry, PolicyKey, StepKind } from "../abi.gen";
 import { Icmp } from "../wire/icmp";
@@ -58,7 +59,8 @@ function audit(verdict: i32): i32 {
   return GO_ON;
 }
 
-function decide(policy: u32, remote: u32, protocol: u8, port: u16, egress: bool, untrackedFragment: bool): i32 {
+function decide(policy: u32, remote: u32, protocol: u8, port: u16, egress: bool,
+  untrackedFragment: bool): i32 {
   Policy.proxyPort = 0;
   Policy.cookie = 0;
   Policy.match = MatchType.NONE;
@@ -119,11 +121,16 @@ function judge(chosen: PolicyEntry, other: PolicyEntry | null, byIdentity: bool)
   const length = prefixLength(chosen);
   Policy.cookie = chosen.cookie;
   if (byIdentity) {
-    Policy.match = length > PROTOCOL_BITS ? MatchType.L3_L4 : length > 0 ? MatchType.L3_PROTO : MatchType.L3_ONLY;
+    Policy.match = length > PROTOCOL_BITS ? MatchType.L3_L4 : length > 0
+      ? MatchType.L3_PROTO : MatchType.L3_ONLY;
   } else {
-    Policy.match = length > PROTOCOL_BITS ? MatchType.L4_ONLY : length > 0 ? MatchType.PROTO_ONLY : MatchType.ALL;
+    Policy.match = length > PROTOCOL_BITS ? MatchType.L4_ONLY : length > 0
+      ? MatchType.PROTO_ONLY : MatchType.ALL;
   }
-  if (TRACE) Steps.write(StepKind.POLICY, Steps.NO_MAP, KEY, PolicyKey.SIZE, denies(chosen) ? 1 : 0, chosen.cookie, Policy.match);
+  if (TRACE) {
+    Steps.write(StepKind.POLICY, Steps.NO_MAP, KEY, PolicyKey.SIZE, denies(chosen)
+      ? 1 : 0, chosen.cookie, Policy.match);
+  }
   if (denies(chosen)) return -DropReason.DROP_POLICY_DENY;
   Policy.proxyPort = chosen.proxy_port;
   let auth = chosen.auth_type & AUTH_TYPE;

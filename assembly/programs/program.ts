@@ -1,7 +1,7 @@
 /**
  * One program on one frame, as BPF_PROG_TEST_RUN has it: for recorded vectors, fuzzing and programs under
- * development. The frame stays where it is and is rewritten there; an answer that a program makes lies elsewhere, so
- * ask `program_frame` for the address afterwards.
+ * development. The frame stays where it is and is rewritten there; an answer that a program makes lies
+ * elsewhere, so ask `program_frame` for the address afterwards.
  */
 import { Program, UndecidedReason } from "../abi.gen";
 import { Entry } from "./entry";
@@ -24,11 +24,13 @@ export function program_input(skbMark: u32, checksumPartial: u32): void {
 }
 
 /**
- * Runs a program (contract: Program) on the frame at `frame`, which starts with its Ethernet header and has `length`
- * bytes, `wireLength` on the wire. Returns a Verdict: negative drop reason, -1000 - UndecidedReason, or a positive
- * number. For an endpoint that another program calls, the program runs up to that call; `program_target` runs it.
+ * Runs a program (contract: Program) on the frame at `frame`, which starts with its Ethernet header and has
+ * `length` bytes, `wireLength` on the wire. Returns a Verdict: negative drop reason, -1000 - UndecidedReason,
+ * or a positive number. For an endpoint that another program calls, the program runs up to that call;
+ * `program_target` runs it.
  */
-export function run_program(program: Program, frame: usize, length: u32, wireLength: u32, node: u32, ifindex: u32,
+export function run_program(program: Program, frame: usize, length: u32, wireLength: u32, node: u32,
+  ifindex: u32,
   seconds: u32): i32 {
   Options.useConfig(Maps.config());
   Options.useNode(Maps.node(node));

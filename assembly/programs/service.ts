@@ -1,14 +1,14 @@
 /**
- * Service load balancing for a packet (bpf/lib/lb.h): find the frontend, keep or choose a backend. The choice is kept
- * in a SERVICE conntrack entry, so it is made once a connection. Selection is random over slots 1..count; where a
- * capture shows the choice (a pin) and the slot list has it, that one is taken.
+ * Service load balancing for a packet (bpf/lib/lb.h): find the frontend, keep or choose a backend. The choice
+ * is kept in a SERVICE conntrack entry, so it is made once a connection. Selection is random over slots
+ * 1..count; where a capture shows the choice (a pin) and the slot list has it, that one is taken.
  *
  * Works on a tuple in conntrack's order: daddr is the frontend, sport its port, dport the client's port.
  */
 import {
   AllNodes, BackendEntry, BackendState, ConfigOption, CtDirection, CtStatus, CtTuple, DropReason, Identity,
-  IpcacheFlag, LookupScope, PinFlag, PinRecord, ServiceEntry, ServiceFlag, ServiceFlag2, ServiceKey, StepKind,
-  UndecidedReason,
+  IpcacheFlag, LookupScope, PinFlag, PinRecord, ServiceEntry, ServiceFlag, ServiceFlag2, ServiceKey,
+  StepKind, UndecidedReason,
 } from "../abi.gen";
 import { Address } from "./address";
 import { Chance } from "./chance";
@@ -68,8 +68,8 @@ export class Service {
   }
 
   /**
-   * lb4_lookup_wildcard_service, 1.20: a node's address and a node port (or the own node's address and a host port)
-   * is looked up under the zero address.
+   * lb4_lookup_wildcard_service, 1.20: a node's address and a node port (or the own node's address and a host
+   * port) is looked up under the zero address.
    */
   static lookupNodePort(tuple: CtTuple): ServiceEntry | null {
     if (Options.version < 20 || !Options.has(ConfigOption.ENABLE_NODEPORT)) return null;
@@ -83,7 +83,9 @@ export class Service {
     return Service.lookupAnyAddress(nodePort);
   }
 
-  /** The key looked up last under the zero address: a node port's frontend in its range, else a host port's. */
+  /**
+   * The key looked up last under the zero address: a node port's frontend in its range, else a host port's.
+   */
   static lookupAnyAddress(nodePort: bool): ServiceEntry | null {
     Address.clear(KEY + ServiceKey.ADDRESS);
     const found = lookupKey(Service.key, true);
@@ -108,8 +110,8 @@ export class Service {
   }
 
   /**
-   * lb4_local: the backend of this packet. GO_ON with `backend` set; DROP_NO_SERVICE where there is none. The flags
-   * of the tuple are kept.
+   * lb4_local: the backend of this packet. GO_ON with `backend` set; DROP_NO_SERVICE where there is none. The
+   * flags of the tuple are kept.
    */
   static local(found: ServiceEntry, tuple: CtTuple, northSouth: bool): i32 {
     const flags = tuple.flags;
@@ -121,7 +123,10 @@ export class Service {
     else if (status == CtStatus.REPLY) verdict = keep(found, tuple, northSouth);
     else if (status >= 0) verdict = -DropReason.DROP_UNKNOWN_CT;
     tuple.flags = flags;
-    if (TRACE) Steps.write(StepKind.SERVICE, Steps.NO_MAP, KEY, ServiceKey.SIZE, Service.backendId, found.cookie, found.rev_nat_index);
+    if (TRACE) {
+      Steps.write(StepKind.SERVICE, Steps.NO_MAP, KEY, ServiceKey.SIZE, Service.backendId, found.cookie,
+        found.rev_nat_index);
+    }
     return verdict;
   }
 
@@ -233,7 +238,8 @@ function takePin(found: ServiceEntry): bool {
   for (let slot: u16 = 1; slot <= found.count; slot++) {
     if (pick(slot) < 0) continue;
     const backend = Service.chosen();
-    if (backend.port == pin.backend_port && Address.equal(Service.backend + BackendEntry.ADDRESS, Service.pin + PinRecord.BACKEND)) {
+    if (backend.port == pin.backend_port
+      && Address.equal(Service.backend + BackendEntry.ADDRESS, Service.pin + PinRecord.BACKEND)) {
       Service.pinned = 1;
       return true;
     }

@@ -1,18 +1,19 @@
 /**
- * Source NAT of Cilium (bpf/lib/nat.h): the mapping, its port, and the rewriting in both directions, for TCP, UDP,
- * SCTP and ICMP echo. ICMP errors are in snat_icmp.ts, the question whether to translate in masquerade.ts.
+ * Source NAT of Cilium (bpf/lib/nat.h): the mapping, its port, and the rewriting in both directions, for TCP,
+ * UDP, SCTP and ICMP echo. ICMP errors are in snat_icmp.ts, the question whether to translate in
+ * masquerade.ts.
  *
  * A mapping is a pair in one map, keys in the packet's own order:
  *
  *     OUT  pod -> remote       to: node address and port
  *     IN   remote -> node      to: pod address and port
  *
- * The port is kept where it is in range and free. Else the first try is random, and each later one is the number
- * after the last, pressed into the range by multiplication, which climbs to the end and starts again.
+ * The port is kept where it is in range and free. Else the first try is random, and each later one is the
+ * number after the last, pressed into the range by multiplication, which climbs to the end and starts again.
  */
 import {
-  CtDirection, CtStatus, CtTuple, DropReason, Errno, NatEntry, PinFlag, PinRecord, StepKind, TupleFlag, UndecidedReason,
-  UpdateFlag,
+  CtDirection, CtStatus, CtTuple, DropReason, Errno, NatEntry, PinFlag, PinRecord, StepKind, TupleFlag,
+  UndecidedReason, UpdateFlag,
 } from "../abi.gen";
 import { Ethernet } from "../wire/ethernet";
 import { Icmp } from "../wire/icmp";
@@ -72,11 +73,15 @@ export class Snat {
   static service(tuple: CtTuple): i32 {
     const verdict = outward(tuple);
     if (verdict < 0) return verdict;
-    return Translate.rewrite(Ethernet.LENGTH, Packet.l4, tuple.nexthdr, Packet.hasL4, true, STATE, tuple.sport,
+    return Translate.rewrite(Ethernet.LENGTH, Packet.l4, tuple.nexthdr, Packet.hasL4, true, STATE,
+      tuple.sport,
       Snat.state.port, Tcp.SOURCE_PORT, 0);
   }
 
-  /** snat_v4_nat: a packet on its way out. `tuple` has addresses and protocol. PUNT where nothing is to be done. */
+  /**
+   * snat_v4_nat: a packet on its way out. `tuple` has addresses and protocol. PUNT where nothing is to be
+   * done.
+   */
   static egress(tuple: CtTuple): i32 {
     tuple.flags = <u8>TupleFlag.OUT;
     const protocol = tuple.nexthdr;
@@ -158,7 +163,7 @@ function writeTwin(tuple: CtTuple, twin: CtTuple, flag: u32): i32 {
   entry.needs_ct = Snat.needsCt ? 1 : 0;
   entry.created = Packet.now;
   const result = Maps.setNat(twin, entry, flag);
-  return result < 0 ? -DropReason.DROP_NAT_NO_MAPPING : GO_ON;
+  return result < 0 ? Verdict.refused(result, DropReason.DROP_NAT_NO_MAPPING) : GO_ON;
 }
 
 /** snat_v4_new_mapping. */
@@ -192,10 +197,13 @@ function newMapping(tuple: CtTuple): i32 {
 function writeOut(tuple: CtTuple, twin: CtTuple): i32 {
   // 1.16 wants the OUT entry to be new; later versions overwrite.
   const flag = Options.version == 16 ? <u32>UpdateFlag.NOEXIST : <u32>UpdateFlag.ANY;
-  if (TRACE) Steps.write(StepKind.SNAT, Steps.NO_MAP, STATE, Address.LENGTH, <u32>bswap(Snat.state.port), 0, 0);
-  if (Maps.setNat(tuple, Snat.state, flag) >= 0) return GO_ON;
+  if (TRACE) {
+    Steps.write(StepKind.SNAT, Steps.NO_MAP, STATE, Address.LENGTH, <u32>bswap(Snat.state.port), 0, 0);
+  }
+  const refused = Maps.setNat(tuple, Snat.state, flag);
+  if (refused >= 0) return GO_ON;
   Maps.deleteNat(twin);
-  return -DropReason.DROP_NAT_NO_MAPPING;
+  return Verdict.refused(refused, DropReason.DROP_NAT_NO_MAPPING);
 }
 
 /** A random port of the range, or the one that the capture shows. */
@@ -252,7 +260,8 @@ function inward(tuple: CtTuple): i32 {
     entry.port = tuple.dport;
     entry.needs_ct = state.needs_ct;
     entry.created = Packet.now;
-    if (Maps.setNat(twin, entry, <u32>UpdateFlag.ANY) < 0) return -DropReason.DROP_NAT_NO_MAPPING;
+    const refused = Maps.setNat(twin, entry, <u32>UpdateFlag.ANY);
+    if (refused < 0) return Verdict.refused(refused, DropReason.DROP_NAT_NO_MAPPING);
   }
   if (state.needs_ct == 0) return GO_ON;
   const tracked = changetype<CtTuple>(TRACKED);
@@ -305,5 +314,6 @@ function icmpIngress(tuple: CtTuple): i32 {
   if (!SnatIcmp.translatesInbound(icmp)) return PUNT;
   const verdict = SnatIcmp.quoteIn();
   if (verdict < 0) return verdict;
-  return Translate.rewrite(Ethernet.LENGTH, Packet.l4, tuple.nexthdr, true, false, STATE, 0, 0, 0, SnatIcmp.outerDiff);
+  return Translate.rewrite(Ethernet.LENGTH, Packet.l4, tuple.nexthdr, true, false, STATE, 0, 0, 0,
+    SnatIcmp.outerDiff);
 }

@@ -1,12 +1,12 @@
 /**
- * ICMP errors under source NAT (bpf/lib/nat.h): the packet quoted in an error is translated by the mapping of the
- * connection it belongs to, and the outer address with it.
+ * ICMP errors under source NAT (bpf/lib/nat.h): the packet quoted in an error is translated by the mapping of
+ * the connection it belongs to, and the outer address with it.
  *
  *     out   an error this node's pod sends about a packet that came in: quoted destination and outer source
  *     in    an error from outside about a masqueraded packet: quoted source and outer destination
  *
- * Which types are translated and whether the outer checksum is corrected for the quote differs between versions
- * (up to 1.18 it is not, and the receiver sees a wrong checksum).
+ * Which types are translated and whether the outer checksum is corrected for the quote differs between
+ * versions (up to 1.18 it is not, and the receiver sees a wrong checksum).
  */
 import { CtTuple, DropReason, NatEntry, TupleFlag } from "../abi.gen";
 import { Checksum } from "../wire/checksum";
@@ -43,7 +43,8 @@ export class SnatIcmp {
 
   /** ECHO, ERROR, PUNT or a drop reason for a message on its way out. */
   static outbound(icmp: usize): i32 {
-    return Packet.family == 4 ? outbound4(Icmp.type(icmp), Icmp.code(icmp)) : outbound6(Icmpv6.type(icmp), Icmpv6.code(icmp));
+    return Packet.family == 4
+      ? outbound4(Icmp.type(icmp), Icmp.code(icmp)) : outbound6(Icmpv6.type(icmp), Icmpv6.code(icmp));
   }
 
   /** Whether an error on its way in is translated at all. */
@@ -51,7 +52,9 @@ export class SnatIcmp {
     const type = Icmp.type(icmp);
     const code = Icmp.code(icmp);
     if (Packet.family == 6) return type == Icmpv6.PACKET_TOO_BIG;
-    if (Options.version == 16) return type == Icmp.DESTINATION_UNREACHABLE && code == Icmp.FRAGMENTATION_NEEDED;
+    if (Options.version == 16) {
+      return type == Icmp.DESTINATION_UNREACHABLE && code == Icmp.FRAGMENTATION_NEEDED;
+    }
     if (type == Icmp.DESTINATION_UNREACHABLE) return code <= Icmp.LAST_UNREACHABLE;
     return type == Icmp.TIME_EXCEEDED && code <= 1;
   }
@@ -76,7 +79,8 @@ export class SnatIcmp {
     const known = Maps.nat(quoted);
     if (known === null) return PUNT;
     Snat.take(known);
-    return tolerate(Translate.rewrite(quoteIp, quoteL4, quoteProtocol, true, false, changetype<usize>(Snat.state),
+    return tolerate(Translate.rewrite(quoteIp, quoteL4, quoteProtocol, true, false,
+      changetype<usize>(Snat.state),
       quoted.sport, Snat.state.port, portOffset, 0));
   }
 
@@ -107,7 +111,8 @@ export class SnatIcmp {
       const short = outerChange(quoted, Snat.state);
       if (short < 0) return short;
     }
-    return tolerate(Translate.rewrite(quoteIp, quoteL4, quoteProtocol, true, true, changetype<usize>(Snat.state),
+    return tolerate(Translate.rewrite(quoteIp, quoteL4, quoteProtocol, true, true,
+      changetype<usize>(Snat.state),
       quoted.dport, Snat.state.port, portOffset, 0));
   }
 }
@@ -134,13 +139,15 @@ function outbound6(type: u8, code: u8): i32 {
   if (type == Icmpv6.DESTINATION_UNREACHABLE) {
     return code <= Icmpv6.LAST_UNREACHABLE ? SnatIcmp.ERROR : -<i32>DropReason.DROP_UNKNOWN_ICMP6_CODE;
   }
-  if (type == Icmpv6.TIME_EXCEEDED) return code <= 1 ? SnatIcmp.ERROR : -<i32>DropReason.DROP_UNKNOWN_ICMP6_CODE;
+  if (type == Icmpv6.TIME_EXCEEDED) {
+    return code <= 1 ? SnatIcmp.ERROR : -<i32>DropReason.DROP_UNKNOWN_ICMP6_CODE;
+  }
   return -<i32>DropReason.DROP_NAT_UNSUPP_PROTO;
 }
 
 /**
- * Finds the quoted headers and fills the tuple turned round: its source is the quoted destination. Ports are loaded
- * for protocols that have them; the header length of the quote is what the quote says.
+ * Finds the quoted headers and fills the tuple turned round: its source is the quoted destination. Ports are
+ * loaded for protocols that have them; the header length of the quote is what the quote says.
  */
 function openQuote(quoted: CtTuple, flags: u8): i32 {
   quoteIp = Packet.l4 + Icmp.LENGTH;
@@ -191,8 +198,9 @@ function walkQuote(): i32 {
 }
 
 /**
- * What the quote's change does to the outer checksum (snat_v4_calc_icmp_error_csum_diff): the quoted upper-layer
- * checksum moves with the pseudo header; without one only the port moves. Everything else in the quote cancels out.
+ * What the quote's change does to the outer checksum (snat_v4_calc_icmp_error_csum_diff): the quoted
+ * upper-layer checksum moves with the pseudo header; without one only the port moves. Everything else in the
+ * quote cancels out.
  */
 function outerChange(quoted: CtTuple, state: NatEntry): i32 {
   let summed = true;
@@ -227,5 +235,6 @@ function echoReply(): u8 {
 }
 
 function unknownCode(): i32 {
-  return Packet.family == 4 ? -<i32>DropReason.DROP_UNKNOWN_ICMP4_CODE : -<i32>DropReason.DROP_UNKNOWN_ICMP6_CODE;
+  return Packet.family == 4
+    ? -<i32>DropReason.DROP_UNKNOWN_ICMP4_CODE : -<i32>DropReason.DROP_UNKNOWN_ICMP6_CODE;
 }

@@ -1,15 +1,15 @@
 /**
- * Socket load balancing for processes of a node (bpf/bpf_sock.c): what connect() and sendmsg() do to the destination.
- * A replay sees packets, not sockets, so the first packet of a five-tuple stands for connect(), and its choice is kept
- * for the packets that follow. A reply reaches the application under the service's address; on the wire it does not
- * change, and neither does it here.
+ * Socket load balancing for processes of a node (bpf/bpf_sock.c): what connect() and sendmsg() do to the
+ * destination. A replay sees packets, not sockets, so the first packet of a five-tuple stands for connect(),
+ * and its choice is kept for the packets that follow. A reply reaches the application under the service's
+ * address; on the wire it does not change, and neither does it here.
  *
  * Services whose choice the application would see refused (no backend) end the packet: connect() fails with
  * EHOSTUNREACH, nothing is sent.
  */
 import {
-  BackendEntry, ConfigOption, CtTuple, DropReason, Identity, ReverseSkEntry, ReverseSkKey, ServiceEntry, ServiceFlag,
-  ServiceFlag2, UndecidedReason,
+  BackendEntry, ConfigOption, CtTuple, DropReason, Identity, ReverseSkEntry, ReverseSkKey, ServiceEntry,
+  ServiceFlag, ServiceFlag2, UndecidedReason,
 } from "../abi.gen";
 import { Tcp } from "../wire/tcp";
 import { Address } from "./address";

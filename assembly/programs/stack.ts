@@ -1,6 +1,6 @@
 /**
- * What the node's kernel does with a packet that a program passed up, as far as routes decide it: the checks of
- * ip_rcv, one route, one hop off the TTL where the packet is forwarded. Netfilter is not here.
+ * What the node's kernel does with a packet that a program passed up, as far as routes decide it: the checks
+ * of ip_rcv, one route, one hop off the TTL where the packet is forwarded. Netfilter is not here.
  *
  * ICMP errors that the kernel would make are undecided.
  */
@@ -66,7 +66,8 @@ function receive(): i32 {
   const ip = Packet.ip;
   const length = Packet.wire - Ethernet.LENGTH;
   if (Packet.family == 6) {
-    return Ipv6.version(ip) != 6 || <i32>Ipv6.payloadLength(ip) + Ipv6.LENGTH > length ? -DropReason.DROP_INVALID : 0;
+    return Ipv6.version(ip) != 6
+      || <i32>Ipv6.payloadLength(ip) + Ipv6.LENGTH > length ? -DropReason.DROP_INVALID : 0;
   }
   const header = Ipv4.headerLength(ip);
   if (Ipv4.version(ip) != 4 || header < Ipv4.MIN_LENGTH) return -DropReason.DROP_INVALID;

@@ -1,6 +1,6 @@
 /**
- * Steps for `trace`: one record for each decision, into the ring buffer cilium_events. Only the module built with
- * TRACE=1 has any of this; every call stands behind `if (TRACE)`.
+ * Steps for `trace`: one record for each decision, into the ring buffer cilium_events. Only the module built
+ * with TRACE=1 has any of this; every call stands behind `if (TRACE)`.
  */
 import { StepKind, StepRecord } from "../abi.gen";
 import { RingBuffer } from "../maps/ringbuf";
@@ -18,7 +18,8 @@ export class Steps {
   /** Program under way. */
   static program: u8 = 0;
 
-  static write(kind: StepKind, map: u32, key: usize, keySize: u32, result: u32, cookie: u32, argument: u32): void {
+  static write(kind: StepKind, map: u32, key: usize, keySize: u32, result: u32, cookie: u32,
+    argument: u32): void {
     const record = changetype<StepRecord>(RECORD);
     const size = min(keySize, KEY_ROOM);
     memory.fill(RECORD, 0, StepRecord.SIZE);

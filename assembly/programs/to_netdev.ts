@@ -1,6 +1,6 @@
 /**
- * cil_to_netdev (bpf/bpf_host.c): a frame leaves the node by one of its devices. A NodePort backend's reply gets the
- * service's address back; other traffic is masqueraded or has its port reserved. PASS: out it goes.
+ * cil_to_netdev (bpf/bpf_host.c): a frame leaves the node by one of its devices. A NodePort backend's reply
+ * gets the service's address back; other traffic is masqueraded or has its port reserved. PASS: out it goes.
  */
 import { ConfigOption, CtTuple, TupleFlag, UndecidedReason } from "../abi.gen";
 import { Ethernet } from "../wire/ethernet";

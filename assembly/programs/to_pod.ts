@@ -1,8 +1,9 @@
 /**
- * The endpoint's program for packets on their way into a pod (cil_to_container, or the tail call that local delivery
- * makes; bpf/bpf_lxc.c):
+ * The endpoint's program for packets on their way into a pod (cil_to_container, or the tail call that local
+ * delivery makes; bpf/bpf_lxc.c):
  *
- *     conntrack -> source identity -> ingress policy, or reverse translation of a reply -> conntrack entry -> pod
+ *     conntrack -> source identity -> ingress policy, or reverse translation of a reply
+ *     -> conntrack entry -> pod
  */
 import { Config, CtBit, CtDirection, CtStatus, CtTuple, RevNatEntry, TupleFlag } from "../abi.gen";
 import { Address } from "./address";

@@ -1,7 +1,8 @@
 /**
- * Rewriting of addresses and ports with the checksums kept (bpf/lib/lb.h, bpf/lib/nat.h, bpf/lib/csum.h). The bytes
- * and both checksums come out as the kernel's helpers leave them: IPv4 header by difference, TCP and UDP by
- * difference over the pseudo header, a UDP checksum of zero untouched and a computed zero written as 0xffff.
+ * Rewriting of addresses and ports with the checksums kept (bpf/lib/lb.h, bpf/lib/nat.h, bpf/lib/csum.h). The
+ * bytes and both checksums come out as the kernel's helpers leave them: IPv4 header by difference, TCP and
+ * UDP by difference over the pseudo header, a UDP checksum of zero untouched and a computed zero written as
+ * 0xffff.
  *
  * SCTP keeps its checksum when only an address changes; a port may not change (154).
  */
@@ -24,8 +25,8 @@ const OLD: usize = memory.data(16, 16);
 
 export class Translate {
   /**
-   * lb4_dnat_request: the packet goes to the backend; for a loopback flow also from the loopback address. The tuple
-   * (conntrack's order) follows, except that a loopback flow keeps its destination there.
+   * lb4_dnat_request: the packet goes to the backend; for a loopback flow also from the loopback address. The
+   * tuple (conntrack's order) follows, except that a loopback flow keeps its destination there.
    */
   static dnat(tuple: CtTuple, backend: BackendEntry, loopback: usize): i32 {
     const port = tuple.sport;
@@ -43,8 +44,8 @@ export class Translate {
   }
 
   /**
-   * __lb4_rev_nat: a reply comes from the frontend again; of a loopback flow, it goes back to the pod it came from.
-   * `port` 0 leaves the port.
+   * __lb4_rev_nat: a reply comes from the frontend again; of a loopback flow, it goes back to the pod it came
+   * from. `port` 0 leaves the port.
    */
   static reverse(tuple: CtTuple, address: usize, port: u16, loopback: bool): i32 {
     let sum: u32 = 0;
@@ -69,9 +70,9 @@ export class Translate {
   }
 
   /**
-   * snat_v4_rewrite_headers: address and port of one side, of the packet itself or of one embedded in an ICMP error.
-   * `ip` and `l4` are offsets from the frame, `atSource` says which address, `portOffset` counts from `l4`. `diff`
-   * is added to the ICMP checksum for what changed in the quote.
+   * snat_v4_rewrite_headers: address and port of one side, of the packet itself or of one embedded in an ICMP
+   * error. `ip` and `l4` are offsets from the frame, `atSource` says which address, `portOffset` counts from
+   * `l4`. `diff` is added to the ICMP checksum for what changed in the quote.
    */
   static rewrite(ip: i32, l4: i32, protocol: u8, hasL4: bool, atSource: bool, newAddress: usize, oldPort: u16,
     newPort: u16, portOffset: i32, diff: u32): i32 {
@@ -83,12 +84,16 @@ export class Translate {
     const sum = Checksum.diffAddress(OLD, newAddress, 0);
     Address.write(field, newAddress, family);
     if (family == 4) Checksum.replaceByDiff(Packet.frame + ip + Ipv4.CHECKSUM, sum);
-    if (TRACE) Steps.write(StepKind.REWRITE, Steps.NO_MAP, newAddress, Address.LENGTH, <u32>bswap(newPort), 0, ip);
+    if (TRACE) {
+      Steps.write(StepKind.REWRITE, Steps.NO_MAP, newAddress, Address.LENGTH, <u32>bswap(newPort), 0, ip);
+    }
     if (!hasL4) return GO_ON;
     const icmp4 = protocol == ICMP && family == 4;
     if (oldPort != newPort) {
       if (protocol == SCTP) return -DropReason.DROP_CSUM_L4;
-      if (protocol != TCP && protocol != UDP && protocol != (family == 4 ? ICMP : ICMPV6)) return -DropReason.DROP_UNKNOWN_L4;
+      if (protocol != TCP && protocol != UDP && protocol != (family == 4 ? ICMP : ICMPV6)) {
+        return -DropReason.DROP_UNKNOWN_L4;
+      }
       const wrong = setPortOf(protocol, l4, portOffset, oldPort, newPort);
       if (wrong < 0) return wrong;
     }
@@ -96,7 +101,8 @@ export class Translate {
     if (checksum != 0) {
       const short = Packet.need(l4 + checksum, 2, DropReason.DROP_CSUM_L4);
       if (short < 0) return short;
-      Checksum.l4ReplaceByDiff(Packet.frame + l4 + checksum, sum, protocol == UDP, true, Packet.partial && ip == Ethernet.LENGTH);
+      Checksum.l4ReplaceByDiff(Packet.frame + l4 + checksum, sum, protocol == UDP, true, Packet.partial
+        && ip == Ethernet.LENGTH);
     }
     if (diff != 0 && icmp4) {
       const short = Packet.need(l4 + Icmp.CHECKSUM, 2, DropReason.DROP_CSUM_L4);
@@ -119,7 +125,9 @@ function setAddress(field: usize, address: usize, sum: u32): u32 {
     sum = Checksum.diffAddress(field, address, sum);
     Address.copy(field, address);
   }
-  if (TRACE) Steps.write(StepKind.REWRITE, Steps.NO_MAP, address, Address.LENGTH, 0, 0, <i32>(field - Packet.frame));
+  if (TRACE) {
+    Steps.write(StepKind.REWRITE, Steps.NO_MAP, address, Address.LENGTH, 0, 0, <i32>(field - Packet.frame));
+  }
   return sum;
 }
 
@@ -139,7 +147,8 @@ function fixPseudo(sum: u32): i32 {
   if (checksum == 0) return GO_ON;
   const short = Packet.need(Packet.l4 + checksum, 2, DropReason.DROP_CSUM_L4);
   if (short < 0) return short;
-  Checksum.l4ReplaceByDiff(Packet.frame + Packet.l4 + checksum, sum, Packet.protocol == UDP, true, Packet.partial);
+  Checksum.l4ReplaceByDiff(Packet.frame + Packet.l4 + checksum, sum, Packet.protocol == UDP, true,
+    Packet.partial);
   return GO_ON;
 }
 
@@ -152,7 +161,8 @@ function setPortOf(protocol: u8, l4: i32, offset: i32, from: u16, to: u16): i32 
   if (protocol == SCTP) return -DropReason.DROP_CSUM_L4;
   const checksum = protocol == ICMP ? Icmp.CHECKSUM : pseudoChecksum(protocol);
   if (checksum == 0) return Verdict.undecided(UndecidedReason.PROTOCOL);
-  // The port is written before the checksum is looked for: a quote cut short keeps the new port (l4_modify_port).
+  // The port is written before the checksum is looked for: a quote cut short keeps the new port
+  // (l4_modify_port).
   const cut = Packet.need(l4 + offset, 2, DropReason.DROP_WRITE_ERROR);
   if (cut < 0) return cut;
   store<u16>(Packet.frame + l4 + offset, to);

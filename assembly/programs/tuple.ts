@@ -1,6 +1,6 @@
 /**
- * Operations on CtTuple. Conntrack keeps the ports of a tuple the other way round than the packet has them, NAT keeps
- * them as they are (bpf/lib/conntrack.h): `swapPorts` changes between the two.
+ * Operations on CtTuple. Conntrack keeps the ports of a tuple the other way round than the packet has them,
+ * NAT keeps them as they are (bpf/lib/conntrack.h): `swapPorts` changes between the two.
  */
 import { CtTuple, TupleFlag } from "../abi.gen";
 import { Address } from "./address";

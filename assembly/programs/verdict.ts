@@ -1,9 +1,10 @@
 /**
- * What a step says. Zero is GO_ON: the next step decides. A negative number ends the packet's way: -132 .. -206 are
- * Cilium's drop reasons, below -1000 the programs would not judge. A positive number is where the packet goes; the
- * numbers are ours, because TC_ACT_OK is zero and means different things in different programs.
+ * What a step says. Zero is GO_ON: the next step decides. A negative number ends the packet's way: -132 ..
+ * -206 are Cilium's drop reasons, below -1000 the programs would not judge. A positive number is where the
+ * packet goes; the numbers are ours, because TC_ACT_OK is zero and means different things in different
+ * programs.
  */
-import { UndecidedReason } from "../abi.gen";
+import { DropReason, Errno, UndecidedReason } from "../abi.gen";
 
 export const GO_ON: i32 = 0;
 
@@ -26,6 +27,13 @@ export class Verdict {
   @inline
   static undecided(reason: UndecidedReason): i32 {
     return -(Verdict.UNDECIDED + <i32>reason);
+  }
+
+  /**
+   * A map that would not take an entry: `reason`, or undecided where memory, and not a limit, was used up.
+   */
+  static refused(errno: i32, reason: DropReason): i32 {
+    return errno == -<i32>Errno.ENOMEM ? Verdict.undecided(UndecidedReason.MAP_MEMORY) : -<i32>reason;
   }
 
   @inline

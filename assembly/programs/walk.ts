@@ -1,18 +1,19 @@
 /**
- * Frames on their way through programs, stacks and nodes. The host lays a block of FrameRecords and room for results
- * into the arena, `walk_arena` says where, `run` carries each frame until it is delivered, has left the cluster, or is
- * at its end, and writes an OutcomeRecord and the wire images it had on the way.
+ * Frames on their way through programs, stacks and nodes. The host lays a block of FrameRecords and room for
+ * results into the arena, `walk_arena` says where, `run` carries each frame until it is delivered, has left
+ * the cluster, or is at its end, and writes an OutcomeRecord and the wire images it had on the way.
  *
  *     pod device  -> from_container -+-> endpoint's program -> pod device
  *     uplink      -> from_netdev    -+-> stack -+-> uplink: to_netdev -> next node's uplink ...
  *     process     -> socket         -+          +-> pod device, cilium_host, the node itself
  *
- * Frames are taken in order. A frame's bytes are rewritten where they lie; 14 bytes before each network header are
- * ours. Where the room for images could run out, `run` stops before the frame and says how many it did.
+ * Frames are taken in order. A frame's bytes are rewritten where they lie; 14 bytes before each network
+ * header are ours. Where the room for images could run out, `run` stops before the frame and says how many it
+ * did.
  */
 import {
-  AllNodes, ConfigOption, DeviceFlag, DeviceKind, DropReason, EmissionKind, EmissionRecord, FrameEnd, FrameRecord,
-  Identity, LinkPacketType, OutcomeRecord, Program, UndecidedReason,
+  AllNodes, ConfigOption, DeviceFlag, DeviceKind, DropReason, EmissionKind, EmissionRecord, FrameEnd,
+  FrameRecord, Identity, LinkPacketType, OutcomeRecord, Program, UndecidedReason,
 } from "../abi.gen";
 import { Checksum } from "../wire/checksum";
 import { Ethernet } from "../wire/ethernet";
@@ -59,7 +60,8 @@ const AT_EGRESS: i32 = 2;
 const AT_END: i32 = 3;
 
 /** Addresses of the block, the outcomes (one a row), the emissions and the images, with their room. */
-export function walk_arena(framesAt: usize, outcomesAt: usize, emissionsAt: usize, emissionCount: u32, imagesAt: usize,
+export function walk_arena(framesAt: usize, outcomesAt: usize, emissionsAt: usize, emissionCount: u32,
+  imagesAt: usize,
   imageBytes: u32): void {
   frames = framesAt;
   outcomes = outcomesAt;
@@ -69,7 +71,9 @@ export function walk_arena(framesAt: usize, outcomesAt: usize, emissionsAt: usiz
   imageRoom = imageBytes;
 }
 
-/** Takes rows `first`..`first + count` and returns how many were done. Emissions start anew with each call. */
+/**
+ * Takes rows `first`..`first + count` and returns how many were done. Emissions start anew with each call.
+ */
 export function run(first: u32, count: u32): u32 {
   Options.useConfig(Maps.config());
   emitted = 0;
@@ -95,7 +99,8 @@ export function walk_reset(): void {
   clock = 0;
 }
 
-// ---- one frame -------------------------------------------------------------------------------------------------
+// ---- one frame
+// -------------------------------------------------------------------------------------------------
 
 function walk(record: FrameRecord): void {
   open(record);
@@ -178,9 +183,12 @@ function fail(verdict: i32, program: Program): i32 {
   return finish(FrameEnd.Dropped, -verdict, program);
 }
 
-// ---- the stations ------------------------------------------------------------------------------------------------
+// ---- the stations
+// ------------------------------------------------------------------------------------------------
 
-/** A process of the node sends: connect() may have translated the destination, then the node's routes decide. */
+/**
+ * A process of the node sends: connect() may have translated the destination, then the node's routes decide.
+ */
 function fromProcess(record: FrameRecord): i32 {
   if (!Options.managed) return fail(Verdict.undecided(UndecidedReason.NO_NODE_FACTS), Program.STACK);
   if (record.ether_type != Ethernet.IPV4 && record.ether_type != Ethernet.IPV6) {
@@ -206,9 +214,15 @@ function enterDevice(record: FrameRecord): i32 {
   const device = Maps.device(Packet.device);
   if (device === null) return fail(Verdict.undecided(UndecidedReason.NO_DEVICE), Program.NONE);
   if (device.flags & <u8>DeviceFlag.UNMANAGED) return upStack(record);
-  if (device.kind == <u8>DeviceKind.POD) return onward(Program.FROM_CONTAINER, Entry.enter(Program.FROM_CONTAINER), record);
-  if (device.kind == <u8>DeviceKind.UPLINK) return onward(Program.FROM_NETDEV, Entry.enter(Program.FROM_NETDEV), record);
-  if (device.kind == <u8>DeviceKind.TUNNEL) return fail(Verdict.undecided(UndecidedReason.TUNNEL), Program.FROM_OVERLAY);
+  if (device.kind == <u8>DeviceKind.POD) {
+    return onward(Program.FROM_CONTAINER, Entry.enter(Program.FROM_CONTAINER), record);
+  }
+  if (device.kind == <u8>DeviceKind.UPLINK) {
+    return onward(Program.FROM_NETDEV, Entry.enter(Program.FROM_NETDEV), record);
+  }
+  if (device.kind == <u8>DeviceKind.TUNNEL) {
+    return fail(Verdict.undecided(UndecidedReason.TUNNEL), Program.FROM_OVERLAY);
+  }
   return fail(Verdict.undecided(UndecidedReason.NO_DEVICE), Program.NONE);
 }
 
@@ -293,7 +307,9 @@ function leaveBy(ifindex: u32): i32 {
   emit(EmissionKind.Out, ifindex);
   Address.read(ADDRESS, Packet.destination, Packet.family);
   const route = Maps.route(ADDRESS);
-  if (route === null || route.ifindex != ifindex) return fail(Verdict.undecided(UndecidedReason.NO_ROUTE), Program.FABRIC);
+  if (route === null || route.ifindex != ifindex) {
+    return fail(Verdict.undecided(UndecidedReason.NO_ROUTE), Program.FABRIC);
+  }
   if (route.next_node == <u16>AllNodes.ALL) return finish(FrameEnd.Left, 0, Program.FABRIC);
   Packet.device = route.next_ifindex;
   Packet.mark = 0;
@@ -303,7 +319,8 @@ function leaveBy(ifindex: u32): i32 {
   return AT_DEVICE;
 }
 
-// ---- results -----------------------------------------------------------------------------------------------------
+// ---- results
+// -----------------------------------------------------------------------------------------------------
 
 function emit(kind: EmissionKind, device: u32): void {
   const length = <u32>(min(Packet.captured, Packet.wire) - Ethernet.LENGTH);
@@ -329,15 +346,16 @@ function mixJourney(word: u32): void {
 }
 
 /**
- * CHECKSUM_PARTIAL as a capture shows it: the field holds the folded pseudo-header sum, not yet complemented, and is
- * not by chance the right checksum as well.
+ * CHECKSUM_PARTIAL as a capture shows it: the field holds the folded pseudo-header sum, not yet complemented,
+ * and is not by chance the right checksum as well.
  */
 function isPartial(): bool {
   if (Packet.fragment || (Packet.protocol != TCP && Packet.protocol != UDP)) return false;
   const field = Packet.l4 + (Packet.protocol == TCP ? Tcp.CHECKSUM : Udp.CHECKSUM);
   if (field + 2 > Packet.captured) return false;
   const length = Packet.wire - Packet.l4;
-  const pseudo = Packet.family == 4 ? Checksum.partial(Packet.source, 8, 0) : Checksum.partial(Packet.source, 32, 0);
+  const pseudo = Packet.family == 4
+    ? Checksum.partial(Packet.source, 8, 0) : Checksum.partial(Packet.source, 32, 0);
   const sum = Checksum.add(Checksum.add(pseudo, <u32>Packet.protocol << 8), <u32>bswap<u16>(<u16>length));
   if (load<u16>(Packet.frame + field) != <u16>~Checksum.fold(sum)) return false;
   if (Packet.captured < Packet.wire) return true;

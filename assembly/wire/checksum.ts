@@ -1,10 +1,10 @@
 /**
- * The Internet checksum (RFC 1071) and its incremental update (RFC 1624), equal bit for bit to what the kernel's
- * helpers leave in the packet: bpf_l3_csum_replace and bpf_l4_csum_replace (net/core/filter.c), csum_fold and
- * csum_partial (include/net/checksum.h).
+ * The Internet checksum (RFC 1071) and its incremental update (RFC 1624), equal bit for bit to what the
+ * kernel's helpers leave in the packet: bpf_l3_csum_replace and bpf_l4_csum_replace (net/core/filter.c),
+ * csum_fold and csum_partial (include/net/checksum.h).
  *
- * Sums are kept in the byte order of the wire words as they are loaded (little endian loads of big endian words):
- * one's complement addition does not care, and no swap is spent. A `Wsum` is an unfolded 32 bit sum.
+ * Sums are kept in the byte order of the wire words as they are loaded (little endian loads of big endian
+ * words): one's complement addition does not care, and no swap is spent. A `Wsum` is an unfolded 32 bit sum.
  *
  * Does not look at lengths; the caller has checked them.
  */
@@ -12,7 +12,9 @@
 /** Unfolded sum. */
 export type Wsum = u32;
 
-/** Field value that stands for "no checksum" in UDP over IPv4; a computed zero is written as 0xffff (RFC 768). */
+/**
+ * Field value that stands for "no checksum" in UDP over IPv4; a computed zero is written as 0xffff (RFC 768).
+ */
 const MANGLED_ZERO: u16 = 0xffff;
 
 export class Checksum {
@@ -74,9 +76,10 @@ export class Checksum {
   }
 
   /**
-   * bpf_l4_csum_replace with size 0. `mangledZero` is BPF_F_MARK_MANGLED_0 (UDP): a zero field stays zero, a zero
-   * result becomes 0xffff. `pseudo`: the words belong to the pseudo header. `partial`: CHECKSUM_PARTIAL, the field
-   * holds the folded pseudo-header sum that offload completes later, so only pseudo-header words change it.
+   * bpf_l4_csum_replace with size 0. `mangledZero` is BPF_F_MARK_MANGLED_0 (UDP): a zero field stays zero, a
+   * zero result becomes 0xffff. `pseudo`: the words belong to the pseudo header. `partial`: CHECKSUM_PARTIAL,
+   * the field holds the folded pseudo-header sum that offload completes later, so only pseudo-header words
+   * change it.
    */
   static l4ReplaceByDiff(at: usize, diff: Wsum, mangledZero: bool, pseudo: bool, partial: bool): void {
     if (mangledZero && !partial && load<u16>(at) == 0) return;
@@ -97,6 +100,6 @@ export class Checksum {
   @inline
   private static add16(a: u16, b: u16): u16 {
     const sum = <u16>(a + b);
-    return <u16>(sum + <u16>(sum < b));
+    return sum < b ? <u16>(sum + 1) : sum;
   }
 }

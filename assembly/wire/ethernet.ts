@@ -42,9 +42,9 @@ export class Ethernet {
   }
 
   /**
-   * Whether Cilium takes the type for an Ethernet II one (bpf/lib/eth.h, eth_is_supported_ethertype): it compares
-   * against 0x0600 in network order on a little endian machine, so only 802.3 lengths whose low byte is zero are
-   * refused.
+   * Whether Cilium takes the type for an Ethernet II one (bpf/lib/eth.h, eth_is_supported_ethertype): it
+   * compares against 0x0600 in network order on a little endian machine, so only 802.3 lengths whose low byte
+   * is zero are refused.
    */
   @inline
   static supported(frame: usize): bool {

@@ -1,6 +1,6 @@
 /**
- * ICMPv6 (RFC 4443) and the two neighbour discovery messages Cilium answers or passes (RFC 4861). The checksum
- * covers a pseudo header, unlike ICMP's. Same fields at the same places as ICMP.
+ * ICMPv6 (RFC 4443) and the two neighbour discovery messages Cilium answers or passes (RFC 4861). The
+ * checksum covers a pseudo header, unlike ICMP's. Same fields at the same places as ICMP.
  */
 export class Icmpv6 {
   static readonly LENGTH: i32 = 8;

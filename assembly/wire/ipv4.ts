@@ -93,7 +93,7 @@ export class Ipv4 {
   static decrementTtlForwarding(ip: usize): void {
     // htons(0x0100) as loaded on a little endian machine.
     const check = <u32>load<u16>(ip, 10) + 1;
-    store<u16>(ip, <u16>(check + <u32>(check >= 0xffff)), 10);
+    store<u16>(ip, <u16>(check >= 0xffff ? check + 1 : check), 10);
     store<u8>(ip, load<u8>(ip, 8) - 1, 8);
   }
 

@@ -5,9 +5,11 @@
  * Sources of each row: Cilium's documentation and code, kube-proxy's code, the kernel's recorded behaviour. Order
  * matters: the first that matches names the packet.
  */
+import { addressFromBytes } from "../cluster/address.js";
 import { End, type Journey } from "../dataplane.js";
 import type { Outcome } from "../replay/outcome.js";
 import type { Packet } from "../replay/loop.js";
+import { Tuple } from "../replay/tuple.js";
 import { Facet } from "./facets.js";
 import type { Frontend, Names } from "./names.js";
 
@@ -81,6 +83,29 @@ export const CATALOGUE: readonly Difference[] = [
     matches: (s) => s.packet.view.isFragment && (isFragmentReason(s.target.reason) || isFragmentReason(s.current.reason)),
   },
   {
+    id: "PROTO-STACKCHECK",
+    title: "The node's IP stack refuses it (bad header, source route, another host's MAC); Cilium hands it to a local pod before that stack",
+    matches: (s) => s.facets === Facet.Reached && s.current.outcome.end === End.Dropped && isStackRefusal(s.current.reason)
+      && s.target.outcome.end === End.Delivered && s.names.pod(s.target.destination) !== null,
+  },
+  {
+    id: "PROTO-TTL",
+    title: "The TTL ends: the kernel answers time exceeded, Cilium drops it in eBPF without an answer",
+    matches: (s) => s.facets === Facet.Refusal && s.current.outcome.end === End.Answered && isTimeExceeded(s.current.outcome)
+      && s.target.outcome.end === End.Dropped && s.target.reason === "TTL_EXCEEDED",
+  },
+  {
+    id: "POL-SOURCE-IP",
+    title: "A source address that is not the pod's own: Cilium drops it (enable-source-ip-verification), the kernel forwards it",
+    matches: (s) => s.target.outcome.end === End.Dropped && s.target.reason === "INVALID_SOURCE_IP",
+  },
+  {
+    id: "SVC-UDP-STALE",
+    title: "UDP after its endpoint left the service: kube-proxy deletes the conntrack entry, Cilium's entry keeps the backend while that exists",
+    matches: (s) => s.protocol === "UDP" && s.facets === Facet.Destination && s.frontend !== null
+      && s.current.journey.eligibleBackends !== null && !holds(s.current.journey.eligibleBackends, s.target.outcome),
+  },
+  {
     id: "SVC-CLUSTERIP-EXT",
     title: "A ClusterIP reached from outside: iptables forwards it, Cilium drops it (IS_A_CLUSTERIP)",
     matches: (s) => s.target.reason === "IS_A_CLUSTERIP" && s.frontend?.kind === "ClusterIP",
@@ -123,7 +148,8 @@ export const CATALOGUE: readonly Difference[] = [
   {
     id: "POL-HAIRPIN",
     title: "A pod reaches itself through its own service: masqueraded by the node, or from Cilium's loopback address",
-    matches: (s) => s.frontend !== null && s.current.destination === s.source && s.target.destination === s.source,
+    matches: (s) => s.packet.kind === "request" && s.frontend !== null && s.facets === Facet.Source
+      && s.current.destination === s.source && s.target.destination === s.source,
   },
   {
     id: "NAT-LOCAL-BACKEND",
@@ -149,7 +175,24 @@ function isUnknownL4(side: Side): boolean {
 }
 
 function isFragmentReason(reason: string): boolean {
-  return reason.startsWith("FIRST_LOGICAL_DATAGRAM_FRAGMENT") || reason.startsWith("IP_FRAGMENTATION") || reason.startsWith("defrag");
+  return reason.startsWith("FIRST_LOGICAL_DATAGRAM_FRAGMENT") || reason.startsWith("IP_FRAGMENTATION")
+    || reason === "DUP_FRAG" || reason.startsWith("FRAG:");
+}
+
+/** Drops of ip_rcv_core and ip_rcv_finish, by the kernel's own names (enum skb_drop_reason). */
+function isStackRefusal(reason: string): boolean {
+  return reason === "IP_CSUM" || reason.startsWith("IP_INHDR") || reason === "OTHERHOST" || reason.startsWith("INVALID_PROTO");
+}
+
+function isTimeExceeded(outcome: Outcome): boolean {
+  return (outcome.answerProtocol === 1 && outcome.answerType === 11) || (outcome.answerProtocol === 58 && outcome.answerType === 3);
+}
+
+/** Whether a plane's destination is in a set of `ip:port`. */
+function holds(backends: readonly string[], outcome: Outcome): boolean {
+  const address = addressFromBytes(Tuple.destination(outcome.image));
+  const text = address.family === 6 ? `[${address.text}]` : address.text;
+  return backends.includes(`${text}:${Tuple.destinationPort(outcome.image)}`);
 }
 
 function isNoBackend(side: Side): boolean {

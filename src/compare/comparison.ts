@@ -152,7 +152,7 @@ export class Comparison implements Judge {
     const names = this.names();
     const source = addressText(Tuple.source(tuple));
     const destination = addressText(Tuple.destination(tuple));
-    const protocol = protocolName(packet.view.protocol);
+    const protocol = protocolName(Tuple.protocol(tuple));
     return {
       facets, packet, tuple, source, destination, protocol, names,
       port: Tuple.destinationPort(tuple),
@@ -174,10 +174,10 @@ export class Comparison implements Judge {
 
   private finding(situation: Situation, id: string, facets: number): Finding {
     const { packet, names } = situation;
-    const icmp = packet.view.protocol === 1 || packet.view.protocol === 58;
+    const ports = situation.protocol === "TCP" || situation.protocol === "UDP" || situation.protocol === "SCTP";
     const row = {
       id, facet: FACET_NAMES[facets], source: names.describe(situation.source), destination: names.describe(situation.destination),
-      protocol: packet.kind === "error" ? `${situation.protocol} error` : situation.protocol, port: icmp ? 0 : situation.port,
+      protocol: packet.kind === "error" ? `ICMP error about ${situation.protocol}` : situation.protocol, port: ports ? situation.port : 0,
       current: describeSide(situation.current, names), target: describeSide(situation.target, names),
     };
     const key = JSON.stringify(row);

@@ -71,7 +71,9 @@ export function addressField(bytes: Uint8Array): Uint8Array {
   return field;
 }
 
-function writeField(struct: Struct, field: Field, value: number | bigint | Uint8Array, view: DataView, at: number): void {
+function writeField(
+  struct: Struct, field: Field, value: number | bigint | Uint8Array, view: DataView, at: number,
+): void {
   const { kind, size } = field.type;
   if (kind === "bytes") {
     const target = new Uint8Array(view.buffer, view.byteOffset + at, size).fill(0);

@@ -364,7 +364,8 @@ export const PinFlag = codes("PinFlag", "Bits of PinRecord.flags; ours.", { BACK
 export const UndecidedReason = codes("UndecidedReason", "Why a program would not judge; ours.", {
   NONE: 0, TRUNCATED: 1, NOT_MODELLED: 2, NO_DEVICE: 3, MAP_MEMORY: 4, TUNNEL: 5, IPV6_EXTENSION: 6, L7_PROXY: 7,
   SCTP_CHECKSUM: 8, NO_ROUTE: 9, CHECKSUM: 10, DSR: 11, ENCRYPTION: 12, MULTICAST: 13, LINK_LAYER: 14, LOOP: 15,
-  NO_NODE_FACTS: 16, SOCKET_LB: 17, PROTOCOL: 18, AFFINITY: 19, MAGLEV: 20, SOURCE_RANGE: 21, EGRESS_GATEWAY: 22, HOST_FIREWALL: 23,
+  NO_NODE_FACTS: 16, SOCKET_LB: 17, PROTOCOL: 18, AFFINITY: 19, MAGLEV: 20, SOURCE_RANGE: 21, EGRESS_GATEWAY: 22,
+  HOST_FIREWALL: 23,
   FRAGMENT: 24, ICMP: 25,
 }, {
   1: "the capture holds too little of the packet", 2: "not modelled", 3: "the device is not known on this node",
@@ -393,6 +394,5 @@ export const Errno = codes("Errno", "Error numbers of map operations; results ar
   ENOENT: 2, E2BIG: 7, EBADF: 9, ENOMEM: 12, EBUSY: 16, EEXIST: 17, EINVAL: 22, ENOSPC: 28, ENOTSUPP: 524,
 });
 
-export const NotPartitioned = codes("NotPartitioned", "MapDescriptor.node_offset of a map without a node in its key; ours.", {
-  NONE: 0xffff,
-});
+/** MapDescriptor.node_offset of a map without a node in its key. */
+export const NotPartitioned = codes("NotPartitioned", "No node in the key; ours.", { NONE: 0xffff });

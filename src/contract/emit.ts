@@ -56,10 +56,12 @@ function classOf({ name, doc, size, fields }: Struct): string[] {
 }
 
 function checksOf({ name, size, fields }: Struct): string[] {
-  const lines = ["", `if (offsetof<${name}>() != ${size}) ERROR("${name}: asc and the contract disagree on its size");`];
+  const lines = ["", `if (offsetof<${name}>() != ${size}) ERROR("${name}: asc and the contract disagree");`];
   for (const field of fields) {
     for (const [member, , offset] of membersOf(field)) {
-      lines.push(`if (offsetof<${name}>("${member}") != ${offset}) ERROR("${name}.${member}: asc and the contract disagree");`);
+      lines.push(
+        `if (offsetof<${name}>("${member}") != ${offset}) ERROR("${name}.${member}: asc and the contract disagree");`,
+      );
     }
   }
   return lines;
@@ -70,7 +72,9 @@ function membersOf(field: Field): [string, string, number][] {
   if (!isBytes(field)) return [[field.name, scalarTypes[field.type.kind], field.offset]];
   const word = wordSize(field);
   const members: [string, string, number][] = [];
-  for (let at = 0; at < field.type.size; at += word) members.push([`${field.name}_${at}`, `u${word * 8}`, field.offset + at]);
+  for (let at = 0; at < field.type.size; at += word) {
+    members.push([`${field.name}_${at}`, `u${word * 8}`, field.offset + at]);
+  }
   return members;
 }
 

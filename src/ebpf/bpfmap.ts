@@ -83,7 +83,10 @@ export class BpfMap<Key extends Struct = Struct, Value extends Struct = Struct> 
     if (result !== 0) throw new Error(`${this.types.name}: no limit of ${entries} for node ${node}`);
   }
 
-  update(entries: Iterable<readonly [Partial<RecordOf<Key>>, Partial<RecordOf<Value>>]>, flags: number = UpdateFlag.values.ANY): MapResult {
+  update(
+    entries: Iterable<readonly [Partial<RecordOf<Key>>, Partial<RecordOf<Value>>]>,
+    flags: number = UpdateFlag.values.ANY,
+  ): MapResult {
     const list = Array.isArray(entries) ? entries : [...entries];
     const { key, value } = this.types;
     const keys = new Uint8Array(list.length * key.size);
@@ -127,13 +130,16 @@ export class BpfMap<Key extends Struct = Struct, Value extends Struct = Struct> 
     const list = Array.isArray(keys) ? keys : [...keys];
     const bytes = new Uint8Array(list.length * this.types.key.size);
     const view = new DataView(bytes.buffer);
-    list.forEach((key, index) => encodeInto(this.types.key, key as Partial<AnyRecord>, view, index * this.types.key.size));
+    list.forEach((key, index) => {
+      encodeInto(this.types.key, key as Partial<AnyRecord>, view, index * this.types.key.size);
+    });
     return this.deleteBytes(bytes);
   }
 
   deleteBytes(keys: Uint8Array): MapResult {
     const { exports } = this.arena;
-    return this.inBatches(keys, (count, _start, keysAt) => exports.map_delete(this.types.number, this.inner, keysAt, count));
+    return this.inBatches(keys, (count, _start, keysAt) =>
+      exports.map_delete(this.types.number, this.inner, keysAt, count));
   }
 
   /** Every key, by get_next_key: of any map but a ring buffer. The map must not change meanwhile. */
@@ -199,7 +205,9 @@ export class BpfMap<Key extends Struct = Struct, Value extends Struct = Struct> 
     }
   }
 
-  private inBatches(keys: Uint8Array, run: (count: number, start: number, keysAt: number, valuesAt: number) => number): MapResult {
+  private inBatches(
+    keys: Uint8Array, run: (count: number, start: number, keysAt: number, valuesAt: number) => number,
+  ): MapResult {
     const { key, name } = this.types;
     if (keys.length % key.size !== 0) throw new Error(`${name}: ${keys.length} bytes are no whole number of keys`);
     const total = keys.length / key.size;
@@ -234,7 +242,9 @@ export class BpfMapOfMaps<OuterKey extends Struct, OuterValue extends Struct, Ke
   private readonly innerLimit: number;
   private readonly shared: Arena;
 
-  constructor(types: MapTypes<OuterKey, OuterValue>, innerTypes: MapTypes<Key, Value>, innerLimit: number, arena: Arena) {
+  constructor(
+    types: MapTypes<OuterKey, OuterValue>, innerTypes: MapTypes<Key, Value>, innerLimit: number, arena: Arena,
+  ) {
     super(types, 0, arena);
     this.innerTypes = innerTypes;
     this.innerLimit = innerLimit;

@@ -79,7 +79,9 @@ describe("memory", () => {
       regions.push([data, data + slot_size * (groups > 0 ? groups * 15 : max_entries)]);
     }
     regions.sort(([a], [b]) => a - b);
-    regions.slice(1).forEach(([from], index) => expect(from).toBeGreaterThanOrEqual(regions[index][1]));
+    for (let index = 1; index < regions.length; index++) {
+      expect(regions[index][0]).toBeGreaterThanOrEqual(regions[index - 1][1]);
+    }
     expect(regions[regions.length - 1][1]).toBeLessThanOrEqual(machine.memory.buffer.byteLength);
   });
 

@@ -200,17 +200,18 @@ export function createMachine(modules: Modules, capacities: Capacities, traced =
   if (bytes === undefined) throw new Error("the traced module was not given");
   const module = new wasm.Module(bytes);
   const imports = wasm.Module.imports(module);
-  const strange = imports.filter(({ module: from, name, kind }) => from !== "env" || name !== "memory" || kind !== "memory");
-  if (strange.length > 0 || imports.length !== 1) {
-    throw new Error(`the module imports ${imports.map(({ module: from, name }) => `${from}.${name}`).join(", ") || "nothing"}, `
-      + "expected env.memory alone");
+  const names = imports.map(({ module: from, name }) => `${from}.${name}`).join(", ");
+  if (names !== "env.memory" || imports[0].kind !== "memory") {
+    throw new Error(`the module imports ${names || "nothing"}, expected env.memory alone`);
   }
   const memory = new wasm.Memory({ initial: FIRST_PAGES, maximum: MAX_PAGES });
   const exports = instantiateSync(module, { env: { memory } }).instance.exports as unknown as Machine["exports"];
   if (typeof exports.contract_hash !== "function" || exports.contract_hash() >>> 0 !== contractHash()) {
     throw new Error("the module was built from another contract: rebuild with `npm run build`");
   }
-  [...maps, ...(capacities.userMaps ?? [])].forEach((declared, number) => createMap(exports, declared, number, capacities));
+  for (const [number, declared] of [...maps, ...(capacities.userMaps ?? [])].entries()) {
+    createMap(exports, declared, number, capacities);
+  }
   reserveMemory(exports, memory, capacities.arenaBytes ?? DEFAULT_ARENA);
   return new Machine(exports, memory, traced, capacities);
 }
@@ -222,7 +223,8 @@ function createMap(exports: ModuleExports, declared: MapDeclaration, number: num
   const maxEntries = capacity.maxEntries ?? (name === "twinplane_nodes" ? capacities.nodes : declared.maxEntries);
   const slots = capacity.slots ?? Math.min(maxEntries * partitions, Math.max(DEFAULT_SLOTS, capacity.maxEntries ?? 0));
   const offset = declared.node === null ? NotPartitioned.values.NONE : nodeOffset(key, declared.node);
-  check(name, exports.map_create(number, kindNumber(kind), key.size, value.size, maxEntries, offset, partitions, slots));
+  check(name, exports.map_create(number, kindNumber(kind), key.size, value.size, maxEntries, offset, partitions,
+    slots));
   if (inner === null) return;
   const innerMaps = capacity.innerMaps ?? DEFAULT_INNER_MAPS;
   const innerEntries = capacity.innerEntries ?? inner.maxEntries;

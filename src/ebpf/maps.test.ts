@@ -39,6 +39,9 @@ const shapes: readonly Shape[] = [
 
 const sequences = shapes.map((shape, index) => ({ shape, list: operations(shape, 1500, seed * 1000 + index) }));
 
+/** For test.each. */
+const rows = sequences.map(({ shape, list }, index) => [describeShape(shape), index, shape, list] as const);
+
 function declaration(shape: Shape, name: string): MapDeclaration {
   const raw = (size: number) => struct(`bytes${size}`, "", { raw: [bytes(size), ""] });
   const inner = shape.innerMaps === 0 ? undefined : {
@@ -81,6 +84,10 @@ class ModuleMap implements Subject {
   }
 }
 
+function hexOfId(id: number): string {
+  return hexOf(new Uint8Array(new Uint32Array([id]).buffer));
+}
+
 function errno(number: number): string {
   return number === 0 ? "0" : `-${number}`;
 }
@@ -95,7 +102,7 @@ describe("module and model", () => {
     nodes: 1, arenaBytes: 1 << 20, userMaps: shapes.map((shape, index) => declaration(shape, `map${index}`)),
   });
 
-  test.each(sequences.map(({ shape, list }, index) => [describeShape(shape), index, shape, list] as const))("%s", (_text, index, shape, list) => {
+  test.each(rows)("%s", (_text, index, shape, list) => {
     const module = new ModuleMap(machine, `map${index}`, shape.innerMaps);
     const model = new ModelMap(shape);
     const expected = list.map((operation) => model.run(operation));
@@ -118,7 +125,7 @@ describe.skipIf(typeof kernel === "string")(`kernel and model${why}`, () => {
     answers = (kernel as Kernel).run(sequences);
   });
 
-  test.each(sequences.map(({ shape, list }, index) => [describeShape(shape), index, shape, list] as const))("%s", (_text, index, shape, list) => {
+  test.each(rows)("%s", (_text, index, shape, list) => {
     const model = new ModelMap(shape);
     expect(transcript(list, answers[index])).toEqual(transcript(list, list.map((operation) => model.run(operation))));
   });
@@ -144,7 +151,7 @@ describe("eviction", () => {
     for (let step = 0; step < 20_000; step++) {
       const node = random(nodes);
       const record = { node, id: random(40) };
-      const hex = hexOf(new Uint8Array(new Uint32Array([record.id]).buffer));
+      const hex = hexOfId(record.id);
       const dice = random(10);
       const told = `step ${step}, node ${node}, id ${record.id}`;
       if (dice < 4) {
@@ -160,7 +167,7 @@ describe("eviction", () => {
       }
     }
     for (let node = 0; node < nodes; node++) {
-      const ids = [...lru.entries()].filter(([each]) => each.node === node).map(([each]) => hexOf(new Uint8Array(new Uint32Array([each.id]).buffer)));
+      const ids = [...lru.entries()].filter(([each]) => each.node === node).map(([each]) => hexOfId(each.id));
       expect(ids.sort().join(" ")).toBe(models[node].run({ op: "walk", inner: 0 }));
       expect(lru.nodeCount(node)).toBe(ids.length);
     }

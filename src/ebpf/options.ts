@@ -231,7 +231,7 @@ const UNMODELLED: readonly { readonly name: OptionName; readonly when: (options:
   { name: "kube-proxy-replacement", when: (o) => !o["kube-proxy-replacement"], what: "kube-proxy's iptables beside Cilium are not "
     + "part of this plane; node ports are not answered" },
   { name: "enable-bpf-masquerade", when: (o) => !o["enable-bpf-masquerade"], what: "masquerading in the node's iptables is not part "
-    + "of this plane; sources of traffic that leaves the cluster are as the programs left them" },
+    + "of this plane; where iptables may masquerade, what leaves the cluster from a pod is undecided" },
   { name: "enable-host-firewall", when: (o) => o["enable-host-firewall"], what: "host policies are not evaluated" },
   { name: "bpf-lb-mode", when: (o) => o["bpf-lb-mode"] !== "snat", what: "direct server return is not modelled; "
     + "service traffic from outside is evaluated as in snat mode" },

@@ -5,8 +5,8 @@
  * there, and their outcomes and images copied out. A frame enters at the device it is given: a pod's device runs
  * cil_from_container, an uplink cil_from_netdev, ifindex 0 is a process of the node.
  *
- * Not here: netfilter on a Cilium node. What a program passes to the stack is routed by the node's routes alone, so a
- * node whose masquerading is left to iptables is a Problem.
+ * Not here: netfilter on a Cilium node. What a program passes to the stack is routed by the node's routes alone; where
+ * masquerading is left to iptables, what leaves the cluster from a pod's address is undecided.
  */
 import { addressFromBytes } from "../cluster/address.js";
 import type { Cluster, ConntrackDelete } from "../cluster/cluster.js";
@@ -85,6 +85,8 @@ export class EbpfPlane implements Plane {
   private readonly bytes: Uint8Array;
   private readonly facts: OutcomeFacts = { hash: 0, end: End.None, reason: "", cookie: 0, service: 0, backend: 0, program: 0,
     sourceIdentity: 0, destinationIdentity: 0, node: 0, masqueraded: false, denyingPolicy: -1, denyingEgress: false };
+  /** Masquerading is left to iptables: the agent's own rules, or on AKS the masquerade agent's. */
+  private readonly iptablesMasquerades: boolean;
   private lastRow = -1;
 
   constructor(private readonly given: EbpfPlaneOptions) {
@@ -95,6 +97,8 @@ export class EbpfPlane implements Plane {
     const { options, problems } = ciliumOptions(given.profile, given.cluster, given.cilium);
     this.options = options;
     this.problems.push(...problems);
+    this.iptablesMasquerades = !options["enable-bpf-masquerade"]
+      && (options["enable-ipv4-masquerade"] || options["enable-ipv6-masquerade"] || /\baks\b/.test(given.profile));
     this.image = this.compile(given.cluster);
     this.machine = createMachine(given.wasm, capacitiesOf(this.image, given.connections), given.traced === true);
     this.walk = this.machine.exports as unknown as WalkExports;
@@ -265,6 +269,7 @@ export class EbpfPlane implements Plane {
     facts.destinationIdentity = view.getUint32(at + OUTCOME.dst_sec_id, true);
     facts.node = frames.node[row];
     this.judge(view.getUint8(at + OUTCOME.end), view.getUint16(at + OUTCOME.reason, true));
+    if (this.iptablesMasquerades && facts.end === End.Left) this.leaveOpen(frames, row);
     this.findDenying(frames, row);
     results.end[row] = facts.end;
     results.reason[row] = this.reasonNumber(facts.reason);
@@ -284,6 +289,13 @@ export class EbpfPlane implements Plane {
     }
   }
 
+  /** What left from a pod's address: iptables on the node, which is not here, may have changed its source. */
+  private leaveOpen(frames: FrameBlock, row: number): void {
+    if (!this.policyOf.has(addressText(frames, row, 12, 8))) return;
+    this.facts.end = End.Undecided;
+    this.facts.reason = "undecided: masquerading in the node's iptables";
+  }
+
   /** For a default deny: the policy map of the endpoint that denied. */
   private findDenying(frames: FrameBlock, row: number): void {
     const { facts } = this;
@@ -295,7 +307,7 @@ export class EbpfPlane implements Plane {
       return;
     }
     const backend = this.image.services.backends.find(({ id }) => id === facts.backend);
-    facts.denyingPolicy = this.policyOf.get(backend?.address.text ?? destinationText(frames, row)) ?? -1;
+    facts.denyingPolicy = this.policyOf.get(backend?.address.text ?? addressText(frames, row, 16, 24)) ?? -1;
   }
 
   /** The image's source is its node's masquerade address and the frame's was not, with a port from the SNAT range. */
@@ -337,10 +349,10 @@ function offsets(struct: { readonly fields: readonly { readonly name: string; re
   return Object.fromEntries(struct.fields.map(({ name, offset }) => [name, offset]));
 }
 
-function destinationText(frames: FrameBlock, row: number): string {
-  const at = frames.offset[row];
+/** Text of an address of the frame's header, at these offsets in IPv4 and IPv6. */
+function addressText(frames: FrameBlock, row: number, offset4: number, offset6: number): string {
   const six = frames.etherType[row] === 0x86dd;
-  const start = at + (six ? 24 : 16);
+  const start = frames.offset[row] + (six ? offset6 : offset4);
   return addressFromBytes(frames.bytes.subarray(start, start + (six ? 16 : 4))).text;
 }
 

@@ -1,11 +1,18 @@
 /**
- * The programs along whole ways: what a frame becomes between pods, services, nodes and the outside, and that the
- * reply comes back as the request went. Every image that leaves must have right checksums.
+ * The programs along whole ways: what a frame becomes between pods, services, nodes and the outside, and that
+ * the reply comes back as the request went. Every image that leaves must have right checksums.
  */
 import { describe, expect, it } from "vitest";
 import { ACK, packet, type PacketInput, read, SYN, wrongChecksums } from "../../test/packets.js";
-import { BASE_OPTIONS, Bench, field, type OptionName, POD_DEVICE, UPLINK, type Walked } from "../../test/programs.js";
-import { DropReason, EmissionKind, EndpointFlag, FibKind, NodeOption, ServiceFlag, UndecidedReason } from "../contract/codes.js";
+import {
+  BASE_OPTIONS, Bench, field, type OptionName, POD_DEVICE, UPLINK, Verdict, type Walked,
+} from "../../test/programs.js";
+import { decode } from "../contract/codec.js";
+import {
+  DropReason, EmissionKind, EndpointFlag, FibKind, NodeOption, Program, ServiceFlag, StepKind, UndecidedReason,
+} from "../contract/codes.js";
+import { mapNumber } from "../contract/maps.js";
+import { StepRecord } from "../contract/structs.js";
 import { End } from "../dataplane.js";
 
 const A = "10.1.0.1";
@@ -16,14 +23,19 @@ const B_DEVICE = 11;
 const C_DEVICE = 12;
 const V6 = { A: "fd10:1::1", B: "fd10:1::2", C: "fd10:2::3", VIP: "fd96::1" };
 const REMOTE_WORLD = 2;
-const DUAL: readonly OptionName[] = ["ENABLE_IPV6", "ENABLE_IPV6_FRAGMENT_TRACKING", "ENABLE_BPF_MASQUERADE_IPV6"];
+const DUAL: readonly OptionName[] = ["ENABLE_IPV6", "ENABLE_IPV6_FRAGMENT_TRACKING",
+  "ENABLE_BPF_MASQUERADE_IPV6"];
 
-/** Two nodes. a (id 300) and b (301) on node 0, c (302) on node 1; everything allowed unless a test says else. */
-function cluster(options: readonly OptionName[] = [], version = 20): Bench {
-  const bench = new Bench(version);
+/**
+ * Two nodes. a (id 300) and b (301) on node 0, c (302) on node 1; everything allowed unless a test says else.
+ */
+function cluster(options: readonly OptionName[] = [], version = 20, traced = false): Bench {
+  const bench = new Bench(version, traced);
   bench.options([...BASE_OPTIONS, ...DUAL, ...options]);
-  bench.put("twinplane_nodes", { node: 1 }, { ipv4: field("192.168.0.2"), ipv6: field("fd00::2"), masquerade4: field("192.168.0.2"),
-    masquerade6: field("fd00::2"), options: NodeOption.values.MANAGED, direct_routing_ifindex: UPLINK, host_sec_id: 1 });
+  bench.put("twinplane_nodes", { node: 1 }, { ipv4: field("192.168.0.2"), ipv6: field("fd00::2"),
+    masquerade4: field("192.168.0.2"),
+    masquerade6: field("fd00::2"), options: NodeOption.values.MANAGED, direct_routing_ifindex: UPLINK,
+      host_sec_id: 1 });
   bench.put("twinplane_devices", { node: 1, ifindex: UPLINK }, { kind: 2, mtu: 1500 });
   bench.mapPolicy(1);
   for (const egress of [true, false]) {
@@ -31,7 +43,8 @@ function cluster(options: readonly OptionName[] = [], version = 20): Bench {
     bench.allow(egress, 0, 0, 0, {}, 0, 1);
   }
   bench.configure({ native_routing_cidr6: field("fd10::"), native_routing_cidr6_length: 16 });
-  const pods: [string, string, number, number, number][] = [[A, V6.A, POD_DEVICE, 300, 0], [B, V6.B, B_DEVICE, 301, 0], [C, V6.C, C_DEVICE, 302, 1]];
+  const pods: [string, string, number, number, number][] = [[A, V6.A, POD_DEVICE, 300, 0], [B, V6.B,
+    B_DEVICE, 301, 0], [C, V6.C, C_DEVICE, 302, 1]];
   for (const [v4, v6, device, identity, node] of pods) {
     bench.pod(v4, identity, 0, v6, device, node);
     for (const [ip, length] of [[v4, 32], [v6, 128]] as const) {
@@ -86,7 +99,8 @@ function ended({ outcome }: Walked): string {
 }
 
 describe("a pod and a ClusterIP", () => {
-  for (const [name, options, ttl] of [["endpoint routes off", [], 63], ["endpoint routes", ["ENABLE_ENDPOINT_ROUTES"], 63],
+  for (const [name, options, ttl] of [["endpoint routes off", [], 63], ["endpoint routes",
+    ["ENABLE_ENDPOINT_ROUTES"], 63],
     ["host routing", ["ENABLE_HOST_ROUTING"], 63]] as const) {
     it(`reaches a backend of its node and gets the reply from the service (${name})`, () => {
       const bench = cluster(options);
@@ -95,7 +109,8 @@ describe("a pod and a ClusterIP", () => {
       expect(ended(request)).toBe("Delivered");
       expect(way(request)).toEqual([`Out 0/${B_DEVICE} ${A}:40000 -> ${B}:8080 ttl ${ttl}`]);
       expect(request.outcome).toMatchObject({ service: 1, backend: 1, src_sec_id: 300, dst_sec_id: 301 });
-      const reply = send(bench, { from: B, to: A, protocol: "TCP", sport: 8080, dport: 40000, flags: SYN | ACK }, B_DEVICE);
+      const reply = send(bench, { from: B, to: A, protocol: "TCP", sport: 8080, dport: 40000,
+        flags: SYN | ACK }, B_DEVICE);
       expect(way(reply)).toEqual([`Out 0/${POD_DEVICE} 10.96.0.1:80 -> ${A}:40000 ttl ${ttl}`]);
     });
   }
@@ -107,7 +122,8 @@ describe("a pod and a ClusterIP", () => {
     expect(ended(request)).toBe("Delivered");
     const rest = `${A}:40000 -> ${C}:8080 ttl`;
     // One hop at node 0's stack; at node 1 the stack and the program behind cilium_host count one each.
-    expect(way(request)).toEqual([`Out 0/${UPLINK} ${rest} 63`, `In 1/${UPLINK} ${rest} 63`, `Out 1/${C_DEVICE} ${rest} 61`]);
+    expect(way(request)).toEqual([`Out 0/${UPLINK} ${rest} 63`, `In 1/${UPLINK} ${rest} 63`,
+      `Out 1/${C_DEVICE} ${rest} 61`]);
     const reply = send(bench, { from: C, to: A, protocol: "UDP", sport: 8080, dport: 40000 }, C_DEVICE, 1);
     expect(way(reply).at(-1)).toBe(`Out 0/${POD_DEVICE} 10.96.0.1:53 -> ${A}:40000 ttl 61`);
   });
@@ -124,14 +140,16 @@ describe("a pod and a ClusterIP", () => {
     bench.pod(A, 300, 7, V6.A);
     const request = send(bench, { from: A, to: "10.96.0.1", protocol: "TCP" }, POD_DEVICE);
     expect(way(request)).toEqual([`Out 0/${POD_DEVICE} 169.254.42.1:40000 -> ${A}:8080 ttl 63`]);
-    const reply = send(bench, { from: A, to: "169.254.42.1", protocol: "TCP", sport: 8080, dport: 40000, flags: SYN | ACK }, POD_DEVICE);
+    const reply = send(bench, { from: A, to: "169.254.42.1", protocol: "TCP", sport: 8080, dport: 40000,
+      flags: SYN | ACK }, POD_DEVICE);
     expect(way(reply)).toEqual([`Out 0/${POD_DEVICE} 10.96.0.1:80 -> ${A}:40000 ttl 63`]);
   });
 
   it("keeps the backend of a connection, and takes the captured one where it is a backend", () => {
     const bench = cluster();
     clusterIp(bench, [[B, 8080], [C, 8080]]);
-    const pinned = (backend: string, sport: number): Walked => bench.walk([{ device: POD_DEVICE, pin: { backend, port: 8080 },
+    const pinned = (backend: string, sport: number): Walked => bench.walk([{ device: POD_DEVICE,
+      pin: { backend, port: 8080 },
       packet: packet({ from: A, to: "10.96.0.1", protocol: "TCP", sport }) }])[0];
     for (let port = 0; port < 20; port++) {
       expect(pinned(C, 41000 + port).outcome).toMatchObject({ backend: 2, flags: 1 });
@@ -163,18 +181,21 @@ describe("a pod and a ClusterIP", () => {
     bench.service(V6.VIP, 80, 6, 9, [1]);
     const request = send(bench, { from: V6.A, to: V6.VIP, protocol: "TCP" }, POD_DEVICE);
     expect(way(request).at(-1)).toBe(`Out 1/${C_DEVICE} ${V6.A}:40000 -> ${V6.C}:8080 ttl 61`);
-    const reply = send(bench, { from: V6.C, to: V6.A, protocol: "TCP", sport: 8080, dport: 40000, flags: SYN | ACK }, C_DEVICE, 1);
+    const reply = send(bench, { from: V6.C, to: V6.A, protocol: "TCP", sport: 8080, dport: 40000,
+      flags: SYN | ACK }, C_DEVICE, 1);
     expect(way(reply).at(-1)).toBe(`Out 0/${POD_DEVICE} ${V6.VIP}:80 -> ${V6.A}:40000 ttl 61`);
     bench.service(V6.VIP, 81, 6, 10, []);
     const refused = send(bench, { from: V6.A, to: V6.VIP, protocol: "TCP", dport: 81 }, POD_DEVICE);
-    expect([ended(refused), ...refused.images[0].packet.subarray(40, 42)]).toEqual(["Rejected DROP_NO_SERVICE", 1, 4]);
+    expect([ended(refused), ...refused.images[0].packet.subarray(40,
+      42)]).toEqual(["Rejected DROP_NO_SERVICE", 1, 4]);
   });
 
   it("translates every fragment, and loses a later one that comes first", () => {
     const bench = cluster();
     clusterIp(bench, [[B, 8080]]);
     const fragment = (offset: number, id: number): WalkedFragment => {
-      const input: PacketInput = { from: A, to: "10.96.0.1", protocol: "UDP", dport: 53, id, fragment: offset, noChecksum: true,
+      const input: PacketInput = { from: A, to: "10.96.0.1", protocol: "UDP", dport: 53, id,
+        fragment: offset, noChecksum: true,
         payload: new Uint8Array(16) };
       return bench.walk([{ packet: packet(input), device: POD_DEVICE }])[0];
     };
@@ -195,13 +216,16 @@ describe("policy", () => {
     bench.disallow({ prefixlen: 40, sec_label: 0, egress: 1, protocol: 0, dport: 0 }, 1);
     const frontend = bench.allow(true, 302, 6, 80, { cookie: 5 }, 16, 1);
     const denied = send(bench, { from: A, to: "10.96.0.1", protocol: "TCP" }, POD_DEVICE);
-    expect([ended(denied), denied.outcome.cookie, denied.outcome.dst_sec_id]).toEqual(["Dropped DROP_POLICY", 0, 302]);
+    expect([ended(denied), denied.outcome.cookie,
+      denied.outcome.dst_sec_id]).toEqual(["Dropped DROP_POLICY", 0, 302]);
     bench.disallow(frontend, 1);
     bench.allow(true, 302, 6, 8080, { cookie: 6 }, 16, 1);
-    expect(ended(send(bench, { from: A, to: "10.96.0.1", protocol: "TCP", sport: 40001 }, POD_DEVICE))).toBe("Delivered");
+    expect(ended(send(bench, { from: A, to: "10.96.0.1", protocol: "TCP", sport: 40001 },
+      POD_DEVICE))).toBe("Delivered");
     bench.allow(false, 300, 6, 8080, { deny: 1, precedence: 0xffffffff, cookie: 7 });
     const walked = send(bench, { from: A, to: "10.96.0.1", protocol: "TCP", sport: 40002 }, POD_DEVICE);
-    expect([ended(walked), walked.outcome.cookie, walked.images.length]).toEqual(["Dropped DROP_POLICY_DENY", 7, 2]);
+    expect([ended(walked), walked.outcome.cookie,
+      walked.images.length]).toEqual(["Dropped DROP_POLICY_DENY", 7, 2]);
   });
 
   it("does not judge replies, nor errors about a known connection", () => {
@@ -210,8 +234,10 @@ describe("policy", () => {
     const request = packet({ from: A, to: CLIENT, protocol: "UDP", dport: 53 });
     bench.walk([{ packet: request, device: POD_DEVICE }]);
     bench.configure({ native_routing_cidr4: field("0.0.0.0"), native_routing_cidr4_length: 0 });
-    expect(ended(send(bench, { from: CLIENT, to: A, protocol: "UDP", sport: 53, dport: 40000 }, UPLINK))).toBe("Delivered");
-    const error: PacketInput = { from: CLIENT, to: A, protocol: "ICMP", icmp: [3, 3, new Uint8Array(4)], payload: request };
+    expect(ended(send(bench, { from: CLIENT, to: A, protocol: "UDP", sport: 53, dport: 40000 },
+      UPLINK))).toBe("Delivered");
+    const error: PacketInput = { from: CLIENT, to: A, protocol: "ICMP", icmp: [3, 3, new Uint8Array(4)],
+      payload: request };
     expect(ended(send(bench, error, UPLINK))).toBe("Delivered");
     // An error from a router in between is not related: conntrack looks at the outer addresses.
     expect(ended(send(bench, { ...error, from: "198.51.100.1" }, UPLINK))).toBe("Dropped DROP_POLICY");
@@ -232,7 +258,8 @@ describe("the outside", () => {
         expect(out.from).toBe("192.168.0.1");
         if (sport >= 32768) expect(out.sport).toBe(sport);
         else expect(out.sport).toBeGreaterThanOrEqual(32768);
-        const reply = send(bench, { from: CLIENT, to: out.from, protocol, sport: 80, dport: out.sport, flags: SYN | ACK }, UPLINK);
+        const reply = send(bench, { from: CLIENT, to: out.from, protocol, sport: 80, dport: out.sport,
+          flags: SYN | ACK }, UPLINK);
         expect(way(reply).at(-1)).toBe(`Out 0/${POD_DEVICE} ${CLIENT}:80 -> ${A}:${sport} ttl 62`);
       });
     }
@@ -241,7 +268,8 @@ describe("the outside", () => {
   it("translates an ICMP error back to the pod, quote and checksums included", () => {
     const bench = cluster();
     const request = send(bench, { from: A, to: CLIENT, protocol: "TCP", sport: 1025 }, POD_DEVICE);
-    const error = send(bench, { from: "198.51.100.1", to: "192.168.0.1", protocol: "ICMP", icmp: [11, 0, new Uint8Array(4)],
+    const error = send(bench, { from: "198.51.100.1", to: "192.168.0.1", protocol: "ICMP", icmp: [11, 0,
+      new Uint8Array(4)],
       payload: request.images[0].packet }, UPLINK);
     // The router is not the peer: the error meets ingress policy, which allows everything here.
     expect(ended(error)).toBe("Delivered");
@@ -254,11 +282,13 @@ describe("the outside", () => {
     const bench = cluster();
     const request = send(bench, { from: A, to: CLIENT, protocol: "ICMP" }, POD_DEVICE);
     expect(read(request.images[0].packet).from).toBe("192.168.0.1");
-    const reply = send(bench, { from: CLIENT, to: "192.168.0.1", protocol: "ICMP", icmp: [0, 0, Uint8Array.of(0, 7, 0, 1)] }, UPLINK);
+    const reply = send(bench, { from: CLIENT, to: "192.168.0.1", protocol: "ICMP", icmp: [0, 0,
+      Uint8Array.of(0, 7, 0, 1)] }, UPLINK);
     expect([ended(reply), read(reply.images.at(-1)!.packet).to]).toEqual(["Delivered", A]);
   });
 
-  it("client to a load balancer: local backend keeps the client, remote one is reached through the node", () => {
+  it("client to a load balancer: local backend keeps the client, remote one is reached through the node",
+    () => {
     for (const [backend, source] of [[B, CLIENT], [C, "192.168.0.1"]] as const) {
       const bench = cluster();
       bench.backend(1, backend, 8080);
@@ -268,9 +298,11 @@ describe("the outside", () => {
       const seen = read(request.images.at(-1)!.packet);
       expect([seen.from, seen.to, seen.dport]).toEqual([source, backend, 8080]);
       const [device, node] = backend === B ? [B_DEVICE, 0] : [C_DEVICE, 1];
-      const reply = send(bench, { from: backend, to: seen.from, protocol: "TCP", sport: 8080, dport: seen.sport, flags: SYN | ACK }, device, node);
+      const reply = send(bench, { from: backend, to: seen.from, protocol: "TCP", sport: 8080,
+        dport: seen.sport, flags: SYN | ACK }, device, node);
       expect(ended(reply)).toBe("Left");
-      expect(read(reply.images.at(-1)!.packet)).toMatchObject({ from: "198.51.100.80", sport: 80, to: CLIENT, dport: 40000 });
+      expect(read(reply.images.at(-1)!.packet)).toMatchObject({ from: "198.51.100.80", sport: 80,
+        to: CLIENT, dport: 40000 });
     }
   });
 
@@ -278,11 +310,13 @@ describe("the outside", () => {
     const bench = cluster();
     bench.backend(1, B, 8080);
     bench.service("198.51.100.80", 80, 6, 1, [1], external | ServiceFlag.values.SOURCE_RANGE);
-    bench.put("cilium_lb4_source_range", { prefixlen: 32 + 8, rev_nat_id: 1, address: field("10.0.0.0") }, { present: 1 });
+    bench.put("cilium_lb4_source_range", { prefixlen: 32 + 8, rev_nat_id: 1, address: field("10.0.0.0") },
+      { present: 1 });
     bench.service("10.96.0.1", 80, 6, 2, [1]);
     bench.service("198.51.100.80", 0, 0, 0, []);
     bench.service("198.51.100.81", 80, 6, 3, [], external);
-    const to = (ip: string, dport: number): string => ended(send(bench, { from: CLIENT, to: ip, protocol: "TCP", dport }, UPLINK));
+    const to = (ip: string, dport: number): string => ended(send(bench, { from: CLIENT, to: ip,
+      protocol: "TCP", dport }, UPLINK));
     expect(to("198.51.100.80", 80)).toBe("Dropped DROP_NOT_IN_SRC_RANGE");
     expect(to("198.51.100.80", 81)).toBe("Dropped DROP_NO_SERVICE");
     expect(to("10.96.0.1", 80)).toBe("Dropped DROP_IS_CLUSTER_IP");
@@ -292,8 +326,10 @@ describe("the outside", () => {
   it("a host port is never sent on to another node", () => {
     const bench = cluster();
     bench.backend(1, C, 8080);
-    bench.service("192.168.0.1", 8443, 6, 1, [1], ServiceFlag.values.HOSTPORT | ServiceFlag.values.ROUTABLE, 0, 0, 0);
-    expect(ended(send(bench, { from: CLIENT, to: "192.168.0.1", protocol: "TCP", dport: 8443 }, UPLINK))).toBe("Dropped DROP_INVALID");
+    bench.service("192.168.0.1", 8443, 6, 1, [1],
+      ServiceFlag.values.HOSTPORT | ServiceFlag.values.ROUTABLE, 0, 0, 0);
+    expect(ended(send(bench, { from: CLIENT, to: "192.168.0.1", protocol: "TCP", dport: 8443 },
+      UPLINK))).toBe("Dropped DROP_INVALID");
   });
 
   it("a node port is translated at the pod from 1.20 on, and the reply comes from the node it asked", () => {
@@ -304,7 +340,8 @@ describe("the outside", () => {
       const request = send(bench, { from: A, to: "192.168.0.2", protocol: "TCP", dport: 30080 }, POD_DEVICE);
       expect(read(request.images.at(-1)!.packet).to).toBe(version === 20 ? B : "192.168.0.2");
       if (version < 20) continue;
-      const reply = send(bench, { from: B, to: A, protocol: "TCP", sport: 8080, dport: 40000, flags: SYN | ACK }, B_DEVICE);
+      const reply = send(bench, { from: B, to: A, protocol: "TCP", sport: 8080, dport: 40000,
+        flags: SYN | ACK }, B_DEVICE);
       expect(way(reply)).toEqual([`Out 0/${POD_DEVICE} 192.168.0.2:30080 -> ${A}:40000 ttl 63`]);
     }
   });
@@ -326,7 +363,8 @@ describe("a process of the node", () => {
     clusterIp(bench, []);
     const refused = send(bench, { from: "192.168.0.1", to: "10.96.0.1", protocol: "TCP" }, 0);
     expect([ended(refused), refused.images.length]).toEqual(["Rejected DROP_NO_SERVICE", 0]);
-    expect(way(send(bench, { from: "192.168.0.1", to: "192.168.0.1", protocol: "TCP" }, 0))[0]).toMatch(/^Local 0\/0 /);
+    expect(way(send(bench, { from: "192.168.0.1", to: "192.168.0.1", protocol: "TCP" },
+      0))[0]).toMatch(/^Local 0\/0 /);
   });
 });
 
@@ -341,14 +379,36 @@ describe("what is not judged", () => {
       { packet: tcp.subarray(0, 30), wire: tcp.length, device: POD_DEVICE },
       { packet: packet({ from: A, to: "224.0.0.1", protocol: "UDP" }), device: POD_DEVICE },
     ]);
-    expect(outcomes.map(ended)).toEqual(["Undecided NO_DEVICE", "Undecided ICMP", "Undecided LINK_LAYER", "Undecided TRUNCATED",
+    expect(outcomes.map(ended)).toEqual(["Undecided NO_DEVICE", "Undecided ICMP", "Undecided LINK_LAYER",
+      "Undecided TRUNCATED",
       "Undecided MULTICAST"]);
     bench.remove("twinplane_fib", { prefixlen: 32, node: 0, family: 1 });
-    expect(ended(send(bench, { from: A, to: CLIENT, protocol: "TCP" }, POD_DEVICE))).toBe("Undecided NO_ROUTE");
+    expect(ended(send(bench, { from: A, to: CLIENT, protocol: "TCP" },
+      POD_DEVICE))).toBe("Undecided NO_ROUTE");
     bench.configure({ dsr_mode: 1 });
     bench.backend(1, C, 80);
-    bench.service("198.51.100.80", 80, 6, 1, [1], ServiceFlag.values.LOADBALANCER | ServiceFlag.values.ROUTABLE);
-    expect(ended(send(bench, { from: CLIENT, to: "198.51.100.80", protocol: "TCP" }, UPLINK))).toBe("Undecided DSR");
+    bench.service("198.51.100.80", 80, 6, 1, [1],
+      ServiceFlag.values.LOADBALANCER | ServiceFlag.values.ROUTABLE);
+    expect(ended(send(bench, { from: CLIENT, to: "198.51.100.80", protocol: "TCP" },
+      UPLINK))).toBe("Undecided DSR");
+  });
+});
+
+describe("steps", () => {
+  it("are written by the traced module, program by program, with keys and rule sets", () => {
+    const bench = cluster([], 20, true);
+    clusterIp(bench, [[B, 8080]]);
+    bench.allow(true, 301, 6, 8080, { cookie: 42 });
+    send(bench, { from: A, to: "10.96.0.1", protocol: "TCP" }, POD_DEVICE);
+    const records = [...bench.machine.map("cilium_events").drain()].map((bytes) => decode(StepRecord, bytes));
+    const programs = records.filter(({ kind }) => kind === StepKind.values.ENTER).map(({ program }) => program);
+    expect(programs).toEqual([Program.values.FROM_CONTAINER, Program.values.TO_CONTAINER]);
+    expect(records.filter(({ kind }) => kind === StepKind.values.VERDICT).map(({ result }) => result))
+      .toEqual([Verdict.Endpoint, Verdict.Deliver]);
+    expect(records.find(({ kind }) => kind === StepKind.values.POLICY)).toMatchObject({ cookie: 42, result: 0 });
+    const services = records.filter(({ map }) => map === mapNumber("cilium_lb4_services_v2"));
+    expect(services[0]).toMatchObject({ kind: StepKind.values.LOOKUP, result: 1, key_size: 24 });
+    expect([...services[0].key.subarray(0, 4)]).toEqual([10, 96, 0, 1]);
   });
 });
 

@@ -47,6 +47,7 @@ export interface PlaneNodeOptions {
 }
 
 interface FamilyRules {
+  readonly text: string;
   readonly set: RuleSet;
   readonly because: (line: number) => readonly Because[];
 }
@@ -72,8 +73,9 @@ export class PlaneNode {
   private facts: NodeFacts;
   private kinds: (Device["kind"] | undefined)[] = [];
   private cluster: Cluster;
-  /** Rules of the node's own dump, by family. */
-  private readonly dumped = new Map<Family, FamilyRules>();
+  /** Rules in place. */
+  private rules4: FamilyRules;
+  private rules6: FamilyRules;
 
   constructor(private readonly options: PlaneNodeOptions) {
     const { node, cluster, config, journeys, steps } = options;
@@ -81,15 +83,15 @@ export class PlaneNode {
     this.name = node.name;
     this.cluster = cluster;
     this.facts = node.facts;
-    const rules4 = this.rules(cluster, node, 4);
-    const rules6 = this.rules(cluster, node, 6);
+    this.rules4 = this.rules(cluster, node, 4, null);
+    this.rules6 = this.rules(cluster, node, 6, null);
     this.netfilter = createNetfilter({
-      services: this.services, rules4: rules4.set, rules6: rules6.set, chance: options.chance,
+      services: this.services, rules4: this.rules4.set, rules6: this.rules6.set, chance: options.chance,
       sysctls: sysctlsOf(node.facts, config.kubeProxy),
     });
     this.hooks = new NodeHooks({ node: node.name, netfilter: this.netfilter, journeys, steps });
     this.linux = this.stack(node.facts);
-    this.hooks.change(originOf(rules4, rules6), gateOf(node.facts, options.engine));
+    this.hooks.change(originOf(this.rules4, this.rules6), gateOf(node.facts, options.engine));
   }
 
   deviceKind(index: number): Device["kind"] | undefined {
@@ -100,15 +102,17 @@ export class PlaneNode {
   change(cluster: Cluster, node: Node, engine: PolicyEngine | null, cleanUp: boolean): void {
     const before = this.cluster;
     this.cluster = cluster;
-    const rules4 = this.rules(cluster, node, 4);
-    const rules6 = this.rules(cluster, node, 6);
-    // A dump is of one instant: where both families have one, the rules stay as they are.
-    if (this.dumped.size < 2) this.netfilter.replaceRules(rules4.set, rules6.set);
+    const { rules4, rules6 } = this;
+    this.rules4 = this.rules(cluster, node, 4, rules4);
+    this.rules6 = this.rules(cluster, node, 6, rules6);
+    if (this.rules4.set !== rules4.set || this.rules6.set !== rules6.set) {
+      this.netfilter.replaceRules(this.rules4.set, this.rules6.set);
+    }
     if (node.facts !== this.facts && JSON.stringify(node.facts) !== JSON.stringify(this.facts)) {
       this.facts = node.facts;
       this.linux = this.stack(node.facts);
     }
-    this.hooks.change(originOf(rules4, rules6), gateOf(node.facts, engine));
+    this.hooks.change(originOf(this.rules4, this.rules6), gateOf(node.facts, engine));
     for (const family of [4, 6] as const) {
       if (cleanUp && udpSlicesChanged(before, cluster, family)) this.cleanUp(cluster, family);
     }
@@ -147,25 +151,24 @@ export class PlaneNode {
     });
   }
 
-  private rules(cluster: Cluster, node: Node, family: Family): FamilyRules {
+  /** @param before the rules in place: a dump stays, being of one instant, and equal text is not read again */
+  private rules(cluster: Cluster, node: Node, family: Family, before: FamilyRules | null): FamilyRules {
     const { dump, config, problems } = this.options;
-    const known = this.dumped.get(family);
-    if (known !== undefined) return known;
     const own = family === 4 ? dump?.v4 : dump?.v6;
     if (own !== null && own !== undefined) {
+      if (before !== null) return before;
       const parsed = parseRuleSet(own.text, own.file, family);
       problems.push(...parsed.problems);
       const lines = own.text.split(/\r?\n/);
-      const rules: FamilyRules = { set: parsed.rules, because: (line) => [{ where: { file: own.file, line },
+      return { text: own.text, set: parsed.rules, because: (line) => [{ where: { file: own.file, line },
         object: `rule of node ${node.name}`, rule: lines[line - 1] ?? "" }] };
-      this.dumped.set(family, rules);
-      return rules;
     }
-    const generated = generatedRules(cluster, node, family, config);
-    const parsed = parseRuleSet(generated.text, `rules of ${node.name} for IPv${family}`, family);
+    const { text, becauseAt } = generatedRules(cluster, node, family, config);
+    if (before !== null && before.text === text) return { text, set: before.set, because: becauseAt };
+    const parsed = parseRuleSet(text, `rules of ${node.name} for IPv${family}`, family);
     // A rule that we write and do not understand ourselves is our own mistake.
     if (parsed.problems.length > 0) throw new Error(`generated rules: ${parsed.problems[0].what}`);
-    return { set: parsed.rules, because: generated.becauseAt };
+    return { text, set: parsed.rules, because: becauseAt };
   }
 }
 

@@ -37,6 +37,8 @@ interface Recorded {
   readonly packetType: number;
   readonly etherType: number;
   readonly bytes: Uint8Array;
+  /** On the wire. */
+  readonly length: number;
 }
 
 interface Sent {
@@ -53,11 +55,12 @@ export function labRuns(shared: string): string[] {
   return readdirSync(join(shared, "traces/lab")).filter((name) => name.endsWith("-nth")).sort();
 }
 
-export function replayRun(shared: string, run: string): RunResult {
+/** `snap`: as if the capture had been cut there, in bytes from the network header. */
+export function replayRun(shared: string, run: string, snap = Number.POSITIVE_INFINITY): RunResult {
   const folder = join(shared, "traces/lab", run);
   const result: RunResult = { cases: new Map(), disagreements: [], undecided: new Map() };
   const nodes = readdirSync(folder).flatMap((file) => /^(node\d+)\.net\.json$/.exec(file)?.[1] ?? []).sort();
-  for (const node of nodes) new NodeReplay(folder, node, result).run();
+  for (const node of nodes) new NodeReplay(folder, node, result, snap).run();
   return result;
 }
 
@@ -77,9 +80,11 @@ class NodeReplay {
   /** The node's addresses: only from these its processes send. */
   private readonly own: ReadonlySet<string>;
   private now = 0;
+  private undecidedAt = -1e9;
   private current = "";
 
-  constructor(folder: string, private readonly name: string, private readonly result: RunResult) {
+  constructor(folder: string, private readonly name: string, private readonly result: RunResult,
+    private readonly snap: number) {
     const read = (file: string): string => readFileSync(join(folder, file), "utf8");
     const objects = readManifests([{ name: "cluster.yaml", text: read("cluster.yaml") }]).objects;
     const netJson = `${name}.net.json`;
@@ -138,17 +143,22 @@ class NodeReplay {
     const choices = this.pinsOf(record);
     const pin = choices?.find((one) => !one.used) ?? null;
     const sink = this.sink();
-    this.node.receive(record.bytes, 0, record.bytes.length, record.bytes.length, record.etherType, record.packetType,
+    this.node.receive(record.bytes, 0, record.bytes.length, record.length, record.etherType, record.packetType,
       record.device, record.time, pin?.pin ?? null, sink);
     if (pin !== null && (sink.pinFlags & 1) !== 0) pin.used = true;
     if (sink.pinFlags & 2) this.disagree(`the recorded choice was refused: ${describe(record.bytes)}`, record.name);
-    if (sink.end === End.Undecided) this.undecided(sink.reason, record.name);
+    if (sink.end === End.Undecided) {
+      this.undecided(sink.reason, record.name);
+      this.undecidedAt = record.time;
+    }
   }
 
   private leave(record: Recorded): void {
     const row = this.row(record.name);
     row.output++;
     if (this.take(record, false) !== null) return;
+    // What the model said it cannot tell is not compared.
+    if (record.time - this.undecidedAt < 1e6) return;
     if (isError(record.bytes)) {
       this.disagree(`the kernel sent what the model did not: ${describe(record.bytes)}`, record.name);
       return;
@@ -175,7 +185,7 @@ class NodeReplay {
   private sink(): NodeSink {
     const push = (device: number, bytes: Uint8Array, length: number, made: number, entered: boolean): void => {
       const copy = bytes.slice(0, length);
-      this.pending.push({ time: this.now, device, image: image(copy, made === 1), text: `${device} ${describe(copy)}`,
+      this.pending.push({ time: this.now, device, image: image(copy.subarray(0, this.snap), made === 1), text: `${device} ${describe(copy)}`,
         name: this.current, entered });
     };
     return {
@@ -188,8 +198,8 @@ class NodeReplay {
 
   /** Takes out of `pending` what equals the record; a packet made by the node compares without its identification. */
   private take(record: Recorded, entered: boolean): Sent | null {
-    const plain = image(record.bytes, false);
-    const made = image(record.bytes, true);
+    const plain = image(record.bytes.subarray(0, this.snap), false);
+    const made = image(record.bytes.subarray(0, this.snap), true);
     const index = this.pending.findIndex((sent) => sent.device === record.device && sent.entered === entered
       && (sent.image === plain || sent.image === made) && record.time - sent.time < 2e9);
     if (index < 0) return null;
@@ -256,7 +266,8 @@ class NodeReplay {
         records.push({
           name, number, time: Number(seconds - this.startNs), device: view.getUint32(sll + 4, false),
           packetType: bytes[sll + 10], etherType: view.getUint16(sll, false),
-          bytes: Uint8Array.from(bytes.subarray(sll + 20, sll + captured)),
+          bytes: Uint8Array.from(bytes.subarray(sll + 20, sll + Math.min(captured, 20 + this.snap))),
+          length: captured - 20,
         });
         at = sll + captured;
       }

@@ -5,6 +5,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { sharedDir } from "../../test/shared.js";
+import { Reason } from "./ip/reasons.js";
 import { labRuns, replayRun } from "./lab-replay.fixture.js";
 
 const shared = sharedDir();
@@ -25,4 +26,10 @@ describe.skipIf(!shared)("a recorded node (needs TWINPLANE_SHARED)", () => {
       expect(undecided / inputs).toBeLessThanOrEqual(0.01);
     });
   }
+
+  it("is the same in a capture cut at 128 bytes, but for fragments", () => {
+    const result = replayRun(shared as string, "native-nth", 128);
+    expect(result.disagreements.slice(0, 40)).toEqual([]);
+    expect([...result.undecided.keys()]).toEqual([Reason.TruncatedFragment]);
+  });
 });

@@ -13,7 +13,7 @@ import type { Address } from "../cluster/address.js";
 import type { NodeFacts } from "../cluster/cluster.js";
 import { End, PacketType, type Pin } from "../dataplane.js";
 import { equalBytes, getU16, getU32 } from "./ip/bytes.js";
-import { cutChecksum, Protocol } from "./ip/checksum.js";
+import { cutChecksum, missingIcmpSum, Protocol, restoreIcmp } from "./ip/checksum.js";
 import { Gathered, Reassembler } from "./ip/defrag.js";
 import type { DeviceEntry } from "./ip/devices.js";
 import { Fragmenter } from "./ip/fragment.js";
@@ -140,7 +140,7 @@ export class LinuxNode {
       && (packet.protocol === Protocol.Tcp || packet.protocol === Protocol.Udp);
     if (!this.reassemble(packet, CONNTRACK_IN)) return;
     if (!transportCaptured(packet)) return this.end(packet, End.Undecided, Reason.Truncated);
-    if (packet.truncated) packet.csum = cutChecksum(packet);
+    if (packet.truncated) this.assume(packet);
     if (!this.hook(Hook.Prerouting, packet)) return;
     if (packet.family === 4) this.routeInput4(packet, device);
     else this.routeInput6(packet, device);
@@ -251,7 +251,7 @@ export class LinuxNode {
     if (!transportCaptured(packet)) return this.end(packet, End.Undecided, Reason.Truncated);
     const route = packet.route;
     if (route !== null) packet.gso = packet.length > this.routing.mtu(route) && packet.protocol === Protocol.Tcp;
-    if (packet.truncated) packet.csum = cutChecksum(packet);
+    if (packet.truncated) this.assume(packet);
     const { mark } = packet;
     const at = packet.family === 4 ? 16 : 24;
     const size = packet.family === 4 ? 4 : 16;
@@ -314,6 +314,7 @@ export class LinuxNode {
   }
 
   private transmit(packet: Packet, bytes: Uint8Array, length: number): void {
+    if (packet.missingSum >= 0) restoreIcmp(packet, packet.missingSum);
     const device = this.routing.devices.get(packet.outDevice);
     const route = packet.route;
     if (device === undefined || route === null) return this.end(packet, End.Undecided, Reason.UnknownDevice);
@@ -463,6 +464,12 @@ export class LinuxNode {
     this.depth--;
     if (this.outcome.sink !== null && done.primary) this.outcome.sink.pinFlags |= done.pinFlags;
     this.pool.give(done);
+  }
+
+  /** What the capture cut off is taken for undamaged. */
+  private assume(packet: Packet): void {
+    packet.csum = cutChecksum(packet);
+    packet.missingSum = missingIcmpSum(packet);
   }
 
   // ---- netfilter and addresses -------------------------------------------------------------------------------

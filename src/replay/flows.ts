@@ -36,6 +36,8 @@ export class Flow {
   lastNs = 0;
   /** IPv4/IPv6 fragment id of the datagram that opened it; -1 where that was no fragment. */
   openedBy = -1;
+  /** A request was recorded on its way out of a node: the kernel has made its choices and keeps them. */
+  chosen = false;
   /** Per plane: an answer came back at the entry point as the sender expects it; -1 no answer seen, 0 no, 1 yes. */
   readonly closed = [-1, -1];
   /** Difference found first, -1 for none; later packets of the flow are its consequence. */

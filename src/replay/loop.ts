@@ -205,6 +205,7 @@ export class Replay {
     if (pin !== null) this.counts.pinsOffered++;
     this.injection.socketTuple = first.kind === Emission.Out ? tuple : null;
     this.replay(passage, flow, side, side === 0 ? "request" : "reply", pin);
+    if (passage.views.length > 1 || this.lastTuple(passage) !== passage.last.tuple) flow.chosen = true;
     this.flows.depict(flow, side, this.lastTuple(passage));
   }
 
@@ -259,6 +260,10 @@ export class Replay {
     results.clear();
     plane.step(block, results);
     outcome.read(results, 0);
+    // A later fragment has no ports to show: they are those of the first.
+    if (outcome.arrived && first.fragmentOffset > 0 && flow !== null && Tuple.sourcePort(outcome.image) === 0) {
+      outcome.image.set(flow.planes[index][direction].image.subarray(2, 6), 2);
+    }
     if ((outcome.flags & 1) !== 0) this.counts.pinsTaken[index]++;
     if ((outcome.flags & 2) !== 0) this.counts.pinsRefused[index]++;
   }
@@ -325,9 +330,9 @@ export class Replay {
     return this.options.isFrontend(Tuple.source(to), Tuple.protocol(to), Tuple.sourcePort(to));
   }
 
-  /** A new flow, a fresh SYN, or a further fragment of the datagram that opened the flow. */
+  /** No packet of the flow got through yet, a fresh SYN, or a further fragment of the datagram that opened it. */
   private mayPin(flow: Flow, first: View, opens: boolean): boolean {
-    if (opens) return true;
+    if (opens || !flow.chosen) return true;
     if (first.isFragment && flow.openedBy === first.fragmentId) return true;
     return first.protocol === 6 && (first.tcpFlags & (SYN | ACK)) === SYN;
   }

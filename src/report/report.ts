@@ -40,9 +40,16 @@ export interface FindingRow {
   readonly example: { readonly file: string; readonly record: number; readonly flow: string };
 }
 
-export interface Limit {
+/** A capacity limit that the compiled target takes up by 80 percent or more. */
+export interface LimitRow {
   readonly id: string;
-  readonly what: string;
+  readonly limit: string;
+  readonly subject: string;
+  readonly used: number;
+  readonly max: number;
+  readonly exceeded: boolean;
+  readonly consequence: string;
+  readonly because: readonly string[];
 }
 
 /** How the current plane did against what the kernel was recorded to do. */
@@ -82,7 +89,7 @@ export interface Report {
   };
   readonly undecided: readonly (readonly [reason: string, packets: number])[];
   readonly findings: readonly FindingRow[];
-  readonly limits: readonly Limit[];
+  readonly limits: readonly LimitRow[];
   readonly truth: TruthSummary;
   /** Services and policies that no packet touched. */
   readonly untouched: { readonly services: readonly string[]; readonly policies: readonly string[] };

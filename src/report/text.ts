@@ -84,7 +84,7 @@ function judged(report: Report, { paint }: TextOptions): string[] {
   const unexplained = report.findings.filter((row) => row.id === "UNEXPLAINED").length;
   lines.push(unexplained > 0 ? paint("red", `  unexplained ${unexplained}`) : "  unexplained 0");
   if (packets.aside.length > 0) lines.push(`  aside: ${packets.aside.map(([why, number]) => `${number} ${why}`).join(", ")}`);
-  for (const limit of report.limits) lines.push(paint("yellow", `  limit ${limit.id}: ${limit.what}`));
+  for (const limit of report.limits) lines.push(paint("yellow", `  limit ${limit.id}: ${limit.limit} of ${limit.subject} ${limit.used} of ${limit.max}`));
   return lines;
 }
 

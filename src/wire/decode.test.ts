@@ -114,7 +114,8 @@ describe("extension headers", () => {
   });
 
   test("a later fragment of an extension header is not walked", () => {
-    const packet = read(extended(hopByHop(Protocol.Fragment), fragment(Protocol.DestinationOptions, 8, 0), udp));
+    const later = fragment(Protocol.DestinationOptions, 8, 0);
+    const packet = read(extended(hopByHop(Protocol.Fragment), later, udp));
     expect(packet).toMatchObject({ protocol: Protocol.DestinationOptions, headerLength: 56, srcPort: -1 });
   });
 

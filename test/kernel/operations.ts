@@ -79,7 +79,7 @@ function keyPool(shape: Shape, random: (limit: number) => number): string[] {
     if (shape.kind === "lpm_trie") keys.push(lpmKey(shape.keySize, random));
     else if (shape.kind === "array" || shape.kind === "array_of_maps") keys.push(hexOf(u32(random(shape.maxEntries + 2))));
     // Keys that differ in little more than one byte, as addresses and ports do.
-    else keys.push("00".repeat(shape.keySize - 1).slice(0, 2 * random(shape.keySize)).concat(randomHex(shape.keySize, random)).slice(0, shape.keySize * 2));
+    else keys.push(("00".repeat(random(shape.keySize)) + randomHex(shape.keySize, random)).slice(0, shape.keySize * 2));
   }
   return keys;
 }
@@ -88,7 +88,8 @@ function keyPool(shape: Shape, random: (limit: number) => number): string[] {
 function lpmKey(size: number, random: (limit: number) => number): string {
   const data = new Uint8Array(size - 4).map(() => [0, 0, 0x80, 0xff, random(256)][random(5)]);
   const bits = (size - 4) * 8;
-  const length = random(20) === 0 ? bits + 1 + random(3) : [random(bits + 1), bits, bits, Math.min(8 * random(4), bits)][random(4)];
+  const usual = [random(bits + 1), bits, bits, Math.min(8 * random(4), bits)][random(4)];
+  const length = random(20) === 0 ? bits + 1 + random(3) : usual;
   return hexOf(u32(length)) + hexOf(data);
 }
 

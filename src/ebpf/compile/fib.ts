@@ -8,6 +8,7 @@
 import type { Address, Prefix } from "../../cluster/address.js";
 import { prefixContains, prefixOf } from "../../cluster/address.js";
 import type { Cluster, Device, Node, Route } from "../../cluster/cluster.js";
+import type { Problem } from "../../cluster/problem.js";
 import type { FabricRow } from "../../fabric/fabric.js";
 import { byPrefix } from "./identity.js";
 import { parseMac } from "./node.js";
@@ -29,15 +30,28 @@ export interface FibRow {
   readonly mac: Uint8Array;
 }
 
-/** `fabric` is the whole table between the nodes, numbered as `names`. */
-export function compileFib(cluster: Cluster, names: readonly string[], fabric: readonly FabricRow[]): FibRow[] {
+/** Rows that the table may have. */
+const FIB_MAX = 1 << 20;
+
+/**
+ * `fabric` is the whole table between the nodes, numbered as `names`. Where the ways between all nodes are too many
+ * rows, routes through uplinks are left out, so that frames that need them are undecided, and a Problem says so.
+ */
+export function compileFib(cluster: Cluster, names: readonly string[], fabric: readonly FabricRow[], problems: Problem[]): FibRow[] {
   const byName = new Map(cluster.nodes.map((node) => [node.name, node]));
   const owners = new Map<string, FabricRow>();
   for (const row of fabric) if (row.prefix.length === row.prefix.address.bytes.length * 8) owners.set(row.prefix.address.text, row);
   const between = withoutCovered(fabric);
+  const tooMany = names.length * between.length > FIB_MAX / 2;
+  if (tooMany) {
+    problems.push({ where: null, severity: "error", what: `the ways between ${names.length} nodes need ${names.length * between.length} `
+      + `routes, and ${FIB_MAX / 2} are kept; frames that leave a node are undecided` });
+  }
   return names.flatMap((name, number) => {
     const node = byName.get(name);
-    return node === undefined ? [] : nodeRows(node, number, owners, between);
+    if (node === undefined) return [];
+    const rows = nodeRows(node, number, owners, tooMany ? [] : between);
+    return tooMany ? rows.filter((row) => row.kind !== "uplink") : rows;
   });
 }
 

@@ -49,6 +49,8 @@ export function planFrontends(cluster: Cluster, options: CiliumOptions): Fronten
       add(null, "ClusterIP", address, null, options["bpf-lb-external-clusterip"]);
       if (hasWildcards(options)) plans.push(wildcard(address, service));
     }
+    // Without kube-proxy replacement the agent programs cluster IPs only; kube-proxy does the rest.
+    if (!options["kube-proxy-replacement"]) continue;
     for (const address of service.externalIPs) add(null, "ExternalIPs", address, null, true);
     for (const { ip, ipMode } of service.type === "LoadBalancer" ? service.loadBalancerIngress : []) {
       if (ipMode === "VIP") add(null, "LoadBalancer", ip, null, true);
@@ -62,7 +64,7 @@ export function planFrontends(cluster: Cluster, options: CiliumOptions): Fronten
       }
     }
   }
-  for (const pod of cluster.pods) hostPorts(plans, pod, nodePorts, options);
+  if (options["kube-proxy-replacement"]) for (const pod of cluster.pods) hostPorts(plans, pod, nodePorts, options);
   return plans;
 }
 

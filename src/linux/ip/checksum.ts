@@ -20,6 +20,27 @@ export function cutChecksum(packet: Packet): Csum {
   return field === fold(pseudoSum(packet, packet.length - headerLength)) ? Csum.Partial : Csum.Right;
 }
 
+/**
+ * Sum of the ICMP payload that the capture lacks, as the checksum implies it; -1 for other packets. NAT makes the
+ * checksum of an ICMP error anew over the whole message, so the missing part must be added: `restoreIcmp`.
+ */
+export function missingIcmpSum(packet: Packet): number {
+  if (!packet.truncated || checksumOffset(packet.protocol) !== 2) return -1;
+  return ~fold(capturedIcmpSum(packet)) & 0xffff;
+}
+
+export function restoreIcmp(packet: Packet, missing: number): void {
+  const at = packet.headerLength + 2;
+  setU16(packet.bytes, at, 0);
+  setU16(packet.bytes, at, ~fold(capturedIcmpSum(packet) + missing) & 0xffff);
+}
+
+function capturedIcmpSum(packet: Packet): number {
+  const { bytes, headerLength, captured, length } = packet;
+  const pseudo = packet.protocol === Protocol.Icmp ? 0 : pseudoSum(packet, length - headerLength);
+  return sum16(bytes, headerLength, captured - headerLength, pseudo);
+}
+
 /** Computes and writes the checksum of TCP, UDP, ICMP or ICMPv6 over the whole payload. */
 export function fillChecksum(packet: Packet): void {
   const { bytes, headerLength, protocol } = packet;

@@ -45,6 +45,8 @@ interface Queue {
   maxSize: number;
   maxDfSize: number;
   ecn: number;
+  /** The capture cut a fragment: the datagram cannot be rebuilt. */
+  cut: boolean;
 }
 
 const SECOND = 1e9;
@@ -67,9 +69,10 @@ export class Reassembler {
    */
   gather(packet: Packet, user: number): Gathered {
     this.expire(packet.timeNs);
-    if (packet.truncated) return this.drop(Reason.TruncatedFragment);
     if (this.family === 6 && lacksTransportHeader(packet)) return Gathered.Complete;
     const queue = this.find(packet, user);
+    if (packet.truncated) queue.cut = true;
+    if (queue.cut) return this.drop(Reason.TruncatedFragment);
     const offset = packet.fragmentOffset;
     const headerLength = packet.headerLength;
     let end = offset + packet.length - headerLength;
@@ -146,7 +149,7 @@ export class Reassembler {
     const created: Queue = {
       user, hash, key: key.slice(0, length), expiresNs: packet.timeNs + (this.family === 4 ? 30 : 60) * SECOND,
       length: 0, lastIn: false, meat: 0, fragments: [], runs: [], header: null, fragmentPrevious: 0, fragmentHeader: 0,
-      maxSize: 0, maxDfSize: 0, ecn: 0,
+      maxSize: 0, maxDfSize: 0, ecn: 0, cut: false,
     };
     this.queues.push(created);
     return created;

@@ -152,7 +152,7 @@ export function declaredLength(packet: Packet): number {
 /** Incremental checksum of RFC 1624: the TTL is the high byte of its word. */
 export function decreaseTtl(packet: Packet): void {
   const { bytes } = packet;
-  bytes[8] -= 2;
+  bytes[8]--;
   const sum = getU16(bytes, 10) + 0x100;
   const folded = (sum + (sum >= 0xffff ? 1 : 0)) & 0xffff;
   bytes[10] = folded >> 8;

@@ -11,6 +11,8 @@ export class Packet extends Skb {
    * header says 0); what lies between is zero and never leaves.
    */
   captured = 0;
+  /** Sum of what the capture lacks of an ICMP message, -1: nothing (missingIcmpSum). */
+  missingSum = -1;
   /** Several TCP segments merged by GRO/TSO: larger than the link, never fragmented. */
   gso = false;
   route: RouteEntry | null = null;
@@ -90,6 +92,7 @@ export class Packet extends Skb {
     this.made = 0;
     this.boundaryCount = this.fragmentId = this.fragmentPrevious = this.fragmentHeader = 0;
     this.recordRoute = this.segmentsLeft = 0;
+    this.missingSum = -1;
     this.echoesOptions = false;
   }
 

@@ -313,7 +313,8 @@ export class CompiledTable {
         const chain = table.chains.get(target.chain);
         if (chain === undefined || chain.policy !== null || looped) {
           this.op[row] = Op.Undecided;
-          return `undecided: ${place} jumps to ${target.chain}, which ${looped ? "is in a table with a loop" : "is no chain of a user"}`;
+          const why = looped ? "is in a table with a loop" : "is no chain of a user";
+          return `undecided: ${place} jumps to ${target.chain}, which ${why}`;
         }
         this.op[row] = target.goto ? Op.Goto : Op.Jump;
         this.argument[row] = this.start(target.chain);

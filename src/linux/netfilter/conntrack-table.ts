@@ -68,6 +68,7 @@ export class ConntrackTable {
     if (this.count * 2 > this.heads.length) this.grow();
     this.link(original);
     this.link(reply);
+    if ((connection.status & Status.SourceNatDone) !== 0) this.linkSource(connection);
     connection.status |= Status.Confirmed;
     connection.expiresNs += this.nowNs;
     this.count++;
@@ -75,21 +76,13 @@ export class ConntrackTable {
   }
 
   remove(connection: Connection): void {
-    this.unlinkSource(connection);
     if ((connection.status & Status.Dying) !== 0) return;
     connection.status |= Status.Dying;
     if ((connection.status & Status.Confirmed) === 0) return;
+    this.unlinkSource(connection);
     this.unlink(connection.original);
     this.unlink(connection.reply);
     this.count--;
-  }
-
-  /** Makes an entry findable by its original source, from source NAT set-up on. */
-  linkSource(connection: Connection): void {
-    connection.sourceHash = hashSource(connection.original);
-    const slot = connection.sourceHash & (this.sources.length - 1);
-    connection.nextOfSource = this.sources[slot];
-    this.sources[slot] = connection;
   }
 
   /** First of the entries that may share the source of `tuple`; follow nextOfSource and compare. */
@@ -138,6 +131,14 @@ export class ConntrackTable {
     at.next = node.next;
   }
 
+  /** Makes an entry findable by its original source. Dropped packets leave nothing: only confirmed ones are. */
+  private linkSource(connection: Connection): void {
+    connection.sourceHash = hashSource(connection.original);
+    const slot = connection.sourceHash & (this.sources.length - 1);
+    connection.nextOfSource = this.sources[slot];
+    this.sources[slot] = connection;
+  }
+
   private unlinkSource(connection: Connection): void {
     if ((connection.status & Status.SourceNatDone) === 0) return;
     const slot = connection.sourceHash & (this.sources.length - 1);
@@ -181,7 +182,7 @@ export class ConntrackTable {
     }
   }
 
-  /** Frees what has ended. Unconfirmed entries that were given up sit in the source chains only. */
+  /** Frees what has ended. */
   private sweep(): void {
     for (const head of this.heads) {
       for (let node = head; node !== null; ) {

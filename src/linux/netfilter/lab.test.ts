@@ -8,7 +8,7 @@ import { describe, expect, test } from "vitest";
 import { sharedDir } from "../../../test/shared.js";
 import { parseAddress } from "../../cluster/address.js";
 import { Verdict } from "../skb.js";
-import { labCases, LabNode, readCase, type Pair } from "./lab-fixture.js";
+import { labCases, LabNode, readCase, type Pair } from "./lab-node.fixture.js";
 import { half } from "./packet.js";
 
 const shared = sharedDir();
@@ -136,5 +136,7 @@ function describePacket(bytes: Uint8Array): string {
   const v4 = bytes[0] >> 4 === 4;
   const at = v4 ? 20 : 40;
   const text = (from: number, to: number): string => Array.from(bytes.slice(from, to)).join(".");
-  return `${text(v4 ? 12 : 8, v4 ? 16 : 24)}:${half(bytes, at)} > ${text(v4 ? 16 : 24, v4 ? 20 : 40)}:${half(bytes, at + 2)} length ${bytes.length}`;
+  const source = text(v4 ? 12 : 8, v4 ? 16 : 24);
+  const destination = text(v4 ? 16 : 24, v4 ? 20 : 40);
+  return `${source}:${half(bytes, at)} > ${destination}:${half(bytes, at + 2)} length ${bytes.length}`;
 }

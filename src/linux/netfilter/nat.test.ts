@@ -216,6 +216,44 @@ describe("NAT", () => {
     );
   });
 
+  test.each([
+    ["10.244.1.20", "10.96.0.10", "203.0.113.1", "192.168.50.11"],
+    ["fd00:1::20", "fd00::10", "fd00:9::1", "fd02::11"],
+  ])("an ICMP error from the way is translated for %s, quoted packet and checksums too", (client, service, router, node11) => {
+    const { netfilter } = node(rules("udp"));
+    const out = build({ protocol: 17, source: client, sourcePort: 4000, destination: service, destinationPort: 80 });
+    expect(through(netfilter, out)).toBe(Verdict.Accept);
+    const error = (to: string): Skb => {
+      const v4 = out.family === 4;
+      const quoted = out.bytes.slice(0, out.length);
+      const skb = build({ protocol: 17, source: router, sourcePort: 0, destination: to, destinationPort: 0 }, quoted.length);
+      const at = skb.headerLength;
+      skb.protocol = v4 ? 1 : 58;
+      skb.bytes[v4 ? 9 : 6] = skb.protocol;
+      skb.bytes.set([v4 ? 3 : 1, v4 ? 1 : 0, 0, 0, 0, 0, 0, 0, ...quoted], at);
+      const sum = fold(sumBytes(skb.bytes, at, skb.length - at) + (v4 ? 0 : pseudoSum(skb, 58, skb.length - at)));
+      putHalf(skb.bytes, at + 2, ~sum & 0xffff);
+      if (v4) {
+        putHalf(skb.bytes, 10, 0);
+        putHalf(skb.bytes, 10, ~fold(sumBytes(skb.bytes, 0, 20)) & 0xffff);
+      }
+      return skb;
+    };
+    const back = error(node11);
+    expect(through(netfilter, back)).toBe(Verdict.Accept);
+    expect(back.ctinfo).toBe(CtInfo.RelatedReply);
+    const inner = new Skb();
+    const quoted = back.bytes.slice(back.headerLength + 8);
+    Object.assign(inner, { bytes: quoted, length: quoted.length, family: out.family, headerLength: out.headerLength, protocol: 17 });
+    expect(describeSkb(inner)).toBe(`${client} 4000 > ${service} 80`);
+    expect(describeSkb(back).split(" ")[3]).toBe(client);
+    expect([checksum(back), checksum(inner)]).toEqual([Csum.Right, Csum.Right]);
+    // Sent to somebody who had no part in the connection: INVALID.
+    const stray = error(out.family === 4 ? "10.244.1.77" : "fd00:1::77");
+    netfilter.hook(Hook.Prerouting, stray);
+    expect([stray.ct, stray.ctinfo]).toEqual([null, CtInfo.Invalid]);
+  });
+
   test("UDP without checksum stays without; an offloaded one stays a pseudo-header sum", () => {
     const { netfilter } = node(rules("udp"));
     const flow = {

@@ -61,7 +61,6 @@ export class Nat {
       ct.status |= manip === Manip.Source ? Status.SourceNat : Status.DestinationNat;
     }
     ct.status |= done;
-    if (manip === Manip.Source) this.table.linkSource(ct);
   }
 
   /**
@@ -129,7 +128,7 @@ export class Nat {
         original.s2 !== current.s2
       )
         continue;
-      if ((at.status & Status.Confirmed) !== 0 && at.expiresNs <= table.nowNs) continue;
+      if (at.expiresNs <= table.nowNs) continue;
       invertTuple(chosen, at.reply);
       chosen.d0 = current.d0;
       chosen.d1 = current.d1;

@@ -2,6 +2,7 @@
  * The hooks together: what survives a reload, affinity lists, untracked packets, refusals, what is not
  * decided.
  */
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../../cluster/address.js";
 import { Csum, CtInfo, Hook, type NodeServices, Skb, Verdict } from "../skb.js";
@@ -120,8 +121,10 @@ describe("netfilter", () => {
     forward(netfilter, udp(4000, 1));
     forward(netfilter, udp(4001, 11));
     expect(netfilter.conntrack().map(formatRecord)).toEqual([
-      "udp      17 20 src=10.0.0.1 dst=10.96.0.10 sport=4000 dport=53 [UNREPLIED] src=10.1.0.1 dst=10.0.0.1 sport=5353 dport=4000 mark=0 use=1",
-      "udp      17 30 src=10.0.0.1 dst=10.96.0.10 sport=4001 dport=53 [UNREPLIED] src=10.1.0.1 dst=10.0.0.1 sport=5353 dport=4001 mark=0 use=1",
+      "udp      17 20 src=10.0.0.1 dst=10.96.0.10 sport=4000 dport=53 [UNREPLIED] " +
+        "src=10.1.0.1 dst=10.0.0.1 sport=5353 dport=4000 mark=0 use=1",
+      "udp      17 30 src=10.0.0.1 dst=10.96.0.10 sport=4001 dport=53 [UNREPLIED] " +
+        "src=10.1.0.1 dst=10.0.0.1 sport=5353 dport=4001 mark=0 use=1",
     ]);
     forward(netfilter, udp(4002, 31));
     expect(netfilter.conntrack().map(({ original }) => original.sourcePort)).toEqual([4001, 4002]);
@@ -137,7 +140,8 @@ describe("netfilter", () => {
   test("REJECT asks for its answer and drops; DROP, policies and cut headers name themselves", () => {
     const rejected: string[] = [];
     const netfilter = create(
-      "*filter\n:FORWARD DROP [0:0]\n:X -\n-A FORWARD -p udp -m udp --sport 1 -j REJECT\n-A FORWARD -p udp -m udp --sport 2 -j X\n-A X -j DROP\nCOMMIT\n",
+      "*filter\n:FORWARD DROP [0:0]\n:X -\n-A FORWARD -p udp -m udp --sport 1 -j REJECT\n" +
+        "-A FORWARD -p udp -m udp --sport 2 -j X\n-A X -j DROP\nCOMMIT\n",
       rejected,
     );
     const reasons = [1, 2, 3].map((port) => {
@@ -158,7 +162,8 @@ describe("netfilter", () => {
 
   test("what is not modelled is undecided for whom it concerns, and only for them", () => {
     const netfilter = create(
-      "*filter\n-A FORWARD -s 10.0.0.1 -m limit --limit 1/s -j ACCEPT\n-A FORWARD -s 10.0.0.2 -j FANCY\nCOMMIT\n",
+      "*filter\n-A FORWARD -s 10.0.0.1 -m limit --limit 1/s -j ACCEPT\n" +
+        "-A FORWARD -s 10.0.0.2 -j FANCY\nCOMMIT\n",
     );
     expect(forward(netfilter, udp(1, 1, "10.0.0.1"))).toBe(Verdict.Undecided);
     expect(netfilter.reason).toBe(
@@ -171,7 +176,8 @@ describe("netfilter", () => {
 
   test("NOTRACK: no connection, no NAT, state UNTRACKED", () => {
     const netfilter = create(
-      `*raw\n-A PREROUTING -p udp -m udp --dport 53 -j CT --notrack\nCOMMIT\n${dnat("10.1.0.1")}*filter\n-A FORWARD -m conntrack --ctstate UNTRACKED -j DROP\nCOMMIT\n`,
+      "*raw\n-A PREROUTING -p udp -m udp --dport 53 -j CT --notrack\nCOMMIT\n" +
+        `${dnat("10.1.0.1")}*filter\n-A FORWARD -m conntrack --ctstate UNTRACKED -j DROP\nCOMMIT\n`,
     );
     const skb = udp(4000, 1);
     expect(forward(netfilter, skb)).toBe(Verdict.Drop);
@@ -186,14 +192,16 @@ describe("netfilter", () => {
   test("counters and the trace show the rules walked", () => {
     const trace: string[] = [];
     const netfilter = create(
-      "*filter\n:A -\n-A FORWARD -j A\n-A A -p tcp -j DROP\n-A A -p udp -j RETURN\n-A FORWARD -j ACCEPT\nCOMMIT\n",
+      "*filter\n:A -\n-A FORWARD -j A\n-A A -p tcp -j DROP\n-A A -p udp -j RETURN\n" +
+        "-A FORWARD -j ACCEPT\nCOMMIT\n",
       [],
       trace,
     );
     forward(netfilter, udp(1, 1));
     expect(trace).toEqual(["filter/FORWARD:1 A", "filter/A:2 RETURN", "filter/FORWARD:2 ACCEPT"]);
     expect(netfilter.save(4)).toContain(
-      "[1:28] -A FORWARD -j A\n[1:28] -A FORWARD -j ACCEPT\n[0:0] -A A -p tcp -j DROP\n[1:28] -A A -p udp -j RETURN\n",
+      "[1:28] -A FORWARD -j A\n[1:28] -A FORWARD -j ACCEPT\n[0:0] -A A -p tcp -j DROP\n" +
+        "[1:28] -A A -p udp -j RETURN\n",
     );
   });
 
@@ -202,7 +210,9 @@ describe("netfilter", () => {
       "*nat\n:SVC -\n:SEP-A -\n:SEP-B -\n-A PREROUTING -j SVC\n" +
       "-A SVC -m recent --name A --rcheck --seconds 10 --reap -j SEP-A\n-A SVC -m recent --name B --rcheck --seconds 10 --reap -j SEP-B\n" +
       "-A SVC -m statistic --mode nth --every 2 --packet 0 -j SEP-A\n-A SVC -j SEP-B\n" +
-      "-A SEP-A -p udp -m recent --name A --set -m udp -j DNAT --to-destination 10.1.0.1:1\n-A SEP-B -p udp -m recent --name B --set -m udp -j DNAT --to-destination 10.1.0.2:1\nCOMMIT\n";
+      "-A SEP-A -p udp -m recent --name A --set -m udp -j DNAT --to-destination 10.1.0.1:1\n" +
+        "-A SEP-B -p udp -m recent --name B --set -m udp -j DNAT --to-destination 10.1.0.2:1\n" +
+        "COMMIT\n";
     const netfilter = create(text);
     let port = 1;
     const ask = (seconds: number, source = "10.0.0.1"): string => {
@@ -287,5 +297,38 @@ describe("netfilter", () => {
       made.bytes.slice(44, 48).join("."),
       half(made.bytes, 50),
     ]).toEqual(["10.96.0.10", "10.96.0.10", 53]);
+  });
+
+  test("no bytes make it throw", () => {
+    const text = `*nat
+-A PREROUTING -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.1.0.1:8080
+-A PREROUTING -s 10.0.0.0/8 -j DNAT --to-destination 10.1.0.2
+-A POSTROUTING -j MASQUERADE
+COMMIT
+*filter
+-A FORWARD -p tcp -m tcp --sport 1 -j REJECT --reject-with tcp-reset
+-A FORWARD -m conntrack --ctstate INVALID -j ACCEPT
+COMMIT
+`;
+    const netfilter = create(text);
+    const verdicts = new Set<number>();
+    const bytes = fc.uint8Array({ minLength: 40, maxLength: 90 });
+    const protocol = fc.constantFrom(1, 6, 17, 33, 47, 50, 58, 132, 136, 200);
+    const fuzz = fc.tuple(bytes, protocol, fc.constantFrom(4 as const, 6 as const), fc.nat(99), fc.constantFrom(0, 1, 2, 3, 4));
+    fc.assert(fc.property(fuzz, ([content, number, family, end, hook]) => {
+      const skb = new Skb();
+      const headerLength = family === 4 ? 20 : 40;
+      const length = Math.max(headerLength, Math.min(content.length, end));
+      Object.assign(skb, { bytes: content.slice(), length, family, protocol: number, headerLength, inDevice: 1, timeNs: end * 1e9 });
+      if (content[0] % 3 !== 0) skb.csum = Csum.Right;
+      // An error may quote a packet seen before.
+      if (content[1] % 2 === 0) skb.bytes.set([10, 0, 0, 1, 10, 0, 0, 2], 12);
+      verdicts.add(forward(netfilter, skb));
+      const lone = new Skb();
+      Object.assign(lone, skb, { ct: null, ctinfo: CtInfo.Invalid });
+      verdicts.add(netfilter.hook(hook as Hook, lone));
+    }), { numRuns: 3000, seed: Number(process.env.TWINPLANE_SEED ?? 11) });
+    expect([...verdicts].sort()).toEqual([Verdict.Accept, Verdict.Drop]);
+    expect(netfilter.conntrackCount).toBeGreaterThan(100);
   });
 });

@@ -217,13 +217,16 @@ describe("problems", () => {
 
 describe("--noflush", () => {
   const base =
-    "*nat\n:KUBE-SVC-A - [0:0]\n:KUBE-SEP-A - [0:0]\n:OTHER - [0:0]\n-A PREROUTING -j OTHER\n-A KUBE-SVC-A -j KUBE-SEP-A\n-A KUBE-SEP-A -p tcp -j DNAT --to-destination 10.0.0.1:80\n-A OTHER -j KUBE-SVC-A\nCOMMIT\n";
+    "*nat\n:KUBE-SVC-A - [0:0]\n:KUBE-SEP-A - [0:0]\n:OTHER - [0:0]\n-A PREROUTING -j OTHER\n" +
+      "-A KUBE-SVC-A -j KUBE-SEP-A\n-A KUBE-SEP-A -p tcp -j DNAT --to-destination 10.0.0.1:80\n" +
+      "-A OTHER -j KUBE-SVC-A\nCOMMIT\n";
 
   test("a chain line empties its chain, the rest stays; -X deletes", () => {
     const { rules } = parseRuleSet(base, "a", 4);
     expect(
       rules.load(
-        "*nat\n:OTHER - [0:0]\n:KUBE-SVC-A - [0:0]\n:KUBE-SEP-A - [0:0]\n:NEW - [0:0]\n-A OTHER -j NEW\n-X KUBE-SVC-A\n-X KUBE-SEP-A\nCOMMIT\n",
+        "*nat\n:OTHER - [0:0]\n:KUBE-SVC-A - [0:0]\n:KUBE-SEP-A - [0:0]\n:NEW - [0:0]\n" +
+          "-A OTHER -j NEW\n-X KUBE-SVC-A\n-X KUBE-SEP-A\nCOMMIT\n",
         { file: "b", noflush: true },
       ),
     ).toEqual([]);

@@ -334,10 +334,11 @@ class Loader {
         if (rule.target.kind !== "jump") continue;
         const target = table.chains.get(rule.target.chain);
         if (target === undefined || target.policy !== null) {
+          const why = target === undefined ? `it is not in table ${table.name}` : "it is built in";
           this.problems.push({
             where: { file: rule.file, line: rule.line },
             severity: "error",
-            what: `chain ${rule.target.chain} cannot be jumped to: ${target === undefined ? `it is not in table ${table.name}` : "it is built in"}`,
+            what: `chain ${rule.target.chain} cannot be jumped to: ${why}`,
           });
         }
       }

@@ -1,0 +1,41 @@
+/** `twinplane dump`: what was compiled, as cilium-dbg and iptables-save show it. */
+import { type Command, Argument } from "commander";
+import { formatProblem } from "../cluster/problem.js";
+import { buildTimeline } from "../cluster/timeline.js";
+import { assumedNetwork, dumpMaps, dumpRules } from "../planes.js";
+import { renderCluster } from "../report/cluster.js";
+import { readInputs } from "./inputs.js";
+import { addInputOptions, addPlaneOptions, type InputOptions, networkOf, type PlaneOptions, profileOf } from "./options.js";
+import { UsageError } from "./usage.js";
+
+interface DumpOptions extends InputOptions, PlaneOptions {
+  readonly node?: string;
+}
+
+export function dumpCommand(program: Command, exit: (code: number) => void): void {
+  const command = program.command("dump").description("the maps or rules that were compiled, or the cluster as it was read")
+    .addArgument(new Argument("<what>").choices(["maps", "rules", "cluster"]));
+  addPlaneOptions(addInputOptions(command, false))
+    .option("--node <name>", "rules of this node (default: every node)")
+    .addHelpText("after", `
+Examples:
+  twinplane dump maps -f cluster.yaml
+  twinplane dump rules -f cluster.yaml --node node1 > node1.rules`)
+    .action((what: "maps" | "rules" | "cluster", options: DumpOptions) => exit(dump(what, options)));
+}
+
+function dump(what: "maps" | "rules" | "cluster", options: DumpOptions): number {
+  if ((options.file ?? []).length === 0) throw new UsageError("no manifests; give -f with a file or folder");
+  const inputs = readInputs(options.file ?? [], []);
+  const { initial } = buildTimeline({ initial: inputs.objects, facts: inputs.facts });
+  const problems = [...inputs.problems];
+  const network = assumedNetwork(initial, networkOf(options), problems);
+  if (options.node !== undefined && !initial.nodes.some((node) => node.name === options.node)) {
+    throw new UsageError(`no node ${options.node} in the manifests`);
+  }
+  if (what === "maps") process.stdout.write(dumpMaps(profileOf(options.target), initial, network));
+  else if (what === "rules") process.stdout.write(dumpRules(initial, network, options.node ?? null));
+  else process.stdout.write(renderCluster(initial));
+  for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
+  return inputs.unreadable > 0 ? 2 : 0;
+}
