@@ -120,6 +120,9 @@ function ciliumNetwork(cluster: Cluster, network: Network): Record<string, unkno
   const native = (family: Family): string | undefined => network.clusterCidrs.find((one) => one.address.family === family)?.text;
   const v6 = cluster.pods.some((pod) => pod.ips.some((ip) => ip.family === 6));
   return {
+    // Pods are balanced per packet, because a capture shows what they sent before any translation; a node's own
+    // sockets are balanced at connect(), because Cilium has no program on their way out.
+    "bpf-lb-sock": true, "bpf-lb-sock-hostns-only": true,
     "enable-ipv6": v6,
     ...(native(4) === undefined ? {} : { "ipv4-native-routing-cidr": native(4) }),
     ...(native(6) === undefined ? {} : { "ipv6-native-routing-cidr": native(6) }),

@@ -21,7 +21,7 @@ export const UPLINK = 2;
 /** Positive verdicts, as assembly/programs/verdict.ts has them. */
 export const Verdict = { Pass: 1, Endpoint: 2, Deliver: 3, Proxy: 4, Answer: 5, Redirect: 7 } as const;
 
-const built = process.env.TWINPLANE_BUILD ?? fileURLToPath(new URL("../build", import.meta.url));
+const built = fileURLToPath(new URL("../build", import.meta.url));
 
 /** The module's bytes; `traced` for the one that writes steps. */
 export function moduleBytes(traced = false): Uint8Array {

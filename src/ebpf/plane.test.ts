@@ -78,18 +78,18 @@ function clusterOf(text: string): Cluster {
   return buildCluster(objects);
 }
 
-interface Frame { from: string; to: string; port: number; at?: string; sourcePort?: number; flags?: number; time?: number }
+interface Frame { from: string; to: string; port: number; at?: string; process?: string; sourcePort?: number; flags?: number; time?: number }
 
-/** A plane with one step at a time; the frame enters at its pod's device, or at the uplink of `at`. */
+/** A plane with one step at a time: a frame enters at its pod's device, the uplink of `at`, or from a process. */
 function bench(cluster: Cluster, more: { traced?: boolean; profile?: string } = {}) {
   const plane = createEbpfPlane({ name: "target", profile: more.profile ?? "cilium@1.20", cluster, epochNs: 0n,
     wasm: { fast: moduleBytes(), traced: moduleBytes(true) }, traced: more.traced ?? false, connections: 4096 });
   const results = new StepResults();
-  const step = ({ from, to, port, at, sourcePort = 40000, flags = 2, time = 1e9 }: Frame) => {
+  const step = ({ from, to, port, at, process, sourcePort = 40000, flags = 2, time = 1e9 }: Frame) => {
     const pod = cluster.pods.find((one) => one.ips.some((ip) => ip.text === from));
-    const name = at ?? pod!.nodeName;
+    const name = at ?? process ?? pod!.nodeName;
     const node = cluster.nodes.find((one) => one.name === name)!;
-    const device = at !== undefined ? node.facts.devices.find((one) => one.kind === "uplink")!.index
+    const device = process !== undefined ? 0 : at !== undefined ? node.facts.devices.find((one) => one.kind === "uplink")!.index
       : node.facts.devices.find((one) => one.pod === `${pod!.namespace}/${pod!.name}`)!.index;
     const block = new FrameBlock();
     const bytes = tcp(from, to, sourcePort, port, flags);
@@ -150,6 +150,21 @@ describe.skipIf(!built)("the eBPF plane (needs build/*.wasm)", () => {
     const remote = step({ from: "203.0.113.9", to: "192.168.50.11", port: 30080, at: "node-1", sourcePort: 40001 });
     expect([remote.end, remote.out]).toEqual([End.Delivered, "192.168.50.11:40001 > 10.244.2.10:8080"]);
     expect(remote.journey.eligibleSourcePorts).toEqual([32768, 65535]);
+  });
+
+  it("lets the own node's processes reach a pod under default deny, and no other node's", () => {
+    const { step } = bench(cluster);
+    const probe = step({ from: "192.168.50.12", to: "10.244.2.10", port: 8080, process: "node-2" });
+    expect([probe.end, probe.journey.becauses.map(({ object }) => object)]).toEqual([End.Delivered, ["allow-localhost"]]);
+    expect(step({ from: "192.168.50.11", to: "10.244.2.10", port: 8080, process: "node-1" }).reason).toBe("POLICY_DENIED");
+  });
+
+  it("translates a pod's connection to a node port at the pod, whichever node it names", () => {
+    const { step } = bench(cluster);
+    for (const to of ["192.168.50.11", "192.168.50.12"]) {
+      const there = step({ from: "10.244.1.10", to, port: 30080, sourcePort: to.endsWith("11") ? 40000 : 40001 });
+      expect([there.end, there.out?.split(" > ")[1]]).toEqual([End.Delivered, "10.244.2.10:8080"]);
+    }
   });
 
   it("masquerades what leaves the cluster", () => {

@@ -11,6 +11,7 @@
 import { addressFromBytes } from "../cluster/address.js";
 import type { Cluster, ConntrackDelete } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
+import { formatProblem } from "../cluster/problem.js";
 import { PinFlag, Program, UndecidedReason } from "../contract/codes.js";
 import { encodeInto } from "../contract/codec.js";
 import { codeText } from "../contract/layout.js";
@@ -142,7 +143,8 @@ export class EbpfPlane implements Plane {
   private compile(cluster: Cluster): MapImage {
     const image = compileImage({ cluster, options: this.options, nodes: this.nodes, numbers: this.numbers,
       seed: BigInt(this.given.seed ?? 0), plane: this.given.plane ?? 0 });
-    this.problems.push(...image.problems);
+    const known = new Set(this.problems.map(formatProblem));
+    this.problems.push(...image.problems.filter((one) => !known.has(formatProblem(one))));
     return image;
   }
 

@@ -241,7 +241,8 @@ describe("the port walk", () => {
         taken.push([{ daddr: field("192.168.0.1"), saddr: remote, dport: port, sport: 80, nexthdr: 6,
           flags: 1 }, { addr: field("10.1.0.77"), port: 1 }]);
       }
-      const { errno } = (bench.machine.map("cilium_snat_v4_external") as unknown as { update(list: unknown[]): { errno: number } }).update(taken);
+      const map = bench.machine.map("cilium_snat_v4_external") as unknown as { update(list: unknown[]): { errno: number } };
+      const { errno } = map.update(taken);
       expect(errno).toBe(0);
       return bench;
     };
@@ -258,7 +259,8 @@ describe("the port walk", () => {
     });
     // With Cilium's own programs: 40 of 40 where only 65535 is free, 0 of 40 where only 40000 is.
     expect(new Set(tries(free((port) => port === 65535)))).toEqual(new Set([65535]));
-    expect(new Set(tries(free((port) => port === 40000)))).toEqual(new Set([`${End.Dropped} ${DropReason.values.DROP_NAT_NO_MAPPING}`]));
+    const none = `${End.Dropped} ${DropReason.values.DROP_NAT_NO_MAPPING}`;
+    expect(new Set(tries(free((port) => port === 40000)))).toEqual(new Set([none]));
     const low = tries(free((port) => port < 33792));
     expect(low.filter((port) => port === 32768).length).toBeGreaterThan(30);
   });

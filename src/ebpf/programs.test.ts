@@ -228,6 +228,24 @@ describe("policy", () => {
       walked.images.length]).toEqual(["Dropped DROP_POLICY_DENY", 7, 2]);
   });
 
+  it("judges a translated packet although the pods have a connection the other way round", () => {
+    const bench = cluster();
+    clusterIp(bench, [[B, 8080]]);
+    expect(ended(send(bench, { from: B, to: A, protocol: "TCP", sport: 8080, dport: 40000 }, B_DEVICE))).toBe("Delivered");
+    bench.allow(true, 301, 6, 8080, { deny: 1, precedence: 0xffffffff });
+    expect(ended(send(bench, { from: A, to: B, protocol: "TCP", sport: 40000, dport: 8080, flags: SYN | ACK }, POD_DEVICE)))
+      .toBe("Delivered");
+    expect(ended(send(bench, { from: A, to: "10.96.0.1", protocol: "TCP" }, POD_DEVICE))).toBe("Dropped DROP_POLICY_DENY");
+  });
+
+  it("does not take a packet from outside for the node's because it has the node's address", () => {
+    const bench = cluster(["ENABLE_HOST_ROUTING"]);
+    bench.allow(false, 1, 6, 80, { deny: 1, precedence: 0xffffffff });
+    const spoofed = send(bench, { from: "192.168.0.1", to: A, protocol: "TCP" }, UPLINK);
+    expect([ended(spoofed), spoofed.outcome.src_sec_id]).toEqual(["Delivered", 0]);
+    expect(send(bench, { from: "192.168.0.2", to: A, protocol: "TCP" }, UPLINK).outcome.src_sec_id).toBe(6);
+  });
+
   it("does not judge replies, nor errors about a known connection", () => {
     const bench = cluster();
     bench.endpoint(A, POD_DEVICE, 300, 0, 9);

@@ -185,8 +185,10 @@ class NodeReplay {
   private sink(): NodeSink {
     const push = (device: number, bytes: Uint8Array, length: number, made: number, entered: boolean): void => {
       const copy = bytes.slice(0, length);
-      this.pending.push({ time: this.now, device, image: image(copy.subarray(0, this.snap), made === 1), text: `${device} ${describe(copy)}`,
-        name: this.current, entered });
+      this.pending.push({
+        time: this.now, device, image: image(copy.subarray(0, this.snap), made === 1), name: this.current, entered,
+        text: `${device} ${describe(copy)}`,
+      });
     };
     return {
       end: End.None, reason: "", pinFlags: 0,

@@ -9,7 +9,6 @@
  * the sink. Sockets are not modelled: their answers (RST, echo reply, port unreachable of a closed port) are output
  * of the caller's, and neither are path MTUs that the node learns.
  */
-import type { Address } from "../cluster/address.js";
 import type { NodeFacts } from "../cluster/cluster.js";
 import { End, PacketType, type Pin } from "../dataplane.js";
 import { equalBytes, getU16, getU32 } from "./ip/bytes.js";

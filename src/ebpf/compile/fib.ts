@@ -92,6 +92,8 @@ function rowOf(route: Route, node: Node, number: number, devices: ReadonlyMap<nu
   const mac = parseMac(node.facts.neighbours.find((one) => one.device === device.index
     && one.address.text === (route.via ?? route.destination.address).text)?.mac ?? "");
   if (device.kind === "pod") return { ...base, mac, kind: "endpoint" };
+  // A tunnel of the CNI that made these facts is not there once Cilium routes natively: the wider route counts.
+  if (device.kind === "tunnel") return null;
   if (device.kind !== "uplink") return { ...base, mac, kind: "device" };
   const owner = route.via === null ? undefined : owners.get(route.via.text);
   return owner === undefined || owner.node === number ? { ...base, mac, kind: "uplink" }

@@ -93,7 +93,8 @@ function scope6(bytes: Uint8Array): number {
 
 /** Whether `a` beats `b`, which came first. */
 function better6(a: Owned, b: Owned, target: Uint8Array, scope: number, device: number): boolean {
-  const same = Number(prefixLength6(a.address.bytes, target) === 128) - Number(prefixLength6(b.address.bytes, target) === 128);
+  const isTarget = (one: Owned): number => Number(prefixLength6(one.address.bytes, target) === 128);
+  const same = isTarget(a) - isTarget(b);
   if (same !== 0) return same > 0;
   // Rule 2: the smallest scope that reaches, and if none reaches, the largest.
   const byScope = scopeScore(a.address.bytes, scope) - scopeScore(b.address.bytes, scope);

@@ -1,4 +1,4 @@
-/** Reading and writing numbers in wire order, and the Internet checksum's sum (RFC 1071). No bounds are checked here. */
+/** Numbers in wire order, and the Internet checksum's sum (RFC 1071). No bounds are checked here. */
 
 export function getU16(bytes: Uint8Array, at: number): number {
   return (bytes[at] << 8) | bytes[at + 1];

@@ -32,7 +32,8 @@ export class DeviceTable {
     }
     this.loopback = loopback;
     this.entries[loopback] ??= entryOf({
-      index: loopback, name: "lo", kind: "loopback", mac: "", mtu: 65536, up: true, addresses: [], pod: null, vxlan: null,
+      index: loopback, name: "lo", kind: "loopback", mac: "", mtu: 65536, up: true, addresses: [], pod: null,
+      vxlan: null,
     }, facts.sysctls);
   }
 

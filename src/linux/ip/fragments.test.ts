@@ -9,7 +9,6 @@ import { Packet } from "./packet.js";
 
 /** A datagram with a payload that tells every place apart. */
 function datagram(family: 4 | 6, size: number, df = false): Packet {
-  const packet = new Packet();
   const header = family === 4 ? 20 : 40;
   const bytes = new Uint8Array(header + size);
   for (let index = 0; index < size; index++) bytes[header + index] = (index * 31 + (index >> 8)) & 255;

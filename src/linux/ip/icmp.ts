@@ -52,7 +52,8 @@ function makeError4(made: Packet, original: Packet, type: number, code: number, 
   reparse(made);
 }
 
-function makeError6(made: Packet, original: Packet, type: number, code: number, info: number, source: Uint8Array): void {
+function makeError6(made: Packet, original: Packet, type: number, code: number, info: number,
+  source: Uint8Array): void {
   const quote = Math.min(original.captured, MAX_ERROR6 - 48);
   startIpv6(made, 48 + quote, Protocol.Icmp6, source, original.bytes.subarray(8, 24));
   made.bytes[40] = type;

@@ -9,7 +9,8 @@ export interface NodeSink {
    * Left `device`, after POSTROUTING. `made`: by the node itself (ICMP error, TCP RST, tunnel outer). `gateway`: the
    * next hop; null: the packet's destination is on the link.
    */
-  transmit(device: number, bytes: Uint8Array, offset: number, length: number, made: 0 | 1, gateway: Address | null): void;
+  transmit(device: number, bytes: Uint8Array, offset: number, length: number, made: 0 | 1,
+    gateway: Address | null): void;
   /** Came out of a tunnel and enters on the tunnel's device, before PREROUTING. */
   enter(device: number, bytes: Uint8Array, offset: number, length: number): void;
   /** Handed to the node's own stack, after INPUT. */

@@ -40,7 +40,8 @@ export class Routing {
   /** Source towards the destination at `destination[at…]` along `route` (fib_result_prefsrc, ip6_route_get_saddr). */
   source(route: RouteEntry, family: 4 | 6, destination: Uint8Array, at: number): Address | null {
     if (route.prefSrc !== null) return route.prefSrc;
-    return family === 4 ? this.book.select4(route.device, route.gateway) : this.book.select6(route.device, destination, at);
+    if (family === 4) return this.book.select4(route.device, route.gateway);
+    return this.book.select6(route.device, destination, at);
   }
 
   /**
