@@ -250,6 +250,11 @@ export interface Plane {
   readonly nodes: readonly string[];
   /** Reason texts; index 0 is the empty reason. Grows. */
   readonly reasons: readonly string[];
+  /**
+   * A node's own sockets are translated at connect(): their packets leave addressed to the backend, answers arrive from
+   * it, and the application still sees the service. false: translated on the way, so answers must be translated back.
+   */
+  readonly balancesAtSockets: boolean;
   /** What was found wrong or not modelled while compiling. */
   readonly problems: readonly Problem[];
 

@@ -3,9 +3,9 @@
  * values, keys put together from an address. Every access is a step of the traced module.
  */
 import {
-  BackendEntry, BackendKey, Config, CtEntry, CtTuple, DeviceEntry, DeviceKey, EndpointInfo, EndpointKey,
+  BackendEntry, BackendKey, CtEntry, CtTuple, DeviceEntry, DeviceKey, EndpointInfo, EndpointKey,
   FibEntry, FibKey, FragEntry, FragKey, IpcacheEntry, IpcacheKey, IpMasqKey, MapDescriptor, MapNumber,
-  NatEntry, NodeEntry, PolicyEntry, PolicyKey, ReverseSkEntry, ReverseSkKey, RevNatEntry, RevNatKey,
+  NatEntry, PolicyEntry, PolicyKey, ReverseSkEntry, ReverseSkKey, RevNatEntry, RevNatKey,
   ServiceEntry, ServiceKey, SourceRangeKey, StepKind,
 } from "../abi.gen";
 import { ArrayMap } from "../maps/array";

@@ -3,7 +3,7 @@
  * bpf/lib/nodeport_egress.h). GO_ON: yes, with the target in Snat; PUNT: no.
  */
 import {
-  Config, ConfigOption, CtDirection, CtTuple, DropReason, EndpointFlag, NodeEntry, TupleFlag,
+  Config, ConfigOption, CtTuple, DropReason, EndpointFlag, NodeEntry, TupleFlag,
   UndecidedReason,
 } from "../abi.gen";
 import { Address } from "./address";

@@ -8,7 +8,7 @@
  *     reply     source NAT undone -> service address restored -> out again
  */
 import {
-  ConfigOption, CtBit, CtDirection, CtEntry, CtStatus, CtTuple, DropReason, NodeEntry, RevNatEntry,
+  ConfigOption, CtBit, CtDirection, CtStatus, CtTuple, DropReason, NodeEntry, RevNatEntry,
   ServiceEntry, ServiceFlag, ServiceFlag2, TupleFlag, UndecidedReason,
 } from "../abi.gen";
 import { Address } from "./address";

@@ -8,7 +8,7 @@
  * EHOSTUNREACH, nothing is sent.
  */
 import {
-  BackendEntry, ConfigOption, CtTuple, DropReason, Identity, ReverseSkEntry, ReverseSkKey, ServiceEntry,
+  ConfigOption, CtTuple, DropReason, Identity, ReverseSkEntry, ReverseSkKey, ServiceEntry,
   ServiceFlag, ServiceFlag2, UndecidedReason,
 } from "../abi.gen";
 import { Tcp } from "../wire/tcp";

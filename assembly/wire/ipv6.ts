@@ -1,6 +1,6 @@
 /**
  * IPv6 header (RFC 8200) and the walk over extension headers as Cilium does it (bpf/lib/ipv6.h): at most
- * four, hop- by-hop, routing, destination, authentication and fragment; "no next header" and anything longer
+ * four, hop-by-hop, routing, destination, authentication and fragment; "no next header" and anything longer
  * is refused.
  *
  *     0              4         6          7           8        24     40

@@ -5,7 +5,6 @@
  * Sources of each row: Cilium's documentation and code, kube-proxy's code, the kernel's recorded behaviour. Order
  * matters: the first that matches names the packet.
  */
-import { addressFromBytes } from "../cluster/address.js";
 import { End, type Journey } from "../dataplane.js";
 import type { Outcome } from "../replay/outcome.js";
 import type { Packet } from "../replay/loop.js";
@@ -103,7 +102,7 @@ export const CATALOGUE: readonly Difference[] = [
     id: "SVC-UDP-STALE",
     title: "UDP after its endpoint left the service: kube-proxy deletes the conntrack entry, Cilium's entry keeps the backend while that exists",
     matches: (s) => s.protocol === "UDP" && s.facets === Facet.Destination && s.frontend !== null
-      && s.current.journey.eligibleBackends !== null && !holds(s.current.journey.eligibleBackends, s.target.outcome),
+      && isEndpoint(s, s.frontend, s.current) && !isEndpoint(s, s.frontend, s.target) && s.names.pod(s.target.destination) !== null,
   },
   {
     id: "SVC-CLUSTERIP-EXT",
@@ -188,11 +187,8 @@ function isTimeExceeded(outcome: Outcome): boolean {
   return (outcome.answerProtocol === 1 && outcome.answerType === 11) || (outcome.answerProtocol === 58 && outcome.answerType === 3);
 }
 
-/** Whether a plane's destination is in a set of `ip:port`. */
-function holds(backends: readonly string[], outcome: Outcome): boolean {
-  const address = addressFromBytes(Tuple.destination(outcome.image));
-  const text = address.family === 6 ? `[${address.text}]` : address.text;
-  return backends.includes(`${text}:${Tuple.destinationPort(outcome.image)}`);
+function isEndpoint(situation: Situation, frontend: Frontend, side: Side): boolean {
+  return situation.names.isEndpoint(frontend, side.destination, Tuple.destinationPort(side.outcome.image));
 }
 
 function isNoBackend(side: Side): boolean {

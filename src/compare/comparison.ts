@@ -90,7 +90,7 @@ export class Comparison implements Judge {
     }
     const flow = packet.flow;
     const isReply = packet.kind === "reply";
-    const facets = differingFacets(current, target, isReply);
+    const facets = differingFacets(current, target, isReply, packet.restored[0] && packet.restored[1]);
     if (facets === Facet.Destination && flow !== null && this.choseFromEqualSets(flow, packet)) {
       this.counts.otherChoice++;
       return;

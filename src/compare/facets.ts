@@ -27,12 +27,12 @@ export const FACET_NAMES: Readonly<Record<number, string>> = {
 };
 
 /** Which facet differs, the gravest first; 0: none. */
-export function differingFacets(current: Outcome, target: Outcome, isReply: boolean): number {
+export function differingFacets(current: Outcome, target: Outcome, isReply: boolean, bothRestored: boolean): number {
   if (current.arrived !== target.arrived || (current.end === End.Redirected) !== (target.end === End.Redirected)) {
     return Facet.Reached;
   }
   if (!current.arrived) return sameRefusal(current, target) ? 0 : Facet.Refusal;
-  if (isReply) return sameTuple(current.image, 0, target.image, 0) ? 0 : Facet.Reply;
+  if (isReply) return bothRestored || sameTuple(current.image, 0, target.image, 0) ? 0 : Facet.Reply;
   if (!sameDestination(current, target)) return Facet.Destination;
   return sameBytes(Tuple.source(current.image), Tuple.source(target.image)) ? 0 : Facet.Source;
 }

@@ -22,6 +22,8 @@ export class Names {
   private readonly frontends = new Map<string, { service: Service; kind: Frontend["kind"] }[]>();
   private readonly nodePorts = new Map<string, { service: Service; port: ServicePort }>();
   private readonly endpoints = new Map<string, number>();
+  /** `namespace/service:port/PROTOCOL address:port` of every endpoint. */
+  private readonly backends = new Set<string>();
 
   constructor(cluster: Cluster) {
     for (const node of cluster.nodes) {
@@ -39,6 +41,9 @@ export class Names {
       for (const port of slice.ports) {
         const key = `${slice.namespace}/${slice.serviceName}:${port.name}/${port.protocol}`;
         this.endpoints.set(key, (this.endpoints.get(key) ?? 0) + usable);
+        for (const endpoint of slice.endpoints) {
+          for (const address of endpoint.addresses) this.backends.add(`${key} ${address.text} ${port.port}`);
+        }
       }
     }
   }
@@ -49,6 +54,13 @@ export class Names {
 
   node(address: string): string | null {
     return this.nodes.get(address) ?? null;
+  }
+
+  /** Whether an address and port are an endpoint of the service port now. */
+  isEndpoint(frontend: Frontend, address: string, port: number): boolean {
+    const { service, port: servicePort } = frontend;
+    if (servicePort === null) return false;
+    return this.backends.has(`${service.namespace}/${service.name}:${servicePort.name}/${servicePort.protocol} ${address} ${port}`);
   }
 
   knows(address: string): boolean {

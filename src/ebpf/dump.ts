@@ -1,22 +1,47 @@
 /**
- * The compiled maps, and the live ones, as text close to what `cilium-dbg bpf … list` prints. Lines are sorted, so
- * equal contents give equal text.
+ * The compiled maps, and the live ones, as text close to what `cilium-dbg bpf … list` prints. Lines are
+ * sorted, so equal contents give equal text.
  */
+import type { Address } from "../cluster/address.js";
 import { addressFromBytes } from "../cluster/address.js";
 import type { Because } from "../dataplane.js";
-import { DENY, trafficDirection, trafficPort, trafficPortPrefixLength, trafficProtocol } from "./compile/policy/mapstate.js";
+import {
+  DENY,
+  trafficDirection,
+  trafficPort,
+  trafficPortPrefixLength,
+  trafficProtocol,
+} from "./compile/policy/mapstate.js";
 import type { MapImage } from "./image.js";
 import type { Machine } from "./machine.js";
 import { flags2Of, flagsOf } from "./records.js";
 import { ServiceFlag, ServiceFlag2 } from "../contract/codes.js";
 
-const PROTOCOL: Readonly<Record<number, string>> = { 0: "ANY", 1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP" };
+const PROTOCOL: Readonly<Record<number, string>> = {
+  0: "ANY",
+  1: "ICMP",
+  6: "TCP",
+  17: "UDP",
+  58: "ICMPv6",
+  132: "SCTP",
+};
+
+const CT_MAPS = [
+  "cilium_ct4_global",
+  "cilium_ct_any4_global",
+  "cilium_ct6_global",
+  "cilium_ct_any6_global",
+] as const;
 
 /** Everything, one section a map. */
 export function dumpImage(image: MapImage): string {
-  return [section("identity", dumpIdentities(image)), section("bpf ipcache list", dumpIpcache(image)),
-    section("bpf endpoint list", dumpEndpoints(image)), section("bpf lb list", dumpServices(image)),
-    section("bpf policy get --all", dumpPolicies(image))].join("\n");
+  return [
+    section("identity", dumpIdentities(image)),
+    section("bpf ipcache list", dumpIpcache(image)),
+    section("bpf endpoint list", dumpEndpoints(image)),
+    section("bpf lb list", dumpServices(image)),
+    section("bpf policy get --all", dumpPolicies(image)),
+  ].join("\n");
 }
 
 /** `cilium-dbg identity list`. */
@@ -26,51 +51,67 @@ export function dumpIdentities(image: MapImage): string[] {
 
 /** `cilium-dbg bpf ipcache list`; rows of one node name it. */
 export function dumpIpcache(image: MapImage): string[] {
-  return image.policies.ipcache.map(({ prefix, identity, tunnelEndpoint, node }) => (
-    `${prefix.text}\tidentity=${identity} tunnelendpoint=${tunnelEndpoint?.text ?? "0.0.0.0"}${node === null ? "" : ` node=${node}`}`));
+  return image.policies.ipcache.map(({ prefix, identity, tunnelEndpoint, node }) => {
+    const where = node === null ? "" : ` node=${node}`;
+    return `${prefix.text}\tidentity=${identity} tunnelendpoint=${tunnelEndpoint?.text ?? "0.0.0.0"}${where}`;
+  });
 }
 
 /** `cilium-dbg bpf endpoint list`. */
 export function dumpEndpoints(image: MapImage): string[] {
-  return image.hosts.endpoints.flatMap((endpoint) => endpoint.addresses.map((address) => `${image.nodes[endpoint.node]}\t${address.text}\t`
-    + (endpoint.host ? "(localhost)" : `id=${endpoint.endpointId} sec_id=${endpoint.identity} ifindex=${endpoint.ifindex} `
-      + `policy=${endpoint.policy} ${endpoint.owner}`)));
+  return image.hosts.endpoints.flatMap((endpoint) =>
+    endpoint.addresses.map(
+      (address) =>
+        `${image.nodes[endpoint.node]}\t${address.text}\t` +
+        (endpoint.host
+          ? "(localhost)"
+          : `id=${endpoint.endpointId} sec_id=${endpoint.identity} ifindex=${endpoint.ifindex} ` +
+            `policy=${endpoint.policy} ${endpoint.owner}`),
+    ),
+  );
 }
 
 /** `cilium-dbg bpf lb list`: a line for each slot. */
 export function dumpServices(image: MapImage): string[] {
   const backends = new Map(image.services.backends.map((backend) => [backend.id, backend]));
-  const lines: string[] = [];
-  for (const frontend of image.services.frontends) {
+  return image.services.frontends.flatMap((frontend) => {
+    const { active, terminating, affinityTimeout, revNatId } = frontend;
     const where = frontend.node === null ? "" : ` node=${frontend.node}`;
-    const name = `${bracket(frontend.address.text, frontend.address.family)}:${frontend.port}/${PROTOCOL[frontend.protocol]}${
-      frontend.scope === 1 ? "/i" : ""}`;
+    const name = endpointText(frontend) + (frontend.scope === 1 ? "/i" : "");
     const flags = flagText(flagsOf(frontend), flags2Of(frontend), frontend.type);
-    lines.push(`${name} (0)\t(${frontend.revNatId}) [${flags}] active=${frontend.active.length} quarantined=${frontend.terminating.length}`
-      + `${frontend.affinityTimeout > 0 ? ` affinity=${frontend.affinityTimeout}s` : ""}${where} ${frontend.owner}`);
-    [...frontend.active, ...frontend.terminating].forEach((id, index) => {
-      const backend = backends.get(id)!;
-      lines.push(`${name} (${index + 1})\t${bracket(backend.address.text, backend.address.family)}:${backend.port}/${
-        PROTOCOL[backend.protocol]} (${frontend.revNatId}) (${index + 1})${where}`);
-    });
-  }
-  return lines;
+    const affinity = affinityTimeout > 0 ? ` affinity=${affinityTimeout}s` : "";
+    const counts = `active=${active.length} quarantined=${terminating.length}${affinity}`;
+    const slots = [...active, ...terminating].map(
+      (id, index) => `${name} (${index + 1})\t${endpointText(backends.get(id)!)} (${revNatId}) (${index + 1})${where}`,
+    );
+    return [`${name} (0)\t(${revNatId}) [${flags}] ${counts}${where} ${frontend.owner}`, ...slots];
+  });
+}
+
+function endpointText({ address, port, protocol }: { address: Address; port: number; protocol: number }): string {
+  return `${bracket(address.text, address.family)}:${port}/${PROTOCOL[protocol]}`;
 }
 
 /** `cilium-dbg bpf policy get --all`: a block for each distinct map. */
 export function dumpPolicies(image: MapImage): string[] {
   const { maps } = image.policies.endpoints;
   const owners = new Map<number, string[]>();
-  for (const { policy, owner } of image.hosts.endpoints) owners.set(policy, [...(owners.get(policy) ?? []), owner]);
+  for (const { policy, owner } of image.hosts.endpoints)
+    owners.set(policy, [...(owners.get(policy) ?? []), owner]);
   return maps.flatMap((map, index) => {
     const lines = [`policy ${index} (${map.size} entries): ${(owners.get(index) ?? []).sort().join(" ")}`];
     if (map.overflow) lines.push(`  OVERFLOW: more than ${image.options["bpf-policy-map-max"]} entries`);
-    for (const [direction, cookie] of [["Ingress", map.denyIngress], ["Egress", map.denyEgress]] as const) {
+    for (const [direction, cookie] of [
+      ["Ingress", map.denyIngress],
+      ["Egress", map.denyEgress],
+    ] as const) {
       if (cookie !== 0) lines.push(`  default deny ${direction}\t${becauseOf(image.cookies.get(cookie))}`);
     }
     for (let row = 0; row < map.identity.length; row++) {
-      lines.push(`  ${verdictOf(map.precedence[row])}\t${trafficDirection(map.traffic[row]) === 1 ? "Egress" : "Ingress"}\t${map.identity[row]}\t${
-        portOf(map.traffic[row])}\tprecedence=${map.precedence[row]}\t${becauseOf(image.cookies.get(map.cookie[row]))}`);
+      const direction = trafficDirection(map.traffic[row]) === 1 ? "Egress" : "Ingress";
+      const what = `${verdictOf(map.precedence[row])}\t${direction}\t${map.identity[row]}\t${portOf(map.traffic[row])}`;
+      const why = becauseOf(image.cookies.get(map.cookie[row]));
+      lines.push(`  ${what}\tprecedence=${map.precedence[row]}\t${why}`);
     }
     return lines;
   });
@@ -79,12 +120,14 @@ export function dumpPolicies(image: MapImage): string[] {
 /** `cilium-dbg bpf ct list global`: live entries of all nodes. */
 export function dumpConntrack(machine: Machine, nodes: readonly string[]): string[] {
   const lines: string[] = [];
-  for (const name of ["cilium_ct4_global", "cilium_ct_any4_global", "cilium_ct6_global", "cilium_ct_any6_global"] as const) {
+  for (const name of CT_MAPS) {
     for (const [key, value] of machine.map(name).entries()) {
       const kind = key.flags & 4 ? "SVC" : key.flags & 1 ? "IN" : "OUT";
-      lines.push(`${nodes[key.node]}\t${PROTOCOL[key.nexthdr] ?? key.nexthdr} ${kind} ${addressOf(key.daddr, name)}:${key.dport} -> ${
-        addressOf(key.saddr, name)}:${key.sport} expires=${value.lifetime} RevNAT=${value.rev_nat_index} SourceSecurityID=${
-        value.src_sec_id} BackendID=${value.backend_id} Flags=0x${value.bits.toString(16)}${key.flags & 2 ? " related" : ""}`);
+      const related = key.flags & 2 ? " related" : "";
+      const ends = `${addressOf(key.daddr, name)}:${key.dport} -> ${addressOf(key.saddr, name)}:${key.sport}`;
+      const state = `expires=${value.lifetime} RevNAT=${value.rev_nat_index} SourceSecurityID=${value.src_sec_id}`;
+      const bits = `BackendID=${value.backend_id} Flags=0x${value.bits.toString(16)}${related}`;
+      lines.push(`${nodes[key.node]}\t${PROTOCOL[key.nexthdr] ?? key.nexthdr} ${kind} ${ends} ${state} ${bits}`);
     }
   }
   return lines.sort();
@@ -95,9 +138,10 @@ export function dumpNat(machine: Machine, nodes: readonly string[]): string[] {
   const lines: string[] = [];
   for (const name of ["cilium_snat_v4_external", "cilium_snat_v6_external"] as const) {
     for (const [key, value] of machine.map(name).entries()) {
-      lines.push(`${nodes[key.node]}\t${PROTOCOL[key.nexthdr] ?? key.nexthdr} ${key.flags & 1 ? "IN" : "OUT"} ${
-        addressOf(key.saddr, name)}:${key.sport} -> ${addressOf(key.daddr, name)}:${key.dport} XLATE_${key.flags & 1 ? "DST" : "SRC"} ${
-        addressOf(value.addr, name)}:${value.port} Created=${value.created}`);
+      const [kind, side] = key.flags & 1 ? ["IN", "DST"] : ["OUT", "SRC"];
+      const ends = `${addressOf(key.saddr, name)}:${key.sport} -> ${addressOf(key.daddr, name)}:${key.dport}`;
+      const to = `XLATE_${side} ${addressOf(value.addr, name)}:${value.port} Created=${value.created}`;
+      lines.push(`${nodes[key.node]}\t${PROTOCOL[key.nexthdr] ?? key.nexthdr} ${kind} ${ends} ${to}`);
     }
   }
   return lines.sort();
@@ -127,15 +171,20 @@ function flagText(flags: number, flags2: number, type: string): string {
   if (flags & ServiceFlag.values.EXT_LOCAL_SCOPE) names.push("Local");
   if (flags2 & ServiceFlag2.values.INT_LOCAL_SCOPE) names.push("InternalLocal");
   if (flags2 & ServiceFlag2.values.TWO_SCOPES) names.push("two-scopes");
-  if (flags & ServiceFlag.values.SOURCE_RANGE) names.push(flags2 & ServiceFlag2.values.QUARANTINED ? "deny source-range" : "check source-range");
+  if (flags & ServiceFlag.values.SOURCE_RANGE)
+    names.push(flags2 & ServiceFlag2.values.QUARANTINED ? "deny source-range" : "check source-range");
   if (flags & ServiceFlag.values.AFFINITY) names.push("sessionAffinity");
   if (!(flags & ServiceFlag.values.ROUTABLE)) names.push("non-routable");
   return names.join(", ");
 }
 
 function becauseOf(becauses: readonly Because[] | undefined): string {
-  return (becauses ?? []).map(({ where, object, rule }) => (
-    `${object} ${rule}${where === null ? "" : ` (${where.file}:${where.line})`}`)).join("; ");
+  return (becauses ?? [])
+    .map(
+      ({ where, object, rule }) =>
+        `${object} ${rule}${where === null ? "" : ` (${where.file}:${where.line})`}`,
+    )
+    .join("; ");
 }
 
 function addressOf(field: Uint8Array, map: string): string {

@@ -1,9 +1,10 @@
 /**
  * The whole content of the plane's maps for a cluster at one instant, as named entries before encoding.
  *
- * With fresh numbers it depends on the cluster, the options and the list of nodes only, never on the order of objects
- * or on what was before; a plane that lives through changes passes its own numbers, so that live entries keep
- * meaning what they meant. `diffImages` gives the updates and deletes that lead from one image to the next.
+ * With fresh numbers it depends on the cluster, the options and the list of nodes only, never on the order of
+ * objects or on what was before; a plane that lives through changes passes its own numbers, so that live
+ * entries keep meaning what they meant. `diffImages` gives the updates and deletes that lead from one image
+ * to the next.
  */
 import type { Cluster } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
@@ -24,7 +25,14 @@ import type { CompiledPolicies } from "./compile/policies.js";
 import { becauseText } from "./compile/policy/cookies.js";
 import { compileServices } from "./compile/service.js";
 import type { CompiledServices } from "./compile/service.js";
-import { configRecord, deviceRecords, endpointRecords, fibRecord, ipcacheRecord, nodeRecord, serviceRecords,
+import {
+  configRecord,
+  deviceRecords,
+  endpointRecords,
+  fibRecord,
+  ipcacheRecord,
+  nodeRecord,
+  serviceRecords,
 } from "./records.js";
 import type { CiliumOptions } from "./options.js";
 
@@ -89,11 +97,14 @@ export function compileImage(input: ImageInput): MapImage {
   hosts.nodes.forEach((node, index) => put("twinplane_nodes", nodeRecord(node, index, options)));
   for (const device of hosts.devices) put("twinplane_devices", deviceRecords(device, hosts, options));
   hosts.nodes.forEach((node, index) => {
-    if (node.known) put("twinplane_devices", deviceRecords({ node: index, device: null, endpoint: null }, hosts, options));
+    if (node.known)
+      put("twinplane_devices", deviceRecords({ node: index, device: null, endpoint: null }, hosts, options));
   });
   for (const row of fib) put("twinplane_fib", fibRecord(row));
-  for (const endpoint of hosts.endpoints) for (const entry of endpointRecords(endpoint)) put("cilium_lxc", entry);
-  for (const entry of policies.ipcache) if (entry.node === null) put("cilium_ipcache_v2", ipcacheRecord(entry));
+  for (const endpoint of hosts.endpoints)
+    for (const entry of endpointRecords(endpoint)) put("cilium_lxc", entry);
+  for (const entry of policies.ipcache)
+    if (entry.node === null) put("cilium_ipcache_v2", ipcacheRecord(entry));
   serviceRecords(services, options, numberOf, cookieOf, put);
   return { options, nodes, maps: entries, policies, services, hosts, fib, cookies, problems };
 }
@@ -105,7 +116,10 @@ export interface MapChange {
   readonly deletes: readonly AnyRecord[];
 }
 
-/** What turns one image's maps into the other's; maps without a change are left out. Policy maps are compared apart. */
+/**
+ * What turns one image's maps into the other's; maps without a change are left out. Policy maps are compared
+ * apart.
+ */
 export function diffImages(from: MapImage, to: MapImage): Map<MapName, MapChange> {
   const changes = new Map<MapName, MapChange>();
   for (const { name, key, value } of maps) {
@@ -129,13 +143,21 @@ function bytesText(bytes: Uint8Array): string {
   return String.fromCharCode(...bytes);
 }
 
-/** The cluster with its lists in the order of namespace and name, so that the order of reading cannot matter. */
+/**
+ * The cluster with its lists in the order of namespace and name, so that the order of reading cannot matter.
+ */
 function canonical(cluster: Cluster): Cluster {
-  const sorted = <T extends { readonly namespace: string; readonly name: string }>(list: readonly T[]): T[] => (
-    [...list].sort((a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name)));
-  return { ...cluster, nodes: sorted(cluster.nodes), pods: sorted(cluster.pods), services: sorted(cluster.services),
-    endpointSlices: sorted(cluster.endpointSlices), networkPolicies: sorted(cluster.networkPolicies),
-    others: sorted(cluster.others) };
+  const sorted = <T extends { readonly namespace: string; readonly name: string }>(list: readonly T[]): T[] =>
+    [...list].sort((a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name));
+  return {
+    ...cluster,
+    nodes: sorted(cluster.nodes),
+    pods: sorted(cluster.pods),
+    services: sorted(cluster.services),
+    endpointSlices: sorted(cluster.endpointSlices),
+    networkPolicies: sorted(cluster.networkPolicies),
+    others: sorted(cluster.others),
+  };
 }
 
 function compare(a: string, b: string): number {

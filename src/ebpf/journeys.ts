@@ -1,8 +1,8 @@
 /**
  * Journeys of the eBPF plane: outcomes that are alike share a number, and the texts are made once.
  *
- * Alike means equal in everything the module reports and in whether the source was translated. After a change of the
- * cluster nothing is shared with before, because the eligible backends may be others.
+ * Alike means equal in everything the module reports and in whether the source was translated. After a change
+ * of the cluster nothing is shared with before, because the eligible backends may be others.
  */
 import type { Because, Journey } from "../dataplane.js";
 import { End } from "../dataplane.js";
@@ -51,8 +51,12 @@ export class Journeys {
     for (const frontend of image.services.frontends) {
       this.frontends.set(frontend.revNatId, [...(this.frontends.get(frontend.revNatId) ?? []), frontend]);
     }
-    this.backends = new Map(image.services.backends.map(({ id, address, port }) => (
-      [id, address.family === 6 ? `[${address.text}]:${port}` : `${address.text}:${port}`])));
+    this.backends = new Map(
+      image.services.backends.map(({ id, address, port }) => [
+        id,
+        address.family === 6 ? `[${address.text}]:${port}` : `${address.text}:${port}`,
+      ]),
+    );
   }
 
   get(id: number): Journey {
@@ -63,7 +67,8 @@ export class Journeys {
 
   /** The number of the journey with these facts; `facts` is copied where it is new. */
   intern(facts: OutcomeFacts): number {
-    let slot = Math.imul(facts.hash ^ (facts.node + 1) ^ (facts.masqueraded ? 0x55555555 : 0), 0x9e3779b1) >>> 0;
+    let slot =
+      Math.imul(facts.hash ^ (facts.node + 1) ^ (facts.masqueraded ? 0x55555555 : 0), 0x9e3779b1) >>> 0;
     for (;;) {
       const known = this.numbers.get(slot);
       if (known === undefined) break;
@@ -73,9 +78,14 @@ export class Journeys {
     const id = this.journeys.length;
     this.numbers.set(slot, id);
     this.facts.push({ ...facts });
-    this.journeys.push({ id, end: facts.end, reason: facts.reason, becauses: this.becauses(facts),
+    this.journeys.push({
+      id,
+      end: facts.end,
+      reason: facts.reason,
+      becauses: this.becauses(facts),
       eligibleBackends: this.eligible(facts),
-      eligibleSourcePorts: facts.masqueraded ? this.sourcePorts() : null });
+      eligibleSourcePorts: facts.masqueraded ? this.sourcePorts() : null,
+    });
     return id;
   }
 
@@ -101,8 +111,11 @@ export class Journeys {
   private frontendOf({ service, node }: OutcomeFacts): Frontend | undefined {
     if (service === 0) return undefined;
     const frontends = this.frontends.get(service) ?? [];
-    return frontends.find((one) => one.node === this.image.nodes[node]) ?? frontends.find((one) => one.node === null)
-      ?? frontends[0];
+    return (
+      frontends.find((one) => one.node === this.image.nodes[node]) ??
+      frontends.find((one) => one.node === null) ??
+      frontends[0]
+    );
   }
 
   private sourcePorts(): readonly [number, number] {
@@ -112,8 +125,19 @@ export class Journeys {
 }
 
 function sameFacts(a: OutcomeFacts, b: OutcomeFacts): boolean {
-  return a.hash === b.hash && a.node === b.node && a.masqueraded === b.masqueraded && a.end === b.end && a.reason === b.reason
-    && a.cookie === b.cookie && a.service === b.service && a.backend === b.backend && a.program === b.program
-    && a.sourceIdentity === b.sourceIdentity && a.destinationIdentity === b.destinationIdentity
-    && a.denyingPolicy === b.denyingPolicy && a.denyingEgress === b.denyingEgress;
+  return (
+    a.hash === b.hash &&
+    a.node === b.node &&
+    a.masqueraded === b.masqueraded &&
+    a.end === b.end &&
+    a.reason === b.reason &&
+    a.cookie === b.cookie &&
+    a.service === b.service &&
+    a.backend === b.backend &&
+    a.program === b.program &&
+    a.sourceIdentity === b.sourceIdentity &&
+    a.destinationIdentity === b.destinationIdentity &&
+    a.denyingPolicy === b.denyingPolicy &&
+    a.denyingEgress === b.denyingEgress
+  );
 }

@@ -1,8 +1,9 @@
 /**
  * Cilium's capacity limits, checked on the compiled image: no traffic is needed.
  *
- * Each finding says what is counted, how much of the limit it takes, what follows from exceeding it and which objects
- * the number comes from. Findings at 80 percent and above are reported, so that growth shows before it hurts.
+ * Each finding says what is counted, how much of the limit it takes, what follows from exceeding it and which
+ * objects the number comes from. Findings at 80 percent and above are reported, so that growth shows before
+ * it hurts.
  */
 import type { MapImage } from "./image.js";
 import { FIRST_POD_IDENTITY, LAST_POD_IDENTITY } from "./compile/numbers.js";
@@ -25,7 +26,8 @@ export interface LimitFinding {
 const WORTH_SAYING = 0.8;
 const IPCACHE_MAX = 512_000;
 const CONSEQUENCE = {
-  policy: "entries that do not fit are missing, and a new pod may start with an empty map that drops everything",
+  policy:
+    "entries that do not fit are missing, and a new pod may start with an empty map that drops everything",
   identity: "pods with new label sets get no identity and do not become ready",
   lb: "services and backends that do not fit are not programmed",
   ipcache: "addresses that do not fit are taken for world",
@@ -36,12 +38,42 @@ export function checkLimits(image: MapImage): LimitFinding[] {
   const identities = image.policies.identities.all.filter(({ kind }) => kind === "pod").length;
   const found: (LimitFinding | null)[] = [
     ...policyMaps(image),
-    finding("CAP-IDENTITY", "cluster identities", "cluster", identities, LAST_POD_IDENTITY - FIRST_POD_IDENTITY + 1,
-      CONSEQUENCE.identity, []),
-    finding("CAP-IPCACHE", "cilium_ipcache_v2", "cluster", image.maps.get("cilium_ipcache_v2")!.length, IPCACHE_MAX,
-      CONSEQUENCE.ipcache, []),
-    ...(["cilium_lb4_backends_v3", "cilium_lb6_backends_v3", "cilium_lb4_source_range", "cilium_lb6_source_range"] as const).map((name) => (
-      finding("CAP-LBMAP", name, "cluster", image.maps.get(name)!.length, options["bpf-lb-map-max"], CONSEQUENCE.lb, []))),
+    finding(
+      "CAP-IDENTITY",
+      "cluster identities",
+      "cluster",
+      identities,
+      LAST_POD_IDENTITY - FIRST_POD_IDENTITY + 1,
+      CONSEQUENCE.identity,
+      [],
+    ),
+    finding(
+      "CAP-IPCACHE",
+      "cilium_ipcache_v2",
+      "cluster",
+      image.maps.get("cilium_ipcache_v2")!.length,
+      IPCACHE_MAX,
+      CONSEQUENCE.ipcache,
+      [],
+    ),
+    ...(
+      [
+        "cilium_lb4_backends_v3",
+        "cilium_lb6_backends_v3",
+        "cilium_lb4_source_range",
+        "cilium_lb6_source_range",
+      ] as const
+    ).map((name) =>
+      finding(
+        "CAP-LBMAP",
+        name,
+        "cluster",
+        image.maps.get(name)!.length,
+        options["bpf-lb-map-max"],
+        CONSEQUENCE.lb,
+        [],
+      ),
+    ),
     ...serviceMaps(image),
   ];
   return found.filter((one): one is LimitFinding => one !== null);
@@ -52,16 +84,24 @@ function policyMaps(image: MapImage): (LimitFinding | null)[] {
   const { maps, ofPod } = image.policies.endpoints;
   const owners = new Map<number, string[]>();
   for (const endpoint of image.hosts.endpoints) {
-    if (endpoint.policy >= 0) owners.set(endpoint.policy, [...(owners.get(endpoint.policy) ?? []), endpoint.owner]);
+    if (endpoint.policy >= 0)
+      owners.set(endpoint.policy, [...(owners.get(endpoint.policy) ?? []), endpoint.owner]);
   }
   const shared = new Map<number, number>();
   for (const map of ofPod) shared.set(map, (shared.get(map) ?? 0) + 1);
   return maps.map((map, index) => {
     const pods = owners.get(index) ?? [];
     const count = shared.get(index) ?? pods.length;
-    const subject = count > 1 ? `${pods[0] ?? ""} and ${count - 1} more` : pods[0] ?? "";
-    return finding("CAP-POLICYMAP", "bpf-policy-map-max", subject, map.size, image.options["bpf-policy-map-max"],
-      CONSEQUENCE.policy, map.policies);
+    const subject = count > 1 ? `${pods[0] ?? ""} and ${count - 1} more` : (pods[0] ?? "");
+    return finding(
+      "CAP-POLICYMAP",
+      "bpf-policy-map-max",
+      subject,
+      map.size,
+      image.options["bpf-policy-map-max"],
+      CONSEQUENCE.policy,
+      map.policies,
+    );
   });
 }
 
@@ -70,13 +110,24 @@ function serviceMaps(image: MapImage): (LimitFinding | null)[] {
   const found: (LimitFinding | null)[] = [];
   for (const name of ["cilium_lb4_services_v2", "cilium_lb6_services_v2"] as const) {
     const counts = new Map<number, number>();
-    for (const [key] of image.maps.get(name)!) counts.set(key["node"] as number, (counts.get(key["node"] as number) ?? 0) + 1);
+    for (const [key] of image.maps.get(name)!)
+      counts.set(key["node"] as number, (counts.get(key["node"] as number) ?? 0) + 1);
     const everywhere = counts.get(0xffff) ?? 0;
     counts.delete(0xffff);
     let worst = "cluster";
     let most = 0;
     for (const [node, count] of counts) if (count > most) [worst, most] = [image.nodes[node], count];
-    found.push(finding("CAP-LBMAP", name, worst, everywhere + most, image.options["bpf-lb-map-max"], CONSEQUENCE.lb, biggest(image)));
+    found.push(
+      finding(
+        "CAP-LBMAP",
+        name,
+        worst,
+        everywhere + most,
+        image.options["bpf-lb-map-max"],
+        CONSEQUENCE.lb,
+        biggest(image),
+      ),
+    );
   }
   return found;
 }
@@ -87,11 +138,21 @@ function biggest(image: MapImage): string[] {
   for (const { owner, active, terminating } of image.services.frontends) {
     slots.set(owner, (slots.get(owner) ?? 0) + 1 + active.length + terminating.length);
   }
-  return [...slots].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).slice(0, 5).map(([owner]) => owner);
+  return [...slots]
+    .sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1))
+    .slice(0, 5)
+    .map(([owner]) => owner);
 }
 
-function finding(id: string, limit: string, subject: string, used: number, max: number, consequence: string,
-  because: readonly string[]): LimitFinding | null {
+function finding(
+  id: string,
+  limit: string,
+  subject: string,
+  used: number,
+  max: number,
+  consequence: string,
+  because: readonly string[],
+): LimitFinding | null {
   if (used < max * WORTH_SAYING) return null;
   return { id, limit, subject, used, max, exceeded: used > max, consequence, because };
 }

@@ -1,14 +1,21 @@
 /**
- * Images into the module's maps: all of one at the start, afterwards what changed. Also how much memory to reserve.
+ * Images into the module's maps: all of one at the start, afterwards what changed. Also how much memory to
+ * reserve.
  *
  * A direction that is not known (see PolicyMap.undecidedIngress) is loaded as an entry with the proxy port
- * UNDECIDED_PORT: the program then hands the frame to a proxy, and the plane reads that as undecided. No policy that
- * is evaluated here redirects to a proxy.
+ * UNDECIDED_PORT: the program then hands the frame to a proxy, and the plane reads that as undecided. No
+ * policy that is evaluated here redirects to a proxy.
  */
 import type { MapName } from "../contract/maps.js";
 import { maps } from "../contract/maps.js";
 import type { PolicyMap } from "./compile/policy/endpoints.js";
-import { DENY, trafficDirection, trafficLpmLength, trafficPort, trafficPortPrefixLength, trafficProtocol,
+import {
+  DENY,
+  trafficDirection,
+  trafficLpmLength,
+  trafficPort,
+  trafficPortPrefixLength,
+  trafficProtocol,
 } from "./compile/policy/mapstate.js";
 import type { MapImage } from "./image.js";
 import { diffImages } from "./image.js";
@@ -31,23 +38,42 @@ export function capacitiesOf(image: MapImage, live = LIVE_SLOTS): Capacities {
   for (const { name, node, kind } of maps) {
     if (kind === "ringbuf" || kind === "array" || kind === "prog_array") continue;
     const six = /(lb6|ct6|any6|v6|ipv6)/.test(name);
-    if (node !== null && kind === "lru_hash") sized[name] = { slots: six && !options["enable-ipv6"] ? 1024 : live };
+    if (node !== null && kind === "lru_hash")
+      sized[name] = { slots: six && !options["enable-ipv6"] ? 1024 : live };
     else sized[name] = { slots: image.maps.get(name)!.length * 2 + 4096 };
   }
   const lb = options["bpf-lb-map-max"];
   for (const name of ["cilium_lb4_services_v2", "cilium_lb6_services_v2"] as const) {
     // Rows of single nodes stand beside one another here; the limit is each node's, see checkLimits.
-    sized[name] = { maxEntries: Math.max(lb, image.maps.get(name)!.length * 2), slots: image.maps.get(name)!.length * 2 + 4096 };
+    sized[name] = {
+      maxEntries: Math.max(lb, image.maps.get(name)!.length * 2),
+      slots: image.maps.get(name)!.length * 2 + 4096,
+    };
   }
   sized.cilium_ct4_global = { ...sized.cilium_ct4_global, maxEntries: options["bpf-ct-global-tcp-max"] };
   sized.cilium_ct6_global = { ...sized.cilium_ct6_global, maxEntries: options["bpf-ct-global-tcp-max"] };
-  sized.cilium_ct_any4_global = { ...sized.cilium_ct_any4_global, maxEntries: options["bpf-ct-global-any-max"] };
-  sized.cilium_ct_any6_global = { ...sized.cilium_ct_any6_global, maxEntries: options["bpf-ct-global-any-max"] };
-  sized.cilium_snat_v4_external = { ...sized.cilium_snat_v4_external, maxEntries: options["bpf-nat-global-max"] };
-  sized.cilium_snat_v6_external = { ...sized.cilium_snat_v6_external, maxEntries: options["bpf-nat-global-max"] };
+  sized.cilium_ct_any4_global = {
+    ...sized.cilium_ct_any4_global,
+    maxEntries: options["bpf-ct-global-any-max"],
+  };
+  sized.cilium_ct_any6_global = {
+    ...sized.cilium_ct_any6_global,
+    maxEntries: options["bpf-ct-global-any-max"],
+  };
+  sized.cilium_snat_v4_external = {
+    ...sized.cilium_snat_v4_external,
+    maxEntries: options["bpf-nat-global-max"],
+  };
+  sized.cilium_snat_v6_external = {
+    ...sized.cilium_snat_v6_external,
+    maxEntries: options["bpf-nat-global-max"],
+  };
   const entries = policies.endpoints.maps.reduce((sum, map) => sum + map.identity.length, 0);
-  sized.cilium_policy_v2 = { slots: Math.ceil(entries * 1.5) + 65536, innerEntries: options["bpf-policy-map-max"],
-    innerMaps: policies.endpoints.maps.length * 2 + 256 };
+  sized.cilium_policy_v2 = {
+    slots: Math.ceil(entries * 1.5) + 65536,
+    innerEntries: options["bpf-policy-map-max"],
+    innerMaps: policies.endpoints.maps.length * 2 + 256,
+  };
   return { nodes: Math.max(1, image.nodes.length), maps: sized };
 }
 
@@ -73,16 +99,25 @@ export class Loader {
         this.update(name, updates as [object, object][]);
       }
     }
-    this.loadPolicies(before?.policies.endpoints.maps ?? [], image.policies.endpoints.maps, image.options.version);
+    this.loadPolicies(
+      before?.policies.endpoints.maps ?? [],
+      image.policies.endpoints.maps,
+      image.options.version,
+    );
     this.image = image;
   }
 
   private update(name: MapName, entries: readonly (readonly [object, object])[]): void {
     const { errno, done } = this.machine.map(name).update(entries as never);
-    if (errno !== 0) throw new Error(`${name}: entry ${done} of ${entries.length} was refused with error ${errno}`);
+    if (errno !== 0)
+      throw new Error(`${name}: entry ${done} of ${entries.length} was refused with error ${errno}`);
   }
 
-  private loadPolicies(before: readonly PolicyMap[], after: readonly PolicyMap[], version: CiliumVersion): void {
+  private loadPolicies(
+    before: readonly PolicyMap[],
+    after: readonly PolicyMap[],
+    version: CiliumVersion,
+  ): void {
     const outer = this.machine.mapOfMaps("cilium_policy_v2");
     for (let index = 0; index < Math.max(before.length, after.length); index++) {
       const map = after[index];
@@ -105,7 +140,10 @@ export class Loader {
 }
 
 /** A policy map's entries in the layout of policy_key and policy_entry. */
-export function policyBytes(map: PolicyMap, version: CiliumVersion): { keys: Uint8Array; values: Uint8Array } {
+export function policyBytes(
+  map: PolicyMap,
+  version: CiliumVersion,
+): { keys: Uint8Array; values: Uint8Array } {
   const count = map.identity.length;
   const keys = new Uint8Array(count * KEY_SIZE);
   const values = new Uint8Array(count * VALUE_SIZE);
@@ -132,8 +170,8 @@ export function policyBytes(map: PolicyMap, version: CiliumVersion): { keys: Uin
 }
 
 /**
- * The precedence as a version writes it for plain allows and denies: 1.20 as compiled; 1.19 counts a plain allow as 0
- * in the low byte; before, there are no priorities, and a deny is a flag.
+ * The precedence as a version writes it for plain allows and denies: 1.20 as compiled; 1.19 counts a plain
+ * allow as 0 in the low byte; before, there are no priorities, and a deny is a flag.
  */
 function precedenceFor(precedence: number, version: CiliumVersion): number {
   if (version === "1.20") return precedence;
@@ -143,8 +181,12 @@ function precedenceFor(precedence: number, version: CiliumVersion): number {
 
 function sameEntries(a: PolicyMap, b: PolicyMap): boolean {
   if (a.undecidedIngress !== b.undecidedIngress || a.undecidedEgress !== b.undecidedEgress) return false;
-  return sameColumn(a.identity, b.identity) && sameColumn(a.traffic, b.traffic) && sameColumn(a.precedence, b.precedence)
-    && sameColumn(a.cookie, b.cookie);
+  return (
+    sameColumn(a.identity, b.identity) &&
+    sameColumn(a.traffic, b.traffic) &&
+    sameColumn(a.precedence, b.precedence) &&
+    sameColumn(a.cookie, b.cookie)
+  );
 }
 
 function sameColumn(a: Uint32Array, b: Uint32Array): boolean {

@@ -1,12 +1,14 @@
 /**
  * Cilium's options, by Cilium's own names, with where each value comes from.
  *
- * `ciliumOptions` starts from the defaults of a preset, puts the preset's own values on top, and on top of those
- * what a `cilium-config` ConfigMap of the cluster says. Every value carries a grade: `read` from the cluster,
- * `documented` by Cilium, or `assumed` by the preset, so that a report can say what a verdict rests on.
+ * `ciliumOptions` starts from the defaults of a preset, puts the preset's own values on top, and on top of
+ * those what a `cilium-config` ConfigMap of the cluster says. Every value carries a grade: `read` from the
+ * cluster, `documented` by Cilium, or `assumed` by the preset, so that a report can say what a verdict rests
+ * on.
  *
- * Does not decide anything: what an option does is said where it is used. Options outside the table are ignored;
- * options in the table with a value that changes verdicts in a way that is not modelled are Problems.
+ * Does not decide anything: what an option does is said where it is used. Options outside the table are
+ * ignored; options in the table with a value that changes verdicts in a way that is not modelled are
+ * Problems.
  */
 import type { Prefix } from "../cluster/address.js";
 import { prefixOf } from "../cluster/address.js";
@@ -96,11 +98,14 @@ export interface CiliumOptions extends Readonly<OptionValues> {
 }
 
 /**
- * Options for a profile (`cilium@1.20`, or anything that holds `cilium@<version>`; `cilium` alone means 1.20).
- * `overrides` are the user's own, by option name, and win over the cluster's ConfigMap.
+ * Options for a profile (`cilium@1.20`, or anything that holds `cilium@<version>`; `cilium` alone means
+ * 1.20). `overrides` are the user's own, by option name, and win over the cluster's ConfigMap.
  */
-export function ciliumOptions(profile: string, cluster: Cluster | null,
-  overrides: Readonly<Record<string, unknown>> = {}): { options: CiliumOptions; problems: Problem[] } {
+export function ciliumOptions(
+  profile: string,
+  cluster: Cluster | null,
+  overrides: Readonly<Record<string, unknown>> = {},
+): { options: CiliumOptions; problems: Problem[] } {
   const problems: Problem[] = [];
   const version = versionOf(profile, problems);
   const values: Record<string, unknown> = {};
@@ -118,8 +123,16 @@ export function ciliumOptions(profile: string, cluster: Cluster | null,
   const config = cluster === null ? null : ciliumConfig(cluster);
   if (config !== null) readValues(data(config), config.where, values, grades, problems);
   readValues(overrides, null, values, grades, problems);
-  if (cluster !== null) assumeRoutingCidrs(cluster, values, grades, problems);
-  const options = { ...values, version, grades, where: config === null ? null : config.where } as unknown as CiliumOptions;
+  if (cluster !== null) {
+    assumeFamilies(cluster, values, grades);
+    assumeRoutingCidrs(cluster, values, grades, problems);
+  }
+  const options = {
+    ...values,
+    version,
+    grades,
+    where: config === null ? null : config.where,
+  } as unknown as CiliumOptions;
   refuseUnmodelled(options, problems);
   return { options, problems };
 }
@@ -195,11 +208,21 @@ const OPTION_NAMES = Object.keys(DEFAULTS) as OptionName[];
  * agent starts in tunnel mode with iptables masquerading and without kube-proxy replacement.
  */
 const ASSUMED: ReadonlySet<OptionName> = new Set<OptionName>([
-  "routing-mode", "kube-proxy-replacement", "enable-bpf-masquerade", "bpf-lb-sock", "bpf-ct-global-tcp-max",
-  "bpf-ct-global-any-max", "bpf-nat-global-max", "ipv4-native-routing-cidr", "ipv6-native-routing-cidr",
+  "routing-mode",
+  "kube-proxy-replacement",
+  "enable-bpf-masquerade",
+  "bpf-lb-sock",
+  "bpf-ct-global-tcp-max",
+  "bpf-ct-global-any-max",
+  "bpf-nat-global-max",
+  "ipv4-native-routing-cidr",
+  "ipv6-native-routing-cidr",
 ]);
 
-/** Managed Cilium on AKS, standard data plane: endpoint routes, masquerading left to the masquerade agent's iptables. */
+/**
+ * Managed Cilium on AKS, standard data plane: endpoint routes, masquerading left to the masquerade agent's
+ * iptables.
+ */
 const AKS_PRESET: Readonly<Partial<OptionValues>> = {
   "routing-mode": "native",
   "enable-endpoint-routes": true,
@@ -211,7 +234,10 @@ const AKS_PRESET: Readonly<Partial<OptionValues>> = {
   "bpf-lb-sock": false,
 };
 
-/** The words an option accepts; an option missing here is a number, a boolean, a range or free text by its default. */
+/**
+ * The words an option accepts; an option missing here is a number, a boolean, a range or free text by its
+ * default.
+ */
 const WORDS: Readonly<Partial<Record<OptionName, readonly string[]>>> = {
   "routing-mode": ["native", "tunnel"],
   "tunnel-protocol": ["vxlan", "geneve"],
@@ -226,63 +252,135 @@ const WORDS: Readonly<Partial<Record<OptionName, readonly string[]>>> = {
 };
 
 /** Values that the maps and programs have no model for; using the default instead would be a guess. */
-const UNMODELLED: readonly { readonly name: OptionName; readonly when: (options: CiliumOptions) => boolean;
-  readonly what: string }[] = [
-  { name: "kube-proxy-replacement", when: (o) => !o["kube-proxy-replacement"], what: "kube-proxy's iptables beside Cilium are not "
-    + "part of this plane; node ports are not answered" },
-  { name: "enable-bpf-masquerade", when: (o) => !o["enable-bpf-masquerade"], what: "masquerading in the node's iptables is not part "
-    + "of this plane; where iptables may masquerade, what leaves the cluster from a pod is undecided" },
-  { name: "enable-host-firewall", when: (o) => o["enable-host-firewall"], what: "host policies are not evaluated" },
-  { name: "bpf-lb-mode", when: (o) => o["bpf-lb-mode"] !== "snat", what: "direct server return is not modelled; "
-    + "service traffic from outside is evaluated as in snat mode" },
-  { name: "bpf-lb-acceleration", when: (o) => o["bpf-lb-acceleration"] !== "disabled",
-    what: "XDP acceleration is not modelled; the tc programs are evaluated" },
-  { name: "enable-ip-masq-agent", when: (o) => o["enable-ip-masq-agent"] && o["enable-bpf-masquerade"],
-    what: "the ip-masq-agent list of the agent's BPF masquerading is not read" },
-  { name: "enable-service-topology", when: (o) => o["enable-service-topology"],
-    what: "topology hints are not applied to backends" },
-  { name: "labels", when: (o) => o["labels"] !== "", what: "the list of identity-relevant labels is not applied; "
-    + "identities are built with Cilium's default list" },
+const UNMODELLED: readonly {
+  readonly name: OptionName;
+  readonly when: (options: CiliumOptions) => boolean;
+  readonly what: string;
+}[] = [
+  {
+    name: "kube-proxy-replacement",
+    when: (o) => !o["kube-proxy-replacement"],
+    what: "kube-proxy's iptables beside Cilium are not " + "part of this plane; node ports are not answered",
+  },
+  {
+    name: "enable-bpf-masquerade",
+    when: (o) => !o["enable-bpf-masquerade"],
+    what:
+      "masquerading in the node's iptables is not part " +
+      "of this plane; where iptables may masquerade, what leaves the cluster from a pod is undecided",
+  },
+  {
+    name: "enable-host-firewall",
+    when: (o) => o["enable-host-firewall"],
+    what: "host policies are not evaluated",
+  },
+  {
+    name: "bpf-lb-mode",
+    when: (o) => o["bpf-lb-mode"] !== "snat",
+    what:
+      "direct server return is not modelled; " + "service traffic from outside is evaluated as in snat mode",
+  },
+  {
+    name: "bpf-lb-acceleration",
+    when: (o) => o["bpf-lb-acceleration"] !== "disabled",
+    what: "XDP acceleration is not modelled; the tc programs are evaluated",
+  },
+  {
+    name: "enable-ip-masq-agent",
+    when: (o) => o["enable-ip-masq-agent"] && o["enable-bpf-masquerade"],
+    what: "the ip-masq-agent list of the agent's BPF masquerading is not read",
+  },
+  {
+    name: "enable-service-topology",
+    when: (o) => o["enable-service-topology"],
+    what: "topology hints are not applied to backends",
+  },
+  {
+    name: "labels",
+    when: (o) => o["labels"] !== "",
+    what:
+      "the list of identity-relevant labels is not applied; " +
+      "identities are built with Cilium's default list",
+  },
 ];
 
 function versionOf(profile: string, problems: Problem[]): CiliumVersion {
   const match = /cilium(?:@v?(\d+(?:\.\d+)*)(?:-[\w.]+)?)?/.exec(profile);
   if (match === null) {
-    problems.push(problem("error", `profile "${profile}" names no Cilium version; expected cilium@1.16 to cilium@1.20`));
+    problems.push(
+      problem("error", `profile "${profile}" names no Cilium version; expected cilium@1.16 to cilium@1.20`),
+    );
     return "1.20";
   }
   const asked = match[1];
   if (asked === undefined) return "1.20";
   const version = CILIUM_VERSIONS.find((known) => asked === known || asked.startsWith(`${known}.`));
   if (version === undefined) {
-    problems.push(problem("error", `Cilium ${asked} has no profile; expected 1.16, 1.17, 1.18, 1.19 or 1.20, and `
-      + "verdicts are those of 1.20"));
+    problems.push(
+      problem(
+        "error",
+        `Cilium ${asked} has no profile; expected 1.16, 1.17, 1.18, 1.19 or 1.20, and ` +
+          "verdicts are those of 1.20",
+      ),
+    );
     return "1.20";
   }
   if (version !== "1.20") {
-    problems.push(problem("warning", `Cilium ${version}: the programs' behaviour is that of recorded runs, but what its agent `
-      + "writes into the maps was read, not run, and patch releases may differ"));
+    problems.push(
+      problem(
+        "warning",
+        `Cilium ${version}: the programs' behaviour is that of recorded runs, but what its agent ` +
+          "writes into the maps was read, not run, and patch releases may differ",
+      ),
+    );
   }
   return version;
 }
 
+/** A family that pods have addresses of is enabled, and one that no pod has is not, unless the options say. */
+function assumeFamilies(
+  cluster: Cluster,
+  values: Record<string, unknown>,
+  grades: Record<string, OptionGrade>,
+): void {
+  const families = new Set(cluster.pods.filter((pod) => !pod.hostNetwork).flatMap((pod) => pod.ips.map((ip) => ip.family)));
+  if (families.size === 0) return;
+  for (const family of [4, 6] as const) {
+    const name: OptionName = `enable-ipv${family}`;
+    if (grades[name] === "read" || values[name] === families.has(family)) continue;
+    values[name] = families.has(family);
+    grades[name] = "assumed";
+  }
+}
+
 /**
- * In native routing with BPF masquerading the agent does not start without a native routing CIDR. Where none is
- * given, it is taken to be the smallest prefix that holds every node's pod range.
+ * In native routing with BPF masquerading the agent does not start without a native routing CIDR. Where none
+ * is given, it is taken to be the smallest prefix that holds every node's pod range.
  */
-function assumeRoutingCidrs(cluster: Cluster, values: Record<string, unknown>, grades: Record<string, OptionGrade>,
-  problems: Problem[]): void {
+function assumeRoutingCidrs(
+  cluster: Cluster,
+  values: Record<string, unknown>,
+  grades: Record<string, OptionGrade>,
+  problems: Problem[],
+): void {
   if (values["routing-mode"] !== "native" || values["enable-bpf-masquerade"] !== true) return;
   for (const family of [4, 6] as const) {
     const name: OptionName = `ipv${family}-native-routing-cidr`;
     if (values[name] !== "" || values[`enable-ipv${family}`] !== true) continue;
-    const ranges = cluster.nodes.flatMap((node) => node.podCIDRs.filter((range) => range.address.family === family));
+    const ranges = cluster.nodes.flatMap((node) =>
+      node.podCIDRs.filter((range) => range.address.family === family),
+    );
     if (ranges.length === 0) continue;
     const common = ranges.reduce(commonPrefix);
     values[name] = common.text;
     grades[name] = "assumed";
-    problems.push(problem("warning", `option ${name} is not given; ${common.text} is assumed, the smallest prefix with all `
-      + "nodes' pod ranges, and what leaves it is masqueraded"));
+    problems.push(
+      problem(
+        "warning",
+        `option ${name} is not given; ${common.text} is assumed, the smallest prefix with all ` +
+          "nodes' pod ranges, and what leaves it is masqueraded",
+      ),
+    );
   }
 }
 
@@ -293,7 +391,9 @@ function commonPrefix(a: Prefix, b: Prefix): Prefix {
 }
 
 function ciliumConfig(cluster: Cluster): OtherObject | null {
-  const found = cluster.others.filter((object) => object.kind === "ConfigMap" && object.name === "cilium-config");
+  const found = cluster.others.filter(
+    (object) => object.kind === "ConfigMap" && object.name === "cilium-config",
+  );
   found.sort((a, b) => (a.namespace < b.namespace ? -1 : 1));
   return found.find((object) => object.namespace === "kube-system") ?? found[0] ?? null;
 }
@@ -303,15 +403,24 @@ function data(config: OtherObject): Readonly<Record<string, unknown>> {
   return typeof found === "object" && found !== null ? (found as Record<string, unknown>) : {};
 }
 
-function readValues(from: Readonly<Record<string, unknown>>, where: Where | null, values: Record<string, unknown>,
-  grades: Record<string, OptionGrade>, problems: Problem[]): void {
+function readValues(
+  from: Readonly<Record<string, unknown>>,
+  where: Where | null,
+  values: Record<string, unknown>,
+  grades: Record<string, OptionGrade>,
+  problems: Problem[],
+): void {
   for (const name of OPTION_NAMES) {
     const raw = from[name];
     if (raw === undefined || raw === null) continue;
     const value = parseValue(name, raw);
     if (value === undefined) {
       const expected = WORDS[name]?.map((word) => `"${word}"`).join(", ") ?? describe(DEFAULTS[name]);
-      problems.push({ where, severity: "error", what: `option ${name} is "${String(raw)}"; expected ${expected}` });
+      problems.push({
+        where,
+        severity: "error",
+        what: `option ${name} is "${String(raw)}"; expected ${expected}`,
+      });
       continue;
     }
     values[name] = value;
@@ -319,7 +428,10 @@ function readValues(from: Readonly<Record<string, unknown>>, where: Where | null
   }
 }
 
-/** The value, or undefined where the text is none. ConfigMap values are strings; scenario files may say numbers. */
+/**
+ * The value, or undefined where the text is none. ConfigMap values are strings; scenario files may say
+ * numbers.
+ */
 function parseValue(name: OptionName, raw: unknown): unknown {
   const text = Array.isArray(raw) ? raw.join(",") : String(raw).trim();
   const words = WORDS[name];
@@ -334,7 +446,9 @@ function parseValue(name: OptionName, raw: unknown): unknown {
   if (typeof standard === "number") return name.startsWith("bpf-ct-timeout") ? seconds(text) : whole(text);
   if (Array.isArray(standard)) {
     const match = /^(\d+)[,-](\d+)$/.exec(text);
-    return match !== null && Number(match[1]) <= Number(match[2]) ? [Number(match[1]), Number(match[2])] : undefined;
+    return match !== null && Number(match[1]) <= Number(match[2])
+      ? [Number(match[1]), Number(match[2])]
+      : undefined;
   }
   return text;
 }

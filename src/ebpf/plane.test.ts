@@ -1,4 +1,6 @@
-/** The plane end to end on a small cluster: who is delivered, who is dropped, and which manifest line says so. */
+/**
+ * The plane end to end on a small cluster: who is delivered, who is dropped, and which manifest line says so.
+ */
 import { describe, expect, it } from "vitest";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -11,7 +13,9 @@ import { buildCluster } from "../cluster/timeline.js";
 import { Emission, End, FrameBlock, PacketType, StepResults } from "../dataplane.js";
 import { createEbpfPlane } from "./plane.js";
 
-const built = existsSync(join(process.env.TWINPLANE_BUILD ?? fileURLToPath(new URL("../../build", import.meta.url)), "traced.wasm"));
+const built = existsSync(
+  join(process.env.TWINPLANE_BUILD ?? fileURLToPath(new URL("../../build", import.meta.url)), "traced.wasm"),
+);
 
 const MANIFESTS = `
 apiVersion: v1
@@ -78,29 +82,75 @@ function clusterOf(text: string): Cluster {
   return buildCluster(objects);
 }
 
-interface Frame { from: string; to: string; port: number; at?: string; process?: string; sourcePort?: number; flags?: number; time?: number }
+interface Frame {
+  from: string;
+  to: string;
+  port: number;
+  at?: string;
+  process?: string;
+  sourcePort?: number;
+  flags?: number;
+  time?: number;
+}
 
-/** A plane with one step at a time: a frame enters at its pod's device, the uplink of `at`, or from a process. */
+/**
+ * A plane with one step at a time: a frame enters at its pod's device, the uplink of `at`, or from a process.
+ */
 function bench(cluster: Cluster, more: { traced?: boolean; profile?: string } = {}) {
-  const plane = createEbpfPlane({ name: "target", profile: more.profile ?? "cilium@1.20", cluster, epochNs: 0n,
-    wasm: { fast: moduleBytes(), traced: moduleBytes(true) }, traced: more.traced ?? false, connections: 4096 });
+  const plane = createEbpfPlane({
+    name: "target",
+    profile: more.profile ?? "cilium@1.20",
+    cluster,
+    epochNs: 0n,
+    wasm: { fast: moduleBytes(), traced: moduleBytes(true) },
+    traced: more.traced ?? false,
+    connections: 4096,
+  });
   const results = new StepResults();
   const step = ({ from, to, port, at, process, sourcePort = 40000, flags = 2, time = 1e9 }: Frame) => {
     const pod = cluster.pods.find((one) => one.ips.some((ip) => ip.text === from));
     const name = at ?? process ?? pod!.nodeName;
     const node = cluster.nodes.find((one) => one.name === name)!;
-    const device = process !== undefined ? 0 : at !== undefined ? node.facts.devices.find((one) => one.kind === "uplink")!.index
-      : node.facts.devices.find((one) => one.pod === `${pod!.namespace}/${pod!.name}`)!.index;
+    const device =
+      process !== undefined
+        ? 0
+        : at !== undefined
+          ? node.facts.devices.find((one) => one.kind === "uplink")!.index
+          : node.facts.devices.find((one) => one.pod === `${pod!.namespace}/${pod!.name}`)!.index;
     const block = new FrameBlock();
     const bytes = tcp(from, to, sourcePort, port, flags);
-    block.push(bytes, 0, bytes.length, bytes.length, 0x0800, PacketType.Host, plane.nodes.indexOf(name), device, time);
+    block.push(
+      bytes,
+      0,
+      bytes.length,
+      bytes.length,
+      0x0800,
+      PacketType.Host,
+      plane.nodes.indexOf(name),
+      device,
+      time,
+    );
     plane.step(block, results);
     const last = results.emissions - 1;
-    const image = last < 0 ? null : results.bytes.subarray(results.emissionOffset[last], results.emissionOffset[last] + results.emissionLength[last]);
-    return { end: results.end[0], reason: plane.reasons[results.reason[0]], journey: plane.journey(results.journey[0]),
+    const image =
+      last < 0
+        ? null
+        : results.bytes.subarray(
+            results.emissionOffset[last],
+            results.emissionOffset[last] + results.emissionLength[last],
+          );
+    return {
+      end: results.end[0],
+      reason: plane.reasons[results.reason[0]],
+      journey: plane.journey(results.journey[0]),
       kinds: [...results.emissionKind.subarray(0, results.emissions)],
-      out: image === null ? null : `${[...image.subarray(12, 16)].join(".")}:${(image[20] << 8) | image[21]} > ${
-        [...image.subarray(16, 20)].join(".")}:${(image[22] << 8) | image[23]}` };
+      out:
+        image === null
+          ? null
+          : `${[...image.subarray(12, 16)].join(".")}:${(image[20] << 8) | image[21]} > ${[
+              ...image.subarray(16, 20),
+            ].join(".")}:${(image[22] << 8) | image[23]}`,
+    };
   };
   return { plane, step };
 }
@@ -113,7 +163,9 @@ describe.skipIf(!built)("the eBPF plane (needs build/*.wasm)", () => {
     const there = step({ from: "10.244.1.10", to: "10.244.2.10", port: 8080 });
     expect([there.end, there.out]).toEqual([End.Delivered, "10.244.1.10:40000 > 10.244.2.10:8080"]);
     expect(there.kinds).toEqual([Emission.Out, Emission.In, Emission.Out]);
-    expect(there.journey.becauses.map(({ object, rule }) => `${object} ${rule}`)).toEqual(["default/only-cli ingress[0].from[0]"]);
+    expect(there.journey.becauses.map(({ object, rule }) => `${object} ${rule}`)).toEqual([
+      "default/only-cli ingress[0].from[0]",
+    ]);
     const back = step({ from: "10.244.2.10", to: "10.244.1.10", sourcePort: 8080, port: 40000, flags: 0x12 });
     expect([back.end, back.out]).toEqual([End.Delivered, "10.244.2.10:8080 > 10.244.1.10:40000"]);
   });
@@ -122,7 +174,13 @@ describe.skipIf(!built)("the eBPF plane (needs build/*.wasm)", () => {
     const { step } = bench(cluster);
     const refused = step({ from: "10.244.1.11", to: "10.244.2.10", port: 8080 });
     expect([refused.end, refused.reason]).toEqual([End.Dropped, "POLICY_DENIED"]);
-    expect(refused.journey.becauses).toEqual([{ where: expect.objectContaining({ file: "cluster.yaml" }), object: "default/only-cli", rule: "ingress" }]);
+    expect(refused.journey.becauses).toEqual([
+      {
+        where: expect.objectContaining({ file: "cluster.yaml" }),
+        object: "default/only-cli",
+        rule: "ingress",
+      },
+    ]);
     expect(step({ from: "10.244.1.10", to: "10.244.2.10", port: 8081 }).reason).toBe("POLICY_DENIED");
   });
 
@@ -147,7 +205,13 @@ describe.skipIf(!built)("the eBPF plane (needs build/*.wasm)", () => {
     const { step } = bench(open);
     const local = step({ from: "203.0.113.9", to: "192.168.50.12", port: 30080, at: "node-2" });
     expect([local.end, local.out]).toEqual([End.Delivered, "203.0.113.9:40000 > 10.244.2.10:8080"]);
-    const remote = step({ from: "203.0.113.9", to: "192.168.50.11", port: 30080, at: "node-1", sourcePort: 40001 });
+    const remote = step({
+      from: "203.0.113.9",
+      to: "192.168.50.11",
+      port: 30080,
+      at: "node-1",
+      sourcePort: 40001,
+    });
     expect([remote.end, remote.out]).toEqual([End.Delivered, "192.168.50.11:40001 > 10.244.2.10:8080"]);
     expect(remote.journey.eligibleSourcePorts).toEqual([32768, 65535]);
   });
@@ -155,14 +219,24 @@ describe.skipIf(!built)("the eBPF plane (needs build/*.wasm)", () => {
   it("lets the own node's processes reach a pod under default deny, and no other node's", () => {
     const { step } = bench(cluster);
     const probe = step({ from: "192.168.50.12", to: "10.244.2.10", port: 8080, process: "node-2" });
-    expect([probe.end, probe.journey.becauses.map(({ object }) => object)]).toEqual([End.Delivered, ["allow-localhost"]]);
-    expect(step({ from: "192.168.50.11", to: "10.244.2.10", port: 8080, process: "node-1" }).reason).toBe("POLICY_DENIED");
+    expect([probe.end, probe.journey.becauses.map(({ object }) => object)]).toEqual([
+      End.Delivered,
+      ["allow-localhost"],
+    ]);
+    expect(step({ from: "192.168.50.11", to: "10.244.2.10", port: 8080, process: "node-1" }).reason).toBe(
+      "POLICY_DENIED",
+    );
   });
 
   it("translates a pod's connection to a node port at the pod, whichever node it names", () => {
     const { step } = bench(cluster);
     for (const to of ["192.168.50.11", "192.168.50.12"]) {
-      const there = step({ from: "10.244.1.10", to, port: 30080, sourcePort: to.endsWith("11") ? 40000 : 40001 });
+      const there = step({
+        from: "10.244.1.10",
+        to,
+        port: 30080,
+        sourcePort: to.endsWith("11") ? 40000 : 40001,
+      });
       expect([there.end, there.out?.split(" > ")[1]]).toEqual([End.Delivered, "10.244.2.10:8080"]);
     }
   });
@@ -176,7 +250,8 @@ describe.skipIf(!built)("the eBPF plane (needs build/*.wasm)", () => {
   it("keeps connections through a change that renumbers everything else", () => {
     const { plane, step } = bench(cluster);
     step({ from: "10.244.1.10", to: "10.96.0.10", port: 80 });
-    plane.change(clusterOf(`${MANIFESTS}
+    plane.change(
+      clusterOf(`${MANIFESTS}
 ---
 apiVersion: v1
 kind: Service
@@ -188,21 +263,35 @@ kind: Pod
 metadata: {name: aaa, namespace: default, labels: {app: aaa}}
 spec: {nodeName: node-1, containers: [{name: c}]}
 status: {phase: Running, podIPs: [{ip: 10.244.1.9}]}
-`), 2e9);
-    const back = step({ from: "10.244.2.10", to: "10.244.1.10", sourcePort: 8080, port: 40000, flags: 0x12, time: 3e9 });
+`),
+      2e9,
+    );
+    const back = step({
+      from: "10.244.2.10",
+      to: "10.244.1.10",
+      sourcePort: 8080,
+      port: 40000,
+      flags: 0x12,
+      time: 3e9,
+    });
     expect([back.end, back.out]).toEqual([End.Delivered, "10.96.0.10:80 > 10.244.1.10:40000"]);
   });
 
   it("does not judge what a CiliumNetworkPolicy decides", () => {
-    const { step } = bench(clusterOf(`${MANIFESTS}
+    const { step } = bench(
+      clusterOf(`${MANIFESTS}
 ---
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
 metadata: {name: l7, namespace: default}
 spec: {endpointSelector: {matchLabels: {app: web}}, ingress: [{fromEndpoints: [{}]}]}
-`));
+`),
+    );
     const judged = step({ from: "10.244.1.10", to: "10.244.2.10", port: 8080 });
-    expect([judged.end, judged.reason]).toEqual([End.Undecided, "undecided: CiliumNetworkPolicy default/l7 not evaluated"]);
+    expect([judged.end, judged.reason]).toEqual([
+      End.Undecided,
+      "undecided: CiliumNetworkPolicy default/l7 not evaluated",
+    ]);
   });
 
   it("shows the steps of the last frame, and decides alike with and without them", () => {
@@ -231,7 +320,8 @@ function tcp(from: string, to: string, sourcePort: number, port: number, flags: 
 
 function sum(bytes: Uint8Array): number {
   let total = 0;
-  for (let index = 0; index < bytes.length; index += 2) total += (bytes[index] << 8) | (bytes[index + 1] ?? 0);
+  for (let index = 0; index < bytes.length; index += 2)
+    total += (bytes[index] << 8) | (bytes[index + 1] ?? 0);
   return total;
 }
 

@@ -1,12 +1,13 @@
 /**
- * The Cilium plane: a cluster compiled into maps, the programs in WebAssembly, and the door of src/dataplane.ts.
+ * The Cilium plane: a cluster compiled into maps, the programs in WebAssembly, and the door of
+ * src/dataplane.ts.
  *
- * Frames are copied into the module's arena with room for a link header in front, walked through programs and nodes
- * there, and their outcomes and images copied out. A frame enters at the device it is given: a pod's device runs
- * cil_from_container, an uplink cil_from_netdev, ifindex 0 is a process of the node.
+ * Frames are copied into the module's arena with room for a link header in front, walked through programs and
+ * nodes there, and their outcomes and images copied out. A frame enters at the device it is given: a pod's
+ * device runs cil_from_container, an uplink cil_from_netdev, ifindex 0 is a process of the node.
  *
- * Not here: netfilter on a Cilium node. What a program passes to the stack is routed by the node's routes alone; where
- * masquerading is left to iptables, what leaves the cluster from a pod's address is undecided.
+ * Not here: netfilter on a Cilium node. What a program passes to the stack is routed by the node's routes
+ * alone; where masquerading is left to iptables, what leaves the cluster from a pod's address is undecided.
  */
 import { addressFromBytes } from "../cluster/address.js";
 import type { Cluster, ConntrackDelete } from "../cluster/cluster.js";
@@ -47,7 +48,10 @@ export interface EbpfPlaneOptions {
   readonly plane?: number;
   /** Use the module built with TRACE=1, so that `lastSteps` has something to say. */
   readonly traced?: boolean;
-  /** Node names where the numbering is given from outside (a comparison); the cluster's own in order where absent. */
+  /**
+   * Node names where the numbering is given from outside (a comparison); the cluster's own in order where
+   * absent.
+   */
   readonly nodes?: readonly string[];
   /** Connections to reserve memory for, each map. */
   readonly connections?: number;
@@ -72,6 +76,7 @@ export class EbpfPlane implements Plane {
   readonly nodes: readonly string[];
   readonly reasons: string[] = [""];
   readonly problems: Problem[] = [];
+  readonly balancesAtSockets: boolean;
   readonly options: CiliumOptions;
   readonly machine: Machine;
   image: MapImage;
@@ -81,11 +86,25 @@ export class EbpfPlane implements Plane {
   private readonly reasonNumbers = new Map<string, number>([["", 0]]);
   private readonly undecided = new Set<number>();
   private readonly policyOf = new Map<string, number>();
+  private readonly backendAddress = new Map<number, string>();
   private readonly walk: WalkExports;
   private readonly view: DataView;
   private readonly bytes: Uint8Array;
-  private readonly facts: OutcomeFacts = { hash: 0, end: End.None, reason: "", cookie: 0, service: 0, backend: 0, program: 0,
-    sourceIdentity: 0, destinationIdentity: 0, node: 0, masqueraded: false, denyingPolicy: -1, denyingEgress: false };
+  private readonly facts: OutcomeFacts = {
+    hash: 0,
+    end: End.None,
+    reason: "",
+    cookie: 0,
+    service: 0,
+    backend: 0,
+    program: 0,
+    sourceIdentity: 0,
+    destinationIdentity: 0,
+    node: 0,
+    masqueraded: false,
+    denyingPolicy: -1,
+    denyingEgress: false,
+  };
   /** Masquerading is left to iptables: the agent's own rules, or on AKS the masquerade agent's. */
   private readonly iptablesMasquerades: boolean;
   private lastRow = -1;
@@ -97,11 +116,19 @@ export class EbpfPlane implements Plane {
     this.nodes = given.nodes ?? nodeNames(given.cluster);
     const { options, problems } = ciliumOptions(given.profile, given.cluster, given.cilium);
     this.options = options;
+    this.balancesAtSockets = options["bpf-lb-sock"];
     this.problems.push(...problems);
-    this.iptablesMasquerades = !options["enable-bpf-masquerade"]
-      && (options["enable-ipv4-masquerade"] || options["enable-ipv6-masquerade"] || /\baks\b/.test(given.profile));
+    this.iptablesMasquerades =
+      !options["enable-bpf-masquerade"] &&
+      (options["enable-ipv4-masquerade"] ||
+        options["enable-ipv6-masquerade"] ||
+        /\baks\b/.test(given.profile));
     this.image = this.compile(given.cluster);
-    this.machine = createMachine(given.wasm, capacitiesOf(this.image, given.connections), given.traced === true);
+    this.machine = createMachine(
+      given.wasm,
+      capacitiesOf(this.image, given.connections),
+      given.traced === true,
+    );
     this.walk = this.machine.exports as unknown as WalkExports;
     this.view = new DataView(this.machine.memory.buffer);
     this.bytes = new Uint8Array(this.machine.memory.buffer);
@@ -127,8 +154,8 @@ export class EbpfPlane implements Plane {
   }
 
   /**
-   * `conntrack -D` works on the kernel's table. Cilium's connections are in its own maps, which neither kube-proxy nor
-   * an operator's conntrack command touches, so nothing happens here.
+   * `conntrack -D` works on the kernel's table. Cilium's connections are in its own maps, which neither
+   * kube-proxy nor an operator's conntrack command touches, so nothing happens here.
    */
   deleteConntrack(_entry: ConntrackDelete, _timeNs: number): void {}
 
@@ -141,8 +168,14 @@ export class EbpfPlane implements Plane {
   }
 
   private compile(cluster: Cluster): MapImage {
-    const image = compileImage({ cluster, options: this.options, nodes: this.nodes, numbers: this.numbers,
-      seed: BigInt(this.given.seed ?? 0), plane: this.given.plane ?? 0 });
+    const image = compileImage({
+      cluster,
+      options: this.options,
+      nodes: this.nodes,
+      numbers: this.numbers,
+      seed: BigInt(this.given.seed ?? 0),
+      plane: this.given.plane ?? 0,
+    });
     const known = new Set(this.problems.map(formatProblem));
     this.problems.push(...image.problems.filter((one) => !known.has(formatProblem(one))));
     return image;
@@ -155,11 +188,15 @@ export class EbpfPlane implements Plane {
       if (map.undecidedIngress !== 0) this.undecided.add(map.undecidedIngress);
       if (map.undecidedEgress !== 0) this.undecided.add(map.undecidedEgress);
     }
+    this.backendAddress.clear();
+    for (const { id, address } of this.image.services.backends) this.backendAddress.set(id, address.text);
     this.policyOf.clear();
     for (const endpoint of this.image.hosts.endpoints) {
-      for (const address of endpoint.addresses) this.policyOf.set(`${endpoint.node} ${address.text}`, endpoint.policy);
+      for (const address of endpoint.addresses)
+        this.policyOf.set(`${endpoint.node} ${address.text}`, endpoint.policy);
       this.policyOf.set(`${endpoint.node} #${endpoint.ifindex}`, endpoint.policy);
-      if (!endpoint.host) for (const address of endpoint.addresses) this.policyOf.set(address.text, endpoint.policy);
+      if (!endpoint.host)
+        for (const address of endpoint.addresses) this.policyOf.set(address.text, endpoint.policy);
     }
   }
 
@@ -174,18 +211,33 @@ export class EbpfPlane implements Plane {
     const pinsAt = align(outcomesAt + count * OutcomeRecord.size);
     let at = align(pinsAt + count * PinRecord.size);
     for (let index = 0; index < count; index++) {
-      at = this.putFrame(frames, first + index, framesAt + index * FrameRecord.size, pinsAt + index * PinRecord.size, at);
+      at = this.putFrame(
+        frames,
+        first + index,
+        framesAt + index * FrameRecord.size,
+        pinsAt + index * PinRecord.size,
+        at,
+      );
     }
     const emissionsAt = at;
     const imagesAt = align(emissionsAt + EMISSIONS * EmissionRecord.size);
-    if (this.given.traced === true) for (const _ of this.machine.map("cilium_events").drain()) { /* steps of earlier frames */ }
+    if (this.given.traced === true)
+      for (const _ of this.machine.map("cilium_events").drain()) {
+        /* steps of earlier frames */
+      }
     if (this.given.traced === true) this.replace(frames, first, count, framesAt, pinsAt);
     this.walk.walk_arena(framesAt, outcomesAt, emissionsAt, EMISSIONS, imagesAt, end - imagesAt);
     for (let done = 0; done < count; ) {
       const stepped = this.machine.call(() => this.walk.run(done, count - done));
       if (stepped === 0) throw new Error("the arena has no room for one frame");
       for (let index = done; index < done + stepped; index++) {
-        this.takeOutcome(frames, results, first + index, outcomesAt + index * OutcomeRecord.size, emissionsAt);
+        this.takeOutcome(
+          frames,
+          results,
+          first + index,
+          outcomesAt + index * OutcomeRecord.size,
+          emissionsAt,
+        );
       }
       done += stepped;
     }
@@ -196,7 +248,13 @@ export class EbpfPlane implements Plane {
   private replace(frames: FrameBlock, first: number, count: number, framesAt: number, pinsAt: number): void {
     let at = align(pinsAt + count * PinRecord.size);
     for (let index = 0; index < count; index++) {
-      at = this.putFrame(frames, first + index, framesAt + index * FrameRecord.size, pinsAt + index * PinRecord.size, at);
+      at = this.putFrame(
+        frames,
+        first + index,
+        framesAt + index * FrameRecord.size,
+        pinsAt + index * PinRecord.size,
+        at,
+      );
     }
   }
 
@@ -228,7 +286,11 @@ export class EbpfPlane implements Plane {
     view.setUint32(recordAt + FRAME.seconds, seconds, true);
     view.setUint32(recordAt + FRAME.nanoseconds, Math.floor(time - seconds * 1e9), true);
     view.setUint32(recordAt + FRAME.mark, 0, true);
-    view.setUint32(recordAt + FRAME.pin, frames.pin[row] === 0 ? 0 : this.putPin(frames, frames.pin[row] - 1, pinAt), true);
+    view.setUint32(
+      recordAt + FRAME.pin,
+      frames.pin[row] === 0 ? 0 : this.putPin(frames, frames.pin[row] - 1, pinAt),
+      true,
+    );
     return align(offset + length);
   }
 
@@ -241,16 +303,27 @@ export class EbpfPlane implements Plane {
       flags |= PinFlag.values.BACKEND | (backend.address.family === 6 ? PinFlag.values.IPV6 : 0);
     }
     if (sourcePort !== null) flags |= PinFlag.values.SOURCE_PORT;
-    encodeInto(PinRecord, { backend: backendAddress, backend_port: backend?.port ?? 0, source_port: sourcePort ?? 0, flags },
-      this.view, at);
+    encodeInto(
+      PinRecord,
+      { backend: backendAddress, backend_port: backend?.port ?? 0, source_port: sourcePort ?? 0, flags },
+      this.view,
+      at,
+    );
     return at;
   }
 
-  private takeOutcome(frames: FrameBlock, results: StepResults, row: number, at: number, emissionsAt: number): void {
+  private takeOutcome(
+    frames: FrameBlock,
+    results: StepResults,
+    row: number,
+    at: number,
+    emissionsAt: number,
+  ): void {
     const { view, facts } = this;
     results.beginRow(row);
     const count = view.getUint32(at + OUTCOME.emissions, true);
-    const firstEmission = emissionsAt + view.getUint32(at + OUTCOME.first_emission, true) * EmissionRecord.size;
+    const firstEmission =
+      emissionsAt + view.getUint32(at + OUTCOME.first_emission, true) * EmissionRecord.size;
     facts.masqueraded = false;
     for (let index = 0; index < count; index++) {
       const emission = firstEmission + index * EmissionRecord.size;
@@ -258,8 +331,15 @@ export class EbpfPlane implements Plane {
       const made = view.getUint8(emission + EMISSION.made);
       const offset = view.getUint32(emission + EMISSION.offset, true);
       const length = view.getUint32(emission + EMISSION.length, true);
-      results.emit(view.getUint8(emission + EMISSION.kind), made, node, view.getUint32(emission + EMISSION.device, true), this.bytes,
-        offset, length);
+      results.emit(
+        view.getUint8(emission + EMISSION.kind),
+        made,
+        node,
+        view.getUint32(emission + EMISSION.device, true),
+        this.bytes,
+        offset,
+        length,
+      );
       if (made === 0 && this.isMasqueraded(frames, row, offset, length, node)) facts.masqueraded = true;
     }
     facts.hash = view.getUint32(at + OUTCOME.journey, true);
@@ -287,7 +367,8 @@ export class EbpfPlane implements Plane {
     else if (end === End.Undecided) facts.reason = `undecided: ${codeText(UndecidedReason, code)}`;
     else if (end === End.Redirected && this.undecided.has(facts.cookie)) {
       facts.end = End.Undecided;
-      facts.reason = `undecided: ${(this.image.cookies.get(facts.cookie) ?? []).map(({ object }) => object).join(", ")} not evaluated`;
+      const objects = (this.image.cookies.get(facts.cookie) ?? []).map(({ object }) => object);
+      facts.reason = `undecided: ${objects.join(", ")} not evaluated`;
     }
   }
 
@@ -308,12 +389,21 @@ export class EbpfPlane implements Plane {
       facts.denyingPolicy = this.policyOf.get(`${frames.node[row]} #${frames.device[row]}`) ?? -1;
       return;
     }
-    const backend = this.image.services.backends.find(({ id }) => id === facts.backend);
-    facts.denyingPolicy = this.policyOf.get(backend?.address.text ?? addressText(frames, row, 16, 24)) ?? -1;
+    const address = this.backendAddress.get(facts.backend) ?? addressText(frames, row, 16, 24);
+    facts.denyingPolicy = this.policyOf.get(address) ?? -1;
   }
 
-  /** The image's source is its node's masquerade address and the frame's was not, with a port from the SNAT range. */
-  private isMasqueraded(frames: FrameBlock, row: number, offset: number, length: number, node: number): boolean {
+  /**
+   * The image's source is its node's masquerade address and the frame's was not, with a port from the SNAT
+   * range.
+   */
+  private isMasqueraded(
+    frames: FrameBlock,
+    row: number,
+    offset: number,
+    length: number,
+    node: number,
+  ): boolean {
     const six = frames.etherType[row] === 0x86dd;
     const at = six ? 8 : 12;
     const size = six ? 16 : 4;
@@ -347,7 +437,9 @@ const FRAME = offsets(FrameRecord);
 const OUTCOME = offsets(OutcomeRecord);
 const EMISSION = offsets(EmissionRecord);
 
-function offsets(struct: { readonly fields: readonly { readonly name: string; readonly offset: number }[] }): Record<string, number> {
+function offsets(struct: {
+  readonly fields: readonly { readonly name: string; readonly offset: number }[];
+}): Record<string, number> {
   return Object.fromEntries(struct.fields.map(({ name, offset }) => [name, offset]));
 }
 

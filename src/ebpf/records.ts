@@ -1,13 +1,28 @@
 /**
- * What the compilers found, as records of the contract: one function for each kind of entry. No decisions here, only
- * field by field translation into keys and values.
+ * What the compilers found, as records of the contract: one function for each kind of entry. No decisions
+ * here, only field by field translation into keys and values.
  */
 import type { Address, Prefix } from "../cluster/address.js";
 import { parseAddress, parsePrefix } from "../cluster/address.js";
 import type { AnyRecord } from "../contract/codec.js";
 import { addressField } from "../contract/codec.js";
-import { AllNodes, BackendState, ConfigOption, DeviceFlag, DeviceKind, DsrMode, EndpointFlag, Family, FibKind, IpcacheFlag,
-  LbAlgorithm, NodeOption, ServiceFlag, ServiceFlag2, TunnelProtocol } from "../contract/codes.js";
+import {
+  AllNodes,
+  BackendState,
+  ConfigOption,
+  DeviceFlag,
+  DeviceKind,
+  DsrMode,
+  EndpointFlag,
+  Family,
+  FibKind,
+  IpcacheFlag,
+  LbAlgorithm,
+  NodeOption,
+  ServiceFlag,
+  ServiceFlag2,
+  TunnelProtocol,
+} from "../contract/codes.js";
 import type { MapName } from "../contract/maps.js";
 import type { Because } from "../dataplane.js";
 import type { FibRow } from "./compile/fib.js";
@@ -35,30 +50,51 @@ export function configRecord(options: CiliumOptions, seed: bigint, plane: number
   const native4 = parsePrefix(options["ipv4-native-routing-cidr"]);
   const native6 = parsePrefix(options["ipv6-native-routing-cidr"]);
   const seeds = maglevSeeds(options["bpf-lb-maglev-hash-seed"]);
-  return [{ node: 0 }, {
-    native_routing_cidr4: fieldOf(native4?.address ?? null), native_routing_cidr4_length: native4?.length ?? NO_PREFIX,
-    native_routing_cidr6: fieldOf(native6?.address ?? null), native_routing_cidr6_length: native6?.length ?? NO_PREFIX,
-    service_loopback_ipv4: fieldOf(parseAddress(options["ipv4-service-loopback-address"])),
-    service_loopback_ipv6: fieldOf(parseAddress(SERVICE_LOOPBACK_IPV6)),
-    seed: BigInt.asUintN(64, seed), plane, options: optionBits(options), version: Number(options.version.slice(2)),
-    ct_connection_timeout_tcp: options["bpf-ct-timeout-regular-tcp"],
-    ct_connection_timeout_other: options["bpf-ct-timeout-regular-any"],
-    ct_service_timeout_tcp: options["bpf-ct-timeout-service-tcp"],
-    ct_service_timeout_other: options["bpf-ct-timeout-service-any"],
-    ct_service_close_grace: options["bpf-ct-timeout-service-tcp-grace"],
-    ct_syn_timeout: options["bpf-ct-timeout-regular-tcp-syn"], ct_close_timeout: options["bpf-ct-timeout-regular-tcp-fin"],
-    ct_report_interval: 5, ct_report_flags: REPORT_FLAGS,
-    maglev_table_size: options["bpf-lb-maglev-table-size"], hash_init4_seed: seeds[1], hash_init6_seed: seeds[2],
-    snat_collision_retries: 32, cluster_id: options["cluster-id"],
-    nodeport_port_min: nodePortMin, nodeport_port_max: nodePortMax,
-    // The range behind the node ports; without node ports SNAT starts where ephemeral ports do.
-    nodeport_snat_port_min: options["kube-proxy-replacement"] ? nodePortMax + 1 : 32768, nodeport_snat_port_max: 65535,
-    tunnel_port: options["tunnel-port"],
-    tunnel_protocol: options["routing-mode"] === "native" ? TunnelProtocol.values.NONE
-      : options["tunnel-protocol"] === "vxlan" ? TunnelProtocol.values.VXLAN : TunnelProtocol.values.GENEVE,
-    lb_algorithm: options["bpf-lb-algorithm"] === "maglev" ? LbAlgorithm.values.MAGLEV : LbAlgorithm.values.RANDOM,
-    monitor_aggregation: 3, dsr_mode: DsrMode.values.SNAT,
-  }];
+  return [
+    { node: 0 },
+    {
+      native_routing_cidr4: fieldOf(native4?.address ?? null),
+      native_routing_cidr4_length: native4?.length ?? NO_PREFIX,
+      native_routing_cidr6: fieldOf(native6?.address ?? null),
+      native_routing_cidr6_length: native6?.length ?? NO_PREFIX,
+      service_loopback_ipv4: fieldOf(parseAddress(options["ipv4-service-loopback-address"])),
+      service_loopback_ipv6: fieldOf(parseAddress(SERVICE_LOOPBACK_IPV6)),
+      seed: BigInt.asUintN(64, seed),
+      plane,
+      options: optionBits(options),
+      version: Number(options.version.slice(2)),
+      ct_connection_timeout_tcp: options["bpf-ct-timeout-regular-tcp"],
+      ct_connection_timeout_other: options["bpf-ct-timeout-regular-any"],
+      ct_service_timeout_tcp: options["bpf-ct-timeout-service-tcp"],
+      ct_service_timeout_other: options["bpf-ct-timeout-service-any"],
+      ct_service_close_grace: options["bpf-ct-timeout-service-tcp-grace"],
+      ct_syn_timeout: options["bpf-ct-timeout-regular-tcp-syn"],
+      ct_close_timeout: options["bpf-ct-timeout-regular-tcp-fin"],
+      ct_report_interval: 5,
+      ct_report_flags: REPORT_FLAGS,
+      maglev_table_size: options["bpf-lb-maglev-table-size"],
+      hash_init4_seed: seeds[1],
+      hash_init6_seed: seeds[2],
+      snat_collision_retries: 32,
+      cluster_id: options["cluster-id"],
+      nodeport_port_min: nodePortMin,
+      nodeport_port_max: nodePortMax,
+      // The range behind the node ports; without node ports SNAT starts where ephemeral ports do.
+      nodeport_snat_port_min: options["kube-proxy-replacement"] ? nodePortMax + 1 : 32768,
+      nodeport_snat_port_max: 65535,
+      tunnel_port: options["tunnel-port"],
+      tunnel_protocol:
+        options["routing-mode"] === "native"
+          ? TunnelProtocol.values.NONE
+          : options["tunnel-protocol"] === "vxlan"
+            ? TunnelProtocol.values.VXLAN
+            : TunnelProtocol.values.GENEVE,
+      lb_algorithm:
+        options["bpf-lb-algorithm"] === "maglev" ? LbAlgorithm.values.MAGLEV : LbAlgorithm.values.RANDOM,
+      monitor_aggregation: 3,
+      dsr_mode: DsrMode.values.SNAT,
+    },
+  ];
 }
 
 const SWITCHES: readonly (readonly [number, (options: OptionValues) => boolean])[] = [
@@ -72,9 +108,18 @@ const SWITCHES: readonly (readonly [number, (options: OptionValues) => boolean])
   [ConfigOption.values.ALLOW_ICMP_FRAG_NEEDED, (o) => o["allow-icmp-frag-needed"]],
   [ConfigOption.values.POLICY_AUDIT_MODE, (o) => o["policy-audit-mode"]],
   [ConfigOption.values.POLICY_DENY_RESPONSE_ICMP, (o) => o["policy-deny-response"] === "icmp"],
-  [ConfigOption.values.SERVICE_NO_BACKEND_RESPONSE_REJECT, (o) => o["service-no-backend-response"] === "reject"],
-  [ConfigOption.values.ENABLE_BPF_MASQUERADE_IPV4, (o) => o["enable-bpf-masquerade"] && o["enable-ipv4-masquerade"]],
-  [ConfigOption.values.ENABLE_BPF_MASQUERADE_IPV6, (o) => o["enable-bpf-masquerade"] && o["enable-ipv6-masquerade"] && o["enable-ipv6"]],
+  [
+    ConfigOption.values.SERVICE_NO_BACKEND_RESPONSE_REJECT,
+    (o) => o["service-no-backend-response"] === "reject",
+  ],
+  [
+    ConfigOption.values.ENABLE_BPF_MASQUERADE_IPV4,
+    (o) => o["enable-bpf-masquerade"] && o["enable-ipv4-masquerade"],
+  ],
+  [
+    ConfigOption.values.ENABLE_BPF_MASQUERADE_IPV6,
+    (o) => o["enable-bpf-masquerade"] && o["enable-ipv6-masquerade"] && o["enable-ipv6"],
+  ],
   [ConfigOption.values.ENABLE_IP_MASQ_AGENT, (o) => o["enable-ip-masq-agent"] && o["enable-bpf-masquerade"]],
   [ConfigOption.values.ENABLE_REMOTE_NODE_MASQUERADE, (o) => o["enable-remote-node-masquerade"]],
   [ConfigOption.values.TUNNEL_MODE, (o) => o["routing-mode"] === "tunnel"],
@@ -85,8 +130,13 @@ const SWITCHES: readonly (readonly [number, (options: OptionValues) => boolean])
   [ConfigOption.values.SOCKET_LB_HOST_ONLY, (o) => o["bpf-lb-sock-hostns-only"]],
   [ConfigOption.values.ENABLE_HOST_FIREWALL, (o) => o["enable-host-firewall"]],
   // BPF host routing needs kube-proxy replacement and BPF masquerading (daemon/cmd/daemon.go).
-  [ConfigOption.values.ENABLE_HOST_ROUTING, (o) => !o["enable-host-legacy-routing"] && o["kube-proxy-replacement"]
-    && (o["enable-bpf-masquerade"] || !o["enable-ipv4-masquerade"])],
+  [
+    ConfigOption.values.ENABLE_HOST_ROUTING,
+    (o) =>
+      !o["enable-host-legacy-routing"] &&
+      o["kube-proxy-replacement"] &&
+      (o["enable-bpf-masquerade"] || !o["enable-ipv4-masquerade"]),
+  ],
   [ConfigOption.values.ENABLE_EXTENDED_IP_PROTOCOLS, (o) => o["enable-extended-ip-protocols"]],
   [ConfigOption.values.EXTERNAL_CLUSTERIP, (o) => o["bpf-lb-external-clusterip"]],
   [ConfigOption.values.ENABLE_SCTP, (o) => o["enable-sctp"]],
@@ -106,24 +156,52 @@ function maglevSeeds(text: string): [number, number, number] {
 }
 
 export function nodeRecord(node: CompiledNode, index: number, _options: CiliumOptions): MapEntry {
-  return [{ node: index }, {
-    ipv4: fieldOf(node.ipv4), ipv6: fieldOf(node.ipv6), masquerade4: fieldOf(node.ipv4), masquerade6: fieldOf(node.ipv6),
-    pod_cidr4: fieldOf(node.podCidr4?.address ?? null), pod_cidr4_length: node.podCidr4?.length ?? NO_PREFIX,
-    pod_cidr6: fieldOf(node.podCidr6?.address ?? null), pod_cidr6_length: node.podCidr6?.length ?? NO_PREFIX,
-    options: node.known ? NodeOption.values.MANAGED : 0, direct_routing_ifindex: node.directRouting,
-    host_ifindex: node.ciliumHost, tunnel_ifindex: node.tunnel, host_policy: 0, host_sec_id: Reserved.Host,
-  }];
+  return [
+    { node: index },
+    {
+      ipv4: fieldOf(node.ipv4),
+      ipv6: fieldOf(node.ipv6),
+      masquerade4: fieldOf(node.ipv4),
+      masquerade6: fieldOf(node.ipv6),
+      pod_cidr4: fieldOf(node.podCidr4?.address ?? null),
+      pod_cidr4_length: node.podCidr4?.length ?? NO_PREFIX,
+      pod_cidr6: fieldOf(node.podCidr6?.address ?? null),
+      pod_cidr6_length: node.podCidr6?.length ?? NO_PREFIX,
+      options: node.known ? NodeOption.values.MANAGED : 0,
+      direct_routing_ifindex: node.directRouting,
+      host_ifindex: node.ciliumHost,
+      tunnel_ifindex: node.tunnel,
+      host_policy: 0,
+      host_sec_id: Reserved.Host,
+    },
+  ];
 }
 
-const DEVICE_KIND: Readonly<Record<string, number>> = { loopback: DeviceKind.values.LOOPBACK, uplink: DeviceKind.values.UPLINK,
-  pod: DeviceKind.values.POD, tunnel: DeviceKind.values.TUNNEL, other: DeviceKind.values.OTHER };
+const DEVICE_KIND: Readonly<Record<string, number>> = {
+  loopback: DeviceKind.values.LOOPBACK,
+  uplink: DeviceKind.values.UPLINK,
+  pod: DeviceKind.values.POD,
+  tunnel: DeviceKind.values.TUNNEL,
+  other: DeviceKind.values.OTHER,
+};
 
 /** A device of a node; without a device, the processes of the node (ifindex 0). */
-export function deviceRecords({ node, device, endpoint }: Omit<CompiledDevice, "device"> & { device: CompiledDevice["device"] | null },
-  hosts: CompiledNodes, options: CiliumOptions): MapEntry {
+export function deviceRecords(
+  { node, device, endpoint }: Omit<CompiledDevice, "device"> & { device: CompiledDevice["device"] | null },
+  hosts: CompiledNodes,
+  options: CiliumOptions,
+): MapEntry {
   if (device === null) {
-    return [{ ifindex: 0, node }, { kind: DeviceKind.values.HOST, sec_id: Reserved.Host, mtu: 0,
-      ipv4: fieldOf(hosts.nodes[node].ipv4), ipv6: fieldOf(hosts.nodes[node].ipv6) }];
+    return [
+      { ifindex: 0, node },
+      {
+        kind: DeviceKind.values.HOST,
+        sec_id: Reserved.Host,
+        mtu: 0,
+        ipv4: fieldOf(hosts.nodes[node].ipv4),
+        ipv6: fieldOf(hosts.nodes[node].ipv6),
+      },
+    ];
   }
   const addresses = endpoint?.addresses ?? device.addresses.map(({ address }) => address);
   const uplink = device.kind === "uplink";
@@ -132,47 +210,97 @@ export function deviceRecords({ node, device, endpoint }: Omit<CompiledDevice, "
     flags = endpoint === null ? DeviceFlag.values.UNMANAGED : DeviceFlag.values.POLICY;
     if (!options["enable-source-ip-verification"]) flags |= DeviceFlag.values.ANY_SOURCE;
   }
-  return [{ ifindex: device.index, node }, {
-    ipv4: fieldOf(addresses.find((address) => address.family === 4) ?? null),
-    ipv6: fieldOf(addresses.find((address) => address.family === 6) ?? null),
-    kind: device.name === "cilium_host" ? DeviceKind.values.HOST : DEVICE_KIND[device.kind], flags,
-    lxc_id: endpoint?.endpointId ?? 0, sec_id: endpoint?.identity ?? 0, policy: endpoint?.policy ?? 0, mtu: device.mtu,
-    mac: parseMac(device.mac), endpoint_mac: endpoint?.mac ?? new Uint8Array(6), peer: uplink ? hosts.nodes[node].ciliumHost : 0,
-  }];
+  return [
+    { ifindex: device.index, node },
+    {
+      ipv4: fieldOf(addresses.find((address) => address.family === 4) ?? null),
+      ipv6: fieldOf(addresses.find((address) => address.family === 6) ?? null),
+      kind: device.name === "cilium_host" ? DeviceKind.values.HOST : DEVICE_KIND[device.kind],
+      flags,
+      lxc_id: endpoint?.endpointId ?? 0,
+      sec_id: endpoint?.identity ?? 0,
+      policy: endpoint?.policy ?? 0,
+      mtu: device.mtu,
+      mac: parseMac(device.mac),
+      endpoint_mac: endpoint?.mac ?? new Uint8Array(6),
+      peer: uplink ? hosts.nodes[node].ciliumHost : 0,
+    },
+  ];
 }
 
 export function endpointRecords(endpoint: CompiledEndpoint): MapEntry[] {
-  const value = { ifindex: endpoint.ifindex, lxc_id: endpoint.endpointId,
-    flags: endpoint.host ? EndpointFlag.values.HOST : 0, sec_id: endpoint.identity, mac: endpoint.mac, node_mac: endpoint.nodeMac,
-    policy: Math.max(0, endpoint.policy), parent_ifindex: 0 };
+  const value = {
+    ifindex: endpoint.ifindex,
+    lxc_id: endpoint.endpointId,
+    flags: endpoint.host ? EndpointFlag.values.HOST : 0,
+    sec_id: endpoint.identity,
+    mac: endpoint.mac,
+    node_mac: endpoint.nodeMac,
+    policy: Math.max(0, endpoint.policy),
+    parent_ifindex: 0,
+  };
   return endpoint.addresses.map((address) => [
-    { address: addressField(address.bytes), node: endpoint.node, family: familyOf(address) }, value]);
+    { address: addressField(address.bytes), node: endpoint.node, family: familyOf(address) },
+    value,
+  ]);
 }
 
 export function ipcacheRecord({ prefix, identity, tunnelEndpoint }: IpcacheEntry): MapEntry {
   let flags = 0;
   if (tunnelEndpoint !== null) flags |= IpcacheFlag.values.HAS_TUNNEL_EP;
   if (tunnelEndpoint?.family === 6) flags |= IpcacheFlag.values.IPV6_TUNNEL_EP;
-  return [{ prefixlen: HEAD_BITS + prefix.length, family: familyOf(prefix.address), address: addressField(prefix.address.bytes) },
-    { sec_identity: identity, tunnel_endpoint: fieldOf(tunnelEndpoint), flags }];
+  return [
+    {
+      prefixlen: HEAD_BITS + prefix.length,
+      family: familyOf(prefix.address),
+      address: addressField(prefix.address.bytes),
+    },
+    { sec_identity: identity, tunnel_endpoint: fieldOf(tunnelEndpoint), flags },
+  ];
 }
 
-const FIB_KIND: Readonly<Record<FibRow["kind"], number>> = { endpoint: FibKind.values.ENDPOINT, uplink: FibKind.values.UPLINK,
-  local: FibKind.values.LOCAL_STACK, unreachable: FibKind.values.UNREACHABLE, device: FibKind.values.DEVICE };
+const FIB_KIND: Readonly<Record<FibRow["kind"], number>> = {
+  endpoint: FibKind.values.ENDPOINT,
+  uplink: FibKind.values.UPLINK,
+  local: FibKind.values.LOCAL_STACK,
+  unreachable: FibKind.values.UNREACHABLE,
+  device: FibKind.values.DEVICE,
+};
 
 export function fibRecord(row: FibRow): MapEntry {
-  return [lpmKey(row.prefix, { node: row.node, family: familyOf(row.prefix.address) }), {
-    next_hop: fieldOf(row.nextHop), ifindex: row.ifindex, next_node: row.nextNode < 0 ? EVERY_NODE : row.nextNode,
-    kind: FIB_KIND[row.kind], family: row.nextHop === null ? 0 : familyOf(row.nextHop), next_ifindex: row.nextIfindex, mac: row.mac }];
+  return [
+    lpmKey(row.prefix, { node: row.node, family: familyOf(row.prefix.address) }),
+    {
+      next_hop: fieldOf(row.nextHop),
+      ifindex: row.ifindex,
+      next_node: row.nextNode < 0 ? EVERY_NODE : row.nextNode,
+      kind: FIB_KIND[row.kind],
+      family: row.nextHop === null ? 0 : familyOf(row.nextHop),
+      next_ifindex: row.nextIfindex,
+      mac: row.mac,
+    },
+  ];
 }
 
 /** Services, backends, reverse NAT, affinity matches and source ranges, into the maps of their family. */
-export function serviceRecords(services: CompiledServices, options: CiliumOptions, nodes: ReadonlyMap<string, number>,
-  cookieOf: (because: Because) => number, put: (name: MapName, entry: MapEntry) => void): void {
+export function serviceRecords(
+  services: CompiledServices,
+  options: CiliumOptions,
+  nodes: ReadonlyMap<string, number>,
+  cookieOf: (because: Because) => number,
+  put: (name: MapName, entry: MapEntry) => void,
+): void {
   for (const backend of services.backends) {
-    put(backend.address.family === 4 ? "cilium_lb4_backends_v3" : "cilium_lb6_backends_v3", [{ backend_id: backend.id }, {
-      address: addressField(backend.address.bytes), port: backend.port, proto: backend.protocol,
-      flags: backend.terminating ? BackendState.values.TERMINATING : BackendState.values.ACTIVE, cookie: cookieOf(backend.because) }]);
+    put(backend.address.family === 4 ? "cilium_lb4_backends_v3" : "cilium_lb6_backends_v3", [
+      { backend_id: backend.id },
+      {
+        address: addressField(backend.address.bytes),
+        port: backend.port,
+        proto: backend.protocol,
+        flags: backend.terminating ? BackendState.values.TERMINATING : BackendState.values.ACTIVE,
+        cookie: cookieOf(backend.because),
+      },
+    ]);
   }
   const named = new Set<number>();
   for (const frontend of services.frontends) {
@@ -182,28 +310,54 @@ export function serviceRecords(services: CompiledServices, options: CiliumOption
     if (frontend.flags.wildcard || named.has(frontend.revNatId)) continue;
     named.add(frontend.revNatId);
     put(frontend.address.family === 4 ? "cilium_lb4_reverse_nat" : "cilium_lb6_reverse_nat", [
-      { rev_nat_index: frontend.revNatId }, { address: addressField(frontend.address.bytes), port: frontend.port }]);
+      { rev_nat_index: frontend.revNatId },
+      { address: addressField(frontend.address.bytes), port: frontend.port },
+    ]);
   }
   for (const { backend, revNatId } of services.affinityMatches) {
     put("cilium_lb_affinity_match", [{ backend_id: backend, rev_nat_id: revNatId }, { present: 1 }]);
   }
   for (const { revNatId, prefix } of services.sourceRanges) {
     put(prefix.address.family === 4 ? "cilium_lb4_source_range" : "cilium_lb6_source_range", [
-      lpmKey(prefix, { rev_nat_id: revNatId }), { present: 1 }]);
+      lpmKey(prefix, { rev_nat_id: revNatId }),
+      { present: 1 },
+    ]);
   }
 }
 
-function frontendRecords(frontend: Frontend, node: number, cookie: number, options: CiliumOptions,
-  put: (name: MapName, entry: MapEntry) => void): void {
+function frontendRecords(
+  frontend: Frontend,
+  node: number,
+  cookie: number,
+  options: CiliumOptions,
+  put: (name: MapName, entry: MapEntry) => void,
+): void {
   const name = frontend.address.family === 4 ? "cilium_lb4_services_v2" : "cilium_lb6_services_v2";
-  const key = { address: addressField(frontend.address.bytes), dport: frontend.port, scope: frontend.scope, node,
+  const key = {
+    address: addressField(frontend.address.bytes),
+    dport: frontend.port,
+    scope: frontend.scope,
+    node,
     // 1.16 keeps no protocol in the key, so services on one port with different protocols are one.
-    proto: options.version === "1.16" ? 0 : frontend.protocol };
+    proto: options.version === "1.16" ? 0 : frontend.protocol,
+  };
   const common = { rev_nat_index: frontend.revNatId, cookie };
-  put(name, [{ ...key, backend_slot: 0 }, { ...common, backend_id: frontend.affinityTimeout, count: frontend.active.length,
-    qcount: frontend.terminating.length, flags: flagsOf(frontend), flags2: flags2Of(frontend) }]);
+  put(name, [
+    { ...key, backend_slot: 0 },
+    {
+      ...common,
+      backend_id: frontend.affinityTimeout,
+      count: frontend.active.length,
+      qcount: frontend.terminating.length,
+      flags: flagsOf(frontend),
+      flags2: flags2Of(frontend),
+    },
+  ]);
   [...frontend.active, ...frontend.terminating].forEach((backend, index) => {
-    put(name, [{ ...key, backend_slot: index + 1 }, { ...common, backend_id: backend, flags: flagsOf(frontend) }]);
+    put(name, [
+      { ...key, backend_slot: index + 1 },
+      { ...common, backend_id: backend, flags: flagsOf(frontend) },
+    ]);
   });
 }
 
@@ -240,4 +394,3 @@ function fieldOf(address: Address | null): Uint8Array {
 function familyOf(address: Address): number {
   return address.family === 4 ? Family.values.IPV4 : Family.values.IPV6;
 }
-

@@ -18,8 +18,13 @@ export function traceSteps(machine: Machine, image: MapImage, row: number): Step
     const record = decode(StepRecord, bytes.subarray(0, StepRecord.size));
     if (record.frame !== row) continue;
     const key = record.key.subarray(0, record.key_size);
-    steps.push({ node: image.nodes[record.node] ?? "", program: codeText(Program, record.program), what: whatOf(record.kind, record.map, key),
-      result: resultOf(record.kind, record.result | 0, record.argument), becauses: image.cookies.get(record.cookie) ?? [] });
+    steps.push({
+      node: image.nodes[record.node] ?? "",
+      program: codeText(Program, record.program),
+      what: whatOf(record.kind, record.map, key),
+      result: resultOf(record.kind, record.result | 0, record.argument),
+      becauses: image.cookies.get(record.cookie) ?? [],
+    });
   }
   return steps;
 }
@@ -28,10 +33,13 @@ function whatOf(kind: number, map: number, key: Uint8Array): string {
   const name = codeText(StepKind, kind).toLowerCase();
   const declared = map === NO_MAP ? undefined : maps[map];
   if (declared !== undefined) {
-    return `${name} ${declared.name} ${key.length === declared.key.size ? format(declared.key, key) : hex(key)}`;
+    const text = key.length === declared.key.size ? format(declared.key, key) : hex(key);
+    return `${name} ${declared.name} ${text}`;
   }
-  if (kind === StepKind.values.POLICY && key.length === PolicyKey.size) return `${name} ${format(PolicyKey, key)}`;
-  if (kind === StepKind.values.SERVICE && key.length === ServiceKey.size) return `${name} ${format(ServiceKey, key)}`;
+  if (kind === StepKind.values.POLICY && key.length === PolicyKey.size)
+    return `${name} ${format(PolicyKey, key)}`;
+  if (kind === StepKind.values.SERVICE && key.length === ServiceKey.size)
+    return `${name} ${format(ServiceKey, key)}`;
   return key.length === 0 ? name : `${name} ${hex(key)}`;
 }
 

@@ -53,6 +53,8 @@ class IptablesPlane implements Plane {
   readonly epochNs: bigint;
   readonly nodes: readonly string[];
   readonly reasons: readonly string[];
+  /** DNAT is in OUTPUT, behind the socket. */
+  readonly balancesAtSockets = false;
   readonly problems: Problem[] = [];
   private readonly journeys = new Journeys();
   private readonly steps: Step[] | null;

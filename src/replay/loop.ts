@@ -64,6 +64,8 @@ export interface Packet {
   readonly outcomes: readonly [Outcome, Outcome];
   /** Per plane: what this packet answers never arrived there, so it was not injected. */
   readonly moot: readonly [boolean, boolean];
+  /** Per plane, for replies: it came back to the sender as the sender expects it. */
+  readonly restored: readonly [boolean, boolean];
 }
 
 export interface ReplayCounts {
@@ -105,10 +107,12 @@ export class Replay {
   private readonly results = [new StepResults(1), new StepResults(1)];
   private readonly outcomes: [Outcome, Outcome] = [new Outcome(), new Outcome()];
   private readonly moot: [boolean, boolean] = [false, false];
+  private readonly restored: [boolean, boolean] = [false, false];
   private readonly injection = new Injection();
   private readonly packet = {
     view: null as unknown as View, views: [] as readonly View[], flow: null as Flow | null, direction: 0,
     kind: "request" as "request" | "reply" | "error", outcomes: this.outcomes, moot: this.moot,
+    restored: this.restored,
   };
   private readonly scratch = new Uint8Array(TUPLE_BYTES);
   /** Ports of datagrams sent in fragments, by who, to whom and id; holds one window. */
@@ -285,10 +289,13 @@ export class Replay {
     }
   }
 
+  /** An answer must come from where the sender's socket sent to: for a socket that was translated, the backend. */
   private close(flow: Flow, index: number, outcome: Outcome): void {
-    turnTuple(flow.entry[0], 0, this.scratch, 0);
+    const atSocket = flow.entryDevice[0] === 0 && this.options.planes[index].balancesAtSockets;
+    turnTuple(atSocket ? flow.planes[index][0].image : flow.entry[0], 0, this.scratch, 0);
     const back = outcome.arrived && outcome.node === flow.entryNode[0] && outcome.device === flow.entryDevice[0]
       && sameTuple(outcome.image, 0, this.scratch, 0);
+    this.restored[index] = back;
     if (!back) flow.closed[index] = 0;
     else if (flow.closed[index] < 0) flow.closed[index] = 1;
   }

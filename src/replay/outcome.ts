@@ -52,17 +52,20 @@ export class Outcome {
 
   /** The last image of the frame itself; of a datagram sent in fragments, the one that carries the ports. */
   private readArrival(results: StepResults, from: number, to: number): void {
+    let last = -1;
     for (let index = to - 1; index >= from; index--) {
       if (results.emissionMade[index] !== 0 || results.emissionKind[index] === Emission.In) continue;
-      decode(results.bytes, results.emissionOffset[index], results.emissionLength[index],
-        results.emissionLength[index], EtherType.None, fields);
-      if (fields.fragmentOffset > 0 && index > from) continue;
-      this.arrived = true;
-      this.node = results.emissionNode[index];
-      this.device = results.emissionKind[index] === Emission.Local ? 0 : results.emissionDevice[index];
-      writeDecodedTuple(fields, results.bytes, this.image, 0);
-      return;
+      if (last >= 0 && !samePoint(results, index, last)) break;
+      decodeEmission(results, index);
+      if (last < 0 || fields.fragmentOffset === 0) last = index;
+      if (fields.fragmentOffset === 0) break;
     }
+    if (last < 0) return;
+    decodeEmission(results, last);
+    this.arrived = true;
+    this.node = results.emissionNode[last];
+    this.device = results.emissionKind[last] === Emission.Local ? 0 : results.emissionDevice[last];
+    writeDecodedTuple(fields, results.bytes, this.image, 0);
   }
 
   private readAnswer(results: StepResults, index: number): boolean {
@@ -79,4 +82,14 @@ export class Outcome {
     for (let at = 0; at < size; at++) this.answerSource[at] = results.bytes[fields.sourceOffset + at];
     return true;
   }
+}
+
+function samePoint(results: StepResults, a: number, b: number): boolean {
+  return results.emissionNode[a] === results.emissionNode[b] && results.emissionDevice[a] === results.emissionDevice[b]
+    && results.emissionKind[a] === results.emissionKind[b];
+}
+
+function decodeEmission(results: StepResults, index: number): void {
+  const length = results.emissionLength[index];
+  decode(results.bytes, results.emissionOffset[index], length, length, EtherType.None, fields);
 }

@@ -1,9 +1,11 @@
 /**
- * Routes of every node as one longest-prefix table, with the node that receives what leaves through an uplink.
+ * Routes of every node as one longest-prefix table, with the node that receives what leaves through an
+ * uplink.
  *
- * A route whose next hop is another node's address leads to that node. Behind a router the network between the nodes
- * decides by destination: those rows of the fabric that a node sends out of its uplink become rows of their own, so
- * that a longest match finds the receiving node. Policy routing rules are not read; the local table comes first.
+ * A route whose next hop is another node's address leads to that node. Behind a router the network between
+ * the nodes decides by destination: those rows of the fabric that a node sends out of its uplink become rows
+ * of their own, so that a longest match finds the receiving node. Policy routing rules are not read; the
+ * local table comes first.
  */
 import type { Address, Prefix } from "../../cluster/address.js";
 import { prefixContains, prefixOf } from "../../cluster/address.js";
@@ -34,18 +36,30 @@ export interface FibRow {
 const FIB_MAX = 1 << 20;
 
 /**
- * `fabric` is the whole table between the nodes, numbered as `names`. Where the ways between all nodes are too many
- * rows, routes through uplinks are left out, so that frames that need them are undecided, and a Problem says so.
+ * `fabric` is the whole table between the nodes, numbered as `names`. Where the ways between all nodes are
+ * too many rows, routes through uplinks are left out, so that frames that need them are undecided, and a
+ * Problem says so.
  */
-export function compileFib(cluster: Cluster, names: readonly string[], fabric: readonly FabricRow[], problems: Problem[]): FibRow[] {
+export function compileFib(
+  cluster: Cluster,
+  names: readonly string[],
+  fabric: readonly FabricRow[],
+  problems: Problem[],
+): FibRow[] {
   const byName = new Map(cluster.nodes.map((node) => [node.name, node]));
   const owners = new Map<string, FabricRow>();
-  for (const row of fabric) if (row.prefix.length === row.prefix.address.bytes.length * 8) owners.set(row.prefix.address.text, row);
+  for (const row of fabric)
+    if (row.prefix.length === row.prefix.address.bytes.length * 8) owners.set(row.prefix.address.text, row);
   const between = withoutCovered(fabric);
   const tooMany = names.length * between.length > FIB_MAX / 2;
   if (tooMany) {
-    problems.push({ where: null, severity: "error", what: `the ways between ${names.length} nodes need ${names.length * between.length} `
-      + `routes, and ${FIB_MAX / 2} are kept; frames that leave a node are undecided` });
+    problems.push({
+      where: null,
+      severity: "error",
+      what:
+        `the ways between ${names.length} nodes need ${names.length * between.length} ` +
+        `routes, and ${FIB_MAX / 2} are kept; frames that leave a node are undecided`,
+    });
   }
   return names.flatMap((name, number) => {
     const node = byName.get(name);
@@ -55,7 +69,12 @@ export function compileFib(cluster: Cluster, names: readonly string[], fabric: r
   });
 }
 
-function nodeRows(node: Node, number: number, owners: ReadonlyMap<string, FabricRow>, between: readonly FabricRow[]): FibRow[] {
+function nodeRows(
+  node: Node,
+  number: number,
+  owners: ReadonlyMap<string, FabricRow>,
+  between: readonly FabricRow[],
+): FibRow[] {
   const devices = new Map(node.facts.devices.map((device) => [device.index, device]));
   const rows = new Map<string, FibRow>();
   for (const route of [...node.facts.routes].sort(byPreference)) {
@@ -66,14 +85,28 @@ function nodeRows(node: Node, number: number, owners: ReadonlyMap<string, Fabric
   const own = [...rows.values()].sort((a, b) => b.prefix.length - a.prefix.length);
   for (const target of between) {
     if (target.node === number || rows.has(target.prefix.text)) continue;
-    const through = own.find((row) => row.prefix.length <= target.prefix.length && prefixContains(row.prefix, target.prefix.address));
+    const through = own.find(
+      (row) => row.prefix.length <= target.prefix.length && prefixContains(row.prefix, target.prefix.address),
+    );
     if (through === undefined || through.kind !== "uplink" || through.nextNode >= 0) continue;
-    rows.set(target.prefix.text, { ...through, prefix: target.prefix, nextNode: target.node, nextIfindex: target.device });
+    rows.set(target.prefix.text, {
+      ...through,
+      prefix: target.prefix,
+      nextNode: target.node,
+      nextIfindex: target.device,
+    });
   }
   return [...rows.values()].sort((a, b) => byPrefix(a.prefix, b.prefix));
 }
 
-const USABLE: ReadonlySet<string> = new Set(["unicast", "local", "unreachable", "prohibit", "blackhole", "throw"]);
+const USABLE: ReadonlySet<string> = new Set([
+  "unicast",
+  "local",
+  "unreachable",
+  "prohibit",
+  "blackhole",
+  "throw",
+]);
 
 /** The local table, then main, then what is left; in a table the lower metric. */
 function byPreference(a: Route, b: Route): number {
@@ -81,22 +114,37 @@ function byPreference(a: Route, b: Route): number {
   return rank(a) - rank(b) || a.metric - b.metric;
 }
 
-function rowOf(route: Route, node: Node, number: number, devices: ReadonlyMap<number, Device>,
-  owners: ReadonlyMap<string, FabricRow>): FibRow | null {
-  const base = { node: number, prefix: route.destination, ifindex: route.device ?? 0, nextHop: route.via, nextNode: -1,
-    nextIfindex: 0, mac: new Uint8Array(6) };
+function rowOf(
+  route: Route,
+  node: Node,
+  number: number,
+  devices: ReadonlyMap<number, Device>,
+  owners: ReadonlyMap<string, FabricRow>,
+): FibRow | null {
+  const base = {
+    node: number,
+    prefix: route.destination,
+    ifindex: route.device ?? 0,
+    nextHop: route.via,
+    nextNode: -1,
+    nextIfindex: 0,
+    mac: new Uint8Array(6),
+  };
   if (route.type === "local") return { ...base, kind: "local" };
   if (route.type !== "unicast" || route.device === null) return { ...base, kind: "unreachable" };
   const device = devices.get(route.device);
   if (device === undefined) return null;
-  const mac = parseMac(node.facts.neighbours.find((one) => one.device === device.index
-    && one.address.text === (route.via ?? route.destination.address).text)?.mac ?? "");
+  const mac = parseMac(
+    node.facts.neighbours.find(
+      (one) =>
+        one.device === device.index && one.address.text === (route.via ?? route.destination.address).text,
+    )?.mac ?? "",
+  );
   if (device.kind === "pod") return { ...base, mac, kind: "endpoint" };
-  // A tunnel of the CNI that made these facts is not there once Cilium routes natively: the wider route counts.
-  if (device.kind === "tunnel") return null;
   if (device.kind !== "uplink") return { ...base, mac, kind: "device" };
   const owner = route.via === null ? undefined : owners.get(route.via.text);
-  return owner === undefined || owner.node === number ? { ...base, mac, kind: "uplink" }
+  return owner === undefined || owner.node === number
+    ? { ...base, mac, kind: "uplink" }
     : { ...base, mac, kind: "uplink", nextNode: owner.node, nextIfindex: owner.device };
 }
 

@@ -7,8 +7,8 @@
  *   externalIPs    routable
  *   hostPort       as NodePort, only on the pod's node and only for that pod
  *
- * Headless and ExternalName services have none. Wildcard frontends of load balancer addresses exist only for those
- * that Cilium itself manages (LB-IPAM, BGP, L2), which a cluster dump of a cloud does not have.
+ * Headless and ExternalName services have none. Wildcard frontends of load balancer addresses exist only for
+ * those that Cilium itself manages (LB-IPAM, BGP, L2), which a cluster dump of a cloud does not have.
  */
 import type { Address } from "../../cluster/address.js";
 import { parseAddress } from "../../cluster/address.js";
@@ -64,7 +64,8 @@ export function planFrontends(cluster: Cluster, options: CiliumOptions): Fronten
       }
     }
   }
-  if (options["kube-proxy-replacement"]) for (const pod of cluster.pods) hostPorts(plans, pod, nodePorts, options);
+  if (options["kube-proxy-replacement"])
+    for (const pod of cluster.pods) hostPorts(plans, pod, nodePorts, options);
   return plans;
 }
 
@@ -81,25 +82,55 @@ function hasWildcards(options: CiliumOptions): boolean {
 }
 
 function planner(plans: FrontendPlan[], service: Service, options: CiliumOptions) {
-  return (node: string | null, type: FrontendType, address: Address, which: "nodePort" | null, routable: boolean): void => {
+  return (
+    node: string | null,
+    type: FrontendType,
+    address: Address,
+    which: "nodePort" | null,
+    routable: boolean,
+  ): void => {
     if (!familyEnabled(address, options)) return;
     service.ports.forEach((servicePort, index) => {
       const port = which === "nodePort" ? servicePort.nodePort : servicePort.port;
       // Without enable-sctp the agent skips SCTP ports.
       if (port === 0 || (servicePort.protocol === "SCTP" && !options["enable-sctp"])) return;
-      plans.push({ node, type, address, port, protocol: IP_PROTOCOL[servicePort.protocol], routable, service, servicePort,
-        pod: null, because: becauseOf(service, `ports[${index}]`) });
+      plans.push({
+        node,
+        type,
+        address,
+        port,
+        protocol: IP_PROTOCOL[servicePort.protocol],
+        routable,
+        service,
+        servicePort,
+        pod: null,
+        because: becauseOf(service, `ports[${index}]`),
+      });
     });
   };
 }
 
 function wildcard(address: Address, service: Service): FrontendPlan {
-  return { node: null, type: "ClusterIP", address, port: 0, protocol: 0, routable: false, service, servicePort: null,
-    pod: null, because: becauseOf(service, "clusterIP") };
+  return {
+    node: null,
+    type: "ClusterIP",
+    address,
+    port: 0,
+    protocol: 0,
+    routable: false,
+    service,
+    servicePort: null,
+    pod: null,
+    because: becauseOf(service, "clusterIP"),
+  };
 }
 
-function hostPorts(plans: FrontendPlan[], pod: Pod, nodes: readonly { node: Node; addresses: readonly Address[] }[],
-  options: CiliumOptions): void {
+function hostPorts(
+  plans: FrontendPlan[],
+  pod: Pod,
+  nodes: readonly { node: Node; addresses: readonly Address[] }[],
+  options: CiliumOptions,
+): void {
   if (!isEndpoint(pod)) return;
   const [first, last] = options["node-port-range"];
   for (const { hostPort, hostIP, protocol, containerPort } of pod.ports) {
@@ -109,14 +140,33 @@ function hostPorts(plans: FrontendPlan[], pod: Pod, nodes: readonly { node: Node
     const own = nodes.find(({ node }) => node.name === pod.nodeName);
     if (own === undefined) continue;
     const given = hostIP === "" ? null : parseAddress(hostIP);
-    const addresses: (readonly [Address, boolean])[] = given !== null && given.bytes.some((byte) => byte !== 0)
-      ? [[given, true]]
-      : [[UNSPECIFIED[4], false], [UNSPECIFIED[6], false], ...own.addresses.map((address) => [address, true] as const)];
+    const only = given?.bytes.some((byte) => byte !== 0) ? given : null;
+    const addresses: (readonly [Address, boolean])[] =
+      only !== null
+        ? [[only, true]]
+        : [
+            [UNSPECIFIED[4], false],
+            [UNSPECIFIED[6], false],
+            ...own.addresses.map((address) => [address, true] as const),
+          ];
     for (const [address, routable] of addresses) {
       if (!familyEnabled(address, options) || !pod.ips.some((ip) => ip.family === address.family)) continue;
-      plans.push({ node: pod.nodeName, type: "HostPort", address, port: hostPort, protocol: IP_PROTOCOL[protocol], routable,
-        service: null, servicePort: null, pod, because: { where: pod.where, object: `${pod.namespace}/${pod.name}`,
-          rule: `hostPort ${hostPort} to ${containerPort}` } });
+      plans.push({
+        node: pod.nodeName,
+        type: "HostPort",
+        address,
+        port: hostPort,
+        protocol: IP_PROTOCOL[protocol],
+        routable,
+        service: null,
+        servicePort: null,
+        pod,
+        because: {
+          where: pod.where,
+          object: `${pod.namespace}/${pod.name}`,
+          rule: `hostPort ${hostPort} to ${containerPort}`,
+        },
+      });
     }
   }
 }

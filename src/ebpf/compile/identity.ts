@@ -1,12 +1,13 @@
 /**
  * Security identities: one number for every distinct set of identity labels.
  *
- * Numbers depend on the cluster at this instant only: pods' identities count from 256 in the order of their label
- * text, CIDR identities from 16777217 in the order of their prefixes (see numbers.ts for changes over time). A running
- * Cilium numbers in order of arrival, so numbers are comparable within one image, not with a real cluster.
+ * Numbers depend on the cluster at this instant only: pods' identities count from 256 in the order of their
+ * label text, CIDR identities from 16777217 in the order of their prefixes (see numbers.ts for changes over
+ * time). A running Cilium numbers in order of arrival, so numbers are comparable within one image, not with a
+ * real cluster.
  *
- * Host-network pods have no identity of their own: they are their node, `host` on itself and `remote-node` (or
- * `kube-apiserver`) elsewhere. World is 2 where one family is enabled, 9 and 10 where both are.
+ * Host-network pods have no identity of their own: they are their node, `host` on itself and `remote-node`
+ * (or `kube-apiserver`) elsewhere. World is 2 where one family is enabled, 9 and 10 where both are.
  */
 import type { Address, Prefix } from "../../cluster/address.js";
 import { prefixOf } from "../../cluster/address.js";
@@ -17,8 +18,17 @@ import type { Numbering, Numbers } from "./numbers.js";
 
 /** `pkg/identity/numericidentity.go`. */
 export const Reserved = {
-  Unknown: 0, Host: 1, World: 2, Unmanaged: 3, Health: 4, Init: 5, RemoteNode: 6, KubeApiserver: 7, Ingress: 8,
-  WorldIPv4: 9, WorldIPv6: 10,
+  Unknown: 0,
+  Host: 1,
+  World: 2,
+  Unmanaged: 3,
+  Health: 4,
+  Init: 5,
+  RemoteNode: 6,
+  KubeApiserver: 7,
+  Ingress: 8,
+  WorldIPv4: 9,
+  WorldIPv6: 10,
 } as const;
 
 export interface Identity {
@@ -54,11 +64,15 @@ export function isEndpoint(pod: Pod): boolean {
 }
 
 /**
- * Numbers everything that can be a peer. `prefixes` are the CIDRs that policies name (blocks and excepts); those of
- * length 0 are world, and those that are exactly an endpoint's or a node's address stay with it.
+ * Numbers everything that can be a peer. `prefixes` are the CIDRs that policies name (blocks and excepts);
+ * those of length 0 are world, and those that are exactly an endpoint's or a node's address stay with it.
  */
-export function allocateIdentities(cluster: Cluster, options: CiliumOptions, prefixes: readonly Prefix[],
-  numbers: Numbers): Identities {
+export function allocateIdentities(
+  cluster: Cluster,
+  options: CiliumOptions,
+  prefixes: readonly Prefix[],
+  numbers: Numbers,
+): Identities {
   const byId = new Map<number, Identity>();
   const dual = options["enable-ipv4"] && options["enable-ipv6"];
   for (const [id, label] of RESERVED_LABELS) byId.set(id, reserved(id, label));
@@ -80,7 +94,8 @@ export function allocateIdentities(cluster: Cluster, options: CiliumOptions, pre
 export function nodeAddresses(node: Cluster["nodes"][number]): Address[] {
   const found = new Map<string, Address>();
   for (const { type, address } of node.addresses) {
-    if (type === "InternalIP" || type === "ExternalIP" || type === "CiliumInternalIP") found.set(address.text, address);
+    if (type === "InternalIP" || type === "ExternalIP" || type === "CiliumInternalIP")
+      found.set(address.text, address);
   }
   for (const device of node.facts.devices) {
     if (device.kind !== "uplink") continue;
@@ -90,9 +105,16 @@ export function nodeAddresses(node: Cluster["nodes"][number]): Address[] {
 }
 
 const RESERVED_LABELS: readonly (readonly [number, string])[] = [
-  [Reserved.Host, "host"], [Reserved.World, "world"], [Reserved.Unmanaged, "unmanaged"], [Reserved.Health, "health"],
-  [Reserved.Init, "init"], [Reserved.RemoteNode, "remote-node"], [Reserved.KubeApiserver, "kube-apiserver"],
-  [Reserved.Ingress, "ingress"], [Reserved.WorldIPv4, "world-ipv4"], [Reserved.WorldIPv6, "world-ipv6"],
+  [Reserved.Host, "host"],
+  [Reserved.World, "world"],
+  [Reserved.Unmanaged, "unmanaged"],
+  [Reserved.Health, "health"],
+  [Reserved.Init, "init"],
+  [Reserved.RemoteNode, "remote-node"],
+  [Reserved.KubeApiserver, "kube-apiserver"],
+  [Reserved.Ingress, "ingress"],
+  [Reserved.WorldIPv4, "world-ipv4"],
+  [Reserved.WorldIPv6, "world-ipv6"],
 ];
 
 function reserved(id: number, label: string): Identity {
@@ -102,8 +124,12 @@ function reserved(id: number, label: string): Identity {
   return { id, kind: "reserved", labels, podLabels: null, ports: [], prefix: null };
 }
 
-function podIdentities(cluster: Cluster, options: CiliumOptions, numbers: Numbering,
-  byId: Map<number, Identity>): (Identity | null)[] {
+function podIdentities(
+  cluster: Cluster,
+  options: CiliumOptions,
+  numbers: Numbering,
+  byId: Map<number, Identity>,
+): (Identity | null)[] {
   const sets = new Map<string, { labels: readonly string[]; podLabels: Map<string, string>; pods: Pod[] }>();
   const shapes = new Map<string, string>();
   const textOfPod: (string | null)[] = cluster.pods.map((pod) => {
@@ -111,8 +137,7 @@ function podIdentities(cluster: Cluster, options: CiliumOptions, numbers: Number
     const shape = JSON.stringify([pod.namespace, pod.serviceAccountName, pod.labels, pod.ports]);
     let text = shapes.get(shape);
     if (text === undefined) {
-      const podLabels = identityLabels(pod, cluster.namespaces.get(pod.namespace),
-        options["cluster-name"]);
+      const podLabels = identityLabels(pod, cluster.namespaces.get(pod.namespace), options["cluster-name"]);
       const labels = labelTexts(podLabels, pod.ports, options.version);
       text = labels.join(";");
       const set = sets.get(text);
@@ -138,37 +163,59 @@ function apiserverAddresses(cluster: Cluster): Map<string, Address> {
   const found = new Map<string, Address>();
   for (const slice of cluster.endpointSlices) {
     if (slice.namespace !== "default" || slice.serviceName !== "kubernetes") continue;
-    for (const endpoint of slice.endpoints) for (const address of endpoint.addresses) found.set(address.text, address);
+    for (const endpoint of slice.endpoints)
+      for (const address of endpoint.addresses) found.set(address.text, address);
   }
   return found;
 }
 
 /**
- * As other nodes see them. Under policy-cidr-match-mode=nodes each node address is an identity of its own that
- * carries its CIDR label and not world; otherwise CIDR labels are taken off (pkg/ipcache/metadata.go).
+ * As other nodes see them. Under policy-cidr-match-mode=nodes each node address is an identity of its own
+ * that carries its CIDR label and not world; otherwise CIDR labels are taken off (pkg/ipcache/metadata.go).
  */
-function nodeIdentities(cluster: Cluster, options: CiliumOptions, apiserver: ReadonlyMap<string, Address>,
-  numbers: Numbering, byId: Map<number, Identity>): Map<string, Identity> {
+function nodeIdentities(
+  cluster: Cluster,
+  options: CiliumOptions,
+  apiserver: ReadonlyMap<string, Address>,
+  numbers: Numbering,
+  byId: Map<number, Identity>,
+): Map<string, Identity> {
   const addresses = cluster.nodes.flatMap(nodeAddresses).sort(byAddress);
   const found = new Map<string, Identity>();
   for (const address of addresses) {
     if (found.has(address.text)) continue;
     if (options["policy-cidr-match-mode"] !== "nodes") {
-      found.set(address.text, byId.get(apiserver.has(address.text) ? Reserved.KubeApiserver : Reserved.RemoteNode)!);
+      found.set(
+        address.text,
+        byId.get(apiserver.has(address.text) ? Reserved.KubeApiserver : Reserved.RemoteNode)!,
+      );
       continue;
     }
     const prefix = prefixOf(address, address.bytes.length * 8);
     const labels = [`cidr:${prefix.text}`, "reserved:remote-node"];
     if (apiserver.has(address.text)) labels.push("reserved:kube-apiserver");
-    const identity: Identity = { id: numbers.of(address.text), kind: "node", labels: labels.sort(), podLabels: null, ports: [], prefix };
+    const identity: Identity = {
+      id: numbers.of(address.text),
+      kind: "node",
+      labels: labels.sort(),
+      podLabels: null,
+      ports: [],
+      prefix,
+    };
     byId.set(identity.id, identity);
     found.set(address.text, identity);
   }
   return found;
 }
 
-function cidrIdentities(prefixes: readonly Prefix[], apiserver: ReadonlyMap<string, Address>, taken: ReadonlySet<string>,
-  dual: boolean, numbers: Numbering, byId: Map<number, Identity>): Map<string, Identity> {
+function cidrIdentities(
+  prefixes: readonly Prefix[],
+  apiserver: ReadonlyMap<string, Address>,
+  taken: ReadonlySet<string>,
+  dual: boolean,
+  numbers: Numbering,
+  byId: Map<number, Identity>,
+): Map<string, Identity> {
   const wanted = new Map<string, Prefix>();
   for (const prefix of prefixes) if (prefix.length > 0) wanted.set(prefix.text, prefix);
   for (const address of apiserver.values()) {
@@ -182,7 +229,14 @@ function cidrIdentities(prefixes: readonly Prefix[], apiserver: ReadonlyMap<stri
     if (whole && taken.has(address.text)) continue;
     const labels = [`cidr:${prefix.text}`, dual ? `reserved:world-ipv${address.family}` : "reserved:world"];
     if (whole && apiserver.has(address.text)) labels.push("reserved:kube-apiserver");
-    const identity: Identity = { id: numbers.of(prefix.text), kind: "cidr", labels: labels.sort(), podLabels: null, ports: [], prefix };
+    const identity: Identity = {
+      id: numbers.of(prefix.text),
+      kind: "cidr",
+      labels: labels.sort(),
+      podLabels: null,
+      ports: [],
+      prefix,
+    };
     byId.set(identity.id, identity);
     found.set(prefix.text, identity);
   }

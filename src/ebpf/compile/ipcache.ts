@@ -1,8 +1,8 @@
 /**
  * cilium_ipcache: prefix -> identity, and the tunnel endpoint behind it.
  *
- * Entries that all nodes share are held once. A node's own addresses are `host` on itself; those rows carry the
- * node's name and win over the shared row of the same prefix there. A lookup that finds nothing is world.
+ * Entries that all nodes share are held once. A node's own addresses are `host` on itself; those rows carry
+ * the node's name and win over the shared row of the same prefix there. A lookup that finds nothing is world.
  */
 import type { Address, Prefix } from "../../cluster/address.js";
 import { parsePrefix, prefixOf } from "../../cluster/address.js";
@@ -21,8 +21,12 @@ export interface IpcacheEntry {
   readonly tunnelEndpoint: Address | null;
 }
 
-export function compileIpcache(cluster: Cluster, options: CiliumOptions, identities: Identities,
-  problems: Problem[]): IpcacheEntry[] {
+export function compileIpcache(
+  cluster: Cluster,
+  options: CiliumOptions,
+  identities: Identities,
+  problems: Problem[],
+): IpcacheEntry[] {
   const shared = new Map<string, IpcacheEntry>();
   const tunnel = options["routing-mode"] === "tunnel";
   const nodeAddress = new Map<string, Address>();
@@ -54,12 +58,15 @@ export function compileIpcache(cluster: Cluster, options: CiliumOptions, identit
       const prefix = prefixOf(ip, ip.bytes.length * 8);
       const owner = owners.get(ip.text);
       if (owner !== undefined && owner !== name) {
-        problems.push({ where: pod.where, severity: "error",
-          what: `pods ${[owner, name].sort().join(" and ")} both have address ${ip.text}; the first by name has it` });
+        problems.push({
+          where: pod.where,
+          severity: "error",
+          what: `pods ${[owner, name].sort().join(" and ")} both have address ${ip.text}; the first has it`,
+        });
         if (owner < name) continue;
       }
       owners.set(ip.text, name);
-      put(shared, prefix, identity.id, tunnel ? nodeAddress.get(pod.nodeName) ?? null : null);
+      put(shared, prefix, identity.id, tunnel ? (nodeAddress.get(pod.nodeName) ?? null) : null);
     }
   });
   const own: IpcacheEntry[] = [];
@@ -73,7 +80,12 @@ export function compileIpcache(cluster: Cluster, options: CiliumOptions, identit
   return [...[...shared.values()].sort(byEntry), ...own.sort(byEntry)];
 }
 
-function put(entries: Map<string, IpcacheEntry>, prefix: Prefix, identity: number, tunnelEndpoint: Address | null): void {
+function put(
+  entries: Map<string, IpcacheEntry>,
+  prefix: Prefix,
+  identity: number,
+  tunnelEndpoint: Address | null,
+): void {
   entries.set(prefix.text, { node: null, prefix, identity, tunnelEndpoint });
 }
 

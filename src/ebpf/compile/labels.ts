@@ -1,9 +1,10 @@
 /**
  * The labels of a security identity: which labels of a pod count, and how Cilium writes them.
  *
- * The default filter is that of `pkg/labelsfilter/filter.go`: each pattern is matched at the start of the key; of
- * the ignoring patterns that match, the shortest counts, of the including ones the longest; a label is kept when no
- * ignoring pattern matches, or when the including match is longer. A user's own `labels` list is not read here.
+ * The default filter is that of `pkg/labelsfilter/filter.go`: each pattern is matched at the start of the
+ * key; of the ignoring patterns that match, the shortest counts, of the including ones the longest; a label
+ * is kept when no ignoring pattern matches, or when the including match is longer. A user's own `labels` list
+ * is not read here.
  */
 import type { ContainerPort, Namespace, Pod } from "../../cluster/cluster.js";
 import type { CiliumVersion } from "../options.js";
@@ -43,7 +44,10 @@ const decided = new Map<string, boolean>();
 export function isIdentityLabel(key: string): boolean {
   let kept = decided.get(key);
   if (kept === undefined) {
-    const ignored = matchLengths(IGNORE, key).reduce((least, length) => (least === 0 ? length : Math.min(least, length)), 0);
+    const ignored = matchLengths(IGNORE, key).reduce(
+      (least, length) => (least === 0 ? length : Math.min(least, length)),
+      0,
+    );
     const included = Math.max(0, ...matchLengths(INCLUDE, key));
     kept = ignored === 0 || included > ignored;
     if (decided.size < 100_000) decided.set(key, kept);
@@ -52,10 +56,14 @@ export function isIdentityLabel(key: string): boolean {
 }
 
 /**
- * A pod's identity labels, key without source -> value. Labels of the namespace are prefixed as Cilium prefixes
- * them, so a namespaceSelector is a selector on these keys.
+ * A pod's identity labels, key without source -> value. Labels of the namespace are prefixed as Cilium
+ * prefixes them, so a namespaceSelector is a selector on these keys.
  */
-export function identityLabels(pod: Pod, namespace: Namespace | undefined, clusterName: string): Map<string, string> {
+export function identityLabels(
+  pod: Pod,
+  namespace: Namespace | undefined,
+  clusterName: string,
+): Map<string, string> {
   const labels = new Map<string, string>();
   for (const [key, value] of Object.entries(pod.labels)) {
     if (isIdentityLabel(key)) labels.set(key, value);
@@ -72,9 +80,15 @@ export function identityLabels(pod: Pod, namespace: Namespace | undefined, clust
   return labels;
 }
 
-/** Cilium's text of a label set, sorted; equal sets have equal text. Holds the named ports, see `namedPortsText`. */
-export function labelTexts(labels: ReadonlyMap<string, string>, ports: readonly ContainerPort[],
-  version: CiliumVersion): string[] {
+/**
+ * Cilium's text of a label set, sorted; equal sets have equal text. Holds the named ports, see
+ * `namedPortsText`.
+ */
+export function labelTexts(
+  labels: ReadonlyMap<string, string>,
+  ports: readonly ContainerPort[],
+  version: CiliumVersion,
+): string[] {
   const texts: string[] = [];
   for (const [key, value] of labels) texts.push(`k8s:${key}=${value}`);
   const named = version === "1.20" ? namedPortsText(ports) : "";
@@ -83,12 +97,15 @@ export function labelTexts(labels: ReadonlyMap<string, string>, ports: readonly 
 }
 
 /**
- * The named ports of a pod as one sorted text. From 1.20 they are a generated label, so pods that map a name to
- * different numbers have different identities and egress rules by port name stay exact (cilium#45760).
+ * The named ports of a pod as one sorted text. From 1.20 they are a generated label, so pods that map a name
+ * to different numbers have different identities and egress rules by port name stay exact (cilium#45760).
  */
 function namedPortsText(ports: readonly ContainerPort[]): string {
   const named = ports.filter((port) => port.name !== "");
-  return named.map((port) => `${port.name}-${port.containerPort}-${port.protocol}`).sort().join("_");
+  return named
+    .map((port) => `${port.name}-${port.containerPort}-${port.protocol}`)
+    .sort()
+    .join("_");
 }
 
 function matchLengths(patterns: readonly RegExp[], key: string): number[] {

@@ -1,8 +1,8 @@
 /**
  * Nodes as the programs see them: their addresses, their devices, the endpoints behind the devices.
  *
- * Everything comes from node facts; a pod for which the facts name no device gets a Problem, and frames to it are
- * not delivered. Routes are in fib.ts.
+ * Everything comes from node facts; a pod for which the facts name no device gets a Problem, and frames to it
+ * are not delivered. Routes are in fib.ts.
  */
 import type { Address, Prefix } from "../../cluster/address.js";
 import type { Cluster, Device, Node, Pod } from "../../cluster/cluster.js";
@@ -56,8 +56,13 @@ export interface CompiledNodes {
 }
 
 /** `names` fixes the numbering of nodes. */
-export function compileNodes(cluster: Cluster, names: readonly string[], options: CiliumOptions, policies: CompiledPolicies,
-  problems: Problem[]): CompiledNodes {
+export function compileNodes(
+  cluster: Cluster,
+  names: readonly string[],
+  options: CiliumOptions,
+  policies: CompiledPolicies,
+  problems: Problem[],
+): CompiledNodes {
   const byName = new Map(cluster.nodes.map((node) => [node.name, node]));
   const podsOf = new Map<string, number[]>();
   cluster.pods.forEach((pod, index) => {
@@ -77,12 +82,19 @@ export function compileNodes(cluster: Cluster, names: readonly string[], options
     endpoints.push(host);
     const byDevice = new Map<number, CompiledEndpoint>();
     const deviceOf = podDevices(node);
-    for (const index of (podsOf.get(name) ?? []).sort((a, b) => byPodName(cluster.pods[a], cluster.pods[b]))) {
+    for (const index of (podsOf.get(name) ?? []).sort((a, b) =>
+      byPodName(cluster.pods[a], cluster.pods[b]),
+    )) {
       const pod = cluster.pods[index];
       const device = deviceOf.get(`${pod.namespace}/${pod.name}`);
       if (device === undefined) {
-        problems.push({ where: pod.where, severity: "error", what: `node ${name} has no device for pod ${pod.namespace}/${pod.name} `
-          + `(${pod.ips.map((ip) => ip.text).join(", ")}); expected a route to it in the node's facts` });
+        problems.push({
+          where: pod.where,
+          severity: "error",
+          what:
+            `node ${name} has no device for pod ${pod.namespace}/${pod.name} ` +
+            `(${pod.ips.map((ip) => ip.text).join(", ")}); expected a route to it in the node's facts`,
+        });
         continue;
       }
       const endpoint = podEndpoint(pod, device, node, number, policies, index);
@@ -98,42 +110,90 @@ export function compileNodes(cluster: Cluster, names: readonly string[], options
 
 function compileNode(node: Node, options: CiliumOptions): CompiledNode {
   const uplink = uplinkOf(node);
-  const address = (family: 4 | 6): Address | null => (
-    node.addresses.find((one) => one.type === "InternalIP" && one.address.family === family)?.address
-      ?? uplink?.addresses.find((one) => one.address.family === family)?.address ?? null);
-  const range = (family: 4 | 6): Prefix | null => node.podCIDRs.find((one) => one.address.family === family) ?? null;
-  return { name: node.name, ipv4: options["enable-ipv4"] ? address(4) : null, ipv6: options["enable-ipv6"] ? address(6) : null,
-    podCidr4: range(4), podCidr6: range(6), directRouting: uplink?.index ?? 0, known: node.facts.devices.length > 0,
+  const address = (family: 4 | 6): Address | null =>
+    node.addresses.find((one) => one.type === "InternalIP" && one.address.family === family)?.address ??
+    uplink?.addresses.find((one) => one.address.family === family)?.address ??
+    null;
+  const range = (family: 4 | 6): Prefix | null =>
+    node.podCIDRs.find((one) => one.address.family === family) ?? null;
+  return {
+    name: node.name,
+    ipv4: options["enable-ipv4"] ? address(4) : null,
+    ipv6: options["enable-ipv6"] ? address(6) : null,
+    podCidr4: range(4),
+    podCidr6: range(6),
+    directRouting: uplink?.index ?? 0,
+    known: node.facts.devices.length > 0,
     ciliumHost: node.facts.devices.find((device) => device.name === "cilium_host")?.index ?? 0,
-    tunnel: node.facts.devices.find((device) => device.kind === "tunnel")?.index ?? 0 };
+    tunnel: node.facts.devices.find((device) => device.kind === "tunnel")?.index ?? 0,
+  };
 }
 
 function unknownNode(name: string): CompiledNode {
-  return { name, ipv4: null, ipv6: null, podCidr4: null, podCidr6: null, directRouting: 0, ciliumHost: 0, tunnel: 0, known: false };
+  return {
+    name,
+    ipv4: null,
+    ipv6: null,
+    podCidr4: null,
+    podCidr6: null,
+    directRouting: 0,
+    ciliumHost: 0,
+    tunnel: 0,
+    known: false,
+  };
 }
 
 /** The device of the default route, else the first uplink. */
 export function uplinkOf(node: Node): Device | null {
   const uplinks = node.facts.devices.filter((device) => device.kind === "uplink");
-  const byDefault = node.facts.routes.find((route) => route.destination.length === 0 && route.type === "unicast"
-    && uplinks.some((device) => device.index === route.device));
+  const byDefault = node.facts.routes.find(
+    (route) =>
+      route.destination.length === 0 &&
+      route.type === "unicast" &&
+      uplinks.some((device) => device.index === route.device),
+  );
   return uplinks.find((device) => device.index === byDefault?.device) ?? uplinks[0] ?? null;
 }
 
 function hostEndpoint(node: Node, number: number): CompiledEndpoint {
-  return { node: number, addresses: nodeAddresses(node), ifindex: 0, endpointId: 0, identity: Reserved.Host, host: true,
-    mac: new Uint8Array(6), nodeMac: new Uint8Array(6), policy: -1, owner: node.name };
+  return {
+    node: number,
+    addresses: nodeAddresses(node),
+    ifindex: 0,
+    endpointId: 0,
+    identity: Reserved.Host,
+    host: true,
+    mac: new Uint8Array(6),
+    nodeMac: new Uint8Array(6),
+    policy: -1,
+    owner: node.name,
+  };
 }
 
-function podEndpoint(pod: Pod, device: Device, node: Node, number: number, policies: CompiledPolicies,
-  index: number): CompiledEndpoint {
-  const neighbour = node.facts.neighbours.find((one) => one.device === device.index
-    && pod.ips.some((ip) => ip.text === one.address.text));
-  return { node: number, addresses: pod.ips, ifindex: device.index, host: false,
+function podEndpoint(
+  pod: Pod,
+  device: Device,
+  node: Node,
+  number: number,
+  policies: CompiledPolicies,
+  index: number,
+): CompiledEndpoint {
+  const neighbour = node.facts.neighbours.find(
+    (one) => one.device === device.index && pod.ips.some((ip) => ip.text === one.address.text),
+  );
+  return {
+    node: number,
+    addresses: pod.ips,
+    ifindex: device.index,
+    host: false,
     // Cilium's endpoint ids are 16 bits and unique in the node; the device's index serves as well.
     endpointId: ((device.index - 1) % 65535) + 1,
-    identity: policies.identities.ofPod[index]!.id, mac: parseMac(neighbour?.mac ?? ""), nodeMac: parseMac(device.mac),
-    policy: policies.endpoints.ofPod[index], owner: `${pod.namespace}/${pod.name}` };
+    identity: policies.identities.ofPod[index]!.id,
+    mac: parseMac(neighbour?.mac ?? ""),
+    nodeMac: parseMac(device.mac),
+    policy: policies.endpoints.ofPod[index],
+    owner: `${pod.namespace}/${pod.name}`,
+  };
 }
 
 /** `namespace/name` -> device, as the facts say. */
@@ -146,7 +206,9 @@ function podDevices(node: Node): Map<string, Device> {
 /** Six bytes; zeros where the text is no MAC address. */
 export function parseMac(text: string): Uint8Array {
   const parts = text.split(":").map((part) => Number.parseInt(part, 16));
-  return parts.length === 6 && parts.every((part) => part >= 0 && part <= 255) ? Uint8Array.from(parts) : new Uint8Array(6);
+  return parts.length === 6 && parts.every((part) => part >= 0 && part <= 255)
+    ? Uint8Array.from(parts)
+    : new Uint8Array(6);
 }
 
 function byPodName(a: Pod, b: Pod): number {

@@ -1,9 +1,9 @@
 /**
  * Numbers for things that Cilium numbers: identities, services, backends, rule sets.
  *
- * Compilers ask in sorted order, so fresh numbers depend on the cluster only. A plane keeps one set over all changes
- * of its cluster: what had a number keeps it, because live connection entries hold it, and a number is never given
- * to anything else.
+ * Compilers ask in sorted order, so fresh numbers depend on the cluster only. A plane keeps one set over all
+ * changes of its cluster: what had a number keeps it, because live connection entries hold it, and a number
+ * is never given to anything else.
  */
 export class Numbering {
   private readonly given = new Map<string, number>();
@@ -45,7 +45,12 @@ export const LOCAL_SCOPE = 0x01000000;
 export const REMOTE_NODE_SCOPE = 0x02000000;
 
 export function freshNumbers(): Numbers {
-  return { pods: new Numbering(FIRST_POD_IDENTITY), cidrs: new Numbering(LOCAL_SCOPE + 1),
-    remoteNodes: new Numbering(REMOTE_NODE_SCOPE + 1), backends: new Numbering(1), services: new Numbering(1),
-    cookies: new Numbering(1) };
+  return {
+    pods: new Numbering(FIRST_POD_IDENTITY),
+    cidrs: new Numbering(LOCAL_SCOPE + 1),
+    remoteNodes: new Numbering(REMOTE_NODE_SCOPE + 1),
+    backends: new Numbering(1),
+    services: new Numbering(1),
+    cookies: new Numbering(1),
+  };
 }

@@ -1,8 +1,8 @@
 /**
  * Everything that policy makes: identities, the ipcache, and the policy map of every endpoint.
  *
- * CiliumNetworkPolicy and its relatives are kept by the cluster as they were read and are not evaluated: each is a
- * Problem, and what they select is undecided where they could decide it.
+ * CiliumNetworkPolicy and its relatives are kept by the cluster as they were read and are not evaluated: each
+ * is a Problem, and what they select is undecided where they could decide it.
  */
 import type { Cluster, OtherObject } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
@@ -35,26 +35,46 @@ const UNMODELLED_KINDS: Readonly<Record<string, string>> = {
   BaselineAdminNetworkPolicy: "Cilium up to 1.20 ignores it",
 };
 
-export function compilePolicies(cluster: Cluster, options: CiliumOptions, problems: Problem[],
-  numbers: Numbers): CompiledPolicies {
-  const policies = [...cluster.networkPolicies].sort((a, b) => (
-    compare(a.namespace, b.namespace) || compare(a.name, b.name)));
+export function compilePolicies(
+  cluster: Cluster,
+  options: CiliumOptions,
+  problems: Problem[],
+  numbers: Numbers,
+): CompiledPolicies {
+  const policies = [...cluster.networkPolicies].sort(
+    (a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name),
+  );
   const rules = policies.map(policyRules);
   for (const policy of policies) {
     const keys = filteredKeys(policy);
     if (keys.length === 0) continue;
-    problems.push({ where: policy.where, severity: "warning", what: `NetworkPolicy ${policy.namespace}/${policy.name} selects `
-      + `by ${keys.join(", ")}, which Cilium leaves out of identities by default; such a selector matches as if no pod had it` });
+    problems.push({
+      where: policy.where,
+      severity: "warning",
+      what:
+        `NetworkPolicy ${policy.namespace}/${policy.name} selects ` +
+        `by ${keys.join(", ")}, which Cilium leaves out of identities by default; it matches as if no pod had it`,
+    });
   }
   const unmodelled = cluster.others.filter((object) => UNMODELLED_KINDS[object.kind] !== undefined);
   for (const object of unmodelled) {
     const name = object.namespace === "" ? object.name : `${object.namespace}/${object.name}`;
-    problems.push({ where: object.where, severity: "warning",
-      what: `${object.kind} ${name} is not evaluated: ${UNMODELLED_KINDS[object.kind]}` });
+    problems.push({
+      where: object.where,
+      severity: "warning",
+      what: `${object.kind} ${name} is not evaluated: ${UNMODELLED_KINDS[object.kind]}`,
+    });
   }
   const identities = allocateIdentities(cluster, options, rules.flatMap(policyPrefixes), numbers);
   const ipcache = compileIpcache(cluster, options, identities, problems);
-  const endpoints = compileEndpointPolicies(cluster, options, identities, rules, unmodelled.flatMap(opaquePolicies), numbers);
+  const endpoints = compileEndpointPolicies(
+    cluster,
+    options,
+    identities,
+    rules,
+    unmodelled.flatMap(opaquePolicies),
+    numbers,
+  );
   return { identities, ipcache, endpoints, unmodelled };
 }
 

@@ -1,13 +1,13 @@
 /**
  * Services and EndpointSlices -> frontends with their backends, the backend list, source ranges.
  *
- * A frontend whose backends are filtered to the node (a Local traffic policy) has one row for every node, because the
- * rows differ; `node` says which. Where the external and the internal policy differ, an external frontend has two
- * scopes: 0 for traffic from outside, 1 for traffic from inside the cluster.
+ * A frontend whose backends are filtered to the node (a Local traffic policy) has one row for every node,
+ * because the rows differ; `node` says which. Where the external and the internal policy differ, an external
+ * frontend has two scopes: 0 for traffic from outside, 1 for traffic from inside the cluster.
  *
- * Numbers depend on the objects only: backends by address, port and protocol; services (rev_nat_id) by frontend
- * address, port, protocol and scope. A backend that is terminating counts only where no active one is left, and only
- * if it still serves.
+ * Numbers depend on the objects only: backends by address, port and protocol; services (rev_nat_id) by
+ * frontend address, port, protocol and scope. A backend that is terminating counts only where no active one
+ * is left, and only if it still serves.
  */
 import type { Address, Prefix } from "../../cluster/address.js";
 import type { Cluster, EndpointSlice, Service } from "../../cluster/cluster.js";
@@ -92,8 +92,12 @@ type Draft = Omit<Frontend, "revNatId" | "active" | "terminating"> & {
   readonly ranges: readonly Prefix[];
 };
 
-export function compileServices(cluster: Cluster, options: CiliumOptions, problems: Problem[],
-  numbers: Numbers): CompiledServices {
+export function compileServices(
+  cluster: Cluster,
+  options: CiliumOptions,
+  problems: Problem[],
+  numbers: Numbers,
+): CompiledServices {
   const slices = new Map<string, EndpointSlice[]>();
   for (const slice of cluster.endpointSlices) {
     const key = `${slice.namespace}/${slice.serviceName}`;
@@ -109,32 +113,66 @@ export function compileServices(cluster: Cluster, options: CiliumOptions, proble
   const idOf = new Map(backends.map((backend) => [backendKey(backend), backend.id]));
   const revNat = numberFrontends(kept, numbers.services, problems);
   const frontends = kept.map((draft) => finish(draft, idOf, revNat)).sort(byFrontend);
-  return { frontends, backends, sourceRanges: sourceRangesOf(kept, revNat), affinityMatches: affinityOf(frontends) };
+  return {
+    frontends,
+    backends,
+    sourceRanges: sourceRangesOf(kept, revNat),
+    affinityMatches: affinityOf(frontends),
+  };
 }
 
 /** Up to two scopes, and one row a node where a scope is local. */
-function draftsOf(plan: FrontendPlan, cluster: Cluster, options: CiliumOptions, candidates: readonly Candidate[]): Draft[] {
+function draftsOf(
+  plan: FrontendPlan,
+  cluster: Cluster,
+  options: CiliumOptions,
+  candidates: readonly Candidate[],
+): Draft[] {
   const { service } = plan;
   const wildcard = plan.port === 0;
   const external = plan.type !== "ClusterIP";
-  const extLocal = service !== null && service.externalTrafficPolicy === "Local" && service.type !== "ClusterIP";
+  const extLocal =
+    service !== null && service.externalTrafficPolicy === "Local" && service.type !== "ClusterIP";
   const intLocal = service !== null && service.internalTrafficPolicy === "Local";
   const twoScopes = external && service !== null && extLocal !== intLocal;
   const ranges = service === null || wildcard ? [] : sourceRanges(plan, service, options);
-  const flags: FrontendFlags = { routable: plan.routable, externalLocal: extLocal && !wildcard, internalLocal: intLocal && !wildcard,
-    twoScopes, sourceRange: ranges.length > 0, wildcard,
-    sourceRangeDeny: ranges.length > 0 && service?.annotations["service.cilium.io/src-ranges-policy"] === "deny" };
-  const affinity = service !== null && !wildcard && service.sessionAffinity === "ClientIP" && options["enable-session-affinity"];
-  const base = { type: plan.type, address: plan.address, port: plan.port, protocol: plan.protocol, flags,
-    affinityTimeout: affinity ? service.sessionAffinityTimeoutSeconds : 0, because: plan.because, ranges,
-    owner: ownerOf(plan) };
+  const flags: FrontendFlags = {
+    routable: plan.routable,
+    externalLocal: extLocal && !wildcard,
+    internalLocal: intLocal && !wildcard,
+    twoScopes,
+    sourceRange: ranges.length > 0,
+    wildcard,
+    sourceRangeDeny:
+      ranges.length > 0 && service?.annotations["service.cilium.io/src-ranges-policy"] === "deny",
+  };
+  const affinity =
+    service !== null &&
+    !wildcard &&
+    service.sessionAffinity === "ClientIP" &&
+    options["enable-session-affinity"];
+  const base = {
+    type: plan.type,
+    address: plan.address,
+    port: plan.port,
+    protocol: plan.protocol,
+    flags,
+    affinityTimeout: affinity ? service.sessionAffinityTimeoutSeconds : 0,
+    because: plan.because,
+    ranges,
+    owner: ownerOf(plan),
+  };
   const scopes = [{ scope: 0, local: external ? extLocal : intLocal }];
   if (twoScopes) scopes.push({ scope: 1, local: intLocal });
   return scopes.flatMap(({ scope, local }) => {
     if (!local || wildcard) return [{ ...base, scope, node: plan.node, candidates }];
     const nodes = plan.node === null ? cluster.nodes.map((node) => node.name) : [plan.node];
-    return nodes.map((node) => ({ ...base, scope, node,
-      candidates: candidates.filter((candidate) => candidate.nodeName === node) }));
+    return nodes.map((node) => ({
+      ...base,
+      scope,
+      node,
+      candidates: candidates.filter((candidate) => candidate.nodeName === node),
+    }));
   });
 }
 
@@ -144,8 +182,11 @@ function sourceRanges(plan: FrontendPlan, service: Service, options: CiliumOptio
   return service.loadBalancerSourceRanges;
 }
 
-function candidatesOf(plan: FrontendPlan, slices: ReadonlyMap<string, readonly EndpointSlice[]>,
-  cache: Map<string, readonly Candidate[]>): readonly Candidate[] {
+function candidatesOf(
+  plan: FrontendPlan,
+  slices: ReadonlyMap<string, readonly EndpointSlice[]>,
+  cache: Map<string, readonly Candidate[]>,
+): readonly Candidate[] {
   if (plan.pod !== null) return hostPortCandidate(plan);
   if (plan.service === null || plan.servicePort === null) return [];
   const { service, servicePort } = plan;
@@ -153,15 +194,23 @@ function candidatesOf(plan: FrontendPlan, slices: ReadonlyMap<string, readonly E
   const key = `${service.namespace}/${service.name} ${servicePort.name} ${servicePort.protocol} ${family}`;
   let found = cache.get(key);
   if (found === undefined) {
-    found = sliceCandidates(slices.get(`${service.namespace}/${service.name}`) ?? [], servicePort.name,
-      servicePort.protocol, family);
+    found = sliceCandidates(
+      slices.get(`${service.namespace}/${service.name}`) ?? [],
+      servicePort.name,
+      servicePort.protocol,
+      family,
+    );
     cache.set(key, found);
   }
   return found;
 }
 
-function sliceCandidates(slices: readonly EndpointSlice[], name: string, protocol: Service["ports"][number]["protocol"],
-  family: 4 | 6): Candidate[] {
+function sliceCandidates(
+  slices: readonly EndpointSlice[],
+  name: string,
+  protocol: Service["ports"][number]["protocol"],
+  family: 4 | 6,
+): Candidate[] {
   const found = new Map<string, Candidate>();
   for (const slice of slices) {
     if (slice.addressType !== (family === 4 ? "IPv4" : "IPv6")) continue;
@@ -172,8 +221,14 @@ function sliceCandidates(slices: readonly EndpointSlice[], name: string, protoco
         // Not ready and not on its way out: no backend. On its way out: only while it still serves.
         if (terminating && !(endpoint.terminating && endpoint.serving)) continue;
         for (const address of endpoint.addresses) {
-          const one = { address, port: port.port, protocol: IP_PROTOCOL[protocol], nodeName: endpoint.nodeName, terminating,
-            because: { where: slice.where, object: `${slice.namespace}/${slice.name}`, rule: address.text } };
+          const one = {
+            address,
+            port: port.port,
+            protocol: IP_PROTOCOL[protocol],
+            nodeName: endpoint.nodeName,
+            terminating,
+            because: { where: slice.where, object: `${slice.namespace}/${slice.name}`, rule: address.text },
+          };
           const key = backendKey(one);
           const before = found.get(key);
           if (before === undefined || (before.terminating && !terminating)) found.set(key, { key, ...one });
@@ -187,10 +242,18 @@ function sliceCandidates(slices: readonly EndpointSlice[], name: string, protoco
 function hostPortCandidate(plan: FrontendPlan): Candidate[] {
   const pod = plan.pod!;
   const address = pod.ips.find((ip) => ip.family === plan.address.family);
-  const port = pod.ports.find((one) => one.hostPort === plan.port && IP_PROTOCOL[one.protocol] === plan.protocol);
+  const port = pod.ports.find(
+    (one) => one.hostPort === plan.port && IP_PROTOCOL[one.protocol] === plan.protocol,
+  );
   if (address === undefined || port === undefined) return [];
-  const one = { address, port: port.containerPort, protocol: plan.protocol, nodeName: pod.nodeName, terminating: false,
-    because: plan.because };
+  const one = {
+    address,
+    port: port.containerPort,
+    protocol: plan.protocol,
+    nodeName: pod.nodeName,
+    terminating: false,
+    because: plan.because,
+  };
   return [{ key: backendKey(one), ...one }];
 }
 
@@ -206,8 +269,13 @@ function withoutConflicts(drafts: readonly Draft[], problems: Problem[]): Draft[
       return true;
     }
     if (!draft.flags.wildcard && draft.owner !== owner.owner) {
-      problems.push({ where: draft.because.where, severity: "warning", what: `${draft.owner} and ${owner.owner} both have frontend `
-        + `${draft.address.text}:${draft.port}; the first by name has it` });
+      problems.push({
+        where: draft.because.where,
+        severity: "warning",
+        what:
+          `${draft.owner} and ${owner.owner} both have frontend ` +
+          `${draft.address.text}:${draft.port}; the first by name has it`,
+      });
     }
     return false;
   });
@@ -218,32 +286,50 @@ function numberBackends(drafts: readonly Draft[], numbers: Numbering): Backend[]
   for (const { candidates } of drafts) {
     for (const candidate of candidates) {
       const before = found.get(candidate.key);
-      if (before === undefined || (before.terminating && !candidate.terminating)) found.set(candidate.key, candidate);
+      if (before === undefined || (before.terminating && !candidate.terminating))
+        found.set(candidate.key, candidate);
     }
   }
-  return [...found.values()].sort(byBackend).map(({ key, ...candidate }) => ({ id: numbers.of(key), ...candidate }));
+  return [...found.values()]
+    .sort(byBackend)
+    .map(({ key, ...candidate }) => ({ id: numbers.of(key), ...candidate }));
 }
 
-function numberFrontends(drafts: readonly Draft[], numbers: Numbering, problems: Problem[]): Map<string, number> {
+function numberFrontends(
+  drafts: readonly Draft[],
+  numbers: Numbering,
+  problems: Problem[],
+): Map<string, number> {
   const named = drafts.filter((draft) => !draft.flags.wildcard);
   const keys = new Map(named.map((draft) => [frontendKey(draft), draft]));
   const sorted = [...keys.entries()].sort(([, a], [, b]) => byFrontend(a, b));
   if (sorted.length > 65535) {
-    problems.push({ where: null, severity: "error", what: `${sorted.length} frontends need more than the 65535 numbers of `
-      + "cilium_lb4_reverse_nat" });
+    problems.push({
+      where: null,
+      severity: "error",
+      what: `${sorted.length} frontends need more than the 65535 numbers of cilium_lb4_reverse_nat`,
+    });
   }
   return new Map(sorted.map(([key]) => [key, numbers.of(key)]));
 }
 
-function finish(draft: Draft, idOf: ReadonlyMap<string, number>, revNat: ReadonlyMap<string, number>): Frontend {
+function finish(
+  draft: Draft,
+  idOf: ReadonlyMap<string, number>,
+  revNat: ReadonlyMap<string, number>,
+): Frontend {
   const { candidates, ranges: _, ...frontend } = draft;
-  const ids = (terminating: boolean): number[] => candidates.filter((one) => one.terminating === terminating)
-    .map((one) => idOf.get(one.key)!);
+  const ids = (terminating: boolean): number[] =>
+    candidates.filter((one) => one.terminating === terminating).map((one) => idOf.get(one.key)!);
   const active = ids(false);
   const terminating = ids(true);
   const none = active.length === 0;
-  return { ...frontend, revNatId: revNat.get(frontendKey(draft)) ?? 0, active: none ? terminating : active,
-    terminating: none ? [] : terminating };
+  return {
+    ...frontend,
+    revNatId: revNat.get(frontendKey(draft)) ?? 0,
+    active: none ? terminating : active,
+    terminating: none ? [] : terminating,
+  };
 }
 
 function sourceRangesOf(drafts: readonly Draft[], revNat: ReadonlyMap<string, number>): SourceRange[] {
@@ -251,7 +337,8 @@ function sourceRangesOf(drafts: readonly Draft[], revNat: ReadonlyMap<string, nu
   for (const draft of drafts) {
     const revNatId = revNat.get(frontendKey(draft)) ?? 0;
     for (const prefix of draft.ranges) {
-      if (prefix.address.family === draft.address.family) found.set(`${revNatId} ${prefix.text}`, { revNatId, prefix });
+      if (prefix.address.family === draft.address.family)
+        found.set(`${revNatId} ${prefix.text}`, { revNatId, prefix });
     }
   }
   return [...found.values()].sort((a, b) => a.revNatId - b.revNatId || byPrefix(a.prefix, b.prefix));
@@ -271,7 +358,17 @@ function ownerOf(plan: FrontendPlan): string {
   return `${object.namespace}/${object.name}`;
 }
 
-function frontendKey({ address, port, protocol, scope }: { address: Address; port: number; protocol: number; scope: number }): string {
+function frontendKey({
+  address,
+  port,
+  protocol,
+  scope,
+}: {
+  address: Address;
+  port: number;
+  protocol: number;
+  scope: number;
+}): string {
   return `${address.text} ${port} ${protocol} ${scope}`;
 }
 
@@ -279,7 +376,15 @@ function rowKey(draft: Draft): string {
   return `${frontendKey(draft)} ${draft.node ?? ""}`;
 }
 
-function backendKey({ address, port, protocol }: { address: Address; port: number; protocol: number }): string {
+function backendKey({
+  address,
+  port,
+  protocol,
+}: {
+  address: Address;
+  port: number;
+  protocol: number;
+}): string {
   return `${address.text} ${port} ${protocol}`;
 }
 
@@ -289,7 +394,10 @@ function byBackend(a: Placed, b: Placed): number {
   return byAddress(a.address, b.address) || a.port - b.port || a.protocol - b.protocol;
 }
 
-function byFrontend(a: Placed & { scope: number; node: string | null }, b: Placed & { scope: number; node: string | null }): number {
+function byFrontend(
+  a: Placed & { scope: number; node: string | null },
+  b: Placed & { scope: number; node: string | null },
+): number {
   return byBackend(a, b) || a.scope - b.scope || compare(a.node ?? "", b.node ?? "");
 }
 

@@ -1,8 +1,8 @@
 /**
  * Where a policy map entry comes from: the number in its `cookie` field stands for a set of rules.
  *
- * Equal keys join their sets. While compiling, numbers are handed out in order of first use; 0 is the empty set.
- * Afterwards `renumbered` gives numbers that depend on the sets only, not on the order of work.
+ * Equal keys join their sets. While compiling, numbers are handed out in order of first use; 0 is the empty
+ * set. Afterwards `renumbered` gives numbers that depend on the sets only, not on the order of work.
  */
 import type { Because } from "../../../dataplane.js";
 import type { Numbering } from "../numbers.js";
@@ -48,13 +48,19 @@ export class CookieTable {
     return this.sets[cookie].map((origin) => this.origins[origin]).sort(byBecause);
   }
 
-  /** Lasting numbers for the given cookies, handed out in the order of their text, and what each stands for. */
-  renumbered(used: Iterable<number>, numbers: Numbering): { becauses: Map<number, readonly Because[]>;
-    numberOf: ReadonlyMap<number, number> } {
-    const rows = [...new Set(used)].filter((cookie) => cookie !== 0).map((cookie) => {
-      const becauses = this.becauses(cookie);
-      return { cookie, becauses, text: becauses.map(becauseText).join("\n") };
-    });
+  /**
+   * Lasting numbers for the given cookies, handed out in the order of their text, and what each stands for.
+   */
+  renumbered(
+    used: Iterable<number>,
+    numbers: Numbering,
+  ): { becauses: Map<number, readonly Because[]>; numberOf: ReadonlyMap<number, number> } {
+    const rows = [...new Set(used)]
+      .filter((cookie) => cookie !== 0)
+      .map((cookie) => {
+        const becauses = this.becauses(cookie);
+        return { cookie, becauses, text: becauses.map(becauseText).join("\n") };
+      });
     rows.sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : 0));
     const becauses = new Map<number, readonly Because[]>();
     const numberOf = new Map<number, number>([[0, 0]]);
@@ -78,7 +84,8 @@ export class CookieTable {
 }
 
 export function becauseText(because: Because): string {
-  const where = because.where === null ? "" : `${because.where.file}:${String(because.where.line).padStart(9, "0")}`;
+  const where =
+    because.where === null ? "" : `${because.where.file}:${String(because.where.line).padStart(9, "0")}`;
   return `${because.object}\t${because.rule}\t${where}`;
 }
 

@@ -1,14 +1,15 @@
 /**
  * The state of one policy map, kept so that the datapath's lookup gives the intended verdict.
  *
- * The lookup takes the longest matching key of the packet's identity and of identity 0 and compares the two. That is
- * only right while, for one identity, a longer key never has a lower precedence; insertion keeps this true by leaving
- * out entries that are covered and removing those that become covered (`pkg/policy/mapstate.go`,
- * `insertWithChanges`). What pruning takes out is remembered in `shadowed`.
+ * The lookup takes the longest matching key of the packet's identity and of identity 0 and compares the two.
+ * That is only right while, for one identity, a longer key never has a lower precedence; insertion keeps this
+ * true by leaving out entries that are covered and removing those that become covered
+ * (`pkg/policy/mapstate.go`, `insertWithChanges`). What pruning takes out is remembered in `shadowed`.
  *
  *   traffic, 30 bits:  | direction 1 | protocol 8 | port prefix length 5 | port 16 |
  *
- * Allows of equal precedence never cover one another, so a map of plain allows is made of whole identity lists.
+ * Allows of equal precedence never cover one another, so a map of plain allows is made of whole identity
+ * lists.
  */
 import type { CookieTable } from "./cookies.js";
 
@@ -26,7 +27,12 @@ export function precedenceOf(priority: number, low: number): number {
   return (HIGHEST - priority) * 256 + low;
 }
 
-export function trafficKey(direction: number, protocol: number, port: number, portPrefixLength: number): number {
+export function trafficKey(
+  direction: number,
+  protocol: number,
+  port: number,
+  portPrefixLength: number,
+): number {
   return (direction << 29) | (protocol << 21) | (portPrefixLength << 16) | port;
 }
 export const trafficDirection = (traffic: number): number => (traffic >>> 29) & 1;
@@ -67,7 +73,10 @@ export interface MapEntries {
   readonly cookie: Uint32Array;
 }
 
-/** Entries of one traffic key, sorted by identity. Columns that are one value throughout are kept as that value. */
+/**
+ * Entries of one traffic key, sorted by identity. Columns that are one value throughout are kept as that
+ * value.
+ */
 interface Slot {
   readonly traffic: number;
   ids: Uint32Array;
@@ -124,8 +133,12 @@ export class MapState {
 
   /** The map's content, in an order that does not depend on insertion. */
   entries(): MapEntries {
-    const map = { identity: new Uint32Array(this.size), traffic: new Uint32Array(this.size),
-      precedence: new Uint32Array(this.size), cookie: new Uint32Array(this.size) };
+    const map = {
+      identity: new Uint32Array(this.size),
+      traffic: new Uint32Array(this.size),
+      precedence: new Uint32Array(this.size),
+      cookie: new Uint32Array(this.size),
+    };
     let row = 0;
     for (const slot of [...this.slots.values()].sort((a, b) => a.traffic - b.traffic)) {
       const end = row + slot.ids.length;
@@ -139,7 +152,12 @@ export class MapState {
   }
 
   private newSlot(traffic: number): Slot {
-    const slot: Slot = { traffic, ids: new Uint32Array(0), precedence: new Uint32Array(0), cookie: new Uint32Array(0) };
+    const slot: Slot = {
+      traffic,
+      ids: new Uint32Array(0),
+      precedence: new Uint32Array(0),
+      cookie: new Uint32Array(0),
+    };
     this.slots.set(traffic, slot);
     return slot;
   }
@@ -191,12 +209,18 @@ export class MapState {
         const sameKey = slot.ids[at] === identity && slot.traffic === traffic;
         return found < precedence || (found === precedence && deny && !sameKey);
       };
-      const [first, last] = identity === 0 ? [0, slot.ids.length - 1] : [find(slot.ids, identity), find(slot.ids, identity)];
+      const [first, last] =
+        identity === 0 ? [0, slot.ids.length - 1] : [find(slot.ids, identity), find(slot.ids, identity)];
       // From the end, so that removing one does not move those still to be looked at.
       for (let at = last; at >= first && at >= 0; at--) {
         if (!goes(at)) continue;
-        this.shadowed.push({ identity: slot.ids[at], traffic: slot.traffic, precedence: column(slot.precedence, at),
-          cookie: column(slot.cookie, at), by });
+        this.shadowed.push({
+          identity: slot.ids[at],
+          traffic: slot.traffic,
+          precedence: column(slot.precedence, at),
+          cookie: column(slot.cookie, at),
+          by,
+        });
         take(slot, at);
         this.size--;
       }

@@ -1,15 +1,22 @@
 /**
  * NetworkPolicy objects as Cilium's parser reads them (`pkg/k8s/network_policy.go`).
  *
- * One Rule for every item of `from` or `to`; it allows `peer` on `ports`. Where Cilium differs from the API text, it
- * is Cilium that is followed here:
- * - `spec.ingress` and `spec.egress` are both installed whatever `policyTypes` says; a direction with a rule is
+ * One Rule for every item of `from` or `to`; it allows `peer` on `ports`. Where Cilium differs from the API
+ * text, it is Cilium that is followed here:
+ * - `spec.ingress` and `spec.egress` are both installed whatever `policyTypes` says; a direction with a rule
+ * is
  *   enforced.
- * - A direction without rules is enforced where `policyTypes` names it, or, for ingress, does not name Egress.
+ * - A direction without rules is enforced where `policyTypes` names it, or, for ingress, does not name
+ * Egress.
  * - A peer without any member reads as all pods of the policy's own namespace.
  */
 import type { Prefix } from "../../../cluster/address.js";
-import type { LabelSelector, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicyRule,
+import type {
+  LabelSelector,
+  NetworkPolicy,
+  NetworkPolicyPeer,
+  NetworkPolicyPort,
+  NetworkPolicyRule,
 } from "../../../cluster/cluster.js";
 import type { Because } from "../../../dataplane.js";
 import { NAMESPACE_LABELS_PREFIX, POD_NAMESPACE_LABEL, isIdentityLabel } from "../labels.js";
@@ -71,7 +78,10 @@ export function policyRules(policy: NetworkPolicy): PolicyRules {
   };
 }
 
-/** Keys of selectors that Cilium's label filter takes out of identities, so that the selector cannot match by them. */
+/**
+ * Keys of selectors that Cilium's label filter takes out of identities, so that the selector cannot match by
+ * them.
+ */
 export function filteredKeys(policy: NetworkPolicy): string[] {
   const keys = new Set<string>();
   const add = (selector: LabelSelector | null): void => {
@@ -88,15 +98,28 @@ export function filteredKeys(policy: NetworkPolicy): string[] {
 
 /** Every prefix that the policy names; each becomes an identity (`pkg/policy`, CIDR rule prefixes). */
 export function policyPrefixes(rules: PolicyRules): Prefix[] {
-  return [...rules.ingress, ...rules.egress].flatMap(({ peer }) => (peer.kind === "cidr" ? [peer.prefix, ...peer.except] : []));
+  return [...rules.ingress, ...rules.egress].flatMap(({ peer }) =>
+    peer.kind === "cidr" ? [peer.prefix, ...peer.except] : [],
+  );
 }
 
-function rulesOf(policy: NetworkPolicy, rule: NetworkPolicyRule, path: string, member: "from" | "to"): Rule[] {
+function rulesOf(
+  policy: NetworkPolicy,
+  rule: NetworkPolicyRule,
+  path: string,
+  member: "from" | "to",
+): Rule[] {
   const ports = rule.ports === null ? ANY_PORT : rule.ports.map(portRange);
   const object = `${policy.namespace}/${policy.name}`;
-  if (rule.peers === null) return [{ peer: { kind: "any" }, ports, because: { where: rule.where, object, rule: path } }];
-  return rule.peers.flatMap((peer, index) => peersOf(policy.namespace, peer).map((one) => (
-    { peer: one, ports, because: { where: rule.where, object, rule: `${path}.${member}[${index}]` } })));
+  if (rule.peers === null)
+    return [{ peer: { kind: "any" }, ports, because: { where: rule.where, object, rule: path } }];
+  return rule.peers.flatMap((peer, index) =>
+    peersOf(policy.namespace, peer).map((one) => ({
+      peer: one,
+      ports,
+      because: { where: rule.where, object, rule: `${path}.${member}[${index}]` },
+    })),
+  );
 }
 
 /** Usually one. The API refuses a peer with selectors and ipBlock; Cilium's parser would install both. */
@@ -105,14 +128,16 @@ function peersOf(namespace: string, peer: NetworkPolicyPeer): Peer[] {
   if (peer.namespaceSelector !== null) {
     const requirements = requirementsOf(peer.namespaceSelector, NAMESPACE_LABELS_PREFIX);
     // An empty namespaceSelector means "has a namespace": pods, and nothing that is not a pod.
-    if (requirements.length === 0) requirements.push({ key: POD_NAMESPACE_LABEL, operator: "Exists", values: [] });
+    if (requirements.length === 0)
+      requirements.push({ key: POD_NAMESPACE_LABEL, operator: "Exists", values: [] });
     if (peer.podSelector !== null) requirements.push(...requirementsOf(peer.podSelector, ""));
     peers.push({ kind: "labels", requirements });
   } else if (peer.podSelector !== null || peer.ipBlock === null) {
     const requirements = peer.podSelector === null ? [] : requirementsOf(peer.podSelector, "");
     peers.push({ kind: "labels", requirements: inNamespace(namespace, requirements) });
   }
-  if (peer.ipBlock !== null) peers.push({ kind: "cidr", prefix: peer.ipBlock.cidr, except: peer.ipBlock.except });
+  if (peer.ipBlock !== null)
+    peers.push({ kind: "cidr", prefix: peer.ipBlock.cidr, except: peer.ipBlock.except });
   return peers;
 }
 

@@ -1,9 +1,9 @@
 /**
  * The selector cache: which identities a peer selects.
  *
- * An inverted index leads from a label to the identities that have it, so a selector costs what its rarest label
- * costs, not the number of pods; equal selectors are evaluated once. Results are sorted by number and shared: they
- * must not be written to.
+ * An inverted index leads from a label to the identities that have it, so a selector costs what its rarest
+ * label costs, not the number of pods; equal selectors are evaluated once. Results are sorted by number and
+ * shared: they must not be written to.
  */
 import type { Prefix } from "../../../cluster/address.js";
 import { prefixContains } from "../../../cluster/address.js";
@@ -33,14 +33,17 @@ export class SelectorCache {
   }
 
   /**
-   * The identities a peer selects; for `any` see `everything`. `hostPrefixes` are the addresses of the node whose
-   * policy is compiled where CIDRs may select nodes, empty elsewhere: `host` is another address on every node.
+   * The identities a peer selects; for `any` see `everything`. `hostPrefixes` are the addresses of the node
+   * whose policy is compiled where CIDRs may select nodes, empty elsewhere: `host` is another address on
+   * every node.
    */
   select(peer: Peer, hostPrefixes: readonly Prefix[]): readonly Identity[] {
     if (peer.kind === "any") throw new Error("the wildcard peer is identity 0, not a list");
-    if (peer.kind === "labels") return this.cached(textOf(peer.requirements), () => this.labelPeers(peer.requirements));
-    const key = `${peer.prefix.text}!${peer.except.map((except) => except.text).join(",")}!${
-      hostPrefixes.map((prefix) => prefix.text).join(",")}`;
+    if (peer.kind === "labels")
+      return this.cached(textOf(peer.requirements), () => this.labelPeers(peer.requirements));
+    const key = `${peer.prefix.text}!${peer.except.map((except) => except.text).join(",")}!${hostPrefixes
+      .map((prefix) => prefix.text)
+      .join(",")}`;
     return this.cached(key, () => this.cidrPeers(peer.prefix, peer.except, hostPrefixes));
   }
 
@@ -62,8 +65,9 @@ export class SelectorCache {
 
   /** Identities of pods that have a port of this name (lower case). */
   withNamedPort(name: string): readonly Identity[] {
-    return this.cached(`port ${name}`, () => this.pods.filter((identity) => (
-      identity.ports.some((port) => port.name.toLowerCase() === name))));
+    return this.cached(`port ${name}`, () =>
+      this.pods.filter((identity) => identity.ports.some((port) => port.name.toLowerCase() === name)),
+    );
   }
 
   private cached(key: string, compute: () => readonly Identity[]): readonly Identity[] {
@@ -93,17 +97,25 @@ export class SelectorCache {
   }
 
   /**
-   * A CIDR selects the CIDR identities inside it and not inside an exception. Length 0 is world: it selects all that
-   * carries the world label of its family, world itself included.
+   * A CIDR selects the CIDR identities inside it and not inside an exception. Length 0 is world: it selects
+   * all that carries the world label of its family, world itself included.
    */
-  private cidrPeers(prefix: Prefix, except: readonly Prefix[], hostPrefixes: readonly Prefix[]): readonly Identity[] {
+  private cidrPeers(
+    prefix: Prefix,
+    except: readonly Prefix[],
+    hostPrefixes: readonly Prefix[],
+  ): readonly Identity[] {
     const selected = this.cidrs.filter((identity) => {
       const own = identity.prefix!;
       if (prefix.length === 0 ? !this.isWorld(identity, prefix) : !inside(own, prefix)) return false;
       return !except.some((out) => inside(own, out));
     });
-    if (prefix.length === 0) selected.push(prefix.address.family === 4 ? this.identities.world.v4 : this.identities.world.v6);
-    else if (hostPrefixes.some((own) => inside(own, prefix)) && !hostPrefixes.some((own) => except.some((out) => inside(own, out)))) {
+    if (prefix.length === 0)
+      selected.push(prefix.address.family === 4 ? this.identities.world.v4 : this.identities.world.v6);
+    else if (
+      hostPrefixes.some((own) => inside(own, prefix)) &&
+      !hostPrefixes.some((own) => except.some((out) => inside(own, out)))
+    ) {
       selected.push(this.identities.byId.get(Reserved.Host)!);
     }
     return selected.sort((a, b) => a.id - b.id);
@@ -116,7 +128,10 @@ export class SelectorCache {
 }
 
 /** Kubernetes' selector semantics: NotIn and DoesNotExist hold where the key is missing. */
-export function satisfies(labels: ReadonlyMap<string, string>, requirements: readonly Requirement[]): boolean {
+export function satisfies(
+  labels: ReadonlyMap<string, string>,
+  requirements: readonly Requirement[],
+): boolean {
   for (const { key, operator, values } of requirements) {
     const value = labels.get(key);
     if (operator === "In" && (value === undefined || !values.includes(value))) return false;
@@ -132,7 +147,10 @@ function inside(inner: Prefix, outer: Prefix): boolean {
 }
 
 function textOf(requirements: readonly Requirement[]): string {
-  return requirements.map(({ key, operator, values }) => `${key} ${operator} ${[...values].sort().join(",")}`).sort().join(";");
+  return requirements
+    .map(({ key, operator, values }) => `${key} ${operator} ${[...values].sort().join(",")}`)
+    .sort()
+    .join(";");
 }
 
 function append(index: Map<string, Identity[]>, key: string, identity: Identity): void {

@@ -1,8 +1,8 @@
 /**
  * Port ranges as aligned blocks: what an LPM key can hold.
  *
- * 5-10 is {5/16, 6/15, 8/15, 10/16}. The blocks are disjoint, cover the range exactly and are the fewest possible,
- * in ascending order (`pkg/policy/types`, port range to masks).
+ * 5-10 is {5/16, 6/15, 8/15, 10/16}. The blocks are disjoint, cover the range exactly and are the fewest
+ * possible, in ascending order (`pkg/policy/types`, port range to masks).
  */
 export interface PortBlock {
   readonly port: number;

@@ -1,6 +1,6 @@
 /**
- * The policy suite at the level of map state: every probe of every NetworkPolicy scenario gets Cilium's answer
- * (`alt.cilium` where present, else `expect`) from the compiled maps under the reference lookup.
+ * The policy suite at the level of map state: every probe of every NetworkPolicy scenario gets Cilium's
+ * answer (`alt.cilium` where present, else `expect`) from the compiled maps under the reference lookup.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,14 +15,30 @@ import { ciliumOptions } from "../../options.js";
 import type { CompiledPolicies } from "../policies.js";
 import { compilePolicies } from "../policies.js";
 import { freshNumbers } from "../numbers.js";
-import { allowed } from "./naive-lookup.js";
+import { allowed } from "./naive-lookup.fixture.js";
 
 const FAMILIES = ["k8s-e2e", "cyclonus", "recipes", "edge"];
 const PROTOCOL: Record<string, number> = { TCP: 6, UDP: 17, SCTP: 132 };
 
-interface End { ns?: string; pod?: string; ip?: string; service?: string }
-interface Probe { from: End; to: End; port: number | string; protocol: string; expect: string; alt?: Record<string, string> }
-interface Scenario { name: string; manifests: { kind: string }[]; probes: Probe[] }
+interface End {
+  ns?: string;
+  pod?: string;
+  ip?: string;
+  service?: string;
+}
+interface Probe {
+  from: End;
+  to: End;
+  port: number | string;
+  protocol: string;
+  expect: string;
+  alt?: Record<string, string>;
+}
+interface Scenario {
+  name: string;
+  manifests: { kind: string }[];
+  probes: Probe[];
+}
 
 const shared = sharedDir();
 
@@ -34,8 +50,16 @@ describe.skipIf(shared === null)("policy suite on map state (needs TWINPLANE_SHA
       let probes = 0;
       for (const file of readdirSync(folder).sort()) {
         const scenario = JSON.parse(readFileSync(join(folder, file), "utf8")) as Scenario;
-        if (scenario.manifests.some(({ kind }) => kind === "ClusterNetworkPolicy" || kind.includes("AdminNetworkPolicy"))) continue;
-        const sources = scenario.manifests.map((object, index) => ({ name: `${file}#${index}`, text: JSON.stringify(object) }));
+        if (
+          scenario.manifests.some(
+            ({ kind }) => kind === "ClusterNetworkPolicy" || kind.includes("AdminNetworkPolicy"),
+          )
+        )
+          continue;
+        const sources = scenario.manifests.map((object, index) => ({
+          name: `${file}#${index}`,
+          text: JSON.stringify(object),
+        }));
         const cluster = buildCluster(readManifests(sources).objects);
         const { options } = ciliumOptions("cilium@1.20", cluster, { "enable-ipv6": true });
         const compiled = compilePolicies(cluster, options, [], freshNumbers());
@@ -60,7 +84,9 @@ function judge(cluster: Cluster, compiled: CompiledPolicies, probe: Probe): bool
   if (probe.to.service !== undefined) ({ destination, port } = backendOf(cluster, probe));
   if (typeof port === "string") {
     const name = port;
-    const found = cluster.pods[destination.pod].ports.find((one) => one.name === name && one.protocol === probe.protocol);
+    const found = cluster.pods[destination.pod].ports.find(
+      (one) => one.name === name && one.protocol === probe.protocol,
+    );
     if (found === undefined) return false;
     port = found.containerPort;
   }
@@ -76,7 +102,10 @@ function judge(cluster: Cluster, compiled: CompiledPolicies, probe: Probe): bool
   return true;
 }
 
-interface Found { address: Address; pod: number }
+interface Found {
+  address: Address;
+  pod: number;
+}
 
 function endOf(cluster: Cluster, end: End, other: Address | null): Found {
   if (end.ip !== undefined) return { address: parseAddress(end.ip)!, pod: -1 };
@@ -87,10 +116,17 @@ function endOf(cluster: Cluster, end: End, other: Address | null): Found {
 }
 
 function backendOf(cluster: Cluster, probe: Probe): { destination: Found; port: number | string } {
-  const service = cluster.services.find((one) => one.namespace === probe.to.ns && one.name === probe.to.service)!;
-  const pod = cluster.pods.findIndex((one) => one.namespace === service.namespace
-    && Object.entries(service.selector ?? {}).every(([key, value]) => one.labels[key] === value));
-  const target = service.ports.find((one) => one.port === probe.port && one.protocol === probe.protocol)!.targetPort;
+  const service = cluster.services.find(
+    (one) => one.namespace === probe.to.ns && one.name === probe.to.service,
+  )!;
+  const pod = cluster.pods.findIndex(
+    (one) =>
+      one.namespace === service.namespace &&
+      Object.entries(service.selector ?? {}).every(([key, value]) => one.labels[key] === value),
+  );
+  const target = service.ports.find(
+    (one) => one.port === probe.port && one.protocol === probe.protocol,
+  )!.targetPort;
   return { destination: { address: cluster.pods[pod].ips[0], pod }, port: target };
 }
 

@@ -1,13 +1,26 @@
 /**
- * For tests: the datapath's policy lookup, word by word from the reference (`__policy_can_access` of 1.20), over the
- * entries of one map. Linear and slow on purpose; the programs have their own.
+ * For tests: the datapath's policy lookup, word by word from the reference (`__policy_can_access` of 1.20),
+ * over the entries of one map. Linear and slow on purpose; the programs have their own.
  */
 import type { MapEntries } from "./mapstate.js";
-import { DENY, trafficDirection, trafficKey, trafficLpmLength, trafficPort, trafficPortPrefixLength, trafficProtocol,
+import {
+  DENY,
+  trafficDirection,
+  trafficKey,
+  trafficLpmLength,
+  trafficPort,
+  trafficPortPrefixLength,
+  trafficProtocol,
 } from "./mapstate.js";
 
 /** Row of the entry that decides, or -1: nothing found, DROP_POLICY. */
-export function lookup(map: MapEntries, identity: number, direction: number, protocol: number, port: number): number {
+export function lookup(
+  map: MapEntries,
+  identity: number,
+  direction: number,
+  protocol: number,
+  port: number,
+): number {
   const first = longest(map, identity, direction, protocol, port);
   if (first >= 0 && map.precedence[first] === 0xffffffff) return first;
   const second = identity === 0 ? -1 : longest(map, 0, direction, protocol, port);
@@ -18,12 +31,24 @@ export function lookup(map: MapEntries, identity: number, direction: number, pro
   return trafficLpmLength(map.traffic[second]) > trafficLpmLength(map.traffic[first]) ? second : first;
 }
 
-export function allowed(map: MapEntries, identity: number, direction: number, protocol: number, port: number): boolean {
+export function allowed(
+  map: MapEntries,
+  identity: number,
+  direction: number,
+  protocol: number,
+  port: number,
+): boolean {
   const row = lookup(map, identity, direction, protocol, port);
   return row >= 0 && (map.precedence[row] & 0xff) !== DENY;
 }
 
-function longest(map: MapEntries, identity: number, direction: number, protocol: number, port: number): number {
+function longest(
+  map: MapEntries,
+  identity: number,
+  direction: number,
+  protocol: number,
+  port: number,
+): number {
   let best = -1;
   for (let row = 0; row < map.identity.length; row++) {
     if (map.identity[row] !== identity || !matches(map.traffic[row], direction, protocol, port)) continue;
