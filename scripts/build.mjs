@@ -7,7 +7,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -16,7 +16,15 @@ process.chdir(root);
 const stampFile = "build/.stamp";
 const force = process.argv.includes("--force");
 
-await main();
+class BuildError extends Error {}
+
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof BuildError)) throw error;
+  process.stderr.write(`build: ${error.message}\n`);
+  process.exitCode = 1;
+}
 
 async function main() {
   mkdirSync("build", { recursive: true });
@@ -57,12 +65,20 @@ async function compileAssembly(target) {
   if (error) fail(`asc could not build ${target}: ${error.message}`);
 }
 
+/** Into a folder beside, which takes the place of dist/ when it is whole: a failed build leaves the last one. */
 function compileTypeScript() {
-  rmSync("dist", { recursive: true, force: true });
-  process.stdout.write(run("tsc", ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"]));
+  const fresh = `build/dist-${process.pid}`;
+  const old = `build/old-${process.pid}`;
+  try {
+    run("tsc", ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json", "--outDir", fresh]);
+    if (existsSync("dist")) renameSync("dist", old);
+    renameSync(fresh, "dist");
+  } finally {
+    for (const folder of [fresh, old]) rmSync(folder, { recursive: true, force: true });
+  }
 }
 
-/** Runs a Node program of a development dependency and returns what it printed. */
+/** Runs a Node program of a development dependency and returns what it printed; throws where it failed. */
 function run(name, args) {
   const { status, stdout, stderr, error } = spawnSync(process.execPath, args, { encoding: "utf8" });
   if (error || status !== 0) {
@@ -104,7 +120,7 @@ function safeList(path) {
   }
 }
 
+/** Ends the build; thrown, so that what is half done is cleared away on the way out. */
 function fail(message) {
-  process.stderr.write(`build: ${message}\n`);
-  process.exit(1);
+  throw new BuildError(message);
 }

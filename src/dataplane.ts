@@ -22,6 +22,10 @@ export type Direction = (typeof Direction)[keyof typeof Direction];
 /** SLL2 / AF_PACKET packet types: who the frame was addressed to on its link. */
 export const PacketType = { Host: 0, Broadcast: 1, Multicast: 2, OtherHost: 3, Outgoing: 4 } as const;
 
+/** What is known of an L4 checksum. `Partial`: only the pseudo-header sum is filled in (checksum offload). */
+export const Csum = { Unknown: 0, Right: 1, Wrong: 2, Partial: 3, None: 4 } as const;
+export type Csum = (typeof Csum)[keyof typeof Csum];
+
 /** What became of a frame. `None` marks a row that was not stepped. */
 export const End = {
   None: 0,

@@ -110,7 +110,8 @@ export function dumpRules(cluster: Cluster, network: Network, only: string | nul
 }
 
 function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage {
-  const { options, problems } = ciliumOptions(profile.engine === "cilium" ? profile.text : "cilium@1.20", cluster, ciliumNetwork(cluster, network));
+  const text = profile.engine === "cilium" ? profile.text : "cilium@1.20";
+  const { options, problems } = ciliumOptions(text, cluster, ciliumNetwork(cluster, network));
   const image = compileImage({ cluster, options });
   return { ...image, problems: [...problems, ...image.problems] };
 }

@@ -69,7 +69,8 @@ export async function runSession(input: SessionInput): Promise<Session> {
   const sockets = new SocketTuples(cluster, topology.nodes, input.conntrack, epochNs);
   const replay = new Replay({
     planes, points: topology, followCapture: input.followCapture, windowNs: input.windowNs, changes: input.timeline.changes,
-    epochNs, keyOf: keyOfImage, socketTuple: (node, tuple, timeNs) => sockets.find(node, tuple, timeNs), isFrontend: (address, protocol, port) => names.isFrontend(address, protocol, port), judge: watch ?? comparison,
+    epochNs, keyOf: keyOfImage, socketTuple: (node, tuple, timeNs) => sockets.find(node, tuple, timeNs),
+    isFrontend: (address, protocol, port) => names.isFrontend(address, protocol, port), judge: watch ?? comparison,
     onCluster: (changed: Cluster) => {
       names = new Names(changed);
     },
@@ -120,7 +121,8 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
   for (const cursor of cursors) if (cursor.end !== null) problems.push(...captureProblems(cursor.input.file, cursor.end));
   for (const plane of planes) problems.push(...plane.problems.map((one) => ({ ...one, what: `${plane.name}: ${one.what}` })));
   const findings = [...comparison.findings.values()]
-    .sort((a, b) => Number(b.id === UNEXPLAINED) - Number(a.id === UNEXPLAINED) || b.packets - a.packets || (a.firstFlow < b.firstFlow ? -1 : 1));
+    .sort((a, b) => Number(b.id === UNEXPLAINED) - Number(a.id === UNEXPLAINED) || b.packets - a.packets
+      || (a.firstFlow < b.firstFlow ? -1 : 1));
   const emptyCaptures = cursors.filter((one) => one.end !== null && one.end.error !== null && one.end.counters.records === 0).length;
   const limits = limitsOf(planes[1]);
   return {
@@ -138,7 +140,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
     findings: findings.map((one) => ({
       id: one.id, title: CATALOGUE.find((entry) => entry.id === one.id)?.title ?? "No known difference fits; please report it",
       facet: one.facet, source: one.source, destination: one.destination, protocol: one.protocol, port: one.port,
-      current: one.current, target: one.target, flows: one.flows, packets: one.packets, becauses: one.becauses,
+      current: one.current, target: one.target, reachesNow: one.reachesNow, flows: one.flows, packets: one.packets, becauses: one.becauses,
       example: { file: cursors[one.firstCapture].input.file, record: one.firstRecord, flow: one.firstFlow },
     })),
     limits,
@@ -147,7 +149,8 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
     problems,
     verdict: verdictOf({
       replayed: replay.counts.packets, matched: counts.matched, undecided: counts.undecided, findings: findings.length,
-      limits: limits.filter((one) => one.exceeded).length, unreadable: input.unreadable + emptyCaptures, minJudged: input.minJudged, failOn: input.failOn,
+      limits: limits.filter((one) => one.exceeded).length, unreadable: input.unreadable + emptyCaptures,
+      minJudged: input.minJudged, failOn: input.failOn,
       unexplained: findings.filter((one) => one.id === UNEXPLAINED).length,
     }),
   };
@@ -168,7 +171,8 @@ const COUNTER_TEXTS: Readonly<Record<string, string>> = {
   snapTruncated: "records cut by the snap length", wireShorterThanCaptured: "records with wire length < captured length",
   longerThanSnapLength: "records longer than the file's snap length", empty: "empty records", noTime: "records without time",
   timeWentBack: "records earlier than the one before", fractionCarried: "time stamps with a fraction of a second or more",
-  unknownBlocks: "unknown blocks skipped", badOptions: "blocks with damaged options", unsupportedLinkType: "packets of an unsupported link type",
+  unknownBlocks: "unknown blocks skipped", badOptions: "blocks with damaged options",
+  unsupportedLinkType: "packets of an unsupported link type",
 };
 
 function planeSummary(profile: Profile, plane: Plane, replay: Replay, index: 0 | 1): PlaneSummary {

@@ -1,44 +1,49 @@
 /** A file's bytes in chunks, unpacked where it is gzip; told by its magic. Holds one chunk at a time. */
-import { closeSync, createReadStream, openSync, readSync } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
+import { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { FileKind, sniff, SNIFF_BYTES } from "../capture/index.js";
+import { FileKind, SNIFF_BYTES, sniff } from "../capture/index.js";
+import { sentenceOf } from "./files.js";
 
 const CHUNK_BYTES = 1 << 20;
 
-/** `onDamage` is told once where unpacking stopped before the end. */
-export function fileChunks(file: string, onDamage: (what: string) => void): AsyncIterator<Uint8Array> | Iterator<Uint8Array> {
-  return kindOf(file) === FileKind.Gzip ? gunzipped(file, onDamage) : plain(file);
+/** Opened at the first chunk. `onDamage` is told once where reading or unpacking stopped before the end. */
+export async function* fileChunks(file: string, onDamage: (what: string) => void): AsyncGenerator<Uint8Array> {
+  const chunks = plain(file, onDamage);
+  const first = chunks.next();
+  if (first.done === true) return;
+  const rest = joined(first.value, chunks);
+  if (sniff(first.value.subarray(0, SNIFF_BYTES)) === FileKind.Gzip) yield* gunzipped(rest, onDamage);
+  else yield* rest;
 }
 
-function kindOf(file: string): FileKind {
-  const head = new Uint8Array(SNIFF_BYTES);
-  const handle = openSync(file, "r");
+function* plain(file: string, onDamage: (what: string) => void): Generator<Uint8Array, void> {
+  let handle = -1;
   try {
-    return sniff(head.subarray(0, readSync(handle, head, 0, head.length, 0)));
-  } finally {
-    closeSync(handle);
-  }
-}
-
-function* plain(file: string): Generator<Uint8Array> {
-  const handle = openSync(file, "r");
-  try {
+    handle = openSync(file, "r");
     for (;;) {
       const chunk = new Uint8Array(CHUNK_BYTES);
       const read = readSync(handle, chunk, 0, CHUNK_BYTES, null);
       if (read === 0) return;
       yield chunk.subarray(0, read);
     }
+  } catch (error) {
+    onDamage(sentenceOf(error));
   } finally {
-    closeSync(handle);
+    if (handle >= 0) closeSync(handle);
   }
 }
 
+function* joined(first: Uint8Array, rest: Generator<Uint8Array, void>): Generator<Uint8Array, void> {
+  yield first;
+  yield* rest;
+}
+
 /** What was unpacked before a damage is used. */
-async function* gunzipped(file: string, onDamage: (what: string) => void): AsyncGenerator<Uint8Array> {
+async function* gunzipped(packed: Iterable<Uint8Array>, onDamage: (what: string) => void): AsyncGenerator<Uint8Array> {
   let unpacked = 0;
   try {
-    for await (const chunk of createReadStream(file, { highWaterMark: CHUNK_BYTES }).pipe(createGunzip())) {
+    for await (const chunk of Readable.from(packed, { objectMode: false }).pipe(createGunzip())) {
       unpacked += chunk.length;
       yield chunk;
     }

@@ -11,6 +11,7 @@ import type { Packet } from "../replay/loop.js";
 import { Tuple } from "../replay/tuple.js";
 import { Facet } from "./facets.js";
 import type { Frontend, Names } from "./names.js";
+import { POLICY_DIFFERENCES } from "./policy-differences.js";
 
 export const UNEXPLAINED = "UNEXPLAINED";
 
@@ -60,6 +61,7 @@ export const CATALOGUE: readonly Difference[] = [
     matches: (s) => !s.currentHasPolicy && s.facets === Facet.Refusal && isPolicyDrop(s.target)
       && s.current.outcome.end === End.Rejected,
   },
+  ...POLICY_DIFFERENCES,
   {
     id: "PROTO-SCTP",
     title: "Cilium handles SCTP only where it is switched on; conntrack and iptables translate it",
@@ -83,7 +85,7 @@ export const CATALOGUE: readonly Difference[] = [
   },
   {
     id: "PROTO-STACKCHECK",
-    title: "The node's IP stack refuses it (bad header, source route, another host's MAC); Cilium hands it to a local pod before that stack",
+    title: "The node's IP stack refuses it (bad header, source route, another host's MAC); Cilium hands it to a local pod first",
     matches: (s) => s.facets === Facet.Reached && s.current.outcome.end === End.Dropped && isStackRefusal(s.current.reason)
       && s.target.outcome.end === End.Delivered && s.names.pod(s.target.destination) !== null,
   },
@@ -100,7 +102,7 @@ export const CATALOGUE: readonly Difference[] = [
   },
   {
     id: "SVC-UDP-STALE",
-    title: "UDP after its endpoint left the service: kube-proxy deletes the conntrack entry, Cilium's entry keeps the backend while that exists",
+    title: "UDP after its endpoint left the service: kube-proxy deletes the conntrack entry, Cilium keeps the backend",
     matches: (s) => s.protocol === "UDP" && s.facets === Facet.Destination && s.frontend !== null
       && isEndpoint(s, s.frontend, s.current) && !isEndpoint(s, s.frontend, s.target) && s.names.pod(s.target.destination) !== null,
   },
@@ -142,7 +144,8 @@ export const CATALOGUE: readonly Difference[] = [
   {
     id: "NAT-ICMP-PMTU",
     title: "An ICMP error about a translated flow: conntrack translates it back, Cilium's per-packet load balancing does not",
-    matches: (s) => s.packet.kind === "error" && s.frontend !== null && (s.facets & (Facet.Source | Facet.Reached | Facet.Destination)) !== 0,
+    matches: (s) => s.packet.kind === "error" && s.frontend !== null
+      && (s.facets === Facet.Source || s.facets === Facet.Reached || s.facets === Facet.Destination),
   },
   {
     id: "POL-HAIRPIN",

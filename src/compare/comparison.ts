@@ -29,6 +29,7 @@ export interface Finding {
   readonly port: number;
   readonly current: string;
   readonly target: string;
+  readonly reachesNow: boolean;
   readonly becauses: readonly Because[];
   flows: number;
   packets: number;
@@ -179,6 +180,7 @@ export class Comparison implements Judge {
       id, facet: FACET_NAMES[facets], source: names.describe(situation.source), destination: names.describe(situation.destination),
       protocol: packet.kind === "error" ? `ICMP error about ${situation.protocol}` : situation.protocol, port: ports ? situation.port : 0,
       current: describeSide(situation.current, names), target: describeSide(situation.target, names),
+      reachesNow: situation.current.outcome.arrived,
     };
     const key = JSON.stringify(row);
     let finding = this.findings.get(key);

@@ -3,7 +3,7 @@
  * of differences; it decides nothing about traffic.
  */
 import { type Address, addressFromBytes } from "../cluster/address.js";
-import type { Cluster, Pod, Service, ServicePort } from "../cluster/cluster.js";
+import type { Cluster, NetworkPolicy, Pod, Service, ServicePort } from "../cluster/cluster.js";
 
 export interface Frontend {
   readonly service: Service;
@@ -17,6 +17,7 @@ export interface Frontend {
 const PROTOCOLS: Readonly<Record<number, string>> = { 6: "TCP", 17: "UDP", 132: "SCTP" };
 
 export class Names {
+  readonly policies: readonly NetworkPolicy[];
   private readonly pods = new Map<string, Pod>();
   private readonly nodes = new Map<string, string>();
   private readonly frontends = new Map<string, { service: Service; kind: Frontend["kind"] }[]>();
@@ -26,6 +27,7 @@ export class Names {
   private readonly backends = new Set<string>();
 
   constructor(cluster: Cluster) {
+    this.policies = cluster.networkPolicies;
     for (const node of cluster.nodes) {
       for (const { address } of node.addresses) this.nodes.set(address.text, node.name);
       for (const device of node.facts.devices) {

@@ -23,7 +23,8 @@ export interface TracedPacket {
   readonly sides: readonly [TracedSide, TracedSide];
 }
 
-const END_NAMES: Readonly<Record<number, string>> = Object.fromEntries(Object.entries(End).map(([name, code]) => [code, name.toLowerCase()]));
+const END_NAMES: Readonly<Record<number, string>> =
+  Object.fromEntries(Object.entries(End).map(([name, code]) => [code, name.toLowerCase()]));
 
 export class StepWatch implements Judge {
   found: TracedPacket | null = null;

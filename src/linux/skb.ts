@@ -6,7 +6,7 @@
  * are in wire order; fields of Skb are host-order numbers.
  */
 import type { Address } from "../cluster/address.js";
-import type { Pin } from "../dataplane.js";
+import { Csum, type Pin } from "../dataplane.js";
 
 /** enum nf_inet_hooks, include/uapi/linux/netfilter.h. */
 export const Hook = { Prerouting: 0, Input: 1, Forward: 2, Output: 3, Postrouting: 4 } as const;
@@ -21,9 +21,7 @@ export type CtInfo = (typeof CtInfo)[keyof typeof CtInfo];
 export const Verdict = { Accept: 0, Drop: 1, Stolen: 2, Undecided: 3 } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
-/** What is known of an L4 checksum. `Partial`: only the pseudo-header sum is filled in (checksum offload). */
-export const Csum = { Unknown: 0, Right: 1, Wrong: 2, Partial: 3, None: 4 } as const;
-export type Csum = (typeof Csum)[keyof typeof Csum];
+export { Csum } from "../dataplane.js";
 
 /** Opaque to the IP stack. */
 export interface ConntrackRef {
@@ -63,10 +61,13 @@ export class Skb {
   local = false;
 }
 
+export type AddressType =
+  "LOCAL" | "UNICAST" | "BROADCAST" | "MULTICAST" | "UNREACHABLE" | "BLACKHOLE" | "PROHIBIT" | "ANYCAST";
+
 /** What netfilter asks of the node it lives in. The IP stack implements it. */
 export interface NodeServices {
   /** RTN_LOCAL for this address (`-m addrtype`); family of the bytes by length 4 or 16. */
-  addressType(bytes: Uint8Array, offset: number, family: 4 | 6): "LOCAL" | "UNICAST" | "BROADCAST" | "MULTICAST" | "UNREACHABLE" | "BLACKHOLE" | "PROHIBIT" | "ANYCAST";
+  addressType(bytes: Uint8Array, offset: number, family: 4 | 6): AddressType;
   /** Name of an ifindex, "" for 0. */
   deviceName(index: number): string;
   /** Source address the kernel picks on `device` towards the packet's destination (inet_select_addr), or null. */

@@ -9,7 +9,8 @@ import { Csum, checksumState, Decoded, DecodeStatus, decode, decodeTunnel, Ether
 
 /** The first thing that differs, as a word for the user; `same` where nothing does. */
 export type ImageDifference =
-  | "same" | "headers" | "source" | "destination" | "ports" | "ttl" | "length" | "fragment" | "checksum" | "payload" | "tunnel" | "other";
+  | "same" | "headers" | "source" | "destination" | "ports" | "ttl" | "length" | "fragment" | "checksum" | "payload"
+  | "tunnel" | "other";
 
 const recordedFields = new Decoded();
 const producedFields = new Decoded();
@@ -23,7 +24,8 @@ export function compareImages(recorded: Uint8Array, recordedLength: number, prod
   let index = 0;
   while (index < common && recorded[index] === produced[producedAt + index]) index++;
   if (index === common && recordedLength <= producedLength) return "same";
-  return explainTunnel(recorded, recordedLength, produced, producedAt, producedLength) ?? explain(recorded, recordedLength, produced, producedAt, producedLength, made);
+  return explainTunnel(recorded, recordedLength, produced, producedAt, producedLength)
+    ?? explain(recorded, recordedLength, produced, producedAt, producedLength, made);
 }
 
 function explain(recorded: Uint8Array, recordedLength: number, produced: Uint8Array, producedAt: number,

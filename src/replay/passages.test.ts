@@ -37,7 +37,9 @@ function grouped(views: readonly View[]): number[][] {
   const passages = new Passages(points, new ViewPool(), WINDOW_NS);
   const groups: number[][] = [];
   const drain = (nowNs: number): void => {
-    for (let taken = passages.take(nowNs); taken !== null; taken = passages.take(nowNs)) groups.push(taken.views.map((view) => view.record));
+    for (let taken = passages.take(nowNs); taken !== null; taken = passages.take(nowNs)) {
+      groups.push(taken.views.map((view) => view.record));
+    }
   };
   for (const view of [...views].sort((a, b) => a.timeNs - b.timeNs)) {
     passages.add(view);
@@ -54,7 +56,8 @@ describe("Passages", () => {
     }), { maxLength: 40 });
     fc.assert(fc.property(packets, (list) => {
       // Retransmissions of one packet at one point in one instant cannot be told apart; everything else can.
-      const apart = list.filter((one, index) => list.every((other, at) => at >= index || other.key !== one.key || Math.abs(other.start - one.start) > 20));
+      const apart = list.filter((one, index) => list.every((other, at) =>
+        at >= index || other.key !== one.key || Math.abs(other.start - one.start) > 20));
       const views = apart.flatMap((one, packet) => acrossNodes(one.key).slice(0, one.hops)
         .map((sight, hop) => viewOf(sight, one.key, one.start + hop * 4, packet)));
       const groups = grouped(views);

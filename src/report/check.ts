@@ -18,7 +18,8 @@ export function renderCheck(result: CheckResult): string {
       + ` the fullest policy map has ${result.mostEntries} of ${result.maxEntries} entries`,
   ];
   for (const one of result.limits) {
-    lines.push(`${one.exceeded ? "exceeded" : "near"}  ${one.id}  ${one.limit} of ${one.subject}: ${one.used} of ${one.max}; ${one.consequence}`);
+    const word = one.exceeded ? "exceeded" : "near";
+    lines.push(`${word}  ${one.id}  ${one.limit} of ${one.subject}: ${one.used} of ${one.max}; ${one.consequence}`);
     for (const object of one.because.slice(0, 3)) lines.push(`    because ${object}`);
   }
   if (result.limits.length === 0) lines.push("no limit is at 80 percent or above");

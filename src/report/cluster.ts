@@ -5,25 +5,29 @@ export function renderCluster(cluster: Cluster): string {
   const lines: string[] = [];
   for (const node of cluster.nodes) {
     const addresses = node.addresses.map((one) => one.address.text).join(" ");
-    lines.push(`node ${node.name}  ${addresses}  pods ${node.podCIDRs.map((one) => one.text).join(" ")}  devices and routes ${node.facts.source}`);
+    const ranges = node.podCIDRs.map((one) => one.text).join(" ");
+    lines.push(`node ${node.name}  ${addresses}  pods ${ranges}  devices and routes ${node.facts.source}`);
     for (const device of node.facts.devices) {
       lines.push(`  ${String(device.index).padStart(3)} ${device.name.padEnd(12)} ${device.kind.padEnd(8)} mtu ${device.mtu}`
         + `${device.pod === null ? "" : `  ${device.pod}`}`);
     }
   }
   for (const pod of cluster.pods) {
-    lines.push(`pod ${pod.namespace}/${pod.name}  ${pod.ips.map((ip) => ip.text).join(" ")}  on ${pod.nodeName}${pod.hostNetwork ? "  host network" : ""}`);
+    const ips = pod.ips.map((ip) => ip.text).join(" ");
+    lines.push(`pod ${pod.namespace}/${pod.name}  ${ips}  on ${pod.nodeName}${pod.hostNetwork ? "  host network" : ""}`);
   }
   for (const service of cluster.services) {
     const ports = service.ports.map((port) => `${port.port}/${port.protocol}${port.nodePort > 0 ? `:${port.nodePort}` : ""}`).join(" ");
-    lines.push(`service ${service.namespace}/${service.name}  ${service.type}  ${service.clusterIPs.map((ip) => ip.text).join(" ")}  ${ports}`);
+    const ips = service.clusterIPs.map((ip) => ip.text).join(" ");
+    lines.push(`service ${service.namespace}/${service.name}  ${service.type}  ${ips}  ${ports}`);
   }
   for (const slice of cluster.endpointSlices) {
     const ready = slice.endpoints.filter((one) => one.ready).length;
     lines.push(`endpointslice ${slice.namespace}/${slice.name}  of ${slice.serviceName}  ${ready} of ${slice.endpoints.length} ready`);
   }
   for (const policy of cluster.networkPolicies) {
-    lines.push(`networkpolicy ${policy.namespace}/${policy.name}  ${policy.policyTypes.join(" ")}  (${policy.where.file}:${policy.where.line})`);
+    const where = `${policy.where.file}:${policy.where.line}`;
+    lines.push(`networkpolicy ${policy.namespace}/${policy.name}  ${policy.policyTypes.join(" ")}  (${where})`);
   }
   return `${lines.join("\n")}\n`;
 }

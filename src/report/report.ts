@@ -33,6 +33,8 @@ export interface FindingRow {
   readonly port: number;
   readonly current: string;
   readonly target: string;
+  /** It arrives on the current side. */
+  readonly reachesNow: boolean;
   readonly flows: number;
   readonly packets: number;
   readonly becauses: readonly Because[];

@@ -33,8 +33,8 @@ function findings(report: Report, { paint }: TextOptions): string[] {
   const rows = report.findings;
   if (rows.length === 0) return [paint("green", "No difference in the traffic given.")];
   const groups = [
-    ["Newly dropped or refused", rows.filter((row) => row.facet === "reached" && row.current.startsWith("delivered") || row.facet === "reached" && row.current.startsWith("left"))],
-    ["Newly allowed", rows.filter((row) => row.facet === "reached" && !(row.current.startsWith("delivered") || row.current.startsWith("left")))],
+    ["Newly dropped or refused", rows.filter((row) => row.facet === "reached" && row.reachesNow)],
+    ["Newly allowed", rows.filter((row) => row.facet === "reached" && !row.reachesNow)],
     ["Other destination", rows.filter((row) => row.facet === "destination")],
     ["Other source seen", rows.filter((row) => row.facet === "source seen")],
     ["Refused in another way", rows.filter((row) => row.facet === "how refused")],
@@ -72,9 +72,10 @@ function finding(row: FindingRow, paint: TextOptions["paint"]): string[] {
 
 function judged(report: Report, { paint }: TextOptions): string[] {
   const { packets } = report;
+  const matched = packets.replayed === 0 ? 0 : packets.matched / packets.replayed;
   const lines = [
-    `${count(packets.replayed, "packet")} replayed from ${count(packets.records, "record")} (${packets.copies} further copies of the same packets);`
-      + ` ${percent(packets.replayed === 0 ? 0 : packets.matched / packets.replayed)} match the cluster`,
+    `${count(packets.replayed, "packet")} replayed from ${count(packets.records, "record")}`
+      + ` (${packets.copies} further copies of the same packets); ${percent(matched)} match the cluster`,
     `  same ${packets.same}, same but for the random choice ${packets.otherChoice}, different ${packets.different},`
       + ` consequences ${packets.consequence}, moot ${packets.moot}, held fragments ${packets.held}`,
   ];
@@ -84,7 +85,9 @@ function judged(report: Report, { paint }: TextOptions): string[] {
   const unexplained = report.findings.filter((row) => row.id === "UNEXPLAINED").length;
   lines.push(unexplained > 0 ? paint("red", `  unexplained ${unexplained}`) : "  unexplained 0");
   if (packets.aside.length > 0) lines.push(`  aside: ${packets.aside.map(([why, number]) => `${number} ${why}`).join(", ")}`);
-  for (const limit of report.limits) lines.push(paint("yellow", `  limit ${limit.id}: ${limit.limit} of ${limit.subject} ${limit.used} of ${limit.max}`));
+  for (const { id, limit, subject, used, max } of report.limits) {
+    lines.push(paint("yellow", `  limit ${id}: ${limit} of ${subject} ${used} of ${max}`));
+  }
   return lines;
 }
 
@@ -103,7 +106,10 @@ function ground(report: Report, { paint, verbose }: TextOptions): string[] {
   if (assumed.length > 0) lines.push(paint("yellow", `  devices and routes assumed, not read: ${assumed.join(", ")}`));
   const { services, policies } = report.untouched;
   if (services.length > 0) lines.push(`Never exercised: ${count(services.length, "service")}${shortList(services)}`);
-  if (policies.length > 0) lines.push(`Never exercised: ${policies.length === 1 ? "1 policy" : `${policies.length} policies`}${shortList(policies)}`);
+  if (policies.length > 0) {
+    const word = policies.length === 1 ? "1 policy" : `${policies.length} policies`;
+    lines.push(`Never exercised: ${word}${shortList(policies)}`);
+  }
   return lines;
 }
 
@@ -114,7 +120,8 @@ function problems(report: Report, { paint, verbose }: TextOptions): string[] {
   }
   const shown = verbose ? report.problems : report.problems.slice(0, 20);
   for (const problem of shown) lines.push(paint(problem.severity === "error" ? "red" : "yellow", formatProblem(problem)));
-  if (shown.length < report.problems.length) lines.push(`… ${report.problems.length - shown.length} more problems with --verbose`);
+  const hidden = report.problems.length - shown.length;
+  if (hidden > 0) lines.push(`… ${hidden} more problems with --verbose`);
   return lines.length === 0 ? [] : ["", ...lines];
 }
 

@@ -9,7 +9,8 @@ export function renderTrace(packet: TracedPacket): string {
 }
 
 function renderSide(side: TracedSide): string[] {
-  const lines = [`${side.name} (${side.profile}): ${side.end}${side.reason === "" ? "" : ` (${side.reason})`}${side.image === "" ? "" : `, ${side.image}`}`];
+  const reason = side.reason === "" ? "" : ` (${side.reason})`;
+  const lines = [`${side.name} (${side.profile}): ${side.end}${reason}${side.image === "" ? "" : `, ${side.image}`}`];
   for (const step of side.steps) {
     lines.push(`  ${step.node.padEnd(8)} ${step.program.padEnd(14)} ${step.what}${step.result === "" ? "" : `  ->  ${step.result}`}`);
     for (const because of step.becauses) lines.push(`           because ${becauseText(because)}`);

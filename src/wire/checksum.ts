@@ -6,7 +6,7 @@
  * kernel leaves the rest to the device (CHECKSUM_PARTIAL). Captures on hosts with offload are full of them.
  * It means "not yet computed", not "bad".
  */
-import { Csum } from "../linux/skb.js";
+import { Csum } from "../dataplane.js";
 import type { Decoded } from "./decode.js";
 import { DecodeStatus, Protocol } from "./decode.js";
 import { be16, be32 } from "./link.js";
