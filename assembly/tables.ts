@@ -55,4 +55,5 @@ export const cilium_events = changetype<MapDescriptor>(AT + SIZE * MapNumber.cil
 export const twinplane_config = changetype<MapDescriptor>(AT + SIZE * MapNumber.twinplane_config);
 export const twinplane_nodes = changetype<MapDescriptor>(AT + SIZE * MapNumber.twinplane_nodes);
 export const twinplane_devices = changetype<MapDescriptor>(AT + SIZE * MapNumber.twinplane_devices);
+export const twinplane_clocks = changetype<MapDescriptor>(AT + SIZE * MapNumber.twinplane_clocks);
 export const twinplane_fib = changetype<MapDescriptor>(AT + SIZE * MapNumber.twinplane_fib);

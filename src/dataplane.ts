@@ -53,6 +53,7 @@ export class FrameBlock {
   count = 0;
   readonly capacity: number;
   bytes: Uint8Array;
+  private own: Uint8Array;
   /** Bytes of `bytes` in use. */
   used = 0;
   readonly offset: Uint32Array;
@@ -74,7 +75,7 @@ export class FrameBlock {
 
   constructor(capacity = 64, bytes = 1 << 17) {
     this.capacity = capacity;
-    this.bytes = new Uint8Array(bytes);
+    this.bytes = this.own = new Uint8Array(bytes);
     this.offset = new Uint32Array(capacity);
     this.length = new Uint32Array(capacity);
     this.wireLength = new Uint32Array(capacity);
@@ -89,16 +90,32 @@ export class FrameBlock {
   clear(): void {
     this.count = 0;
     this.used = 0;
-    this.pins.length = 0;
+    this.bytes = this.own;
+    if (this.pins.length > 0) this.pins.length = 0;
   }
 
   /** Appends a copy of a frame and returns its row; the caller sees to `count < capacity`. */
   push(source: Uint8Array, offset: number, length: number, wireLength: number, etherType: number, packetType: number,
     node: number, device: number, timeNs: number): number {
-    const row = this.count++;
-    this.bytes = ensure(this.bytes, this.used, length);
+    this.bytes = this.own = ensure(this.bytes, this.used, length);
     this.bytes.set(source.subarray(offset, offset + length), this.used);
-    this.offset[row] = this.used;
+    const row = this.add(this.used, length, wireLength, etherType, packetType, node, device, timeNs);
+    this.used = (this.used + length + 7) & ~7;
+    return row;
+  }
+
+  /** Makes the frame the only one, without a copy: its bytes must stay as they are until the step is over. */
+  borrow(source: Uint8Array, offset: number, length: number, wireLength: number, etherType: number, packetType: number,
+    node: number, device: number, timeNs: number): void {
+    this.clear();
+    this.bytes = source;
+    this.add(offset, length, wireLength, etherType, packetType, node, device, timeNs);
+  }
+
+  private add(at: number, length: number, wireLength: number, etherType: number, packetType: number, node: number,
+    device: number, timeNs: number): number {
+    const row = this.count++;
+    this.offset[row] = at;
     this.length[row] = length;
     this.wireLength[row] = wireLength;
     this.etherType[row] = etherType;
@@ -107,7 +124,6 @@ export class FrameBlock {
     this.device[row] = device;
     this.timeNs[row] = timeNs;
     this.pin[row] = 0;
-    this.used = (this.used + length + 7) & ~7;
     return row;
   }
 }

@@ -6,7 +6,7 @@
 import type { Cluster, Timeline } from "./cluster/cluster.js";
 import type { ConntrackFlow } from "./cluster/conntrack-flow.js";
 import type { Problem } from "./cluster/problem.js";
-import { captureProblems } from "./capture/index.js";
+import { captureProblems, LinkType } from "./capture/index.js";
 import { CATALOGUE, UNEXPLAINED } from "./compare/catalogue.js";
 import { Comparison } from "./compare/comparison.js";
 import { Names } from "./compare/names.js";
@@ -68,7 +68,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
   const watch = input.until === undefined ? null : new StepWatch(comparison, planes, input.until);
   const sockets = new SocketTuples(cluster, topology.nodes, input.conntrack, epochNs);
   const replay = new Replay({
-    planes, points: topology, followCapture: input.followCapture, windowNs: input.windowNs, changes: input.timeline.changes,
+    planes, points: topology, seesAll: open.every(seesAll), followCapture: input.followCapture, windowNs: input.windowNs, changes: input.timeline.changes,
     epochNs, keyOf: keyOfImage, socketTuple: (node, tuple, timeNs) => sockets.find(node, tuple, timeNs),
     isFrontend: (address, protocol, port) => names.isFrontend(address, protocol, port), judge: watch ?? comparison,
     onCluster: (changed: Cluster) => {
@@ -92,13 +92,15 @@ async function openCursors(cursors: readonly CaptureCursor[]): Promise<CaptureCu
 async function merge(open: CaptureCursor[], epochSec: number, topology: Topology, replay: Replay, input: SessionInput): Promise<void> {
   for (const cursor of open) {
     cursor.restamp(epochSec);
-    topology.cover(cursor.input.node, coveredDevice(cursor, topology));
+    if (seesAll(cursor)) topology.cover(cursor.input.node, 0);
   }
   let records = 0;
   while (open.length > 0) {
     let cursor = open[0];
     for (const other of open) if (other.timeNs < cursor.timeNs) cursor = other;
     const view = readView(cursor, topology, replay.pool);
+    // A device is seen from its first record on; a passage is settled a window after it began.
+    if (!topology.covered(view.node, view.device)) topology.cover(view.node, view.device);
     replay.add(view);
     if (++records % PROGRESS_EVERY === 0) input.onProgress?.(records);
     const moved = cursor.tryAdvance(epochSec) ?? await cursor.advance(epochSec);
@@ -106,12 +108,10 @@ async function merge(open: CaptureCursor[], epochSec: number, topology: Topology
   }
 }
 
-/** 0: a capture of all devices (`-i any`). */
-function coveredDevice(cursor: CaptureCursor, topology: Topology): number {
-  const cooked = cursor.reader.record.linkType === 113 || cursor.reader.record.linkType === 276;
-  if (cooked) return 0;
-  const named = cursor.input.device !== "" ? cursor.input.device : cursor.reader.record.interfaceName;
-  return topology.deviceNamed(cursor.input.node, named) || topology.uplink(cursor.input.node);
+/** Captures with a cooked link header (`-i any`) see every device. */
+function seesAll(cursor: CaptureCursor): boolean {
+  const { linkType } = cursor.reader.record;
+  return linkType === LinkType.LinuxSll || linkType === LinkType.LinuxSll2;
 }
 
 function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topology: Topology, replay: Replay,
@@ -161,7 +161,8 @@ function summaryOf(cursor: CaptureCursor): CaptureSummary {
   const notes: string[] = [];
   if (end !== null) {
     for (const [name, value] of Object.entries(end.counters)) {
-      if (value > 0 && COUNTER_TEXTS[name] !== undefined) notes.push(`${value} ${COUNTER_TEXTS[name]}`);
+      if (value === 0 || COUNTER_TEXTS[name] === undefined) continue;
+      notes.push(`${value} ${value === 1 ? COUNTER_TEXTS[name].replace(/\b(record|packet|stamp|block)s\b/, "$1") : COUNTER_TEXTS[name]}`);
     }
   }
   return { file: cursor.input.file, node: "", packets: end?.counters.records ?? 0, notes };
@@ -180,7 +181,7 @@ function planeSummary(profile: Profile, plane: Plane, replay: Replay, index: 0 |
   let flowsClosed = 0;
   for (const flow of replay.flows.all()) {
     const protocol = flow.entry[0][1];
-    if ((protocol !== 6 && protocol !== 17) || !flow.seen[1]) continue;
+    if ((protocol !== 6 && protocol !== 17) || !flow.seen[1] || flow.strayed) continue;
     flowsAnswered++;
     if (flow.closed[index] === 1) flowsClosed++;
   }
@@ -202,7 +203,7 @@ function asideOf(replay: Replay): (readonly [string, number])[] {
 function truthOf(replay: Replay, cursors: readonly CaptureCursor[], topology: Topology): TruthSummary {
   const { tally } = replay.truth;
   return {
-    views: tally.views, agreed: tally.agreed, otherChoice: tally.otherChoice, disagreed: tally.disagreed,
+    views: tally.views, agreed: tally.agreed, disagreed: tally.disagreed,
     undecided: sorted(tally.undecided), consumed: tally.consumedAgreed,
     disagreements: tally.disagreements.map((one) => `${cursors[one.capture].input.file} packet ${one.record}: ${one.kind}`
       + ` at ${topology.nodes[one.node]} ${topology.deviceName(one.node, one.device)} ${one.direction === Emission.Out ? "out" : "in"}`

@@ -2,8 +2,9 @@
  * Replays bundled stories and prints what was found as one line of JSON. It is the child process of the mutation ring
  * (test/mutation.ts), run in a copy of the tree that has one fault in it, so it stands on the product alone.
  *
- * Arguments: stories as `lab/clusterip-tcp`, below traces/. With `+policy` behind the name the policies of
- * test/mutants.policies.yaml are added to the cluster, and the current side judges them by the words of their API.
+ * Arguments: stories as `lab/clusterip-tcp`, below traces/. Behind the name may stand `+policy`: the
+ * policies of test/mutants.policies.yaml are added to the cluster, and the current side judges them by the words of
+ * their API; or `+unenforced`: they are added, and the current side has no policy engine.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -55,7 +56,7 @@ export function storyInput(story: string): SessionInput {
   return {
     version: "mutation", timeline: buildTimeline({ initial: inputs.objects, facts: inputs.facts, problems: inputs.problems }),
     captures: inputs.captures, conntrack: inputs.conntrack, unreadable: inputs.unreadable,
-    current: profile(policy === undefined ? "kube-proxy" : "kube-proxy+spec"), target: profile("cilium@1.20"),
+    current: profile(policy === "policy" ? "kube-proxy+spec" : "kube-proxy"), target: profile("cilium@1.20"),
     followCapture: true, windowNs: 50e6, minJudged: 0.9, failOn: "any", wasm: readWasm(), network: NETWORK, seed: 1, traced: false,
   };
 }

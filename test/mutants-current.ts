@@ -6,7 +6,7 @@ const FIXED = "src/iptables/kubeproxy/fixed.ts";
 const MANIP = "src/linux/netfilter/manip.ts";
 const NODE = "src/linux/node.ts";
 
-export const CURRENT_MUTANTS: readonly Mutant[] = ([
+const FAULTS: readonly Omit<Mutant, "plane">[] = [
   // ---- kube-proxy's rules
   {
     id: "external-policy-swapped", file: SERVICE_RULES, stories: ["lab/nodeport-local", "lab/loadbalancer"],
@@ -30,7 +30,7 @@ export const CURRENT_MUTANTS: readonly Mutant[] = ([
   },
   {
     id: "hairpin-not-masqueraded", file: SERVICE_RULES, stories: ["lab/hairpin"],
-    find: "-s ${endpoint.address.text} -j KUBE-MARK-MASQ", replace: "! -s 0.0.0.0/0 -j KUBE-MARK-MASQ",
+    find: "-s ${endpoint.address.text} -j KUBE-MARK-MASQ", replace: "-s ${endpoint.address.text} -j MARK --or-mark 0x0",
     why: "an endpoint that reaches itself sees its own address as the client",
   },
   {
@@ -56,7 +56,7 @@ export const CURRENT_MUTANTS: readonly Mutant[] = ([
     why: "answers keep the endpoint's address instead of the service's",
   },
   {
-    id: "masquerade-by-route-source", file: "src/linux/ip/routing.ts", stories: ["lab/hairpin", "lab/nodeport-cluster"],
+    id: "masquerade-address", file: "src/linux/ip/routing.ts", stories: ["lab/hairpin", "lab/nodeport-cluster"],
     find: "return this.book.select4(device, (skb as Packet).route?.gateway ?? null);",
     replace: "return this.book.select4(this.devices.get(skb.inDevice)?.kind === \"pod\" ? 2 : device, null);",
     why: "what a pod sends is masqueraded with an address of another device than it leaves by",
@@ -83,9 +83,9 @@ export const CURRENT_MUTANTS: readonly Mutant[] = ([
     why: "NAT leaves a wrong TCP checksum: the endpoint drops what it gets",
   },
   {
-    id: "syn-ack-invalid", file: "src/linux/netfilter/tcp.ts", stories: ["lab/clusterip-tcp"],
-    find: "SYN_ACK_PLACEHOLDER", replace: "",
-    why: "",
+    id: "syn-ack-invalid", file: "src/linux/netfilter/tcp-state.ts", stories: ["lab/clusterip-tcp"],
+    find: "...[10, 2, 11, 11, 11, 11, 11, 11, 11, 2], // SYN+ACK", replace: "...[10, 10, 11, 11, 11, 11, 11, 11, 11, 2], // SYN+ACK",
+    why: "conntrack takes the answer to a SYN for invalid, and KUBE-FORWARD drops it",
   },
   // ---- the node's IP stack
   {
@@ -114,7 +114,7 @@ export const CURRENT_MUTANTS: readonly Mutant[] = ([
     why: "the last fragment says that more follow, so nobody can put the datagram together",
   },
   {
-    id: "icmp-from-loopback-address", file: "src/linux/ip/routing.ts", stories: ["lab/icmp-errors", "lab/no-endpoints"],
+    id: "icmp-from-uplink-address", file: "src/linux/ip/routing.ts", stories: ["lab/icmp-errors", "lab/no-endpoints"],
     find: "if (about.family === 4) return this.source(back, 4, about.bytes, 12);",
     replace: "if (about.family === 4) return this.book.select4(2, null);",
     why: "an ICMP error comes from the uplink's address, not from the one on the way back",
@@ -145,4 +145,6 @@ export const CURRENT_MUTANTS: readonly Mutant[] = ([
     find: "`-j MASQUERADE${", replace: "`-j ACCEPT${",
     why: "a pod's own address leaves the cluster",
   },
-] as const satisfies readonly Omit<Mutant, "plane">[]).map((mutant) => ({ ...mutant, plane: "current" }));
+];
+
+export const CURRENT_MUTANTS: readonly Mutant[] = FAULTS.map((fault) => ({ ...fault, plane: "current" }));

@@ -46,6 +46,8 @@ export class Ring {
   constructor() {
     for (const name of COPIED) cpSync(join(root, name), join(this.folder, name), { recursive: true });
     for (const name of LINKED) symlinkSync(join(root, name), join(this.folder, name));
+    const emit = 'import { emitAbi } from "./src/contract/emit.ts"; process.stdout.write(emitAbi());';
+    writeFileSync(join(this.folder, "assembly/abi.gen.ts"), this.node(["--import", "tsx", "--input-type=module", "--eval", emit]));
     this.compileAssembly();
   }
 
@@ -88,7 +90,7 @@ export class Ring {
 
 /** The text with the mutant's fault in it; throws where the place is not there exactly once. */
 export function mutate(text: string, { id, file, find, replace }: Mutant): string {
-  const pattern = new RegExp(find.trim().split(/\s+/).map(escape).join("\\s+"), "g");
+  const pattern = new RegExp(find.trim().split(/\s+/).map(literal).join("\\s+"), "g");
   const found = text.match(pattern)?.length ?? 0;
   if (found !== 1) throw new Error(`${id}: ${file} has the text to replace ${found} times, not once`);
   return text.replace(pattern, () => replace);
@@ -127,6 +129,6 @@ export function namedAs(before: Totals, after: Totals): string[] {
     .map(([what, flows]) => `${what} +${flows - (before.findings.get(what) ?? 0)}`);
 }
 
-function escape(text: string): string {
+function literal(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }

@@ -42,7 +42,7 @@ export class Deliver {
       Ipv4.decrementTtl(Packet.ip);
       return GO_ON;
     }
-    if (Ipv6.hopLimit(Packet.ip) <= 1) return Verdict.undecided(UndecidedReason.ICMP);
+    if (Ipv6.hopLimit(Packet.ip) <= 1) return Verdict.undecided(UndecidedReason.TTL);
     Ipv6.decrementHopLimit(Packet.ip);
     return GO_ON;
   }

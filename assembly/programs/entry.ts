@@ -59,7 +59,7 @@ function dispatch(program: Program): i32 {
     case Program.FROM_HOST: return fromHost();
     case Program.SOCK4_CONNECT:
     case Program.SOCK6_CONNECT: return translateSocket();
-    default: return Verdict.undecided(UndecidedReason.NOT_MODELLED);
+    default: return Verdict.undecided(UndecidedReason.PROGRAM);
   }
 }
 

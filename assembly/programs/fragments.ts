@@ -3,12 +3,12 @@
  * table, later ones read them. A later fragment that comes before the first is lost (175). Entries go by LRU
  * only.
  */
-import { CtTuple, DropReason, FragEntry, FragKey } from "../abi.gen";
+import { CtTuple, DropReason, Errno, FragEntry, FragKey, UndecidedReason } from "../abi.gen";
 import { Address } from "./address";
 import { Maps } from "./maps";
 import { Options } from "./options";
 import { Packet } from "./packet";
-import { GO_ON } from "./verdict";
+import { GO_ON, Verdict } from "./verdict";
 
 const KEY: usize = memory.data(<i32>FragKey.SIZE, 16);
 const PORTS: usize = memory.data(<i32>FragEntry.SIZE, 8);
@@ -48,8 +48,11 @@ function fragmentPorts(tuple: CtTuple): i32 {
   ports.dport = load<u16>(Packet.frame + Packet.l4 + 2);
   tuple.dport = ports.sport;
   tuple.sport = ports.dport;
-  // A refused update is only counted by Cilium; the first fragment goes on.
-  if (tracked) Maps.setFragment(fragmentKey(), ports);
+  // A refused update is only counted by Cilium; the first fragment goes on. Where the entry is missing because
+  // memory here ran out, the later fragments would be judged wrongly.
+  if (tracked && Maps.setFragment(fragmentKey(), ports) == -<i32>Errno.ENOMEM) {
+    return Verdict.undecided(UndecidedReason.MAP_MEMORY);
+  }
   return GO_ON;
 }
 

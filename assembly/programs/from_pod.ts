@@ -67,7 +67,7 @@ function admit(device: DeviceEntry): i32 {
   if (Packet.fragment && !Options.fragments) {
     // 1.16 and 1.17 go on and read what stands where the ports would be.
     if (Packet.family == 6 || Options.version >= 18) return -DropReason.DROP_FRAG_NOSUPPORT;
-    return Verdict.undecided(UndecidedReason.NOT_MODELLED);
+    return Verdict.undecided(UndecidedReason.FRAGMENT);
   }
   if (Packet.family == 6 && Packet.protocol == ICMPV6 && Packet.l4 + 1 <= Packet.captured) {
     const message = Icmpv6.type(Packet.frame + Packet.l4);
@@ -98,7 +98,7 @@ function translateService(): i32 {
   const found = frontend(tuple);
   if (found === null) return GO_ON;
   if (found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) return Verdict.undecided(UndecidedReason.L7_PROXY);
-  if (found.flags2 & <u8>ServiceFlag2.LOCALREDIRECT) return Verdict.undecided(UndecidedReason.NOT_MODELLED);
+  if (found.flags2 & <u8>ServiceFlag2.LOCALREDIRECT) return Verdict.undecided(UndecidedReason.LOCAL_REDIRECT);
   const verdict = Service.local(found, tuple, false);
   if (verdict == -DropReason.DROP_NO_SERVICE
     && Options.has(ConfigOption.SERVICE_NO_BACKEND_RESPONSE_REJECT)) {
@@ -173,7 +173,7 @@ function forward(device: DeviceEntry): i32 {
 function denied(verdict: i32): i32 {
   const answers = Options.has(ConfigOption.POLICY_DENY_RESPONSE_ICMP) && Options.version >= 19;
   const byPolicy = verdict == -DropReason.DROP_POLICY || verdict == -DropReason.DROP_POLICY_DENY;
-  return answers && byPolicy ? Verdict.undecided(UndecidedReason.ICMP) : verdict;
+  return answers && byPolicy ? Verdict.undecided(UndecidedReason.POLICY_RESPONSE) : verdict;
 }
 
 /** Makes the entry of a new connection, and again where the old one belongs to another service or proxy. */

@@ -3,7 +3,7 @@
  * values, keys put together from an address. Every access is a step of the traced module.
  */
 import {
-  BackendEntry, BackendKey, CtEntry, CtTuple, DeviceEntry, DeviceKey, EndpointInfo, EndpointKey,
+  AffinityEntry, AffinityKey, AffinityMatchKey, BackendEntry, BackendKey, CtEntry, CtTuple, DeviceEntry, DeviceKey, EndpointInfo, EndpointKey,
   FibEntry, FibKey, FragEntry, FragKey, IpcacheEntry, IpcacheKey, IpMasqKey, MapDescriptor, MapNumber,
   NatEntry, PolicyEntry, PolicyKey, ReverseSkEntry, ReverseSkKey, RevNatEntry, RevNatKey,
   ServiceEntry, ServiceKey, SourceRangeKey, StepKind,
@@ -15,10 +15,10 @@ import { MapInMap } from "../maps/mapinmap";
 import {
   cilium_ct4_global, cilium_ct6_global, cilium_ct_any4_global, cilium_ct_any6_global, cilium_ipcache_v2,
   cilium_ipmasq_v4, cilium_ipmasq_v6, cilium_ipv4_frag_datagrams, cilium_ipv6_frag_datagrams,
-  cilium_lb4_backends_v3, cilium_lb4_reverse_nat, cilium_lb4_reverse_sk, cilium_lb4_services_v2,
-  cilium_lb4_source_range, cilium_lb6_backends_v3, cilium_lb6_reverse_nat, cilium_lb6_reverse_sk,
-  cilium_lb6_services_v2, cilium_lb6_source_range, cilium_lxc, cilium_policy_v2, cilium_snat_v4_external,
-  cilium_snat_v6_external, twinplane_config, twinplane_devices, twinplane_fib, twinplane_nodes,
+  cilium_lb4_affinity, cilium_lb4_backends_v3, cilium_lb4_reverse_nat, cilium_lb4_reverse_sk, cilium_lb4_services_v2,
+  cilium_lb4_source_range, cilium_lb6_affinity, cilium_lb6_backends_v3, cilium_lb6_reverse_nat, cilium_lb6_reverse_sk,
+  cilium_lb6_services_v2, cilium_lb6_source_range, cilium_lb_affinity_match, cilium_lxc, cilium_policy_v2, cilium_snat_v4_external,
+  cilium_snat_v6_external, twinplane_clocks, twinplane_config, twinplane_devices, twinplane_fib, twinplane_nodes,
 } from "../tables";
 import { Address } from "./address";
 import { Packet, TCP } from "./packet";
@@ -29,6 +29,7 @@ const REV_NAT_KEY: usize = memory.data(<i32>RevNatKey.SIZE, 16);
 const IPCACHE_KEY: usize = memory.data(<i32>IpcacheKey.SIZE, 16);
 const ENDPOINT_KEY: usize = memory.data(<i32>EndpointKey.SIZE, 16);
 const DEVICE_KEY: usize = memory.data(<i32>DeviceKey.SIZE, 16);
+const MATCH_KEY: usize = memory.data(<i32>AffinityMatchKey.SIZE, 16);
 const RANGE_KEY: usize = memory.data(<i32>SourceRangeKey.SIZE, 16);
 const MASQ_KEY: usize = memory.data(<i32>IpMasqKey.SIZE, 16);
 const FIB_KEY: usize = memory.data(<i32>FibKey.SIZE, 16);
@@ -167,6 +168,51 @@ export class Maps {
     return value != 0;
   }
 
+  // ---- session affinity
+
+  static affinity(key: AffinityKey): AffinityEntry | null {
+    const value = LruHash.lookup(Maps.affinityMap(), changetype<usize>(key));
+    if (TRACE) looked(Maps.affinityNumber(), changetype<usize>(key), AffinityKey.SIZE, value, 0);
+    return changetype<AffinityEntry | null>(value);
+  }
+
+  static setAffinity(key: AffinityKey, entry: AffinityEntry): i32 {
+    const result = LruHash.update(Maps.affinityMap(), changetype<usize>(key), changetype<usize>(entry), 0);
+    if (TRACE) updated(Maps.affinityNumber(), changetype<usize>(key), AffinityKey.SIZE, result);
+    return result;
+  }
+
+  static deleteAffinity(key: AffinityKey): void {
+    const result = LruHash.remove(Maps.affinityMap(), changetype<usize>(key));
+    if (TRACE) {
+      Steps.write(StepKind.DELETE, Maps.affinityNumber(), changetype<usize>(key), AffinityKey.SIZE, result, 0,
+        0);
+    }
+  }
+
+  /** Whether this backend may be kept for the service. */
+  static affinityMatches(backend: u32, revNat: u16): bool {
+    const key = changetype<AffinityMatchKey>(MATCH_KEY);
+    key.backend_id = backend;
+    key.rev_nat_id = revNat;
+    const value = HashMap.lookup(cilium_lb_affinity_match, MATCH_KEY);
+    if (TRACE) {
+      looked(MapNumber.cilium_lb_affinity_match, MATCH_KEY, AffinityMatchKey.SIZE, value, 0);
+    }
+    return value != 0;
+  }
+
+  @inline
+  private static affinityMap(): MapDescriptor {
+    return Packet.family == 4 ? cilium_lb4_affinity : cilium_lb6_affinity;
+  }
+
+  private static affinityNumber(): u32 {
+    return Packet.family == 4 ? MapNumber.cilium_lb4_affinity : MapNumber.cilium_lb6_affinity;
+  }
+
+  // ---- translations at sockets
+
   static socket(key: ReverseSkKey): ReverseSkEntry | null {
     const four = Packet.family == 4;
     const value = LruHash.lookup(four
@@ -251,6 +297,11 @@ export class Maps {
 
   static node(node: u32): usize {
     return ArrayMap.at(twinplane_nodes, node);
+  }
+
+  /** The node's NodeClock, or 0. */
+  static clock(node: u32): usize {
+    return ArrayMap.at(twinplane_clocks, node);
   }
 
   /** Where the node under way sends 16 bytes at `address`. */

@@ -1,6 +1,9 @@
 /**
  * Whether a packet that leaves the node is given the node's address (bpf/lib/nat.h, snat_v4_needs_masquerade;
  * bpf/lib/nodeport_egress.h). GO_ON: yes, with the target in Snat; PUNT: no.
+ *
+ * Where masquerading is left to the node's iptables, only the question is answered whether their rules could
+ * touch the packet; what they would do with it is not known here.
  */
 import {
   Config, ConfigOption, CtTuple, DropReason, EndpointFlag, NodeEntry, TupleFlag,
@@ -17,6 +20,8 @@ import { PUNT, Snat } from "./snat";
 import { Tuple } from "./tuple";
 import { GO_ON, Verdict } from "./verdict";
 
+const TUPLE: usize = memory.data(<i32>CtTuple.SIZE, 16);
+
 /** No prefix given (Config.native_routing_cidr4_length). */
 const NO_PREFIX: u8 = 255;
 
@@ -26,7 +31,7 @@ export class Masquerade {
     Snat.resetTarget();
     const sender = Maps.endpoint(Tuple.saddr(tuple));
     if (sender !== null && sender.parent_ifindex != 0 && sender.parent_ifindex != Packet.device) {
-      return Verdict.undecided(UndecidedReason.NOT_MODELLED);
+      return Verdict.undecided(UndecidedReason.OWN_INTERFACE);
     }
     // The node's own connections: their port is reserved, so that no pod's translation takes it.
     const ofHost = Mark.magic == Mark.HOST || (sender !== null
@@ -62,6 +67,31 @@ export class Masquerade {
     }
     return sender !== null ? to(masquerade) : PUNT;
   }
+
+  /**
+   * A packet that the stack sends out of an uplink: undecided where a rule of the nat table's POSTROUTING may
+   * match, else GO_ON. The agent's rules (pkg/datapath/iptables, installMasqueradeRules) are for pods of this
+   * node to destinations outside the native routing CIDR, without the nodes; a masquerade agent's exceptions
+   * are its own. Replies are not new connections, and the table does not see them.
+   */
+  static byIptables(): i32 {
+    if (!familyMasqueraded()) return GO_ON;
+    const tuple = changetype<CtTuple>(TUPLE);
+    Tuple.fromPacket(tuple);
+    const sender = Maps.endpoint(Tuple.saddr(tuple));
+    if (sender === null || (sender.flags & <u32>EndpointFlag.HOST) != 0) return GO_ON;
+    if (excluded(Tuple.daddr(tuple)) || isReply(tuple) == PUNT) return GO_ON;
+    if (!Options.masqueradeAgent && !Options.has(ConfigOption.ENABLE_REMOTE_NODE_MASQUERADE)) {
+      const remote = Maps.ipcache(Tuple.daddr(tuple));
+      if (remote !== null && Identities.isRemoteNode(Identities.known(remote, Tuple.daddr(tuple)))) return GO_ON;
+    }
+    return Verdict.undecided(UndecidedReason.MASQUERADE);
+  }
+}
+
+function familyMasqueraded(): bool {
+  return Options.has(Packet.family == 4
+    ? ConfigOption.IPTABLES_MASQUERADE_IPV4 : ConfigOption.IPTABLES_MASQUERADE_IPV6);
 }
 
 function keepAddress(address: usize): i32 {

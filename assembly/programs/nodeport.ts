@@ -91,7 +91,7 @@ function request(found: ServiceEntry, tuple: CtTuple): i32 {
   if (!Service.sourceAllowed(found, Tuple.saddr(tuple))) return -DropReason.DROP_NOT_IN_SRC_RANGE;
   if (!(found.flags & <u8>ServiceFlag.ROUTABLE)) return -DropReason.DROP_IS_CLUSTER_IP;
   if (found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) return Verdict.undecided(UndecidedReason.L7_PROXY);
-  if (found.flags2 & <u8>ServiceFlag2.NAT_46X64) return Verdict.undecided(UndecidedReason.NOT_MODELLED);
+  if (found.flags2 & <u8>ServiceFlag2.NAT_46X64) return Verdict.undecided(UndecidedReason.NAT46X64);
   const verdict = Service.local(found, tuple, true);
   if (verdict == -DropReason.DROP_NO_SERVICE
     && Options.has(ConfigOption.SERVICE_NO_BACKEND_RESPONSE_REJECT)) {

@@ -85,6 +85,12 @@ export class Options {
     return Options.version >= 18 && Options.has(ConfigOption.ENABLE_IPV6_FRAGMENT_TRACKING);
   }
 
+  /** The node's iptables masquerade by a masquerade agent's rules. */
+  @inline
+  static get masqueradeAgent(): bool {
+    return (Options.node.options & <u16>NodeOption.MASQUERADE_AGENT) != 0;
+  }
+
   /** The node runs Cilium. */
   @inline
   static get managed(): bool {

@@ -11,6 +11,7 @@ import {
   StepKind, UndecidedReason,
 } from "../abi.gen";
 import { Address } from "./address";
+import { Affinity } from "./affinity";
 import { Chance } from "./chance";
 import { Conntrack, ENTRY_SERVICE, REVERSE } from "./conntrack";
 import { Identities } from "./identity";
@@ -119,10 +120,13 @@ export class Service {
     Service.cookie = found.cookie;
     const status = Conntrack.lookup(tuple, CtDirection.SERVICE, REVERSE, ENTRY_SERVICE, found.rev_nat_index);
     let verdict = status;
-    if (status == CtStatus.NEW) verdict = firstChoice(found, tuple, northSouth);
+    const affine = Affinity.has(found);
+    if (affine) Affinity.clientAddress(found, Tuple.saddr(tuple));
+    if (status == CtStatus.NEW) verdict = firstChoice(found, tuple, northSouth, affine);
     else if (status == CtStatus.REPLY) verdict = keep(found, tuple, northSouth);
     else if (status >= 0) verdict = -DropReason.DROP_UNKNOWN_CT;
     tuple.flags = flags;
+    if (affine && verdict == GO_ON) verdict = Affinity.refresh(Service.backendId);
     if (TRACE) {
       Steps.write(StepKind.SERVICE, Steps.NO_MAP, KEY, ServiceKey.SIZE, Service.backendId, found.cookie,
         found.rev_nat_index);
@@ -133,11 +137,21 @@ export class Service {
   /** A backend for a new flow into `backend` and `backendId`. GO_ON, or undecided, or DROP_NO_SERVICE. */
   static select(found: ServiceEntry, tuple: CtTuple, northSouth: bool): i32 {
     if (found.count == 0) return -DropReason.DROP_NO_SERVICE;
-    if (found.flags & <u8>ServiceFlag.AFFINITY) return Verdict.undecided(UndecidedReason.AFFINITY);
     // bpf_lxc and bpf_sock choose at random whatever bpf-lb-algorithm says.
     if (northSouth && Options.maglev) return Verdict.undecided(UndecidedReason.MAGLEV);
     if (takePin(found)) return GO_ON;
     return pick(<u16>(Chance.next(tuple) % found.count) + 1);
+  }
+
+  /** Takes the backend that the client named to Affinity has, where it has one that is there. */
+  static keepAffine(found: ServiceEntry): bool {
+    const id = Affinity.kept(found);
+    if (id == 0) return false;
+    const backend = Maps.backend(id);
+    if (backend === null) return false;
+    Service.backendId = id;
+    Service.backend = changetype<usize>(backend);
+    return true;
   }
 
   /** The backend in a slot of the service whose key was found last. */
@@ -190,8 +204,8 @@ function probe(key: ServiceKey): ServiceEntry | null {
   return Maps.service(key);
 }
 
-function firstChoice(found: ServiceEntry, tuple: CtTuple, northSouth: bool): i32 {
-  const verdict = Service.select(found, tuple, northSouth);
+function firstChoice(found: ServiceEntry, tuple: CtTuple, northSouth: bool, affine: bool): i32 {
+  const verdict = affine && Service.keepAffine(found) ? GO_ON : Service.select(found, tuple, northSouth);
   if (verdict < 0) return verdict;
   Conntrack.blank();
   Conntrack.draft.rev_nat_index = found.rev_nat_index;

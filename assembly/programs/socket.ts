@@ -13,6 +13,7 @@ import {
 } from "../abi.gen";
 import { Tcp } from "../wire/tcp";
 import { Address } from "./address";
+import { Affinity } from "./affinity";
 import { Chance } from "./chance";
 import { Fragments } from "./fragments";
 import { Identities } from "./identity";
@@ -99,7 +100,7 @@ function choose(found: ServiceEntry, tuple: CtTuple): i32 {
       return GO_ON;
     }
   }
-  const verdict = Service.select(found, tuple, false);
+  const verdict = connect(found, tuple);
   if (verdict < 0) return verdict;
   const entry = changetype<ReverseSkEntry>(KEPT);
   Address.copy(KEPT + ReverseSkEntry.ADDRESS, Tuple.daddr(tuple));
@@ -107,4 +108,13 @@ function choose(found: ServiceEntry, tuple: CtTuple): i32 {
   entry.rev_nat_index = found.rev_nat_index;
   entry.backend_id = Service.backendId;
   return Maps.setSocket(key, entry) < 0 ? Verdict.undecided(UndecidedReason.MAP_MEMORY) : GO_ON;
+}
+
+/** __sock4_xlate_fwd: the namespace's backend for a service with affinity, else a choice. */
+function connect(found: ServiceEntry, tuple: CtTuple): i32 {
+  if (!Affinity.has(found)) return Service.select(found, tuple, false);
+  Affinity.clientSocket(found);
+  if (Service.keepAffine(found)) return GO_ON;
+  const verdict = Service.select(found, tuple, false);
+  return verdict < 0 ? verdict : Affinity.refresh(Service.backendId);
 }

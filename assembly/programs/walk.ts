@@ -7,13 +7,16 @@
  *     uplink      -> from_netdev    -+-> stack -+-> uplink: to_netdev -> next node's uplink ...
  *     process     -> socket         -+          +-> pod device, cilium_host, the node itself
  *
+ * A kernel's checks of the IP header hold in the stack and in the pod that receives. A frame larger than a
+ * device's MTU is undecided at that device, whoever sends it there: fragments and "too big" are not made here.
+ *
  * Frames are taken in order. A frame's bytes are rewritten where they lie; 14 bytes before each network
  * header are ours. Where the room for images could run out, `run` stops before the frame and says how many it
  * did.
  */
 import {
-  AllNodes, ConfigOption, DeviceFlag, DeviceKind, DropReason, EmissionKind, EmissionRecord, FrameEnd,
-  FrameRecord, Identity, LinkPacketType, OutcomeRecord, Program, UndecidedReason,
+  AllNodes, ConfigOption, DeviceEntry, DeviceFlag, DeviceKind, DropReason, EmissionKind, EmissionRecord,
+  FrameEnd, FrameRecord, Identity, KernelReason, LinkPacketType, NodeClock, OutcomeRecord, Program, UndecidedReason,
 } from "../abi.gen";
 import { Checksum } from "../wire/checksum";
 import { Ethernet } from "../wire/ethernet";
@@ -23,6 +26,7 @@ import { Address } from "./address";
 import { Entry } from "./entry";
 import { Mark } from "./identity";
 import { Maps } from "./maps";
+import { Masquerade } from "./masquerade";
 import { Options } from "./options";
 import { Packet, TCP, UDP } from "./packet";
 import { Policy } from "./policy";
@@ -48,10 +52,19 @@ let imageRoom: u32 = 0;
 
 let emitted: u32 = 0;
 let imagesUsed: u32 = 0;
-let clock: u32 = 0;
 let row: usize = 0;
 let journey: u32 = 0;
 let made: u8 = 0;
+
+// ---- the frame under way
+/** Seconds, as recorded. */
+let seconds: u32 = 0;
+/** Whom the frame was addressed to where it entered; at the next node it is that node. */
+let packetType: u8 = 0;
+/** TCP segments that an offload merged: their own size is that of the device where they entered, at most. */
+let merged: bool = false;
+/** MTU of the device where the frame entered; 0: it was a process. */
+let entryMtu: u32 = 0;
 
 /** Where the next step of the walk is. */
 const AT_DEVICE: i32 = 0;
@@ -94,11 +107,6 @@ export function emission_count(): u32 {
   return emitted;
 }
 
-/** Forgets the time of earlier frames. */
-export function walk_reset(): void {
-  clock = 0;
-}
-
 // ---- one frame
 // -------------------------------------------------------------------------------------------------
 
@@ -112,7 +120,7 @@ function walk(record: FrameRecord): void {
       at = finish(FrameEnd.Undecided, UndecidedReason.LOOP, Program.STACK);
       break;
     }
-    if (at == AT_DEVICE) at = enterDevice(record);
+    if (at == AT_DEVICE) at = enterDevice();
     else if (at == AT_STACK) at = passStack(true);
     else at = leaveBy(Packet.redirect);
   }
@@ -130,9 +138,10 @@ function open(record: FrameRecord): void {
   Packet.device = record.device;
   Packet.sourceIdentity = 0;
   Packet.destinationIdentity = 0;
-  // A node's clock never goes back: frames that are late are judged at the time of the latest one.
-  if (record.seconds > clock) clock = record.seconds;
-  Packet.now = clock;
+  seconds = record.seconds;
+  packetType = record.packet_type;
+  merged = false;
+  entryMtu = 0;
   toNode(record.node);
   Service.pin = record.pin;
   Service.pinned = 0;
@@ -166,6 +175,14 @@ function close(outcome: OutcomeRecord): void {
 
 function toNode(node: u32): void {
   Packet.node = node;
+  // A node's clock never goes back: frames that are late are judged at the time of its latest one.
+  Packet.now = seconds;
+  const at = Maps.clock(node);
+  if (at != 0) {
+    const clock = changetype<NodeClock>(at);
+    if (clock.seconds < seconds) clock.seconds = seconds;
+    Packet.now = clock.seconds;
+  }
   Options.useNode(Maps.node(node));
 }
 
@@ -199,6 +216,8 @@ function fromProcess(record: FrameRecord): i32 {
   // Cilium's rules in the OUTPUT chain mark what the node itself sends.
   Mark.setMagic(Mark.HOST);
   Packet.sourceIdentity = Identity.HOST;
+  // TCP leaves the size of its segments to the device.
+  merged = Packet.protocol == TCP && !Packet.fragment;
   if (Options.has(ConfigOption.ENABLE_SOCKET_LB)) {
     const program = Packet.family == 4 ? Program.SOCK4_CONNECT : Program.SOCK6_CONNECT;
     const verdict = Entry.enter(program);
@@ -209,27 +228,31 @@ function fromProcess(record: FrameRecord): i32 {
   return passStack(false);
 }
 
-function enterDevice(record: FrameRecord): i32 {
+function enterDevice(): i32 {
   if (!Options.managed) return fail(Verdict.undecided(UndecidedReason.NO_NODE_FACTS), Program.STACK);
   const device = Maps.device(Packet.device);
   if (device === null) return fail(Verdict.undecided(UndecidedReason.NO_DEVICE), Program.NONE);
-  if (device.flags & <u8>DeviceFlag.UNMANAGED) return upStack(record);
+  if (entryMtu == 0 && !merged) {
+    entryMtu = device.mtu;
+    merged = <u32>(Packet.wire - Ethernet.LENGTH) > entryMtu && Packet.protocol == TCP && !Packet.fragment;
+  }
+  if (device.flags & <u8>DeviceFlag.UNMANAGED) return upStack();
   if (device.kind == <u8>DeviceKind.POD) {
-    return onward(Program.FROM_CONTAINER, Entry.enter(Program.FROM_CONTAINER), record);
+    return onward(Program.FROM_CONTAINER, Entry.enter(Program.FROM_CONTAINER));
   }
   if (device.kind == <u8>DeviceKind.UPLINK) {
-    return onward(Program.FROM_NETDEV, Entry.enter(Program.FROM_NETDEV), record);
+    return onward(Program.FROM_NETDEV, Entry.enter(Program.FROM_NETDEV));
   }
   if (device.kind == <u8>DeviceKind.TUNNEL) {
-    return fail(Verdict.undecided(UndecidedReason.TUNNEL), Program.FROM_OVERLAY);
+    return fail(Verdict.undecided(UndecidedReason.TUNNEL_DEVICE), Program.FROM_OVERLAY);
   }
   return fail(Verdict.undecided(UndecidedReason.NO_DEVICE), Program.NONE);
 }
 
 /** After an ingress program. */
-function onward(program: Program, verdict: i32, record: FrameRecord): i32 {
+function onward(program: Program, verdict: i32): i32 {
   if (verdict < 0) return fail(verdict, program);
-  if (verdict == Verdict.PASS) return upStack(record);
+  if (verdict == Verdict.PASS) return upStack();
   if (verdict == Verdict.ENDPOINT) return intoEndpoint();
   if (verdict == Verdict.REDIRECT) return AT_EGRESS;
   if (verdict == Verdict.PROXY) return finish(FrameEnd.Redirected, 0, program);
@@ -237,22 +260,40 @@ function onward(program: Program, verdict: i32, record: FrameRecord): i32 {
 }
 
 /** Only what is addressed to this node on its link gets past the device (skb->pkt_type). */
-function upStack(record: FrameRecord): i32 {
+function upStack(): i32 {
   const type = Ethernet.type(Packet.frame);
-  const other = record.packet_type == <u8>LinkPacketType.OtherHost && Packet.node == record.node;
-  if (other || (type != Ethernet.IPV4 && type != Ethernet.IPV6)) {
+  if (type != Ethernet.IPV4 && type != Ethernet.IPV6) {
     return fail(Verdict.undecided(UndecidedReason.LINK_LAYER), Program.STACK);
+  }
+  if (packetType == <u8>LinkPacketType.OtherHost) {
+    return finish(FrameEnd.Dropped, KernelReason.OTHERHOST, Program.STACK);
   }
   return AT_STACK;
 }
 
 function intoEndpoint(): i32 {
-  const device = Packet.redirect;
-  const verdict = Entry.enterTarget();
+  Packet.device = Packet.redirect;
+  return intoPod(Entry.enterTarget());
+}
+
+/** After the endpoint's program, out of `Packet.device`: the pod's kernel is the last to look at the header. */
+function intoPod(verdict: i32): i32 {
   if (verdict < 0) return fail(verdict, Program.TO_CONTAINER);
   if (verdict == Verdict.PROXY) return finish(FrameEnd.Redirected, 0, Program.TO_CONTAINER);
-  emit(EmissionKind.Out, device);
+  const device = Maps.device(Packet.device);
+  if (device !== null && !fits(device)) {
+    return fail(Verdict.undecided(UndecidedReason.MTU), Program.TO_CONTAINER);
+  }
+  emit(EmissionKind.Out, Packet.device);
+  const refused = Stack.receive();
+  if (refused < 0 && !Verdict.isUndecided(refused)) return fail(refused, Program.STACK);
   return finish(FrameEnd.Delivered, 0, Program.TO_CONTAINER);
+}
+
+/** Whether a device takes the frame in one piece; an MTU of 0 is not known. */
+function fits(device: DeviceEntry): bool {
+  if (device.mtu == 0 || <u32>(Packet.wire - Ethernet.LENGTH) <= device.mtu) return true;
+  return merged && entryMtu <= device.mtu;
 }
 
 /** Back out of the device the frame came in by; of an uplink, past its egress program. */
@@ -268,15 +309,21 @@ function answer(program: Program): i32 {
 
 function passStack(received: bool): i32 {
   // The programs may not have parsed what they passed on untouched.
-  const short = Packet.parse();
-  if (short < 0) return fail(short, Program.STACK);
-  const onwards = Stack.route(received);
+  const unread = Packet.parse();
+  const refused = received ? Stack.receive() : GO_ON;
+  if (refused < 0) return fail(refused, Program.STACK);
+  // Routing needs no more than the header that was found good; what is behind it may be anything.
+  if (unread < 0 && (!received || Verdict.isUndecided(unread))) return fail(unread, Program.STACK);
+  const onwards = Stack.route(received, packetType);
   if (onwards < 0) return fail(onwards, Program.STACK);
   if (onwards == Onward.LOCAL) {
     emit(EmissionKind.Local, 0);
     return finish(FrameEnd.Delivered, 0, Program.STACK);
   }
-  if (onwards == Onward.UPLINK) return AT_EGRESS;
+  if (onwards == Onward.UPLINK) {
+    const open = Masquerade.byIptables();
+    return open < 0 ? fail(open, Program.STACK) : AT_EGRESS;
+  }
   if (onwards == Onward.ENDPOINT) return outToEndpoint();
   const verdict = Entry.enter(Program.FROM_HOST);
   if (verdict < 0) return fail(verdict, Program.FROM_HOST);
@@ -287,11 +334,7 @@ function passStack(received: bool): i32 {
 /** Endpoint routes: the stack sends straight to the pod's device, whose egress program is the endpoint's. */
 function outToEndpoint(): i32 {
   Packet.device = Packet.redirect;
-  const verdict = Entry.enter(Program.TO_CONTAINER);
-  if (verdict < 0) return fail(verdict, Program.TO_CONTAINER);
-  if (verdict == Verdict.PROXY) return finish(FrameEnd.Redirected, 0, Program.TO_CONTAINER);
-  emit(EmissionKind.Out, Packet.device);
-  return finish(FrameEnd.Delivered, 0, Program.TO_CONTAINER);
+  return intoPod(Entry.enter(Program.TO_CONTAINER));
 }
 
 /** Out of an uplink, and into the next node where there is one. */
@@ -304,19 +347,30 @@ function leaveBy(ifindex: u32): i32 {
     if (verdict < 0) return fail(verdict, Program.TO_NETDEV);
     if (verdict == Verdict.REDIRECT) return AT_EGRESS;
   }
+  if (!fits(device)) return fail(Verdict.undecided(UndecidedReason.MTU), Program.TO_NETDEV);
   emit(EmissionKind.Out, ifindex);
   Address.read(ADDRESS, Packet.destination, Packet.family);
   const route = Maps.route(ADDRESS);
   if (route === null || route.ifindex != ifindex) {
     return fail(Verdict.undecided(UndecidedReason.NO_ROUTE), Program.FABRIC);
   }
-  if (route.next_node == <u16>AllNodes.ALL) return finish(FrameEnd.Left, 0, Program.FABRIC);
+  if (route.next_node == <u16>AllNodes.ALL) return leftCluster();
   Packet.device = route.next_ifindex;
   Packet.mark = 0;
   Packet.sourceIdentity = 0;
+  packetType = <u8>LinkPacketType.Host;
   toNode(route.next_node);
   emit(EmissionKind.In, Packet.device);
   return AT_DEVICE;
+}
+
+/** A header that no kernel takes may have been rewritten in the wrong places, and no router forwards it. */
+function leftCluster(): i32 {
+  const refused = Stack.receive();
+  if (refused < 0 && !Verdict.isUndecided(refused)) {
+    return fail(Verdict.undecided(UndecidedReason.BROKEN_HEADER), Program.FABRIC);
+  }
+  return finish(FrameEnd.Left, 0, Program.FABRIC);
 }
 
 // ---- results

@@ -23,10 +23,10 @@ Example:
 }
 
 function check(options: CheckOptions): number {
-  if ((options.file ?? []).length === 0) throw new UsageError("no manifests; give -f with a file or folder");
-  const inputs = readInputs(options.file ?? [], []);
-  const { initial } = buildTimeline({ initial: inputs.objects, facts: inputs.facts });
-  const problems = [...inputs.problems];
+  if (options.file === undefined) throw new UsageError("no manifests; give -f with a file or folder");
+  const inputs = readInputs(options.file, []);
+  const { initial, problems: ofTimeline } = buildTimeline({ initial: inputs.objects, facts: inputs.facts });
+  const problems = [...inputs.problems, ...ofTimeline];
   const found = checkTarget(profileOf(options.target), initial, assumedNetwork(initial, networkOf(options), problems));
   problems.push(...found.problems);
   if (options.output === "json") process.stdout.write(`${JSON.stringify({ ...found, problems }, null, 2)}\n`);
@@ -34,6 +34,10 @@ function check(options: CheckOptions): number {
     process.stdout.write(renderCheck(found));
     for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
   }
-  if (inputs.unreadable > 0) return 2;
+  if (inputs.unreadable > 0 || (options.strict === true && problems.some((one) => one.severity === "error"))) return 2;
+  if (found.endpoints === 0) {
+    process.stderr.write("twinplane: the manifests hold no Pod object, so there is nothing to check\n");
+    return 3;
+  }
   return found.limits.some((one) => one.exceeded) ? 1 : 0;
 }

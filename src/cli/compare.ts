@@ -1,15 +1,21 @@
 /** `twinplane compare`: the main job. */
-import { existsSync, writeFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { closeSync, openSync, writeFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import picocolors from "picocolors";
+import type { Cluster } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
-import { buildTimeline } from "../cluster/timeline.js";
 import { assumedNetwork } from "../planes.js";
-import { renderText } from "../report/text.js";
+import { mergeReports, type NamedReport } from "../report/merge.js";
+import { count, type Report } from "../report/report.js";
+import { renderStories } from "../report/stories.js";
+import { renderText, type TextOptions } from "../report/text.js";
 import { runSession, type SessionInput } from "../session.js";
-import { type Inputs, readInputs } from "./inputs.js";
-import { addInputOptions, addPlaneOptions, type InputOptions, networkOf, numberOf, type PlaneOptions, profileOf } from "./options.js";
+import { type Change, changeOf, timelineOf } from "./changes.js";
+import { DEMO_NETWORK, demoStories } from "./demo.js";
+import { sentenceOf } from "./files.js";
+import { type Inputs, type NamedCapture, readInputs } from "./inputs.js";
+import { addInputOptions, addPlaneOptions, type InputOptions, networkOf, numberOf, type PlaneOptions, profileOf,
+  wholeNumberOf } from "./options.js";
 import { Progress } from "./progress.js";
 import { UsageError } from "./usage.js";
 import { version } from "./version.js";
@@ -18,10 +24,10 @@ import { readWasm } from "./wasm.js";
 export interface CompareOptions extends InputOptions, PlaneOptions {
   readonly demo?: boolean;
   readonly followCapture?: boolean;
+  readonly change?: readonly string[];
   readonly copyWindow: string;
   readonly minJudged: string;
   readonly failOn: "any" | "unexplained" | "none";
-  readonly strict?: boolean;
   readonly output: "text" | "json";
   readonly outFile?: string;
   readonly verbose?: boolean;
@@ -30,68 +36,129 @@ export interface CompareOptions extends InputOptions, PlaneOptions {
 export function compareCommand(program: Command, exit: (code: number) => void): void {
   const command = program.command("compare").description("replay captures through both dataplanes and name every difference");
   addReplayOptions(addPlaneOptions(addInputOptions(command, true)))
-    .option("--demo", "run on the traces that come with twinplane")
+    .option("--demo", "run on the recordings that come with twinplane, instead of -f and -r")
     .addOption(new Option("--fail-on <what>", "what makes the exit code 1").choices(["any", "unexplained", "none"]).default("any"))
     .option("--min-judged <percent>", "least share of packets that must match the cluster and be decided", "90")
-    .option("--strict", "any problem in the manifests is an error")
     .addOption(new Option("-o, --output <format>", "report format").choices(["text", "json"]).default("text"))
     .option("--out-file <path>", "write the report here instead of standard output")
     .option("-v, --verbose", "list every problem and disagreement")
     .addHelpText("after", `
+Exit codes:
+  0  judged, and no difference or limit that --fail-on counts
+  1  differences or limits
+  2  wrong usage, or an input that could not be read
+  3  could not judge: too few packets match the cluster, or too many are undecided (--min-judged)
+
 Examples:
+  twinplane compare --demo
   twinplane compare -f cluster.yaml -f facts/ -r node1=node1.pcap -r node2=node2.pcap
-  twinplane compare --demo -o json | jq '.findings[].id'`)
+  twinplane compare -f cluster.yaml -r node1:eth0=uplink.pcapng -o json | jq '.findings[].id'`)
     .action(async (options: CompareOptions) => exit(await compare(options)));
 }
 
 export function addReplayOptions(command: Command): Command {
   return command
+    .option("--change <time=path...>", "manifests as they are from this time on (RFC 3339, or seconds since 1970)")
     .option("--follow-capture", "pin the first packet of each flow to the recorded backend, where that was eligible")
     .option("--copy-window <ms>", "how long copies of one packet may lie apart", "50");
 }
 
-async function compare(given: CompareOptions): Promise<number> {
-  const options = given.demo === true ? withDemo(given) : given;
-  if ((options.file ?? []).length === 0) throw new UsageError("no manifests; give -f with a file or folder, or try --demo");
-  if ((options.read ?? []).length === 0) throw new UsageError("no captures; give -r with a capture or folder, or try --demo");
-  const inputs = readInputs(options.file ?? [], options.read ?? []);
+async function compare(options: CompareOptions): Promise<number> {
+  checkUsage(options);
   const progress = new Progress(process.stderr);
-  const input = sessionInput(options, inputs);
-  const { report } = await runSession({ ...input, onProgress: (records) => progress.show(records) });
+  const text = options.demo === true ? await compareDemo(options, progress) : await compareOnce(options, progress);
   progress.clear();
+  if (options.outFile === undefined) process.stdout.write(text.text);
+  else writeFileSync(options.outFile, text.text);
+  return text.exitCode;
+}
+
+interface Result {
+  readonly text: string;
+  readonly exitCode: number;
+}
+
+async function compareOnce(options: CompareOptions, progress: Progress): Promise<Result> {
+  const inputs = readInputs(options.file ?? [], options.read ?? []);
+  const input = sessionInput(options, inputs, (options.change ?? []).map(changeOf));
+  const { report } = await runSession({ ...input, onProgress: (records) => progress.show(records) });
+  return printed(options, strictly(options, report), renderText);
+}
+
+/** Each recording is a session of its own. */
+async function compareDemo(given: CompareOptions, progress: Progress): Promise<Result> {
+  const options: CompareOptions = { ...DEMO_NETWORK, ...given, followCapture: true };
+  const parts: NamedReport[] = [];
+  let before = 0;
+  for (const story of demoStories()) {
+    const input = sessionInput(options, readInputs(story.file, story.read), story.change);
+    const { report } = await runSession({ ...input, onProgress: (records) => progress.show(before + records) });
+    before += report.packets.records;
+    progress.show(before);
+    parts.push({ name: story.name, report: strictly(options, report) });
+  }
+  return printed(options, mergeReports(parts), renderStories);
+}
+
+/** What can be said before anything is read. */
+function checkUsage(options: CompareOptions): void {
+  if (options.demo === true) {
+    if (options.file !== undefined || options.read !== undefined || options.change !== undefined) {
+      throw new UsageError("--demo brings its own inputs; it is given without -f, -r and --change");
+    }
+  } else {
+    if (options.file === undefined) throw new UsageError("no manifests; give -f with a file or folder, or try --demo");
+    if (options.read === undefined) throw new UsageError("no captures; give -r with a capture or folder, or try --demo");
+  }
+  if (options.outFile === undefined) return;
+  try {
+    closeSync(openSync(options.outFile, "a"));
+  } catch (error) {
+    throw new UsageError(`cannot write ${options.outFile}: ${sentenceOf(error)}`);
+  }
+}
+
+function printed<R extends Report>(options: CompareOptions, report: R, render: (report: R, options: TextOptions) => string): Result {
   const paint = options.outFile === undefined ? painter() : plainly;
-  const text = options.output === "json" ? `${JSON.stringify(report, null, 2)}\n` : renderText(report, { paint, verbose: options.verbose === true });
-  if (options.outFile === undefined) process.stdout.write(text);
-  else writeFileSync(options.outFile, text);
-  const strict = options.strict === true && report.problems.some((problem) => problem.severity === "error");
-  return strict ? Math.max(2, report.verdict.exitCode) : report.verdict.exitCode;
+  const text = options.output === "json" ? `${JSON.stringify(report, null, 2)}\n`
+    : render(report, { paint, verbose: options.verbose === true });
+  return { text, exitCode: report.verdict.exitCode };
+}
+
+function strictly(options: InputOptions, report: Report): Report {
+  const errors = report.problems.filter((problem) => problem.severity === "error").length;
+  if (options.strict !== true || errors === 0) return report;
+  return { ...report, verdict: { exitCode: 2, why: `${count(errors, "error")} in the inputs (--strict)` } };
 }
 
 export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "followCapture" | "copyWindow"> & Partial<CompareOptions>,
-  inputs: Inputs): SessionInput {
-  const timeline = buildTimeline({ initial: inputs.objects, facts: inputs.facts });
-  const assumptions: Problem[] = [];
-  const network = assumedNetwork(timeline.initial, networkOf(options), assumptions);
-  // Problems of captures are added while they are read; the report takes the list at the end.
+  inputs: Inputs, changes: readonly Change[]): SessionInput {
+  const { timeline, problems, unreadable } = timelineOf(inputs, changes);
+  const network = assumedNetwork(timeline.initial, networkOf(options), problems);
+  for (const capture of inputs.captures) problems.push(...deviceProblems(capture, timeline.initial));
   return {
-    version: version(), timeline: { ...timeline, get problems() { return [...inputs.problems, ...timeline.problems, ...assumptions]; } },
+    version: version(),
+    // Problems of captures are added while they are read; the report takes the list at the end.
+    timeline: { ...timeline, get problems() { return [...inputs.problems, ...timeline.problems, ...problems]; } },
     captures: inputs.captures, conntrack: inputs.conntrack, current: profileOf(options.current), target: profileOf(options.target),
     followCapture: options.followCapture === true, windowNs: numberOf(options.copyWindow, "--copy-window", 0, 60_000) * 1e6,
     minJudged: numberOf(options.minJudged ?? "90", "--min-judged", 0, 100) / 100, failOn: options.failOn ?? "any",
-    unreadable: inputs.unreadable, wasm: readWasm(), network, seed: numberOf(options.seed, "--seed", 0, 0xffffffff), traced: false,
+    unreadable: inputs.unreadable + unreadable, wasm: readWasm(), network, seed: seedOf(options), traced: false,
   };
 }
 
-/** The bundled stories: one cluster, captures of both nodes. */
-function withDemo(options: CompareOptions): CompareOptions {
-  const folder = demoFolder();
-  return { ...options, file: [...(options.file ?? []), folder], read: [...(options.read ?? []), folder] };
+function seedOf(options: PlaneOptions): number {
+  const seed = wholeNumberOf(options.seed, "--seed", 0);
+  if (seed > 0xffffffff) throw new UsageError(`--seed is a whole number up to ${0xffffffff}, not '${options.seed}'`);
+  return seed;
 }
 
-function demoFolder(): string {
-  const folder = fileURLToPath(new URL("../../traces/lab", import.meta.url));
-  if (!existsSync(folder)) throw new Error("the bundled traces are missing");
-  return folder;
+function deviceProblems({ file, node, device }: NamedCapture, cluster: Cluster): Problem[] {
+  const devices = cluster.nodes.find((one) => one.name === node)?.facts.devices ?? [];
+  if (device === "" || devices.some((one) => one.name === device)) return [];
+  const known = devices.slice(0, 8).map((one) => one.name).join(", ");
+  return [{ where: { file, line: 0 }, severity: "warning",
+    what: `${node} has no device ${device}; where its packets were seen is taken from their addresses (devices: ${known})` }];
 }
 
 type Paint = (style: "bold" | "red" | "yellow" | "green" | "dim", text: string) => string;

@@ -25,10 +25,10 @@ Examples:
 }
 
 function dump(what: "maps" | "rules" | "cluster", options: DumpOptions): number {
-  if ((options.file ?? []).length === 0) throw new UsageError("no manifests; give -f with a file or folder");
-  const inputs = readInputs(options.file ?? [], []);
-  const { initial } = buildTimeline({ initial: inputs.objects, facts: inputs.facts });
-  const problems = [...inputs.problems];
+  if (options.file === undefined) throw new UsageError("no manifests; give -f with a file or folder");
+  const inputs = readInputs(options.file, []);
+  const { initial, problems: found } = buildTimeline({ initial: inputs.objects, facts: inputs.facts });
+  const problems = [...inputs.problems, ...found];
   const network = assumedNetwork(initial, networkOf(options), problems);
   if (options.node !== undefined && !initial.nodes.some((node) => node.name === options.node)) {
     throw new UsageError(`no node ${options.node} in the manifests`);
@@ -37,5 +37,6 @@ function dump(what: "maps" | "rules" | "cluster", options: DumpOptions): number 
   else if (what === "rules") process.stdout.write(dumpRules(initial, network, options.node ?? null));
   else process.stdout.write(renderCluster(initial));
   for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
-  return inputs.unreadable > 0 ? 2 : 0;
+  const strict = options.strict === true && problems.some((one) => one.severity === "error");
+  return inputs.unreadable > 0 || strict ? 2 : 0;
 }

@@ -4,20 +4,22 @@
  * Problem; the rest is used.
  *
  *     *.yaml *.yml *.json    manifests, or a node's `ip -j` output by its content (node1.net.json)
+ *     *.sysctl               `sysctl -a` of a node
  *     *.pcap *.pcapng *.gz   captures, told by their magic, never by the name
  *     *.ct-events.txt *.conntrack   conntrack -E or -L of a node
  *
  * Which node a file is of: `-r node1=FILE` says it; else the node whose name the file name begins with; else the only
  * node there is.
  */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { basename, join } from "node:path";
+import { existsSync } from "node:fs";
+import { basename } from "node:path";
 import type { NodeFacts } from "../cluster/cluster.js";
 import { type ConntrackFlow, readConntrackFlows } from "../cluster/conntrack-flow.js";
 import { type ManifestObjects, readManifests } from "../cluster/manifests.js";
 import { readNodeFacts } from "../cluster/node-facts.js";
 import type { Problem } from "../cluster/problem.js";
 import { fileChunks } from "./chunks.js";
+import { list, openFailure, readText } from "./files.js";
 
 export interface NamedCapture {
   readonly file: string;
@@ -42,68 +44,96 @@ interface Text {
   readonly text: string;
 }
 
-const CAPTURE_NAME = /\.(pcap|pcapng|cap)(\.gz)?$/i;
+const CAPTURE_NAME = /\.(pcap|pcapng|cap)(\.gz|\.zst)?$/i;
+const MANIFEST_NAME = /\.(ya?ml|json|sysctl)$/i;
+/** An empty list is what `ip -6 -j route` says of a node without IPv6; `ip -4 -j addr` prints {} for the rest. */
+const FACTS_LIST = /^\s*\[\s*(\]\s*$|(\{\s*\}\s*,\s*)*\{\s*"(ifindex|link_index|dst|type)")/;
+const FACTS_OBJECT = /^\s*\{\s*"(link|addr|route[46]?|neigh)"\s*:\s*\[/;
 const CONNTRACK_NAME = /\.(ct-events\.txt|conntrack)$/i;
 
 export function readInputs(manifests: readonly string[], captures: readonly string[]): Inputs {
-  const problems: Problem[] = [];
-  let unreadable = 0;
-  const missing = (file: string, what: string): void => {
-    problems.push({ where: { file, line: 0 }, severity: "error", what });
-    unreadable++;
-  };
+  const reading = new Reading();
   const texts: Text[] = [];
   const conntrackTexts: Text[] = [];
-  for (const path of manifests) {
-    if (path === "-") texts.push({ name: "-", text: readFileSync(0, "utf8") });
-    else if (!existsSync(path)) missing(path, "no such file or folder; expected manifests");
-    else for (const file of filesIn(path)) sortFile(file, statSync(path).isFile(), texts, conntrackTexts);
-  }
+  for (const path of new Set(manifests)) readPath(path, reading, texts, conntrackTexts);
   const { facts: factTexts, manifests: manifestTexts } = splitFacts(texts);
   const read = readManifests(manifestTexts);
-  problems.push(...read.problems);
+  reading.problems.push(...read.problems);
+  if (Object.values(read.objects).every((objects) => objects.length === 0) && reading.unreadable === 0 && manifests.length > 0) {
+    reading.unusable(manifests[0], "no Kubernetes object could be read here; expected manifests as `kubectl get -o yaml` prints them");
+  }
   const nodes = read.objects.nodes.map((node) => node.name);
-  const facts = readFacts(factTexts, nodes, read.objects, problems);
-  const conntrack = readConntrack(conntrackTexts, nodes, problems);
-  const named: NamedCapture[] = [];
-  for (const argument of captures) {
-    const equals = argument.indexOf("=");
-    const said = equals > 0 && !existsSync(argument) ? argument.slice(0, equals) : "";
-    const path = said === "" ? argument : argument.slice(equals + 1);
-    if (!existsSync(path)) {
-      missing(path, "no such file or folder; expected a capture");
-      continue;
-    }
-    const files = statSync(path).isDirectory() ? filesIn(path).filter((file) => CAPTURE_NAME.test(file)) : [path];
-    if (files.length === 0) missing(path, "no capture in this folder; expected *.pcap or *.pcapng");
-    for (const file of files) {
-      const [nodeSaid, device = ""] = said.split(":");
-      const node = nodeSaid !== "" ? nodeSaid : nodeOf(file, nodes);
-      if (node === null || !nodes.includes(node)) {
-        missing(file, nodes.length === 0 ? "the manifests hold no Node object; a capture belongs to a node"
-          : `which node it was taken on is not known; name it: -r ${nodes[0]}=${file} (nodes: ${nodes.slice(0, 8).join(", ")})`);
-        continue;
-      }
-      named.push({ file, node, device, chunks: fileChunks(file, (what) => {
-        problems.push({ where: { file, line: 0 }, severity: "error", what });
-      }) });
-    }
-  }
-  return { objects: read.objects, facts, conntrack, captures: named, problems, unreadable };
+  const facts = readFacts(factTexts, nodes, read.objects, reading.problems);
+  const conntrack = readConntrack(conntrackTexts, nodes, reading.problems);
+  return {
+    objects: read.objects, facts, conntrack, captures: captures.flatMap((argument) => capturesOf(argument, nodes, reading)),
+    problems: reading.problems, unreadable: reading.unreadable,
+  };
 }
 
-/** Files of a folder and its folders, sorted; a file is itself. */
-function filesIn(path: string): string[] {
-  if (!statSync(path).isDirectory()) return [path];
-  return readdirSync(path).sort().filter((name) => !name.startsWith(".") && name !== "node_modules")
-    .flatMap((name) => filesIn(join(path, name)));
+/** What went wrong so far. */
+class Reading {
+  readonly problems: Problem[] = [];
+  unreadable = 0;
+
+  unusable(file: string, what: string): void {
+    this.problems.push({ where: { file, line: 0 }, severity: "error", what });
+    this.unreadable++;
+  }
 }
 
-function sortFile(file: string, named: boolean, texts: Text[], conntrack: Text[]): void {
-  if (CONNTRACK_NAME.test(file)) conntrack.push({ name: file, text: readFileSync(file, "utf8") });
-  else if (/\.(ya?ml|json)$/i.test(file) || (named && !CAPTURE_NAME.test(file))) {
-    texts.push({ name: file, text: readFileSync(file, "utf8") });
+/** Adds the texts of a file, or of the manifests and conntrack entries in a folder. */
+function readPath(path: string, reading: Reading, texts: Text[], conntrack: Text[]): void {
+  const listed = path === "-" ? { folder: false, files: ["-"], failures: [] } : list(path);
+  for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
+  const wanted = listed.files.filter((file) => !listed.folder || CONNTRACK_NAME.test(file) || MANIFEST_NAME.test(file));
+  if (wanted.length === 0 && listed.failures.length === 0) {
+    reading.unusable(path, "no manifest in this folder; expected *.yaml, *.yml or *.json");
   }
+  for (const file of wanted) {
+    const read = readText(file);
+    if ("what" in read) reading.unusable(file, read.what);
+    else if (read.text.slice(0, 4096).includes("\0")) {
+      reading.unusable(file, `this is binary, not a manifest${CAPTURE_NAME.test(file) ? "; captures are given with -r" : ""}`);
+    } else (CONNTRACK_NAME.test(file) ? conntrack : texts).push({ name: file, text: read.text });
+  }
+}
+
+/** The captures that one `-r` names. */
+function capturesOf(argument: string, nodes: readonly string[], reading: Reading): NamedCapture[] {
+  const equals = argument.indexOf("=");
+  const said = equals > 0 && !existsSync(argument) ? argument.slice(0, equals) : "";
+  const path = said === "" ? argument : argument.slice(equals + 1);
+  const colon = said.indexOf(":");
+  const nodeSaid = colon < 0 ? said : said.slice(0, colon);
+  const device = colon < 0 ? "" : said.slice(colon + 1);
+  if (path === "-") {
+    reading.unusable(path, "a capture is not read from standard input; name a file");
+    return [];
+  }
+  const listed = list(path);
+  for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
+  const files = listed.files.filter((file) => !listed.folder || CAPTURE_NAME.test(file));
+  if (files.length === 0 && listed.failures.length === 0) {
+    reading.unusable(path, "no capture in this folder; expected *.pcap, *.pcapng or *.cap, or these with .gz");
+  }
+  return files.flatMap((file) => {
+    const node = nodeSaid !== "" ? nodeSaid : nodeOf(file, nodes);
+    const failure = openFailure(file) ?? nodeFailure(file, node, nodes);
+    if (failure !== null) reading.unusable(file, failure.what);
+    if (failure !== null || node === null) return [];
+    return [{ file, node, device, chunks: fileChunks(file, (what) => {
+      reading.problems.push({ where: { file, line: 0 }, severity: "error", what });
+    }) }];
+  });
+}
+
+function nodeFailure(file: string, node: string | null, nodes: readonly string[]): { what: string } | null {
+  if (node !== null && nodes.includes(node)) return null;
+  if (nodes.length === 0) return { what: "the manifests hold no Node object, and a capture belongs to a node" };
+  const known = `${nodes.slice(0, 8).join(", ")}${nodes.length > 8 ? ", …" : ""}`;
+  return node !== null ? { what: `no node ${node} in the manifests; the nodes are ${known}` }
+    : { what: `which node it was taken on is not known; name it, as in -r ${nodes[0]}=${file}; the nodes are ${known}` };
 }
 
 /** `ip -j` output is JSON whose entries have an ifindex or a route's dst, or the lab's one object of all of them. */
@@ -112,7 +142,7 @@ function splitFacts(texts: readonly Text[]): { facts: Text[]; manifests: Text[] 
   const manifests: Text[] = [];
   for (const text of texts) {
     const head = text.text.slice(0, 400);
-    const isFacts = /^\s*\[\s*\{\s*"(ifindex|dst|type)"/.test(head) || /^\s*\{\s*"(link|addr|route4?)"\s*:\s*\[/.test(head);
+    const isFacts = FACTS_LIST.test(head) || FACTS_OBJECT.test(head) || text.name.endsWith(".sysctl");
     const isOther = /\.(ifmap|case)\.json$|(^|\/)(case|meta)\.json$/.test(text.name);
     if (isFacts) facts.push(text);
     else if (!isOther) manifests.push(text);

@@ -7,6 +7,7 @@ import { UsageError } from "./usage.js";
 export interface InputOptions {
   readonly file?: readonly string[];
   readonly read?: readonly string[];
+  readonly strict?: boolean;
 }
 
 export interface PlaneOptions {
@@ -22,7 +23,7 @@ export function addInputOptions(command: Command, captures: boolean): Command {
   if (captures) {
     command.option("-r, --read <capture...>", "captures or folders of them; [node[:device]=]path names where one was taken");
   }
-  return command;
+  return command.option("--strict", "any error in the inputs ends with exit code 2; without it the rest is used");
 }
 
 export function addPlaneOptions(command: Command): Command {
@@ -63,5 +64,12 @@ export function numberOf(text: string, what: string, from: number, to: number): 
   if (text.trim() === "" || !Number.isFinite(value) || value < from || value > to) {
     throw new UsageError(`${what} is a number from ${from} to ${to}, not '${text}'`);
   }
+  return value;
+}
+
+/** A whole number of at least `from`. */
+export function wholeNumberOf(text: string, what: string, from: number): number {
+  const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= from)) throw new UsageError(`${what} is a whole number from ${from}, not '${text}'`);
   return value;
 }

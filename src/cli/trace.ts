@@ -1,10 +1,12 @@
 /** `twinplane trace`: every step of one packet in both planes. */
 import type { Command } from "commander";
+import { formatProblem } from "../cluster/problem.js";
 import { renderTrace } from "../report/trace.js";
 import { runSession } from "../session.js";
+import { changeOf } from "./changes.js";
 import { addReplayOptions, type CompareOptions, sessionInput } from "./compare.js";
-import { readInputs } from "./inputs.js";
-import { addInputOptions, addPlaneOptions, numberOf } from "./options.js";
+import { type Inputs, readInputs } from "./inputs.js";
+import { addInputOptions, addPlaneOptions, wholeNumberOf } from "./options.js";
 import { UsageError } from "./usage.js";
 
 interface TraceOptions extends CompareOptions {
@@ -18,24 +20,47 @@ export function traceCommand(program: Command, exit: (code: number) => void): vo
     .requiredOption("--packet <number>", "record number in the capture, from 1, as Wireshark counts")
     .option("--capture <file>", "which of the captures given with -r (default: the first)")
     .addHelpText("after", `
+A view of a packet shows the packet. Exit code 3: there is no such packet, a node made it, or it is no IP packet.
+
 Example:
   twinplane trace -f cluster.yaml -r node1=node1.pcap -r node2=node2.pcap --capture node1.pcap --packet 3`)
     .action(async (options: TraceOptions) => exit(await trace(options)));
 }
 
 async function trace(options: TraceOptions): Promise<number> {
-  if ((options.file ?? []).length === 0) throw new UsageError("no manifests; give -f");
-  const inputs = readInputs(options.file ?? [], options.read ?? []);
-  const capture = options.capture === undefined ? 0 : inputs.captures.findIndex((one) => one.file === options.capture || one.file.endsWith(`/${options.capture}`));
-  if (capture < 0 || inputs.captures.length === 0) throw new UsageError(`no capture ${options.capture ?? ""} among those given with -r`);
-  const record = numberOf(options.packet, "--packet", 1, Number.MAX_SAFE_INTEGER);
-  const session = await runSession({ ...sessionInput(options, inputs), traced: true, until: { capture, record } });
+  if (options.file === undefined) throw new UsageError("no manifests; give -f with a file or folder");
+  if (options.read === undefined) throw new UsageError("no captures; give -r with a capture or folder");
+  const record = wholeNumberOf(options.packet, "--packet", 1);
+  const inputs = readInputs(options.file, options.read);
+  const capture = captureNamed(options.capture, inputs);
+  const session = await runSession({
+    ...sessionInput(options, inputs, (options.change ?? []).map(changeOf)), traced: true, until: { capture, record },
+  });
+  for (const problem of session.report.problems) process.stderr.write(`${formatProblem(problem)}\n`);
   const watched = session.traced;
-  if (watched === null) {
-    process.stderr.write(`twinplane: packet ${record} of ${inputs.captures[capture].file} was not replayed as a packet of its own:`
-      + " it is a later view of another packet, made by a node, or not there\n");
-    return 3;
+  if (watched !== null) {
+    const view = watched.record === record ? "" : `packet ${record} of ${inputs.captures[capture].file} is a view of\n`;
+    process.stdout.write(`${view}${renderTrace(watched)}`);
   }
-  process.stdout.write(renderTrace(watched));
-  return 0;
+  if (session.report.verdict.exitCode === 2) return 2;
+  if (options.strict === true && session.report.problems.some((problem) => problem.severity === "error")) return 2;
+  if (watched !== null) return 0;
+  const { file } = inputs.captures[capture];
+  const packets = session.report.captures[capture].packets;
+  process.stderr.write(`twinplane: packet ${record} of ${file} was not replayed: ${
+    record > packets ? `the capture holds ${packets}` : "a node made it, or it is no IP packet"}\n`);
+  return 3;
+}
+
+/** Index of the capture the user means; the first where none is named. */
+function captureNamed(name: string | undefined, { captures, problems }: Inputs): number {
+  if (captures.length === 0) {
+    for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
+    throw new UsageError("none of the captures given with -r can be used");
+  }
+  if (name === undefined) return 0;
+  const found = captures.flatMap((one, index) => (one.file === name || one.file.endsWith(`/${name}`) ? [index] : []));
+  if (found.length === 1) return found[0];
+  throw new UsageError(`${found.length === 0 ? "no capture" : `${found.length} captures`} named ${name} among those given with -r: ${
+    captures.slice(0, 8).map((one) => one.file).join(", ")}`);
 }

@@ -7,7 +7,7 @@
  */
 import { End } from "../dataplane.js";
 import type { Outcome } from "../replay/outcome.js";
-import { sameTuple, Tuple } from "../replay/tuple.js";
+import { sameDestination as sameDestinationAddress, sameSource, sameTuple, Tuple } from "../replay/tuple.js";
 
 export const Facet = {
   /** One arrived, the other did not. */
@@ -34,12 +34,12 @@ export function differingFacets(current: Outcome, target: Outcome, isReply: bool
   if (!current.arrived) return sameRefusal(current, target) ? 0 : Facet.Refusal;
   if (isReply) return bothRestored || sameTuple(current.image, 0, target.image, 0) ? 0 : Facet.Reply;
   if (!sameDestination(current, target)) return Facet.Destination;
-  return sameBytes(Tuple.source(current.image), Tuple.source(target.image)) ? 0 : Facet.Source;
+  return sameSource(current.image, target.image) ? 0 : Facet.Source;
 }
 
 export function sameDestination(a: Outcome, b: Outcome): boolean {
-  return Tuple.destinationPort(a.image) === Tuple.destinationPort(b.image)
-    && sameBytes(Tuple.destination(a.image), Tuple.destination(b.image));
+  const samePort = a.withoutPorts || b.withoutPorts || Tuple.destinationPort(a.image) === Tuple.destinationPort(b.image);
+  return samePort && sameDestinationAddress(a.image, b.image);
 }
 
 /** Silence equals silence; an answer equals one of the same kind from the same address. */

@@ -295,6 +295,8 @@ export const DeviceFlag = codes("DeviceFlag", "Bits of DeviceEntry.flags; ours."
 export const NodeOption = codes("NodeOption", "Bits of NodeEntry.options; ours.", {
   /** Runs Cilium. */
   MANAGED: 1, HOST_FIREWALL: 2,
+  /** The iptables rules are those of a masquerade agent, whose exceptions are not known here. */
+  MASQUERADE_AGENT: 4,
 });
 
 export const FibKind = codes("FibKind", "FibEntry.kind; ours.", {
@@ -341,6 +343,9 @@ export const ConfigOption = codes("ConfigOption", "Bits of Config.options: Ciliu
   SOCKET_LB_HOST_ONLY: 0x4000000,
   ENABLE_POLICY: 0x8000000,
   ENABLE_SCTP: 0x10000000,
+  /** The node's iptables masquerade: the agent's rules without enable-bpf-masquerade, or a masquerade agent's. */
+  IPTABLES_MASQUERADE_IPV4: 0x20000000,
+  IPTABLES_MASQUERADE_IPV6: 0x40000000,
 });
 
 // ---- programs and their records (ours) -------------------------------------------------------------------------
@@ -366,7 +371,9 @@ export const UndecidedReason = codes("UndecidedReason", "Why a program would not
   SCTP_CHECKSUM: 8, NO_ROUTE: 9, CHECKSUM: 10, DSR: 11, ENCRYPTION: 12, MULTICAST: 13, LINK_LAYER: 14, LOOP: 15,
   NO_NODE_FACTS: 16, SOCKET_LB: 17, PROTOCOL: 18, AFFINITY: 19, MAGLEV: 20, SOURCE_RANGE: 21, EGRESS_GATEWAY: 22,
   HOST_FIREWALL: 23,
-  FRAGMENT: 24, ICMP: 25,
+  FRAGMENT: 24, ICMP: 25, TUNNEL_DEVICE: 26, ROUTE_DEVICE: 27, LOCAL_REDIRECT: 28, NAT46X64: 29, OWN_INTERFACE: 30,
+  PROGRAM: 31, MTU: 32, TTL: 33, UNREACHABLE: 34, POLICY_RESPONSE: 35, BROKEN_HEADER: 36, MASQUERADE: 37,
+  MARTIAN: 38, IP_OPTIONS: 39,
 }, {
   1: "the capture holds too little of the packet", 2: "not modelled", 3: "the device is not known on this node",
   4: "the memory reserved for a map is used up", 5: "tunnel not modelled", 6: "IPv6 extension header",
@@ -374,7 +381,21 @@ export const UndecidedReason = codes("UndecidedReason", "Why a program would not
   11: "DSR", 12: "encryption", 13: "multicast", 14: "link layer", 15: "the frame came round too often",
   16: "nothing is known of the node", 17: "socket load balancing", 18: "protocol",
   19: "session affinity", 20: "Maglev", 21: "load balancer source ranges", 22: "egress gateway", 23: "host firewall",
-  24: "fragment", 25: "ICMP",
+  24: "a fragment, with fragment tracking off", 25: "ICMP",
+  26: "a tunnel device of the node's present network, not of Cilium",
+  27: "the node's route leads to a device that is neither a pod's nor an uplink",
+  28: "local redirect policy", 29: "a service between IPv4 and IPv6",
+  30: "the pod leaves by an interface of its own", 31: "a program that is not modelled",
+  32: "larger than the device's MTU", 33: "the hop count runs out, and the answer to that is not modelled",
+  34: "the node's route is unreachable, and the kernel's answer to that is not modelled",
+  35: "policy-deny-response=icmp", 36: "a broken IP header leaves the cluster",
+  37: "masquerading in the node's iptables",
+  38: "a source or destination that the node's kernel may refuse as martian",
+  39: "IPv4 options that the node's kernel acts on",
+});
+
+export const KernelReason = codes("KernelReason", "Why the node's kernel, not a program, dropped a packet; numbers ours.", {
+  OTHERHOST: 501, IP_INHDR: 502, IP_CSUM: 503, PKT_TOO_SMALL: 504, INVALID_PROTO: 505,
 });
 
 export const FrameEnd = codes("FrameEnd", "What became of a frame.", End);

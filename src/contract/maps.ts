@@ -8,7 +8,7 @@ import { map, type MapDeclaration } from "./layout.js";
 import * as s from "./structs.js";
 
 /** Map numbers below this are declared here; the rest are free for programs that users bring. */
-export const MAX_MAPS = 64;
+export const MAX_MAPS = 72;
 
 const service4 = "Frontends and their backend slots, IPv4 (bpf-lb-map-max).";
 const service6 = "Frontends and their backend slots, IPv6 (bpf-lb-map-max).";
@@ -112,6 +112,8 @@ export const twinplane_devices =
   map("twinplane_devices", "hash", s.DeviceKey, s.DeviceEntry, 1 << 20, "Devices of every node.");
 export const twinplane_fib =
   map("twinplane_fib", "lpm_trie", s.FibKey, s.FibEntry, 1 << 20, "Routes of every node.");
+export const twinplane_clocks =
+  map("twinplane_clocks", "array", s.NodeKey, s.NodeClock, 65535, "The latest second that each node has seen.");
 
 /** In the order of their numbers. */
 export const maps = [
@@ -122,7 +124,7 @@ export const maps = [
   cilium_snat_v4_external, cilium_snat_v6_external, cilium_ipv4_frag_datagrams, cilium_ipv6_frag_datagrams,
   cilium_ipcache_v2, cilium_lxc, cilium_policy_v2, cilium_call_policy, cilium_ipmasq_v4, cilium_ipmasq_v6,
   cilium_egress_gw_policy_v4, cilium_egress_gw_policy_v6, cilium_metrics, cilium_events, twinplane_config,
-  twinplane_nodes, twinplane_devices, twinplane_fib,
+  twinplane_nodes, twinplane_devices, twinplane_fib, twinplane_clocks,
 ] as const satisfies readonly MapDeclaration[];
 
 export type MapName = (typeof maps)[number]["name"];

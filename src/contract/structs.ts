@@ -226,6 +226,10 @@ export const DeviceKey = struct("DeviceKey", "A device of a node.", {
 });
 
 /** What Cilium writes into the .rodata.config of the program it attaches to this device. */
+export const NodeClock = struct("NodeClock", "A node's clock, which never goes back.", {
+  seconds: [u32, "seconds since the plane's epoch"],
+});
+
 export const DeviceEntry = struct("DeviceEntry", "What a device is, and whose.", {
   ipv4: [address, "endpoint or device address; zero: none"],
   ipv6: [address, "endpoint or device address; zero: none"],

@@ -81,7 +81,7 @@ export function compileImage(input: ImageInput): MapImage {
   const hosts = compileNodes(cluster, nodes, options, policies, problems);
   const fabric = buildFabric(cluster, nodes);
   problems.push(...fabric.problems);
-  const fib = compileFib(cluster, nodes, fabric.rows, problems);
+  const fib = compileFib(cluster, nodes, fabric.rows, options, problems);
   const cookies = new Map<number, readonly Because[]>(policies.endpoints.cookies);
   const cookieOf = (because: Because): number => {
     const number = numbers.cookies.of(becauseText(because));

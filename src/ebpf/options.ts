@@ -92,6 +92,8 @@ export type OptionName = keyof OptionValues;
 
 export interface CiliumOptions extends Readonly<OptionValues> {
   readonly version: CiliumVersion;
+  /** Not an option of Cilium: an agent beside it masquerades in the node's iptables (AKS's ip-masq-agent). */
+  readonly masqueradeAgent: boolean;
   readonly grades: Readonly<Record<OptionName, OptionGrade>>;
   /** Where the `read` ones were read. */
   readonly where: Where | null;
@@ -114,7 +116,8 @@ export function ciliumOptions(
     values[name] = DEFAULTS[name];
     grades[name] = ASSUMED.has(name) ? "assumed" : "documented";
   }
-  if (/\baks\b/.test(profile)) {
+  const aks = /\baks\b/.test(profile);
+  if (aks) {
     for (const [name, value] of Object.entries(AKS_PRESET)) {
       values[name] = value;
       grades[name] = "assumed";
@@ -125,11 +128,12 @@ export function ciliumOptions(
   readValues(overrides, null, values, grades, problems);
   if (cluster !== null) {
     assumeFamilies(cluster, values, grades);
-    assumeRoutingCidrs(cluster, values, grades, problems);
+    assumeRoutingCidrs(cluster, aks, values, grades, problems);
   }
   const options = {
     ...values,
     version,
+    masqueradeAgent: aks && values["enable-bpf-masquerade"] !== true,
     grades,
     where: config === null ? null : config.where,
   } as unknown as CiliumOptions;
@@ -354,19 +358,22 @@ function assumeFamilies(
 }
 
 /**
- * In native routing with BPF masquerading the agent does not start without a native routing CIDR. Where none
- * is given, it is taken to be the smallest prefix that holds every node's pod range.
+ * In native routing with masquerading the agent does not start without a native routing CIDR. Where none is
+ * given, it is taken to be the smallest prefix that holds every node's pod range; a masquerade agent beside
+ * Cilium is taken to exempt the same.
  */
 function assumeRoutingCidrs(
   cluster: Cluster,
+  masqueradeAgent: boolean,
   values: Record<string, unknown>,
   grades: Record<string, OptionGrade>,
   problems: Problem[],
 ): void {
-  if (values["routing-mode"] !== "native" || values["enable-bpf-masquerade"] !== true) return;
+  if (values["routing-mode"] !== "native") return;
   for (const family of [4, 6] as const) {
     const name: OptionName = `ipv${family}-native-routing-cidr`;
     if (values[name] !== "" || values[`enable-ipv${family}`] !== true) continue;
+    if (!masqueradeAgent && values[`enable-ipv${family}-masquerade`] !== true) continue;
     const ranges = cluster.nodes.flatMap((node) =>
       node.podCIDRs.filter((range) => range.address.family === family),
     );

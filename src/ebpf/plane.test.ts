@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { moduleBytes } from "../../test/programs.js";
-import { parseAddress } from "../cluster/address.js";
+import { parseAddress, parsePrefix } from "../cluster/address.js";
 import type { Cluster } from "../cluster/cluster.js";
 import { readManifests } from "../cluster/manifests.js";
 import { buildCluster } from "../cluster/timeline.js";
@@ -87,6 +87,8 @@ interface Frame {
   to: string;
   port: number;
   at?: string;
+  /** ifindex, where not the pod's or the uplink. */
+  device?: number;
   process?: string;
   sourcePort?: number;
   flags?: number;
@@ -96,7 +98,10 @@ interface Frame {
 /**
  * A plane with one step at a time: a frame enters at its pod's device, the uplink of `at`, or from a process.
  */
-function bench(cluster: Cluster, more: { traced?: boolean; profile?: string } = {}) {
+function bench(
+  cluster: Cluster,
+  more: { traced?: boolean; profile?: string; connections?: number; cilium?: Record<string, unknown> } = {},
+) {
   const plane = createEbpfPlane({
     name: "target",
     profile: more.profile ?? "cilium@1.20",
@@ -104,19 +109,20 @@ function bench(cluster: Cluster, more: { traced?: boolean; profile?: string } = 
     epochNs: 0n,
     wasm: { fast: moduleBytes(), traced: moduleBytes(true) },
     traced: more.traced ?? false,
-    connections: 4096,
+    connections: more.connections ?? 4096,
+    cilium: more.cilium,
   });
   const results = new StepResults();
-  const step = ({ from, to, port, at, process, sourcePort = 40000, flags = 2, time = 1e9 }: Frame) => {
+  const step = ({ from, to, port, at, process, sourcePort = 40000, flags = 2, time = 1e9, device: given }: Frame) => {
     const pod = cluster.pods.find((one) => one.ips.some((ip) => ip.text === from));
     const name = at ?? process ?? pod!.nodeName;
     const node = cluster.nodes.find((one) => one.name === name)!;
     const device =
-      process !== undefined
+      given ?? (process !== undefined
         ? 0
         : at !== undefined
           ? node.facts.devices.find((one) => one.kind === "uplink")!.index
-          : node.facts.devices.find((one) => one.pod === `${pod!.namespace}/${pod!.name}`)!.index;
+          : node.facts.devices.find((one) => one.pod === `${pod!.namespace}/${pod!.name}`)!.index);
     const block = new FrameBlock();
     const bytes = tcp(from, to, sourcePort, port, flags);
     block.push(
@@ -245,6 +251,68 @@ describe.skipIf(!built)("the eBPF plane (needs build/*.wasm)", () => {
     const { step } = bench(cluster);
     const left = step({ from: "10.244.1.10", to: "8.8.8.8", port: 53 });
     expect([left.end, left.out]).toEqual([End.Left, "192.168.50.11:40000 > 8.8.8.8:53"]);
+  });
+
+  it("leaves open what the node's iptables may masquerade, where the programs do not", () => {
+    for (const config of ["enable-bpf-masquerade: 'false'", "none: ''"]) {
+      const aks = config.startsWith("none");
+      const { step } = bench(
+        clusterOf(`${MANIFESTS}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: cilium-config, namespace: kube-system}
+data: {${config}}
+`),
+        aks ? { profile: "aks:azure-cni-overlay+cilium@1.18" } : {},
+      );
+      expect(step({ from: "10.244.1.10", to: "8.8.8.8", port: 53 }).reason).toBe(
+        "undecided: masquerading in the node's iptables",
+      );
+      expect(step({ from: "10.244.1.10", to: "10.244.2.10", port: 8080 }).end).toBe(End.Delivered);
+      expect(step({ from: "192.168.50.11", to: "8.8.8.8", port: 53, process: "node-1" }).end).toBe(End.Left);
+      // The agent's rules spare the nodes; what a masquerade agent spares is not known.
+      const remote = step({ from: "10.244.1.10", to: "192.168.50.12", port: 22 });
+      expect(remote.end).toBe(aks ? End.Undecided : End.Delivered);
+    }
+  });
+
+  it("takes no way through a tunnel that Cilium will not have, and uses none it does not model", () => {
+    const facts = (cluster: Cluster): Cluster => ({
+      ...cluster,
+      nodes: cluster.nodes.map((node) => ({
+        ...node,
+        facts: {
+          ...node.facts,
+          devices: [...node.facts.devices, { ...node.facts.devices[0], index: 99, name: "flannel.1", kind: "tunnel", pod: null, mtu: 1450, addresses: [] } as const],
+          routes: [...node.facts.routes.filter(({ destination }) => destination.length !== 24), ...["10.244.1.0/24", "10.244.2.0/24"].filter((range) => node.podCIDRs[0].text !== range)
+            .map((range) => ({ destination: parsePrefix(range)!, table: "main", type: "unicast", via: null, device: 99, prefSrc: null, metric: 0, mtu: null }) as const)],
+        },
+      })),
+    });
+    const tunnelled = facts(cluster);
+    const native = bench(tunnelled).step({ from: "192.168.50.11", to: "10.244.2.10", port: 8080, process: "node-1" });
+    expect([native.end, native.reason]).toEqual([End.Dropped, "POLICY_DENIED"]);
+    const foreign = "undecided: a tunnel device of the node's present network, not of Cilium";
+    const there = { from: "192.168.50.11", to: "10.244.2.10", port: 8080, process: "node-1" };
+    const tunnel = { "routing-mode": "tunnel" };
+    expect(bench(tunnelled, { cilium: tunnel }).step(there).reason).toBe(foreign);
+    expect(bench(cluster, { cilium: tunnel }).step(there).reason).toBe("undecided: tunnel not modelled");
+    const inner = bench(tunnelled).step({ from: "10.244.2.10", to: "10.244.1.10", port: 80, at: "node-1", device: 99 });
+    expect(inner.reason).toBe(foreign);
+  });
+
+  it("says once when memory for connections runs out, and judges nothing that needs it", () => {
+    const { plane, step } = bench(cluster, { connections: 8 });
+    const ends = Array.from({ length: 40 }, (_, index) =>
+      step({ from: "10.244.1.10", to: "10.244.2.10", port: 8080, sourcePort: 20000 + index }),
+    );
+    expect(ends[0].end).toBe(End.Delivered);
+    expect(ends.at(-1)!.reason).toBe("undecided: the memory reserved for a map is used up");
+    expect(ends.every(({ end }) => end === End.Delivered || end === End.Undecided)).toBe(true);
+    const said = plane.problems.filter(({ what }) => what.includes("is used up"));
+    expect(said.map(({ severity }) => severity)).toEqual(["error"]);
+    expect(said[0].what).toContain("cilium_ct4_global");
   });
 
   it("keeps connections through a change that renumbers everything else", () => {

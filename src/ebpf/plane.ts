@@ -7,7 +7,7 @@
  * device runs cil_from_container, an uplink cil_from_netdev, ifindex 0 is a process of the node.
  *
  * Not here: netfilter on a Cilium node. What a program passes to the stack is routed by the node's routes
- * alone; where masquerading is left to iptables, what leaves the cluster from a pod's address is undecided.
+ * alone; where masquerading is left to iptables, what those rules may touch is undecided.
  */
 import { addressFromBytes } from "../cluster/address.js";
 import type { Cluster, ConntrackDelete } from "../cluster/cluster.js";
@@ -105,8 +105,7 @@ export class EbpfPlane implements Plane {
     denyingPolicy: -1,
     denyingEgress: false,
   };
-  /** Masquerading is left to iptables: the agent's own rules, or on AKS the masquerade agent's. */
-  private readonly iptablesMasquerades: boolean;
+  private saidExhausted = false;
   private lastRow = -1;
 
   constructor(private readonly given: EbpfPlaneOptions) {
@@ -118,11 +117,6 @@ export class EbpfPlane implements Plane {
     this.options = options;
     this.balancesAtSockets = options["bpf-lb-sock"];
     this.problems.push(...problems);
-    this.iptablesMasquerades =
-      !options["enable-bpf-masquerade"] &&
-      (options["enable-ipv4-masquerade"] ||
-        options["enable-ipv6-masquerade"] ||
-        /\baks\b/.test(given.profile));
     this.image = this.compile(given.cluster);
     this.machine = createMachine(
       given.wasm,
@@ -351,7 +345,6 @@ export class EbpfPlane implements Plane {
     facts.destinationIdentity = view.getUint32(at + OUTCOME.dst_sec_id, true);
     facts.node = frames.node[row];
     this.judge(view.getUint8(at + OUTCOME.end), view.getUint16(at + OUTCOME.reason, true));
-    if (this.iptablesMasquerades && facts.end === End.Left) this.leaveOpen(frames, row);
     this.findDenying(frames, row);
     results.end[row] = facts.end;
     results.reason[row] = this.reasonNumber(facts.reason);
@@ -364,7 +357,10 @@ export class EbpfPlane implements Plane {
     facts.end = end as End;
     facts.reason = "";
     if (end === End.Dropped || end === End.Rejected) facts.reason = dropReasonName(code);
-    else if (end === End.Undecided) facts.reason = `undecided: ${codeText(UndecidedReason, code)}`;
+    else if (end === End.Undecided) {
+      facts.reason = `undecided: ${codeText(UndecidedReason, code)}`;
+      if (code === UndecidedReason.values.MAP_MEMORY) this.reportExhausted();
+    }
     else if (end === End.Redirected && this.undecided.has(facts.cookie)) {
       facts.end = End.Undecided;
       const objects = (this.image.cookies.get(facts.cookie) ?? []).map(({ object }) => object);
@@ -372,11 +368,17 @@ export class EbpfPlane implements Plane {
     }
   }
 
-  /** What left from a pod's address: iptables on the node, which is not here, may have changed its source. */
-  private leaveOpen(frames: FrameBlock, row: number): void {
-    if (!this.policyOf.has(addressText(frames, row, 12, 8))) return;
-    this.facts.end = End.Undecided;
-    this.facts.reason = "undecided: masquerading in the node's iptables";
+  /** Once: which maps have no memory left, so that new connections can no longer be judged. */
+  private reportExhausted(): void {
+    if (this.saidExhausted) return;
+    this.saidExhausted = true;
+    this.problems.push({
+      where: null,
+      severity: "error",
+      what:
+        `the memory reserved for ${this.machine.exhausted().join(", ")} is used up; ` +
+        "frames that need a new entry are undecided from here on",
+    });
   }
 
   /** For a default deny: the policy map of the endpoint that denied. */

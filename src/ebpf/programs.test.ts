@@ -9,7 +9,7 @@ import {
 } from "../../test/programs.js";
 import { decode } from "../contract/codec.js";
 import {
-  DropReason, EmissionKind, EndpointFlag, FibKind, NodeOption, Program, ServiceFlag, StepKind, UndecidedReason,
+  DropReason, EmissionKind, EndpointFlag, FibKind, KernelReason, NodeOption, Program, ServiceFlag, StepKind, UndecidedReason,
 } from "../contract/codes.js";
 import { mapNumber } from "../contract/maps.js";
 import { StepRecord } from "../contract/structs.js";
@@ -93,7 +93,8 @@ function way({ images }: Walked): string[] {
 
 function ended({ outcome }: Walked): string {
   const name = Object.entries(End).find(([, value]) => value === outcome.end)![0];
-  const reasons = outcome.end === End.Undecided ? UndecidedReason.values : DropReason.values;
+  const reasons = outcome.end === End.Undecided
+    ? UndecidedReason.values : { ...DropReason.values, ...KernelReason.values };
   const reason = Object.entries(reasons).find(([, value]) => value === outcome.reason)?.[0];
   return outcome.reason === 0 ? name : `${name} ${reason}`;
 }
@@ -397,7 +398,7 @@ describe("what is not judged", () => {
       { packet: tcp.subarray(0, 30), wire: tcp.length, device: POD_DEVICE },
       { packet: packet({ from: A, to: "224.0.0.1", protocol: "UDP" }), device: POD_DEVICE },
     ]);
-    expect(outcomes.map(ended)).toEqual(["Undecided NO_DEVICE", "Undecided ICMP", "Undecided LINK_LAYER",
+    expect(outcomes.map(ended)).toEqual(["Undecided NO_DEVICE", "Undecided TTL", "Dropped OTHERHOST",
       "Undecided TRUNCATED",
       "Undecided MULTICAST"]);
     bench.remove("twinplane_fib", { prefixlen: 32, node: 0, family: 1 });

@@ -1,6 +1,13 @@
 /**
- * Drop reasons by the spelling of Hubble's DropReason enum (`api/v1/flow/flow.proto`), by Cilium's number.
+ * Drop reasons by the spelling of Hubble's DropReason enum (`api/v1/flow/flow.proto`), by Cilium's number; those
+ * of a kernel by the kernel's own names.
  */
+import { KernelReason } from "../contract/codes.js";
+
+const KERNEL: Readonly<Record<number, string>> = Object.fromEntries(
+  Object.entries(KernelReason.values).map(([name, code]) => [code, name]),
+);
+
 const HUBBLE: Readonly<Record<number, string>> = {
   132: "INVALID_SOURCE_IP",
   133: "POLICY_DENIED",
@@ -74,5 +81,5 @@ const HUBBLE: Readonly<Record<number, string>> = {
 };
 
 export function dropReasonName(code: number): string {
-  return HUBBLE[code] ?? `DROP_REASON_${code}`;
+  return HUBBLE[code] ?? KERNEL[code] ?? `DROP_REASON_${code}`;
 }

@@ -97,7 +97,8 @@ export function configRecord(options: CiliumOptions, seed: bigint, plane: number
   ];
 }
 
-const SWITCHES: readonly (readonly [number, (options: OptionValues) => boolean])[] = [
+/** `agent`: a masquerade agent writes the node's iptables. */
+const SWITCHES: readonly (readonly [number, (options: OptionValues, agent: boolean) => boolean])[] = [
   [ConfigOption.values.ENABLE_IPV4, (o) => o["enable-ipv4"]],
   [ConfigOption.values.ENABLE_IPV6, (o) => o["enable-ipv6"]],
   [ConfigOption.values.DUAL_STACK, (o) => o["enable-ipv4"] && o["enable-ipv6"]],
@@ -119,6 +120,14 @@ const SWITCHES: readonly (readonly [number, (options: OptionValues) => boolean])
   [
     ConfigOption.values.ENABLE_BPF_MASQUERADE_IPV6,
     (o) => o["enable-bpf-masquerade"] && o["enable-ipv6-masquerade"] && o["enable-ipv6"],
+  ],
+  [
+    ConfigOption.values.IPTABLES_MASQUERADE_IPV4,
+    (o, agent) => !o["enable-bpf-masquerade"] && (o["enable-ipv4-masquerade"] || agent),
+  ],
+  [
+    ConfigOption.values.IPTABLES_MASQUERADE_IPV6,
+    (o, agent) => !o["enable-bpf-masquerade"] && o["enable-ipv6"] && (o["enable-ipv6-masquerade"] || agent),
   ],
   [ConfigOption.values.ENABLE_IP_MASQ_AGENT, (o) => o["enable-ip-masq-agent"] && o["enable-bpf-masquerade"]],
   [ConfigOption.values.ENABLE_REMOTE_NODE_MASQUERADE, (o) => o["enable-remote-node-masquerade"]],
@@ -144,7 +153,7 @@ const SWITCHES: readonly (readonly [number, (options: OptionValues) => boolean])
 ];
 
 function optionBits(options: CiliumOptions): number {
-  return SWITCHES.reduce((bits, [bit, on]) => (on(options) ? bits | bit : bits), 0) >>> 0;
+  return SWITCHES.reduce((bits, [bit, on]) => (on(options, options.masqueradeAgent) ? bits | bit : bits), 0) >>> 0;
 }
 
 /** Three big-endian words of the base64 seed: murmur, jhash for IPv4, jhash for IPv6. */
@@ -155,7 +164,8 @@ function maglevSeeds(text: string): [number, number, number] {
   return [view.getUint32(0), view.getUint32(4), view.getUint32(8)];
 }
 
-export function nodeRecord(node: CompiledNode, index: number, _options: CiliumOptions): MapEntry {
+export function nodeRecord(node: CompiledNode, index: number, options: CiliumOptions): MapEntry {
+  const agent = options.masqueradeAgent ? NodeOption.values.MASQUERADE_AGENT : 0;
   return [
     { node: index },
     {
@@ -167,7 +177,7 @@ export function nodeRecord(node: CompiledNode, index: number, _options: CiliumOp
       pod_cidr4_length: node.podCidr4?.length ?? NO_PREFIX,
       pod_cidr6: fieldOf(node.podCidr6?.address ?? null),
       pod_cidr6_length: node.podCidr6?.length ?? NO_PREFIX,
-      options: node.known ? NodeOption.values.MANAGED : 0,
+      options: node.known ? NodeOption.values.MANAGED | agent : 0,
       direct_routing_ifindex: node.directRouting,
       host_ifindex: node.ciliumHost,
       tunnel_ifindex: node.tunnel,
@@ -220,7 +230,8 @@ export function deviceRecords(
       lxc_id: endpoint?.endpointId ?? 0,
       sec_id: endpoint?.identity ?? 0,
       policy: endpoint?.policy ?? 0,
-      mtu: device.mtu,
+      // The facts are of the present network, whose tunnel may have made the pods' MTU smaller.
+      mtu: device.kind === "pod" ? hosts.nodes[node].mtu : device.mtu,
       mac: parseMac(device.mac),
       endpoint_mac: endpoint?.mac ?? new Uint8Array(6),
       peer: uplink ? hosts.nodes[node].ciliumHost : 0,

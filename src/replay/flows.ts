@@ -7,7 +7,7 @@
  * The number of flows kept is bounded; the one idle longest goes first, and is counted.
  */
 import { addressFromBytes } from "../cluster/address.js";
-import { Tuple, TUPLE_BYTES, TupleTable, turnTuple } from "./tuple.js";
+import { copyTuple, sameTuple, Tuple, TUPLE_BYTES, TupleTable, turnTuple } from "./tuple.js";
 
 /** What one plane did with the packets of one direction. */
 export class PlaneSide {
@@ -38,6 +38,10 @@ export class Flow {
   openedBy = -1;
   /** A request was recorded on its way out of a node: the kernel has made its choices and keeps them. */
   chosen = false;
+  /** The current plane chose by chance where the recording does not show the choice: its images may lie elsewhere. */
+  unobserved = false;
+  /** A recorded answer left by another way than the one to its sender (a spoofed source): no loop to close. */
+  strayed = false;
   /** Per plane: an answer came back at the entry point as the sender expects it; -1 no answer seen, 0 no, 1 yes. */
   readonly closed = [-1, -1];
   /** Difference found first, -1 for none; later packets of the flow are its consequence. */
@@ -121,11 +125,9 @@ export class Flows {
   /** Notes the last recorded image of a direction. */
   depict(flow: Flow, direction: number, tuple: Uint8Array): void {
     const image = flow.image[direction];
-    let same = true;
-    for (let index = 0; index < TUPLE_BYTES && same; index++) same = image[index] === tuple[index];
-    if (same) return;
+    if (sameTuple(image, 0, tuple, 0)) return;
     if (this.byImage.get(image) === flow.slot * 2 + direction) this.byImage.delete(image);
-    image.set(tuple);
+    copyTuple(tuple, image);
     this.byImage.set(tuple, 0, flow.slot * 2 + direction);
   }
 

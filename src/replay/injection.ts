@@ -12,6 +12,9 @@ import type { View } from "./view.js";
 const fields = new Decoded();
 const quotedFields = new Decoded();
 const ends = new Endpoints();
+const TTL_AT = 8;
+const CHECKSUM_AT = 10;
+const HOP_LIMIT_AT = 7;
 
 export class Injection {
   bytes: Uint8Array = new Uint8Array(2048);
@@ -19,16 +22,19 @@ export class Injection {
   node = 0;
   /** ifindex; 0: from a socket of the node. */
   device = 0;
+  /** ifindex where the packet of the passage under way entered; 0: a socket of the node. */
+  origin = 0;
   /** Tuple that a node's socket used, where the view shows the translated one. */
   socketTuple: Uint8Array | null = null;
   private own = new Uint8Array(2048);
   private readonly wanted = new Uint8Array(TUPLE_BYTES);
 
-  asCaptured(view: View): void {
+  /** Begins with the captured bytes at the point where the packet entered. */
+  start(view: View): void {
     this.bytes = view.bytes;
     this.offset = 0;
     this.node = view.node;
-    this.device = view.kind === Emission.Out ? 0 : view.device;
+    this.device = this.origin;
   }
 
   /** A packet of a node's socket, before OUTPUT translated it. */
@@ -36,6 +42,21 @@ export class Injection {
     if (this.socketTuple === null || sameTuple(this.socketTuple, 0, view.tuple, 0)) return;
     this.copy(view);
     this.rewrite(view, this.socketTuple);
+  }
+
+  /** A packet first seen leaving a node that now enters it from a pod: the hop that the node made is undone. */
+  finish(view: View): void {
+    if (view.kind !== Emission.Out || this.device === 0) return;
+    this.copy(view);
+    const at = view.family === 4 ? TTL_AT : HOP_LIMIT_AT;
+    if (this.own[at] === 255) return;
+    this.own[at]++;
+    if (view.family !== 4) return;
+    // The TTL is the high byte of its word: one more there is 0x100 less in the complemented sum (RFC 1624).
+    let sum = ((this.own[CHECKSUM_AT] << 8) | this.own[CHECKSUM_AT + 1]) - 0x100;
+    if (sum < 0) sum += 0xffff;
+    this.own[CHECKSUM_AT] = sum >> 8;
+    this.own[CHECKSUM_AT + 1] = sum;
   }
 
   /** An answer: the image of what it answers, turned round, from where that arrived. False where it never did. */
@@ -81,6 +102,7 @@ export class Injection {
   }
 
   private copy(view: View): void {
+    if (this.bytes === this.own) return;
     if (this.own.length < view.length) this.own = new Uint8Array(view.length * 2);
     this.own.set(view.bytes.subarray(0, view.length));
     this.bytes = this.own;

@@ -9,16 +9,17 @@
  * What the node makes itself (ICMP errors, rebuilt fragments, tunnel outers) is expected output, never input.
  * Nothing here throws for what a capture holds, and memory holds one window of traffic and a bounded flow table.
  */
-import type { Cluster, TimelineChange } from "../cluster/cluster.js";
-import { Emission, End, FrameBlock, type Pin, type Plane, StepResults } from "../dataplane.js";
+import type { Cluster, ConntrackDelete, TimelineChange } from "../cluster/cluster.js";
+import { Emission, End, FrameBlock, PacketType, type Pin, type Plane, StepResults } from "../dataplane.js";
 import { addressFromBytes } from "../cluster/address.js";
+import { Datagrams } from "./datagrams.js";
 import { type Flow, Flows } from "./flows.js";
 import { IcmpKind, icmpKind, isNeighbourDiscovery } from "./icmp.js";
 import { Injection } from "./injection.js";
 import { Outcome } from "./outcome.js";
 import { type Passage, Passages, type Points } from "./passages.js";
 import { type KeyOf, Truth } from "./truth.js";
-import { sameTuple, Tuple, turnTuple, TUPLE_BYTES } from "./tuple.js";
+import { copyTuple, sameTuple, Tuple, turnTuple, TUPLE_BYTES } from "./tuple.js";
 import { type View, ViewClass, ViewPool } from "./view.js";
 
 export interface ReplayOptions {
@@ -28,9 +29,15 @@ export interface ReplayOptions {
     deviceName(node: number, device: number): string;
     /** Whether the captures see everything that crosses this device. */
     covered(node: number, device: number): boolean;
+    /** Whether they see every device of the node: then silence is a choice too. */
+    seesAll(node: number): boolean;
+    /** The pod's device that a packet first seen on its way out came from; 0: a socket of the node. */
+    originDevice(node: number, tuple: Uint8Array): number;
   };
   /** Pins the first packet of a flow to the observed choice, where the plane's own eligible set has it. */
   readonly followCapture: boolean;
+  /** The captures see every device of their nodes, from the first record on: a packet's end can be told from them. */
+  readonly seesAll: boolean;
   /** ns in which copies of a packet are looked for. */
   readonly windowNs: number;
   readonly changes: readonly TimelineChange[];
@@ -81,6 +88,8 @@ export interface ReplayCounts {
   made: number;
   /** Sent by a node's own socket, whose tuple before OUTPUT is not known: the service step was not exercised. */
   socketUnknown: number;
+  /** First seen leaving a node, but sent by a pod whose device was not captured: entered there by inference. */
+  inferred: number;
   pinsOffered: number;
   pinsTaken: [number, number];
   pinsRefused: [number, number];
@@ -88,6 +97,7 @@ export interface ReplayCounts {
   changes: number;
 }
 
+const CHOICE_UNSEEN = "the capture does not show which backend was chosen";
 const BEFORE_CAPTURE = "answers a packet of a flow that began before the capture";
 
 /** TCP flag bits. */
@@ -97,7 +107,7 @@ const ACK = 0x10;
 export class Replay {
   readonly counts: ReplayCounts = {
     records: 0, packets: 0, copies: 0, notIp: 0, broken: 0, neighbourDiscovery: 0, loopback: 0, made: 0,
-    socketUnknown: 0, pinsOffered: 0, pinsTaken: [0, 0], pinsRefused: [0, 0], moot: [0, 0], changes: 0,
+    socketUnknown: 0, inferred: 0, pinsOffered: 0, pinsTaken: [0, 0], pinsRefused: [0, 0], moot: [0, 0], changes: 0,
   };
   readonly pool = new ViewPool();
   readonly flows = new Flows();
@@ -115,16 +125,13 @@ export class Replay {
     restored: this.restored,
   };
   private readonly scratch = new Uint8Array(TUPLE_BYTES);
-  /** Ports of datagrams sent in fragments, by who, to whom and id; holds one window. */
-  private readonly datagrams = new Map<string, { tuple: Uint8Array; timeNs: number }>();
-  /** When a datagram's pieces entered a node, and the tuple they were last seen leaving one with. */
-  private readonly enteredDatagrams = new Map<string, number>();
-  private readonly datagramImages = new Map<string, { tuple: Uint8Array; timeNs: number }>();
+  private readonly datagrams: Datagrams;
   private nextChange = 0;
   private clockNs = 0;
 
   constructor(private readonly options: ReplayOptions) {
-    this.passages = new Passages(options.points, this.pool, options.windowNs);
+    this.datagrams = new Datagrams(4 * options.windowNs);
+    this.passages = new Passages(options.points, this.pool, options.windowNs, options.seesAll);
     this.truth = new Truth(options.windowNs, options.keyOf, (node, device) => options.points.covered(node, device));
   }
 
@@ -132,7 +139,7 @@ export class Replay {
   add(view: View): void {
     this.counts.records++;
     if (view.timeNs > this.clockNs) this.clockNs = view.timeNs;
-    if (view.class === ViewClass.Packet && view.isFragment) this.noteFragment(view);
+    if (view.class === ViewClass.Packet && view.isFragment) this.datagrams.note(view);
     this.passages.add(view);
     for (let ready = this.passages.take(this.clockNs); ready !== null; ready = this.passages.take(this.clockNs)) this.play(ready);
   }
@@ -163,6 +170,8 @@ export class Replay {
     }
     if (first.class === ViewClass.Broken) {
       this.counts.broken++;
+      this.injection.origin = first.kind === Emission.In ? first.device : 0;
+      this.injection.socketTuple = null;
       this.replay(passage, null, 0, "request");
       return;
     }
@@ -170,9 +179,9 @@ export class Replay {
       this.counts.neighbourDiscovery++;
       return;
     }
-    this.fillFragmentPorts(passage);
+    for (const view of passage.views) if (view.fragmentOffset > 0) this.datagrams.fillPorts(view);
     const icmp = icmpKind(first);
-    if (first.kind === Emission.Out && (icmp === IcmpKind.Error || this.isRebuiltFragment(first))) {
+    if (first.kind === Emission.Out && (icmp === IcmpKind.Error || this.datagrams.isRebuilt(first))) {
       this.counts.made++;
       this.truth.expectMade(passage.views);
       return;
@@ -182,7 +191,10 @@ export class Replay {
   }
 
   private replayFlow(passage: Passage, first: View): void {
-    const tuple = this.entryTuple(first);
+    const origin = first.kind === Emission.In ? first.device : this.options.points.originDevice(first.node, first.tuple);
+    if (first.kind === Emission.Out && origin !== 0) this.counts.inferred++;
+    this.injection.origin = origin;
+    const tuple = origin === 0 ? this.entryTuple(first) : first.tuple;
     const direction = this.flows.find(tuple);
     let flow = this.flows.found;
     const opens = direction < 0 || flow === null;
@@ -195,21 +207,22 @@ export class Replay {
     if (direction < 0 || flow === null) {
       flow = this.flows.open(tuple, first.timeNs);
       flow.entryNode[0] = first.node;
-      flow.entryDevice[0] = first.kind === Emission.Out ? 0 : first.device;
+      flow.entryDevice[0] = origin;
       flow.openedBy = first.isFragment ? first.fragmentId : -1;
     } else {
       if (!flow.seen[direction]) {
         flow.entryNode[direction] = first.node;
-        flow.entryDevice[direction] = first.kind === Emission.Out ? 0 : first.device;
+        flow.entryDevice[direction] = origin;
       }
       this.flows.enter(flow, direction, tuple, first.timeNs);
     }
     const side = direction < 0 ? 0 : direction;
     const pin = side === 0 && this.mayPin(flow, first, opens) ? observedChoice(tuple, this.lastTuple(passage)) : null;
     if (pin !== null) this.counts.pinsOffered++;
-    this.injection.socketTuple = first.kind === Emission.Out ? tuple : null;
+    this.injection.socketTuple = origin === 0 ? tuple : null;
     this.replay(passage, flow, side, side === 0 ? "request" : "reply", pin);
     if (passage.views.length > 1 || this.lastTuple(passage) !== passage.last.tuple) flow.chosen = true;
+    if (side === 1 && strays(flow, passage.last)) flow.strayed = true;
     this.flows.depict(flow, side, this.lastTuple(passage));
   }
 
@@ -217,6 +230,7 @@ export class Replay {
   private replayError(passage: Passage, first: View): void {
     const direction = this.injection.quotedTuple(first, this.scratch) ? this.flows.findImage(this.scratch) : -1;
     this.injection.socketTuple = null;
+    this.injection.origin = first.device;
     if (direction < 0) this.replay(passage, null, 0, "error");
     else this.replay(passage, this.flows.found, direction, "error");
   }
@@ -227,7 +241,9 @@ export class Replay {
     const first = passage.first;
     for (let index = 0; index < 2; index++) this.stepPlane(index, first, flow, direction, kind, pin);
     const current = this.results[0];
-    if (this.moot[0]) this.truth.missing(passage.views);
+    if (flow !== null && direction === 0 && kind === "request") this.noteChoice(flow, passage);
+    if (flow?.unobserved === true) this.truth.undecided(passage.views, CHOICE_UNSEEN);
+    else if (this.moot[0]) this.truth.missing(passage.views);
     else this.truth.settle(passage.views, current, 0, this.options.planes[0].reasons[current.reason[0]]);
     this.packet.view = first;
     this.packet.views = passage.views;
@@ -238,26 +254,34 @@ export class Replay {
     this.options.judge.judge(this.packet);
   }
 
+  /** A request that was seen only before the current plane's choice leaves open what the recorded one was. */
+  private noteChoice(flow: Flow, passage: Passage): void {
+    if (flow.chosen || this.options.points.seesAll(passage.first.node) || this.lastTuple(passage) !== passage.first.tuple || !this.outcomes[0].arrived) return;
+    const { eligibleBackends } = this.options.planes[0].journey(this.outcomes[0].journey);
+    if (eligibleBackends !== null && eligibleBackends.length > 1) flow.unobserved = true;
+  }
+
   private stepPlane(index: number, first: View, flow: Flow | null, direction: number,
     kind: "request" | "reply" | "error", pin: Pin | null): void {
     const plane = this.options.planes[index];
     const outcome = this.outcomes[index];
     const block = this.blocks[index];
     const injection = this.injection;
-    injection.asCaptured(first);
+    injection.start(first);
     let possible = true;
     if (flow !== null && kind === "reply") possible = injection.turn(first, flow.planes[index][1 - direction]);
     else if (flow !== null && kind === "error") {
       possible = injection.turnError(first, flow.image[direction], flow.planes[index][direction]);
-    } else if (first.kind === Emission.Out) injection.fromSocket(first);
+    } else if (injection.origin === 0) injection.fromSocket(first);
     this.moot[index] = !possible;
     if (!possible) {
       this.counts.moot[index]++;
       outcome.skip();
       return;
     }
-    block.clear();
-    block.push(injection.bytes, injection.offset, first.length, first.wireLength, first.etherType, first.packetType,
+    injection.finish(first);
+    const packetType = first.kind === Emission.Out ? PacketType.Host : first.packetType;
+    block.borrow(injection.bytes, injection.offset, first.length, first.wireLength, first.etherType, packetType,
       injection.node, injection.device, first.timeNs);
     if (pin !== null && this.options.followCapture) block.pin[0] = block.pins.push(pin);
     const results = this.results[index];
@@ -265,7 +289,7 @@ export class Replay {
     plane.step(block, results);
     outcome.read(results, 0);
     // A later fragment has no ports to show: they are those of the first.
-    if (outcome.arrived && first.fragmentOffset > 0 && flow !== null && Tuple.sourcePort(outcome.image) === 0) {
+    if (outcome.arrived && outcome.withoutPorts && flow !== null) {
       outcome.image.set(flow.planes[index][direction].image.subarray(2, 6), 2);
     }
     if ((outcome.flags & 1) !== 0) this.counts.pinsTaken[index]++;
@@ -281,7 +305,7 @@ export class Replay {
       side.arrived = outcome.arrived;
       side.journey = outcome.journey;
       if (outcome.arrived) {
-        side.image.set(outcome.image);
+        copyTuple(outcome.image, side.image);
         side.node = outcome.node;
         side.device = outcome.device;
       }
@@ -313,15 +337,17 @@ export class Replay {
         else plane.deleteConntrack(change.entry, atNs);
       }
       if (change.kind === "cluster") this.options.onCluster(change.cluster);
-      else this.endFlows(change.entry.originalSourcePort, change.entry.originalDestination?.bytes ?? null);
+      else this.endFlows(change.entry);
     }
   }
 
   /** The kernel forgot these flows: their next packet opens a new one, which may choose again. */
-  private endFlows(sourcePort: number | null, destination: Uint8Array | null): void {
+  private endFlows({ protocol, originalSourcePort: sourcePort, originalDestination }: ConntrackDelete): void {
+    const destination = originalDestination?.bytes ?? null;
     const ended: Flow[] = [];
     for (const flow of this.flows.all()) {
       const entry = flow.entry[0];
+      if (Tuple.protocol(entry) !== protocol) continue;
       if (sourcePort !== null && Tuple.sourcePort(entry) !== sourcePort) continue;
       if (destination !== null && !equalBytes(Tuple.destination(entry), destination)) continue;
       ended.push(flow);
@@ -346,7 +372,6 @@ export class Replay {
 
   /** The tuple before any translation; of a node's own socket that is known only from its conntrack events. */
   private entryTuple(first: View): Uint8Array {
-    if (first.kind !== Emission.Out) return first.tuple;
     const direction = this.flows.find(first.tuple);
     if (direction === 1) return first.tuple;
     const known = this.options.socketTuple(first.node, first.tuple, first.timeNs);
@@ -358,57 +383,13 @@ export class Replay {
   private lastTuple(passage: Passage): Uint8Array {
     const last = passage.last;
     if (!last.isFragment || last.kind === Emission.Out) return last.tuple;
-    return this.datagramImages.get(imageKey(last))?.tuple ?? last.tuple;
-  }
-
-  // ---- fragments ---------------------------------------------------------------------------------------------
-
-  private noteFragment(view: View): void {
-    const key = datagramKey(view);
-    let known = this.datagrams.get(key);
-    if (known === undefined) {
-      if (this.datagrams.size > 4096) this.forgetDatagrams(view.timeNs);
-      this.datagrams.set(key, known = { tuple: view.tuple.slice(), timeNs: view.timeNs });
-    }
-    if (view.fragmentOffset === 0) known.tuple.set(view.tuple);
-    if (view.kind === Emission.Out && view.fragmentOffset === 0) {
-      this.datagramImages.set(imageKey(view), { tuple: view.tuple.slice(), timeNs: view.timeNs });
-    }
-    if (view.kind === Emission.In) this.enteredDatagrams.set(enteredKey(view), view.timeNs);
-  }
-
-  private forgetDatagrams(nowNs: number): void {
-    const before = nowNs - 4 * this.options.windowNs;
-    for (const [key, known] of this.datagrams) if (known.timeNs < before) this.datagrams.delete(key);
-    for (const [key, known] of this.datagramImages) if (known.timeNs < before) this.datagramImages.delete(key);
-    for (const [key, timeNs] of this.enteredDatagrams) if (timeNs < before) this.enteredDatagrams.delete(key);
-  }
-
-  /** Later fragments carry no ports; they are the first one's. */
-  private fillFragmentPorts(passage: Passage): void {
-    for (const view of passage.views) {
-      if (view.fragmentOffset === 0) continue;
-      const known = this.datagrams.get(datagramKey(view));
-      if (known !== undefined) view.tuple.set(known.tuple.subarray(2, 6), 2);
-    }
-  }
-
-  /** Leaves a node that took the same datagram in, in pieces that did not come in: cut anew. NAT keeps the id. */
-  private isRebuiltFragment(first: View): boolean {
-    return first.isFragment && this.enteredDatagrams.has(enteredKey(first));
+    return this.datagrams.imageOf(last) ?? last.tuple;
   }
 }
 
-function datagramKey(view: View): string {
-  return `${view.tuple.subarray(6).join(".")}/${view.protocol}#${view.fragmentId}`;
-}
-
-function enteredKey(view: View): string {
-  return `${view.node}/${view.family}/${view.protocol}#${view.fragmentId}`;
-}
-
-function imageKey(view: View): string {
-  return `${view.family}/${view.protocol}#${view.fragmentId}`;
+/** Whether an answer was seen leaving the sender's node by a device that does not lead to the sender. */
+function strays(flow: Flow, last: View): boolean {
+  return last.kind === Emission.Out && last.node === flow.entryNode[0] && last.device !== flow.entryDevice[0];
 }
 
 function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -5,7 +5,7 @@
 import { Emission, End, type StepResults } from "../dataplane.js";
 import { Decoded, decode } from "../wire/decode.js";
 import { EtherType } from "../wire/link.js";
-import { writeDecodedTuple } from "./fields.js";
+import { writeDecodedTuple, writePlainTuple } from "./fields.js";
 import { TUPLE_BYTES } from "./tuple.js";
 
 const fields = new Decoded();
@@ -18,6 +18,8 @@ export class Outcome {
   /** Reached a pod, a socket of a node, or the outside; `image`, `node`, `device` say how and where. */
   arrived = false;
   readonly image = new Uint8Array(TUPLE_BYTES);
+  /** The image is a later fragment: its ports are not in it, and not compared. */
+  withoutPorts = false;
   node = 0;
   /** ifindex; 0: a socket of the node. */
   device = 0;
@@ -55,6 +57,11 @@ export class Outcome {
     let last = -1;
     for (let index = to - 1; index >= from; index--) {
       if (results.emissionMade[index] !== 0 || results.emissionKind[index] === Emission.In) continue;
+      if (last < 0 && writePlainTuple(results.bytes, results.emissionOffset[index], results.emissionLength[index], this.image)) {
+        this.withoutPorts = false;
+        this.arriveAt(results, index);
+        return;
+      }
       if (last >= 0 && !samePoint(results, index, last)) break;
       decodeEmission(results, index);
       if (last < 0 || fields.fragmentOffset === 0) last = index;
@@ -62,10 +69,15 @@ export class Outcome {
     }
     if (last < 0) return;
     decodeEmission(results, last);
-    this.arrived = true;
-    this.node = results.emissionNode[last];
-    this.device = results.emissionKind[last] === Emission.Local ? 0 : results.emissionDevice[last];
+    this.withoutPorts = fields.fragmentOffset > 0;
     writeDecodedTuple(fields, results.bytes, this.image, 0);
+    this.arriveAt(results, last);
+  }
+
+  private arriveAt(results: StepResults, index: number): void {
+    this.arrived = true;
+    this.node = results.emissionNode[index];
+    this.device = results.emissionKind[index] === Emission.Local ? 0 : results.emissionDevice[index];
   }
 
   private readAnswer(results: StepResults, index: number): boolean {

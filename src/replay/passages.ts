@@ -13,7 +13,7 @@ import { type View, ViewClass, type ViewPool } from "./view.js";
 
 export class Passage {
   readonly views: View[] = [];
-  /** Next open passage with the same key. */
+  /** Next open passage in the same slot. */
   next: Passage | null = null;
   /** No later view can belong to it. */
   closed = false;
@@ -33,21 +33,27 @@ export interface Points {
   deviceKind(node: number, device: number): string;
 }
 
+/** Chains stay short up to some tens of thousands of packets within a window. */
+const SLOTS = 8192;
+const SLOT_MASK = SLOTS - 1;
+
 export class Passages {
   private readonly queue: Passage[] = [];
   private head = 0;
-  private readonly open = new Map<number, Passage>();
+  /** Open passages by their key, chained in the order they came. */
+  private readonly open = new Array<Passage | null>(SLOTS).fill(null);
   private readonly free: Passage[] = [];
 
-  constructor(private readonly points: Points, private readonly pool: ViewPool, private readonly windowNs: number) {}
+  constructor(private readonly points: Points, private readonly pool: ViewPool, private readonly windowNs: number,
+    private readonly seesAll = false) {}
 
   /** Adds a view: to the passage it continues, else as the first of a new one. */
   add(view: View): void {
     if (view.class === ViewClass.Packet) {
       // Of several candidates the one seen last: nodes take microseconds, and an older one may have been dropped.
       let best: Passage | null = null;
-      for (let passage = this.open.get(view.keyA) ?? null; passage !== null; passage = passage.next) {
-        if (!passage.closed && this.continues(passage, view)
+      for (let passage = this.open[view.keyA & SLOT_MASK]; passage !== null; passage = passage.next) {
+        if (passage.first.keyA === view.keyA && !passage.closed && this.continues(passage, view)
           && (best === null || passage.last.timeNs >= best.last.timeNs)) best = passage;
       }
       if (best !== null) {
@@ -62,11 +68,11 @@ export class Passages {
     if (!passage.closed) this.link(passage);
   }
 
-  /** The oldest passage whose window ended before `nowNs`, or null. Infinity drains. */
+  /** The oldest passage if its window ended before `nowNs` or it came to its end, else null. Infinity drains. */
   take(nowNs: number): Passage | null {
     if (this.head === this.queue.length) return null;
     const passage = this.queue[this.head];
-    if (passage.first.timeNs + this.windowNs >= nowNs) return null;
+    if (passage.first.timeNs + this.windowNs >= nowNs && !this.ended(passage.last)) return null;
     this.head++;
     if (this.head > 4096 && this.head * 2 > this.queue.length) {
       this.queue.splice(0, this.head);
@@ -78,8 +84,8 @@ export class Passages {
 
   /** Gives a passage that was taken, and its views, back for another use. */
   give(passage: Passage): void {
-    for (const view of passage.views) this.pool.give(view);
-    passage.views.length = 0;
+    // `length = 0` would give the array's memory back, to be asked for again.
+    for (let view = passage.views.pop(); view !== undefined; view = passage.views.pop()) this.pool.give(view);
     passage.next = null;
     passage.closed = false;
     this.free.push(passage);
@@ -88,6 +94,17 @@ export class Passages {
   /** Passages not taken yet, oldest first. */
   *waiting(): Iterable<Passage> {
     for (let index = this.head; index < this.queue.length; index++) yield this.queue[index];
+  }
+
+  /** Nothing follows the view of a packet that was handed to a pod. Fragments wait: others may tell their ports. */
+  private ended(last: View): boolean {
+    return this.seesAll && last.kind === Emission.Out && last.class === ViewClass.Packet && !last.isFragment
+      && !last.tunnelled && this.isEnd(last);
+  }
+
+  private isEnd(last: View): boolean {
+    const kind = this.points.deviceKind(last.node, last.device);
+    return kind === "pod" || kind === "loopback";
   }
 
   /**
@@ -106,36 +123,33 @@ export class Passages {
       if (last.tunnelled) return view.node === last.node && view.kind === Emission.In && sameTuple(last.tuple, 0, view.tuple, 0);
       return view.node === last.node && view.kind === Emission.Out;
     }
-    const lastKind = this.points.deviceKind(last.node, last.device);
-    if (lastKind === "pod" || lastKind === "loopback") return false;
+    if (this.isEnd(last)) return false;
     if (!sameTuple(last.tuple, 0, view.tuple, 0)) return false;
     // Out of a tunnel device, then out of the uplink inside the tunnel's packet.
-    if (lastKind === "tunnel") return view.node === last.node && view.kind === Emission.Out && view.tunnelled;
+    if (this.points.deviceKind(last.node, last.device) === "tunnel") return view.node === last.node && view.kind === Emission.Out && view.tunnelled;
     return view.node !== last.node && view.kind === Emission.In;
   }
 
   private link(passage: Passage): void {
-    const key = passage.first.keyA;
-    const before = this.open.get(key);
-    if (before === undefined) {
-      this.open.set(key, passage);
+    const slot = passage.first.keyA & SLOT_MASK;
+    let tail = this.open[slot];
+    if (tail === null) {
+      this.open[slot] = passage;
       return;
     }
-    let tail = before;
     while (tail.next !== null) tail = tail.next;
     tail.next = passage;
   }
 
   private unlink(passage: Passage): void {
-    const key = passage.first.keyA;
-    let before = this.open.get(key);
+    const slot = passage.first.keyA & SLOT_MASK;
+    let before = this.open[slot];
     if (before === passage) {
-      if (passage.next === null) this.open.delete(key);
-      else this.open.set(key, passage.next);
+      this.open[slot] = passage.next;
       return;
     }
-    while (before !== undefined && before.next !== passage) before = before.next ?? undefined;
-    if (before === undefined) throw new Error("a waiting passage is not in the table of open passages");
+    while (before !== null && before.next !== passage) before = before.next;
+    if (before === null) throw new Error("a waiting passage is not in the table of open passages");
     before.next = passage.next;
   }
 }

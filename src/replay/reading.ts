@@ -116,7 +116,12 @@ function readPacket(view: View, readable: boolean): void {
   decode(view.bytes, 0, view.length, view.wireLength, view.etherType, fields);
   view.class = fields.status === DecodeStatus.Ok ? ViewClass.Packet
     : fields.status === DecodeStatus.NotIp ? ViewClass.NotIp : ViewClass.Broken;
-  if (view.class !== ViewClass.Packet) return;
+  if (view.class !== ViewClass.Packet) {
+    // What can be read of a broken packet are at most its addresses.
+    view.tuple.fill(0);
+    if (fields.addressLength > 0) writeDecodedTuple(fields, view.bytes, view.tuple, 0);
+    return;
+  }
   if (view.etherType === EtherType.None) view.etherType = fields.family === 4 ? EtherType.Ipv4 : EtherType.Ipv6;
   view.tunnelled = insideTunnel(view.bytes, fields);
   const packet = view.tunnelled ? innerFields : fields;

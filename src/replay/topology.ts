@@ -78,6 +78,10 @@ export class Topology {
     return captured === null || captured.has(device);
   }
 
+  seesAll(node: number): boolean {
+    return this.points[node].captured === null;
+  }
+
   /** Whether interface numbers in a capture of this node mean the devices known here. */
   knowsIndexes(node: number): boolean {
     return !this.points[node].assumed;
@@ -88,6 +92,15 @@ export class Topology {
     const end = kind === Emission.In ? Tuple.source(tuple) : Tuple.destination(tuple);
     const device = this.points[node].local.get(end.join("."));
     return device === undefined || device === 0 ? this.points[node].uplink : device;
+  }
+
+  /**
+   * Where a packet that was first seen leaving the node came from: the device of the pod that sent it, where that
+   * device was not captured; 0: a socket of the node.
+   */
+  originDevice(node: number, tuple: Uint8Array): number {
+    const device = this.points[node].local.get(Tuple.source(tuple).join("."));
+    return device === undefined || device === 0 || this.covered(node, device) ? 0 : device;
   }
 
   /** By addresses: which way a packet seen on the uplink went. */

@@ -22,6 +22,7 @@ export { DESTINATION as DESTINATION_AT, SOURCE as SOURCE_AT };
 export function writeTuple(into: Uint8Array, at: number, family: number, protocol: number, bytes: Uint8Array,
   source: number, destination: number, sourcePort: number, destinationPort: number): void {
   const size = family === 4 ? 4 : 16;
+  const zeroed = into[at + FAMILY] === 4;
   into[at + FAMILY] = family;
   into[at + PROTOCOL] = protocol;
   into[at + SOURCE_PORT] = sourcePort >> 8;
@@ -32,6 +33,7 @@ export function writeTuple(into: Uint8Array, at: number, family: number, protoco
     into[at + SOURCE + index] = bytes[source + index];
     into[at + DESTINATION + index] = bytes[destination + index];
   }
+  if (zeroed) return;
   for (let index = size; index < 16; index++) {
     into[at + SOURCE + index] = 0;
     into[at + DESTINATION + index] = 0;
@@ -40,20 +42,45 @@ export function writeTuple(into: Uint8Array, at: number, family: number, protoco
 
 /** The same flow seen from the other end. `from` and `into` must not overlap. */
 export function turnTuple(from: Uint8Array, fromAt: number, into: Uint8Array, intoAt: number): void {
+  // Behind an IPv4 address there are zeros, in both.
+  const size = from[fromAt] === 4 && into[intoAt] === 4 ? 4 : 16;
   into[intoAt] = from[fromAt];
   into[intoAt + PROTOCOL] = from[fromAt + PROTOCOL];
   for (let index = 0; index < 2; index++) {
     into[intoAt + SOURCE_PORT + index] = from[fromAt + DESTINATION_PORT + index];
     into[intoAt + DESTINATION_PORT + index] = from[fromAt + SOURCE_PORT + index];
   }
-  for (let index = 0; index < 16; index++) {
+  for (let index = 0; index < size; index++) {
     into[intoAt + SOURCE + index] = from[fromAt + DESTINATION + index];
     into[intoAt + DESTINATION + index] = from[fromAt + SOURCE + index];
   }
 }
 
+export function copyTuple(from: Uint8Array, into: Uint8Array): void {
+  const size = from[FAMILY] === 4 && into[FAMILY] === 4 ? 4 : 16;
+  for (let index = 0; index < SOURCE + size; index++) into[index] = from[index];
+  for (let index = DESTINATION; index < DESTINATION + size; index++) into[index] = from[index];
+}
+
 export function sameTuple(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): boolean {
-  for (let index = 0; index < TUPLE_BYTES; index++) if (a[aAt + index] !== b[bAt + index]) return false;
+  const size = a[aAt] === 4 ? 4 : 16;
+  for (let index = 0; index < SOURCE + size; index++) if (a[aAt + index] !== b[bAt + index]) return false;
+  for (let index = DESTINATION; index < DESTINATION + size; index++) if (a[aAt + index] !== b[bAt + index]) return false;
+  return true;
+}
+
+export function sameSource(a: Uint8Array, b: Uint8Array): boolean {
+  return sameAddress(a, b, SOURCE);
+}
+
+export function sameDestination(a: Uint8Array, b: Uint8Array): boolean {
+  return sameAddress(a, b, DESTINATION);
+}
+
+function sameAddress(a: Uint8Array, b: Uint8Array, at: number): boolean {
+  if (a[FAMILY] !== b[FAMILY]) return false;
+  const end = at + (a[FAMILY] === 4 ? 4 : 16);
+  for (let index = at; index < end; index++) if (a[index] !== b[index]) return false;
   return true;
 }
 

@@ -32,6 +32,8 @@ export class View {
   packetType = 0;
   /** Captured bytes from the network header on. */
   bytes = new Uint8Array(256);
+  /** The same memory in words, for comparing. */
+  words = new Int32Array(this.bytes.buffer);
   length = 0;
   wireLength = 0;
 
@@ -57,7 +59,10 @@ export class View {
   keyB = 0;
 
   setBytes(source: Uint8Array, offset: number, length: number): void {
-    if (this.bytes.length < length) this.bytes = new Uint8Array(Math.max(length, this.bytes.length * 2));
+    if (this.bytes.length < length) {
+      this.bytes = new Uint8Array((Math.max(length, this.bytes.length * 2) + 3) & ~3);
+      this.words = new Int32Array(this.bytes.buffer);
+    }
     this.bytes.set(source.subarray(offset, offset + length));
     this.length = length;
   }

@@ -58,7 +58,6 @@ export interface LimitRow {
 export interface TruthSummary {
   readonly views: number;
   readonly agreed: number;
-  readonly otherChoice: number;
   readonly disagreed: number;
   readonly undecided: readonly (readonly [reason: string, views: number])[];
   /** Packets that were recorded once, consumed by the kernel and so in the plane. */

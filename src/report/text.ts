@@ -22,7 +22,7 @@ export function renderText(report: Report, options: TextOptions): string {
   lines.push(...findings(report, options), "");
   lines.push(...judged(report, options), "");
   lines.push(...ground(report, options));
-  lines.push(...problems(report, options));
+  lines.push(...problemLines(report, options));
   lines.push("", paint("dim", "Predicts specified behaviour on this traffic; bugs of a live agent are outside it."));
   const { exitCode, why } = report.verdict;
   lines.push(`exit code ${paint("bold", String(exitCode))}: ${why}`);
@@ -30,20 +30,13 @@ export function renderText(report: Report, options: TextOptions): string {
 }
 
 function findings(report: Report, { paint }: TextOptions): string[] {
-  const rows = report.findings;
-  if (rows.length === 0) return [paint("green", "No difference in the traffic given.")];
-  const groups = [
-    ["Newly dropped or refused", rows.filter((row) => row.facet === "reached" && row.reachesNow)],
-    ["Newly allowed", rows.filter((row) => row.facet === "reached" && !row.reachesNow)],
-    ["Other destination", rows.filter((row) => row.facet === "destination")],
-    ["Other source seen", rows.filter((row) => row.facet === "source seen")],
-    ["Refused in another way", rows.filter((row) => row.facet === "how refused")],
-    ["Reply with other addresses", rows.filter((row) => row.facet === "reply restored")],
-  ] as const;
+  const { exitCode, why } = report.verdict;
+  if (report.findings.length === 0) {
+    return [exitCode >= 2 ? paint("yellow", `Not judged: ${why}.`) : paint("green", "No difference in the traffic given.")];
+  }
   const lines: string[] = [];
   let listed = 0;
-  for (const [title, group] of groups) {
-    if (group.length === 0) continue;
+  for (const [title, group] of consequences(report.findings)) {
     const flows = group.reduce((sum, row) => sum + row.flows, 0);
     lines.push(paint("bold", `${title}: ${count(flows, "flow")}`));
     for (const row of group) {
@@ -54,11 +47,27 @@ function findings(report: Report, { paint }: TextOptions): string[] {
   return lines;
 }
 
+/** Rows by what they mean for the traffic, the gravest first; without empty groups. */
+export function consequences<Row extends FindingRow>(rows: readonly Row[]): (readonly [title: string, rows: readonly Row[]])[] {
+  const groups: (readonly [string, readonly Row[]])[] = [
+    ["Newly dropped or refused", rows.filter((row) => row.facet === "reached" && row.reachesNow)],
+    ["Newly allowed", rows.filter((row) => row.facet === "reached" && !row.reachesNow)],
+    ["Other destination", rows.filter((row) => row.facet === "destination")],
+    ["Other source seen", rows.filter((row) => row.facet === "source seen")],
+    ["Refused in another way", rows.filter((row) => row.facet === "how refused")],
+    ["Reply with other addresses", rows.filter((row) => row.facet === "reply restored")],
+  ];
+  return groups.filter(([, group]) => group.length > 0);
+}
+
+export function paintedId(id: string, paint: TextOptions["paint"]): string {
+  return paint(id === "UNEXPLAINED" ? "red" : "yellow", id);
+}
+
 function finding(row: FindingRow, paint: TextOptions["paint"]): string[] {
   const port = row.port > 0 ? `:${row.port}` : "";
-  const id = row.id === "UNEXPLAINED" ? paint("red", row.id) : paint("yellow", row.id);
   const lines = [
-    `  ${id}  ${row.source} -> ${row.destination}${port} ${row.protocol}, ${count(row.flows, "flow")}, ${count(row.packets, "packet")}`,
+    `  ${paintedId(row.id, paint)}  ${row.source} -> ${row.destination}${port} ${row.protocol}, ${count(row.flows, "flow")}, ${count(row.packets, "packet")}`,
     `      now:  ${row.current}`,
     `      then: ${row.target}`,
   ];
@@ -113,7 +122,8 @@ function ground(report: Report, { paint, verbose }: TextOptions): string[] {
   return lines;
 }
 
-function problems(report: Report, { paint, verbose }: TextOptions): string[] {
+/** What was wrong with the inputs; nothing where nothing was. */
+export function problemLines(report: Report, { paint, verbose }: TextOptions): string[] {
   const lines: string[] = [];
   for (const capture of report.captures) {
     for (const note of capture.notes) lines.push(paint("yellow", `${capture.file}: ${note}`));

@@ -6,12 +6,17 @@
  * the nodes decides by destination: those rows of the fabric that a node sends out of its uplink become rows
  * of their own, so that a longest match finds the receiving node. Policy routing rules are not read; the
  * local table comes first.
+ *
+ * Facts are of the node as it is, under the network that it has now. With native routing Cilium has no tunnel
+ * device, so routes through one are left out, and the wider route to the uplink, with the network behind it,
+ * takes their place.
  */
 import type { Address, Prefix } from "../../cluster/address.js";
 import { prefixContains, prefixOf } from "../../cluster/address.js";
 import type { Cluster, Device, Node, Route } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
 import type { FabricRow } from "../../fabric/fabric.js";
+import type { CiliumOptions } from "../options.js";
 import { byPrefix } from "./identity.js";
 import { parseMac } from "./node.js";
 
@@ -44,8 +49,10 @@ export function compileFib(
   cluster: Cluster,
   names: readonly string[],
   fabric: readonly FabricRow[],
+  options: CiliumOptions,
   problems: Problem[],
 ): FibRow[] {
+  const native = options["routing-mode"] === "native";
   const byName = new Map(cluster.nodes.map((node) => [node.name, node]));
   const owners = new Map<string, FabricRow>();
   for (const row of fabric)
@@ -64,7 +71,7 @@ export function compileFib(
   return names.flatMap((name, number) => {
     const node = byName.get(name);
     if (node === undefined) return [];
-    const rows = nodeRows(node, number, owners, tooMany ? [] : between);
+    const rows = nodeRows(node, number, owners, tooMany ? [] : between, native);
     return tooMany ? rows.filter((row) => row.kind !== "uplink") : rows;
   });
 }
@@ -74,12 +81,13 @@ function nodeRows(
   number: number,
   owners: ReadonlyMap<string, FabricRow>,
   between: readonly FabricRow[],
+  native: boolean,
 ): FibRow[] {
   const devices = new Map(node.facts.devices.map((device) => [device.index, device]));
   const rows = new Map<string, FibRow>();
   for (const route of [...node.facts.routes].sort(byPreference)) {
     if (rows.has(route.destination.text) || !USABLE.has(route.type)) continue;
-    const row = rowOf(route, node, number, devices, owners);
+    const row = rowOf(route, node, number, devices, owners, native);
     if (row !== null) rows.set(route.destination.text, row);
   }
   const own = [...rows.values()].sort((a, b) => b.prefix.length - a.prefix.length);
@@ -120,6 +128,7 @@ function rowOf(
   number: number,
   devices: ReadonlyMap<number, Device>,
   owners: ReadonlyMap<string, FabricRow>,
+  native: boolean,
 ): FibRow | null {
   const base = {
     node: number,
@@ -134,6 +143,7 @@ function rowOf(
   if (route.type !== "unicast" || route.device === null) return { ...base, kind: "unreachable" };
   const device = devices.get(route.device);
   if (device === undefined) return null;
+  if (device.kind === "tunnel" && native) return null;
   const mac = parseMac(
     node.facts.neighbours.find(
       (one) =>

@@ -21,6 +21,8 @@ export interface CompiledNode {
   readonly directRouting: number;
   readonly ciliumHost: number;
   readonly tunnel: number;
+  /** MTU that Cilium gives its devices and the pods': that of the uplink (pkg/mtu); 0: not known. */
+  readonly mtu: number;
   /** False where nothing is known of the node's devices. */
   readonly known: boolean;
 }
@@ -126,6 +128,7 @@ function compileNode(node: Node, options: CiliumOptions): CompiledNode {
     known: node.facts.devices.length > 0,
     ciliumHost: node.facts.devices.find((device) => device.name === "cilium_host")?.index ?? 0,
     tunnel: node.facts.devices.find((device) => device.kind === "tunnel")?.index ?? 0,
+    mtu: uplink?.mtu ?? 0,
   };
 }
 
@@ -139,6 +142,7 @@ function unknownNode(name: string): CompiledNode {
     directRouting: 0,
     ciliumHost: 0,
     tunnel: 0,
+    mtu: 0,
     known: false,
   };
 }

@@ -5,25 +5,49 @@
 import { Csum, type Skb } from "../skb.js";
 import { half, type Packet, Proto, putHalf } from "./packet.js";
 
-/** Sum of 16-bit words in wire order, odd tail padded with zero; not folded. At most 128 KiB. */
+/**
+ * Sum of 16-bit words in wire order, odd tail padded with zero: folded once, below 2^18. At most 128 KiB.
+ */
 export function sumBytes(bytes: Uint8Array, at: number, length: number): number {
-  let sum = 0;
-  const even = at + (length & ~1);
-  let i = at;
-  for (; i + 8 <= even; i += 8) {
-    sum +=
-      ((bytes[i] << 8) | bytes[i + 1]) +
-      ((bytes[i + 2] << 8) | bytes[i + 3]) +
-      ((bytes[i + 4] << 8) | bytes[i + 5]) +
-      ((bytes[i + 6] << 8) | bytes[i + 7]);
+  const view = viewOf(bytes.buffer);
+  let i = bytes.byteOffset + at;
+  const end = i + length;
+  // Upper and lower halves of 32-bit words apart: integers up to the end.
+  let high = 0;
+  let low = 0;
+  for (const whole = end - 7; i < whole; i += 8) {
+    const first = view.getInt32(i);
+    const second = view.getInt32(i + 4);
+    high += (first >>> 16) + (second >>> 16);
+    low += (first & 0xffff) + (second & 0xffff);
   }
-  for (; i < even; i += 2) sum += (bytes[i] << 8) | bytes[i + 1];
-  return (length & 1) !== 0 ? sum + (bytes[even] << 8) : sum;
+  for (const whole = end - 1; i < whole; i += 2) low += view.getUint16(i);
+  if (i < end) low += view.getUint8(i) << 8;
+  return (high & 0xffff) + (high >>> 16) + (low & 0xffff) + (low >>> 16);
 }
 
+/** Views of the last few buffers: packets live in pooled ones, so that none is made per packet. */
+const views: DataView[] = Array.from({ length: 8 }, () => new DataView(new ArrayBuffer(0)));
+let oldest = 0;
+let latest = views[0];
+
+function viewOf(buffer: ArrayBufferLike): DataView {
+  if (latest.buffer === buffer) return latest;
+  for (let index = 0; index < views.length; index++) {
+    if (views[index].buffer === buffer) {
+      latest = views[index];
+      return latest;
+    }
+  }
+  latest = views[oldest] = new DataView(buffer);
+  oldest = (oldest + 1) & 7;
+  return latest;
+}
+
+/** A sum below 2^32 as 16 bits, carries added (RFC 1071). */
 export function fold(sum: number): number {
   let folded = sum;
-  while (folded > 0xffff) folded = (folded & 0xffff) + Math.floor(folded / 65536);
+  while (folded > 0xffff) folded = (folded & 0xffff) + (folded >>> 16);
   return folded;
 }
 

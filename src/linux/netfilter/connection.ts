@@ -2,6 +2,7 @@
  * One conntrack entry (struct nf_conn) and its two tuples. Data only; who changes what is said at the fields.
  */
 import type { ConntrackRef } from "../skb.js";
+import type { TcpTrack } from "./tcp-track.js";
 import { Tuple } from "./tuple.js";
 
 /** enum ip_conntrack_status, the bits that matter here, with the kernel's values. */
@@ -19,9 +20,6 @@ export const Status = {
 
 export const Dir = { Original: 0, Reply: 1 } as const;
 export type Dir = (typeof Dir)[keyof typeof Dir];
-
-/** What TCP tracking remembers of one direction (struct ip_ct_tcp_state), without the window. */
-export const SeenFlag = { Seen: 1, CloseInit: 2, MaxAckSet: 4, Unacknowledged: 8 } as const;
 
 /** A tuple in the hash table. */
 export class TupleNode extends Tuple {
@@ -59,23 +57,8 @@ export class Connection implements ConntrackRef {
   sourceHash = 0;
   nextOfSource: Connection | null = null;
 
-  // TCP
-  tcpState = 0;
-  seen0 = 0;
-  seen1 = 0;
-  end0 = 0;
-  end1 = 0;
-  maxAck0 = 0;
-  maxAck1 = 0;
-  lastIndex = 5;
-  lastDir = 0;
-  lastSeq = 0;
-  lastAck = 0;
-  lastEnd = 0;
-  lastWindow = 0;
-  retrans = 0;
-  challengeAck = false;
-  simultaneousOpen = false;
+  /** TCP only. */
+  tcp: TcpTrack | null = null;
 
   // SCTP
   sctpState = 0;

@@ -37,7 +37,7 @@ export function recordOf(connection: Connection, nowNs: number): ConntrackRecord
   const { original, status } = connection;
   const state =
     original.protocol === Proto.Tcp
-      ? tcpStateNames[connection.tcpState]
+      ? tcpStateNames[connection.tcp?.state ?? 0]
       : original.protocol === Proto.Sctp
         ? sctpStateNames[connection.sctpState]
         : "";

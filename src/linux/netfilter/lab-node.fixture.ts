@@ -39,7 +39,8 @@ export function readCase(dir: string, name: string, node: string): Recorded[] {
   for (const part of parts) {
     const path = `${dir}/${part}/${node}`;
     if (!existsSync(`${path}.pairs.jsonl`)) continue;
-    const records = readPcap(readFileSync(`${path}.any.pcap`));
+    // A plain Uint8Array: slices of a Buffer share its memory, and packets are rewritten in place.
+    const records = readPcap(new Uint8Array(readFileSync(`${path}.any.pcap`)));
     for (const line of readFileSync(`${path}.pairs.jsonl`, "utf8").split("\n")) {
       if (line === "") continue;
       const pair = JSON.parse(line) as Pair;

@@ -289,6 +289,50 @@ describe("NAT", () => {
     expect(describeSkb(skb)).toContain("> 10.96.0.10 80");
   });
 
+  test("a packet given up on its way leaves nothing: the next one of its ports is new and keeps them", () => {
+    const { netfilter } = node(rules("udp"));
+    const send = (destination: string): Skb =>
+      build({ protocol: 17, source: "10.244.1.20", sourcePort: 4000, destination, destinationPort: 80 });
+    const pin = { backend: { address: parseAddress("10.244.2.2") ?? (null as never), port: 8080 }, sourcePort: null };
+    // Translated, then dropped by the stack (too big, TTL, no route): POSTROUTING never confirms it.
+    const lost = send("10.96.0.10");
+    lost.pin = pin;
+    expect(netfilter.hook(Hook.Prerouting, lost)).toBe(Verdict.Accept);
+    lost.outDevice = 2;
+    expect(netfilter.hook(Hook.Forward, lost)).toBe(Verdict.Accept);
+    expect(describeSkb(lost)).toBe("10.244.1.20 4000 > 10.244.2.2 8080");
+    expect(netfilter.conntrackCount).toBe(0);
+    const next = send("10.96.0.10");
+    next.pin = pin;
+    expect(through(netfilter, next)).toBe(Verdict.Accept);
+    expect(next.ctinfo).toBe(CtInfo.New);
+    expect(describeSkb(next)).toBe("192.168.50.11 4000 > 10.244.2.2 8080");
+    expect(netfilter.lastEligibleSourcePorts).toBeNull();
+    expect(netfilter.conntrack().map(({ id }) => id)).toEqual([next.ct?.id]);
+  });
+
+  test("a segment outside the window is INVALID: not translated, dropped by the rule for it", () => {
+    const { netfilter } = node(rules("tcp"));
+    const flow = { protocol: 6, source: "10.244.1.20", sourcePort: 4000, destination: "10.96.0.10", destinationPort: 80 };
+    const numbered = (skb: Skb, seq: number, ack: number): Skb => {
+      const view = new DataView(skb.bytes.buffer);
+      view.setUint32(skb.headerLength + 4, seq);
+      view.setUint32(skb.headerLength + 8, ack);
+      view.setUint16(skb.headerLength + 14, 1000);
+      fillChecksum(skb);
+      return skb;
+    };
+    const syn = numbered(build(flow, 0, 2), 5000, 0);
+    expect(through(netfilter, syn)).toBe(Verdict.Accept);
+    expect(through(netfilter, numbered(answer(syn), 7000, 5001))).toBe(Verdict.Accept);
+    expect(through(netfilter, numbered(build(flow, 0, 16), 5001, 7006))).toBe(Verdict.Accept);
+    const far = numbered(build(flow, 10, 16), 900000, 7006);
+    expect(through(netfilter, far)).toBe(Verdict.Drop);
+    expect([netfilter.reason, far.ct, far.ctinfo]).toEqual(["filter/FORWARD", null, CtInfo.Invalid]);
+    expect(describeSkb(far)).toContain("> 10.96.0.10 80");
+    expect(through(netfilter, numbered(build(flow, 10, 16), 5001, 7006))).toBe(Verdict.Accept);
+  });
+
   test("a taken port is replaced inside its class, and the eligible range is told", () => {
     for (const [port, min, max] of [
       [400, 1, 511],

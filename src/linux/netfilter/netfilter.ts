@@ -60,10 +60,12 @@ export class Netfilter implements NetfilterHooks {
   private readonly evaluator: Evaluator;
   private rules4: RuleSet;
   private rules6: RuleSet;
-  /** [family is 6][table] */
-  private compiled: (CompiledTable | null)[][] = [];
-  /** [family is 6][table][hook]: first row, -1 where the table has no such chain. */
-  private starts: Int32Array[][] = [];
+  /** [family is 6 * 5 + table] */
+  private compiled: (CompiledTable | null)[] = [];
+  /** [(family is 6 * 5 + table) * 5 + hook]: first row, -1 where the table has no such chain. */
+  private starts = new Int32Array(0);
+  /** What `packet` was read from, since it entered PREROUTING or OUTPUT. */
+  private loaded: Skb | null = null;
 
   constructor(options: NetfilterOptions) {
     const chance = options.chance;
@@ -100,21 +102,22 @@ export class Netfilter implements NetfilterHooks {
   replaceRules(rules4: RuleSet, rules6: RuleSet): void {
     this.rules4 = rules4;
     this.rules6 = rules6;
-    this.compiled = [rules4, rules6].map((rules) =>
+    this.compiled = [rules4, rules6].flatMap((rules) =>
       tables.map((name) => {
         const table = rules.tables.get(name);
         return table === undefined ? null : new CompiledTable(table, rules.family);
       }),
     );
-    this.starts = this.compiled.map((family) =>
-      family.map((table) => Int32Array.from(hookNames, (hook) => table?.start(hook) ?? -1)),
+    this.starts = Int32Array.from(
+      this.compiled.flatMap((table) => hookNames.map((hook) => table?.start(hook) ?? -1)),
     );
     this.recent.keep(new Set([...rules4.recentLists(), ...rules6.recentLists()]));
   }
 
   /** `iptables-save -c` of a family. */
   save(family: 4 | 6): string {
-    for (const table of this.compiled[family === 4 ? 0 : 1]) table?.saveCounters();
+    const first = family === 4 ? 0 : tables.length;
+    for (let index = 0; index < tables.length; index++) this.compiled[first + index]?.saveCounters();
     return (family === 4 ? this.rules4 : this.rules6).save();
   }
 
@@ -139,7 +142,9 @@ export class Netfilter implements NetfilterHooks {
   }
 
   hook(hook: Hook, skb: Skb): Verdict {
-    this.packet.load(skb);
+    // Between the hooks of one packet the stack changes TTL and options, nothing that `packet` holds.
+    if (hook === Hook.Prerouting || hook === Hook.Output || this.loaded !== skb) this.packet.load(skb);
+    this.loaded = skb;
     this.evaluator.eligibleBackends = null;
     this.nat.lastPortMin = -1;
     let verdict: Verdict;
@@ -183,10 +188,11 @@ export class Netfilter implements NetfilterHooks {
   }
 
   private table(index: number, hook: Hook, skb: Skb): Verdict {
-    const family = skb.family === 4 ? 0 : 1;
-    const start = this.starts[family][index][hook];
-    const table = this.compiled[family][index];
-    if (start < 0 || table === null) return Verdict.Accept;
+    const at = skb.family === 4 ? index : index + tables.length;
+    const start = this.starts[at * hookNames.length + hook];
+    if (start < 0) return Verdict.Accept;
+    const table = this.compiled[at];
+    if (table === null) return Verdict.Accept;
     const verdict = this.evaluator.run(table, start, hook, skb);
     if (verdict !== Verdict.Accept) this.reason = this.evaluator.reason;
     return verdict;

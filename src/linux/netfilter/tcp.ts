@@ -1,14 +1,14 @@
 /**
  * TCP in connection tracking (net/netfilter/nf_conntrack_proto_tcp.c, Linux 6.x): flag checks, the state
- * machine, the lifetime of the entry.
+ * machine, the lifetime of the entry. Whether a segment is in the window is tcp-window.ts's business.
  *
- * The window is not tracked: every segment counts as in the window. What is kept of each direction is the
- * highest sequence number sent and the highest number acknowledged, which decide whether a RST is believed
- * and which timeout runs. `tcpPacket` returns the new lifetime in ns, or one of the negative verdicts below.
+ * `tcpPacket` returns the new lifetime in ns, or one of the negative verdicts below.
  */
-import { type Connection, Dir, SeenFlag, Status } from "./connection.js";
+import { type Connection, Dir, Status } from "./connection.js";
 import { half, type Packet, TcpFlag, word } from "./packet.js";
 import { Segment, TcpState, tcpTransitions } from "./tcp-state.js";
+import { TcpPeer, TcpSeen, TcpTrack } from "./tcp-track.js";
+import { after, InWindow, readTcpOptions, tcpEnd, tcpInWindow } from "./tcp-window.js";
 import type { Timeouts } from "./timeouts.js";
 
 export const tcpInvalid = -1;
@@ -34,6 +34,29 @@ for (const flags of [
 ])
   validFlags[flags] = 1;
 
+/** The sysctls net.netfilter.nf_conntrack_tcp_*, with the kernel's defaults. */
+export class TcpSettings {
+  readonly timeouts: Timeouts;
+  /** Connections may be picked up in the middle. */
+  readonly loose: boolean;
+  /** Segments outside the window pass. */
+  readonly beLiberal: boolean;
+  readonly ignoreInvalidRst: boolean;
+  readonly maxRetransmissions: number;
+
+  constructor(sysctls: Readonly<Record<string, string>>, timeouts: Timeouts) {
+    const number = (name: string, standard: number): number => {
+      const value = Number(sysctls[`net.netfilter.nf_conntrack_tcp_${name}`] ?? standard);
+      return Number.isFinite(value) ? value : standard;
+    };
+    this.timeouts = timeouts;
+    this.loose = number("loose", 1) !== 0;
+    this.beLiberal = number("be_liberal", 0) !== 0;
+    this.ignoreInvalidRst = number("ignore_invalid_rst", 0) !== 0;
+    this.maxRetransmissions = number("max_retrans", 3);
+  }
+}
+
 /** tcp_error without the checksum: a header that is cut or lies, or flags that nobody sends. */
 export function tcpMalformed(packet: Packet, bytes: Uint8Array): boolean {
   if (packet.l4Short) return true;
@@ -46,24 +69,34 @@ export function tcpMalformed(packet: Packet, bytes: Uint8Array): boolean {
 export function tcpNew(ct: Connection, packet: Packet, bytes: Uint8Array, loose: boolean): boolean {
   const state = tcpTransitions[segmentOf(packet.tcpFlags) * 10 + TcpState.None];
   if (state >= TcpState.Invalid || (state !== TcpState.SynSent && !loose)) return false;
-  ct.tcpState = TcpState.None;
-  ct.end0 = endOf(packet, bytes);
-  ct.seen0 = SeenFlag.Seen;
-  ct.lastIndex = Segment.None;
+  const tcp = new TcpTrack();
+  ct.tcp = tcp;
+  const { original } = tcp;
+  original.end = original.maxEnd = tcpEnd(packet, bytes);
+  original.maxWindow = Math.max(1, half(bytes, packet.l4 + 14));
+  if (state === TcpState.SynSent) {
+    readTcpOptions(original, packet, bytes);
+  } else {
+    // In the middle: how windows are scaled was said before, so neither side's is checked.
+    original.maxEnd = (original.end + original.maxWindow) | 0;
+    original.flags = tcp.reply.flags = TcpSeen.SackPermitted | TcpSeen.BeLiberal;
+  }
   return true;
 }
 
+/** nf_conntrack_tcp_packet, after tcpMalformed and, for an unconfirmed entry, tcpNew. */
 export function tcpPacket(
   ct: Connection,
   packet: Packet,
   bytes: Uint8Array,
   direction: Dir,
-  timeouts: Timeouts,
+  settings: TcpSettings,
+  nowNs: number,
 ): number {
+  const { tcp } = ct;
+  if (tcp === null) throw new Error("a TCP connection without its state");
   const index = segmentOf(packet.tcpFlags);
-  const seq = word(bytes, packet.l4 + 4);
-  const ack = word(bytes, packet.l4 + 8);
-  let before = ct.tcpState;
+  let before = tcp.state;
   let state: number = tcpTransitions[(direction * 6 + index) * 10 + before];
 
   switch (state) {
@@ -71,25 +104,25 @@ export function tcpPacket(
       if (before < TcpState.TimeWait) break;
       // RFC 1122: a SYN may reopen a connection in TIME-WAIT; also one that was reset from this side.
       if (
-        ((ct.seen0 | ct.seen1) & SeenFlag.CloseInit) !== 0 ||
-        (ct.lastDir === direction && ct.lastIndex === Segment.Rst)
+        ((tcp.original.flags | tcp.reply.flags) & TcpSeen.CloseInit) !== 0 ||
+        (tcp.lastDir === direction && tcp.lastIndex === Segment.Rst)
       )
         return tcpRepeat;
-      return ignore(ct, packet, bytes, direction, index, before);
+      return ignore(tcp, packet, bytes, direction, index, before);
     case TcpState.Ignore:
       if (
         index === Segment.SynAck &&
-        ct.lastIndex === Segment.Syn &&
-        ct.lastDir !== direction &&
-        ack === ct.lastEnd
+        tcp.lastIndex === Segment.Syn &&
+        tcp.lastDir !== direction &&
+        word(bytes, packet.l4 + 8) === tcp.lastEnd
       ) {
         // This SYN/ACK answers a SYN that was let through before: the ends agree, we were out of step.
         before = TcpState.SynSent;
         state = TcpState.SynRecv;
-        resync(ct, direction);
+        resync(tcp, direction);
         break;
       }
-      return ignore(ct, packet, bytes, direction, index, before);
+      return ignore(tcp, packet, bytes, direction, index, before);
     case TcpState.Invalid:
       return tcpInvalid;
     case TcpState.TimeWait:
@@ -97,40 +130,57 @@ export function tcpPacket(
       if (
         before === TcpState.LastAck &&
         index === Segment.Ack &&
-        ct.lastDir !== direction &&
-        ct.lastIndex === Segment.Syn &&
-        ct.challengeAck
+        tcp.lastDir !== direction &&
+        tcp.lastIndex === Segment.Syn &&
+        (tcp.lastFlags & TcpSeen.ChallengeAck) !== 0
       ) {
-        ct.challengeAck = false;
+        tcp.lastFlags &= ~TcpSeen.ChallengeAck;
         return tcpKeep;
       }
       break;
     case TcpState.SynSent2:
-      ct.simultaneousOpen = true;
+      tcp.lastFlags |= TcpSeen.SimultaneousOpen;
       break;
     case TcpState.SynRecv:
-      if (direction === Dir.Reply && index === Segment.Ack && ct.simultaneousOpen)
+      if (
+        direction === Dir.Reply &&
+        index === Segment.Ack &&
+        (tcp.lastFlags & TcpSeen.SimultaneousOpen) !== 0
+      )
         state = TcpState.Established;
-      break;
-    case TcpState.Close:
-      if (index === Segment.Rst) {
-        state = stateAfterReset(ct, direction, before, seq);
-        if (state === TcpState.Invalid) return tcpInvalid;
-      }
       break;
     default:
       break;
   }
 
-  observe(ct, packet, bytes, direction, index, seq, ack);
-  ct.lastIndex = index;
-  ct.lastDir = direction;
-  ct.tcpState = state;
-  if (before !== state && state === TcpState.FinWait) {
-    if (direction === Dir.Original) ct.seen0 |= SeenFlag.CloseInit;
-    else ct.seen1 |= SeenFlag.CloseInit;
+  let windowed = true;
+  if (state === TcpState.Close && index === Segment.Rst) {
+    const peer = direction === Dir.Original ? tcp.reply : tcp.original;
+    if (closing(before)) {
+      // The ports may be in use again: what is known of the old connection is no measure.
+      windowed = false;
+    } else if ((peer.flags & TcpSeen.MaxAckSet) !== 0 && tcp.lastIndex !== Segment.Syn) {
+      state = stateAfterReset(ct, tcp, direction, peer.maxAck, word(bytes, packet.l4 + 4), settings);
+      if (state === TcpState.Invalid) return tcpInvalid;
+    } else {
+      windowed = !answersIgnored(ct, tcp, direction, word(bytes, packet.l4 + 4), word(bytes, packet.l4 + 8));
+    }
   }
-  return lifetime(ct, packet, index, before, state, timeouts);
+  if (windowed) {
+    const fits = tcpInWindow(tcp, direction, index, packet, bytes, settings.beLiberal);
+    if (fits === InWindow.Ignore) return tcpKeep;
+    if (fits === InWindow.Invalid) {
+      shortenAfterInvalid(ct, tcp, direction, index, settings.timeouts, nowNs);
+      return tcpInvalid;
+    }
+  }
+  tcp.lastIndex = index;
+  tcp.lastDir = direction;
+  tcp.state = state;
+  if (before !== state && state === TcpState.FinWait) {
+    (direction === Dir.Original ? tcp.original : tcp.reply).flags |= TcpSeen.CloseInit;
+  }
+  return lifetime(ct, tcp, packet, index, before, settings);
 }
 
 function segmentOf(flags: number): number {
@@ -140,175 +190,136 @@ function segmentOf(flags: number): number {
   return (flags & TcpFlag.Ack) !== 0 ? Segment.Ack : Segment.None;
 }
 
-/** Sequence number after the segment: payload, SYN and FIN count. */
-function endOf(packet: Packet, bytes: Uint8Array): number {
-  const payload = packet.l4Length - (bytes[packet.l4 + 12] >> 4) * 4;
-  const flags = packet.tcpFlags;
-  return (word(bytes, packet.l4 + 4) + payload + ((flags & TcpFlag.Syn) >> 1) + (flags & TcpFlag.Fin)) | 0;
-}
-
 /** A segment that is passed without being believed; only noted, for the answer it may draw. */
 function ignore(
-  ct: Connection,
+  tcp: TcpTrack,
   packet: Packet,
   bytes: Uint8Array,
   direction: Dir,
   index: number,
   before: number,
 ): number {
-  ct.lastIndex = index;
-  ct.lastDir = direction;
-  ct.lastSeq = word(bytes, packet.l4 + 4);
-  ct.lastEnd = endOf(packet, bytes);
-  ct.lastWindow = half(bytes, packet.l4 + 14);
-  if (index === Segment.Syn && direction === Dir.Original) ct.challengeAck = before === TcpState.LastAck;
+  tcp.lastIndex = index;
+  tcp.lastDir = direction;
+  tcp.lastSeq = word(bytes, packet.l4 + 4);
+  tcp.lastEnd = tcpEnd(packet, bytes);
+  tcp.lastWindow = half(bytes, packet.l4 + 14);
+  if (index === Segment.Syn && direction === Dir.Original) {
+    said.clear();
+    readTcpOptions(said, packet, bytes);
+    tcp.lastFlags = said.flags;
+    tcp.lastScale = said.scale;
+    if (before === TcpState.LastAck) tcp.lastFlags |= TcpSeen.ChallengeAck;
+  }
   if (before === TcpState.SynSent && index === Segment.Ack && direction === Dir.Reply) {
-    ct.lastAck = word(bytes, packet.l4 + 8);
+    tcp.lastAck = word(bytes, packet.l4 + 8);
   }
   return tcpKeep;
 }
 
-function resync(ct: Connection, direction: Dir): void {
-  if (direction === Dir.Reply) {
-    ct.end0 = ct.lastEnd;
-    ct.seen0 = SeenFlag.Seen;
-    ct.seen1 = 0;
-  } else {
-    ct.end1 = ct.lastEnd;
-    ct.seen1 = SeenFlag.Seen;
-    ct.seen0 = 0;
-  }
+const said = new TcpPeer();
+
+/** Takes the SYN that was let through for the one the connection began with. */
+function resync(tcp: TcpTrack, direction: Dir): void {
+  const opener = direction === Dir.Reply ? tcp.original : tcp.reply;
+  opener.end = opener.maxEnd = tcp.lastEnd;
+  opener.maxWindow = Math.max(1, tcp.lastWindow);
+  opener.scale = tcp.lastScale;
+  tcp.lastFlags &= ~TcpSeen.ChallengeAck;
+  opener.flags = tcp.lastFlags;
+  (direction === Dir.Reply ? tcp.reply : tcp.original).clear();
+}
+
+/** tcp_can_early_drop: the connection is ending. */
+function closing(state: number): boolean {
+  return (
+    state === TcpState.FinWait ||
+    state === TcpState.CloseWait ||
+    state === TcpState.LastAck ||
+    state === TcpState.TimeWait ||
+    state === TcpState.Close
+  );
 }
 
 /**
  * What a RST does: CLOSE where it is believed, the old state where its number is not exactly the one expected
  * (the receiver will challenge it, RFC 5961), Invalid where it lies before what was acknowledged.
  */
-function stateAfterReset(ct: Connection, direction: Dir, before: number, seq: number): number {
-  const closing =
-    before === TcpState.FinWait ||
-    before === TcpState.CloseWait ||
-    before === TcpState.LastAck ||
-    before === TcpState.TimeWait ||
-    before === TcpState.Close;
-  if (closing) return TcpState.Close;
-  const peerSeen = direction === Dir.Original ? ct.seen1 : ct.seen0;
-  if ((peerSeen & SeenFlag.MaxAckSet) === 0 || ct.lastIndex === Segment.Syn) return TcpState.Close;
-  const established = before === TcpState.Established && (ct.status & Status.Assured) !== 0;
+function stateAfterReset(
+  ct: Connection,
+  tcp: TcpTrack,
+  direction: Dir,
+  maxAck: number,
+  seq: number,
+  settings: TcpSettings,
+): number {
+  const established = tcp.state === TcpState.Established && (ct.status & Status.Assured) !== 0;
   if (seq === 0 && !established) return TcpState.Close;
-  const maxAck = direction === Dir.Original ? ct.maxAck1 : ct.maxAck0;
-  if (((seq - maxAck) | 0) < 0) return TcpState.Invalid;
+  if (after(maxAck, seq) && !settings.ignoreInvalidRst) return TcpState.Invalid;
   if (!established || seq === maxAck) return TcpState.Close;
   // The RST follows data of its own sender, not acknowledged yet.
-  if (ct.lastIndex === Segment.Ack && ct.lastDir === direction && seq === ct.lastEnd) return TcpState.Close;
-  return before;
+  if (tcp.lastIndex === Segment.Ack && tcp.lastDir === direction && seq === tcp.lastEnd) return TcpState.Close;
+  return tcp.state;
 }
 
-/** What tcp_in_window keeps of a segment that is in the window. */
-function observe(
+/**
+ * A RST that answers a SYN in a known connection, or an ACK in a half-open one, that was let through; or one that
+ * answers the challenge of a server that knows another connection (RFC 5961). Its numbers are not those tracked.
+ */
+function answersIgnored(ct: Connection, tcp: TcpTrack, direction: Dir, seq: number, ack: number): boolean {
+  const syn =
+    (ct.status & Status.SeenReply) !== 0 && tcp.lastIndex === Segment.Syn && tcp.lastDir !== direction;
+  const halfOpen = (ct.status & Status.Assured) === 0 && tcp.lastIndex === Segment.Ack;
+  if ((syn || halfOpen) && ack === tcp.lastEnd) return true;
+  const challenged = tcp.state === TcpState.SynSent && tcp.lastIndex === Segment.Ack && tcp.lastDir === Dir.Reply;
+  return challenged && seq === tcp.lastAck;
+}
+
+/** nf_tcp_handle_invalid: an end that is not believed from both sides still brings the end nearer. */
+function shortenAfterInvalid(
   ct: Connection,
-  packet: Packet,
-  bytes: Uint8Array,
+  tcp: TcpTrack,
   direction: Dir,
   index: number,
-  seq: number,
-  ack: number,
+  timeouts: Timeouts,
+  nowNs: number,
 ): void {
-  const end = endOf(packet, bytes);
-  const window = half(bytes, packet.l4 + 14);
-  const hasAck = (packet.tcpFlags & TcpFlag.Ack) !== 0;
-  let seen = direction === Dir.Original ? ct.seen0 : ct.seen1;
-  let ownEnd = direction === Dir.Original ? ct.end0 : ct.end1;
-  let maxAck = direction === Dir.Original ? ct.maxAck0 : ct.maxAck1;
-  let peerEnd = direction === Dir.Original ? ct.end1 : ct.end0;
-  const peerSeen = ((direction === Dir.Original ? ct.seen1 : ct.seen0) & SeenFlag.Seen) !== 0;
-  if ((seen & SeenFlag.Seen) === 0) {
-    seen |= SeenFlag.Seen;
-    ownEnd = end;
-    // The first segment of a side, picked up in the middle: likely the answer to a keepalive, one byte ahead.
-    if (peerSeen && (packet.tcpFlags & TcpFlag.Syn) === 0 && ack === ((peerEnd + 1) | 0)) {
-      peerEnd = ack;
-      if (direction === Dir.Original) ct.end1 = ack;
-      else ct.end0 = ack;
-    }
-  }
-  // It acknowledges what was not sent yet (as far as seen), or what is long gone (MAXACKWINCONST): nothing of
-  // it is learnt.
-  if (
-    hasAck &&
-    !((packet.tcpFlags & TcpFlag.Rst) !== 0 && ack === 0) &&
-    (!peerSeen || ((ack - peerEnd) | 0) > 0 || ((ack - peerEnd) | 0) < -66000)
-  ) {
-    if (direction === Dir.Original) {
-      ct.seen0 = seen;
-      ct.end0 = ownEnd;
-    } else {
-      ct.seen1 = seen;
-      ct.end1 = ownEnd;
-    }
+  if ((ct.status & Status.Assured) === 0 || (index !== Segment.Rst && index !== Segment.Fin)) return;
+  const answersEnd = tcp.lastIndex === Segment.Fin || tcp.lastIndex === Segment.Rst;
+  if (tcp.lastDir === direction || !answersEnd) {
+    tcp.lastIndex = index;
+    tcp.lastDir = direction;
     return;
   }
-  if (((end - ownEnd) | 0) > 0) {
-    ownEnd = end;
-    seen |= SeenFlag.Unacknowledged;
-  }
-  if (hasAck && !((packet.tcpFlags & TcpFlag.Rst) !== 0 && ack === 0)) {
-    if ((seen & SeenFlag.MaxAckSet) === 0 || ((ack - maxAck) | 0) > 0) maxAck = ack;
-    seen |= SeenFlag.MaxAckSet;
-    if (ack === peerEnd) {
-      if (direction === Dir.Original) ct.seen1 &= ~SeenFlag.Unacknowledged;
-      else ct.seen0 &= ~SeenFlag.Unacknowledged;
-    }
-  }
-  if (direction === Dir.Original) {
-    ct.seen0 = seen;
-    ct.end0 = ownEnd;
-    ct.maxAck0 = maxAck;
-  } else {
-    ct.seen1 = seen;
-    ct.end1 = ownEnd;
-    ct.maxAck1 = maxAck;
-  }
-  if (index !== Segment.Ack) return;
-  if (
-    ct.lastDir === direction &&
-    ct.lastSeq === seq &&
-    ct.lastAck === ack &&
-    ct.lastEnd === end &&
-    ct.lastWindow === window
-  ) {
-    ct.retrans++;
-    return;
-  }
-  ct.lastSeq = seq;
-  ct.lastAck = ack;
-  ct.lastEnd = end;
-  ct.lastWindow = window;
-  ct.retrans = 0;
+  const left = ct.expiresNs - nowNs;
+  if (left >= 120e9 && left > timeouts.tcpUnacknowledged) ct.expiresNs = nowNs + timeouts.tcpUnacknowledged;
 }
 
 function lifetime(
   ct: Connection,
+  tcp: TcpTrack,
   packet: Packet,
   index: number,
   before: number,
-  state: number,
-  timeouts: Timeouts,
+  settings: TcpSettings,
 ): number {
+  const { timeouts } = settings;
+  const { state } = tcp;
   let timeout = timeouts.tcp[state];
-  // nf_conntrack_tcp_max_retrans is 3.
-  if (ct.retrans >= 3) timeout = Math.min(timeout, timeouts.tcpRetrans);
+  const unacknowledged = ((tcp.original.flags | tcp.reply.flags) & TcpSeen.DataUnacknowledged) !== 0;
+  if (tcp.retransmissions >= settings.maxRetransmissions && timeout > timeouts.tcpRetrans)
+    timeout = timeouts.tcpRetrans;
   else if (index === Segment.Rst) timeout = timeouts.tcp[TcpState.Close];
-  else if (((ct.seen0 | ct.seen1) & SeenFlag.Unacknowledged) !== 0)
-    timeout = Math.min(timeout, timeouts.tcpUnacknowledged);
-  else if (ct.lastWindow === 0) timeout = Math.min(timeout, timeouts.tcpRetrans);
+  else if (unacknowledged && timeout > timeouts.tcpUnacknowledged) timeout = timeouts.tcpUnacknowledged;
+  else if (tcp.lastWindow === 0 && timeout > timeouts.tcpRetrans) timeout = timeouts.tcpRetrans;
 
   if ((ct.status & Status.SeenReply) === 0) {
     if ((packet.tcpFlags & TcpFlag.Rst) !== 0) return tcpKill;
     // A repeated SYN must not keep an entry alive for ever.
     if (index === Segment.Syn && before === TcpState.SynSent) return tcpKeep;
     // Picked up in the middle (tcp_loose) and no answer seen.
-    if (state === TcpState.Established) timeout = Math.min(timeout, timeouts.tcpUnacknowledged);
+    if (state === TcpState.Established && timeout > timeouts.tcpUnacknowledged)
+      timeout = timeouts.tcpUnacknowledged;
   } else if (
     (ct.status & Status.Assured) === 0 &&
     state === TcpState.Established &&

@@ -12,7 +12,7 @@ import { type Connection, Dir, Status } from "./connection.js";
 import { ConntrackTable } from "./conntrack-table.js";
 import { half, type Packet, Proto } from "./packet.js";
 import { sctpInvalid, sctpKeep, sctpPacket } from "./sctp.js";
-import { tcpInvalid, tcpKeep, tcpKill, tcpMalformed, tcpNew, tcpPacket, tcpRepeat } from "./tcp.js";
+import { tcpInvalid, tcpKeep, tcpKill, tcpMalformed, tcpNew, tcpPacket, tcpRepeat, TcpSettings } from "./tcp.js";
 import { Timeouts } from "./timeouts.js";
 import { hashTuple, invertTuple, Tuple, tupleOfPacket, tupleOfQuoted } from "./tuple.js";
 
@@ -45,14 +45,14 @@ export class Tracker {
   readonly table = new ConntrackTable();
   private readonly timeouts: Timeouts;
   private readonly checkChecksums: boolean;
-  private readonly loose: boolean;
+  private readonly tcp: TcpSettings;
   private readonly tuple = new Tuple();
   private readonly inverse = new Tuple();
 
   constructor(sysctls: Readonly<Record<string, string>>) {
     this.timeouts = new Timeouts(sysctls);
     this.checkChecksums = sysctls["net.netfilter.nf_conntrack_checksum"] !== "0";
-    this.loose = sysctls["net.netfilter.nf_conntrack_tcp_loose"] !== "0";
+    this.tcp = new TcpSettings(sysctls, this.timeouts);
   }
 
   /** Sets ct and ctinfo of a packet. Without a connection it is CtInfo.Invalid, and goes on. */
@@ -141,8 +141,8 @@ export class Tracker {
     switch (packet.protocol) {
       case Proto.Tcp:
         if (tcpMalformed(packet, skb.bytes)) return Invalid;
-        if (unconfirmed && !tcpNew(ct, packet, skb.bytes, this.loose)) return Invalid;
-        return tcpPacket(ct, packet, skb.bytes, direction, timeouts);
+        if (unconfirmed && !tcpNew(ct, packet, skb.bytes, this.tcp.loose)) return Invalid;
+        return tcpPacket(ct, packet, skb.bytes, direction, this.tcp, this.table.nowNs);
       case Proto.Udp:
       case Proto.UdpLite:
         if (packet.l4Short) return Invalid;
