@@ -174,6 +174,35 @@ function recordsOf(file: string, node: number): { node: number; bytes: Uint8Arra
   return records;
 }
 
+/** What enters a plane: each packet at its first sight, rewritten, with the backend that its last sight shows. */
+export interface Entry {
+  readonly bytes: Uint8Array;
+  readonly node: number;
+  readonly device: number;
+  readonly packetType: number;
+  readonly timeNs: number;
+  readonly backend: { readonly address: Uint8Array; readonly port: number };
+  readonly opens: boolean;
+}
+
+/** The packets of the schedule as frames for a plane, first those that open connections. */
+export function* entriesOf(options: TrafficOptions): Generator<Entry> {
+  const scratch = new Uint8Array(1 << 16);
+  const stepNs = 1e9 / options.rate;
+  let index = 0;
+  for (const { packet, lap, copy, connection } of schedule(options)) {
+    const { bytes, node } = packet.sights[0];
+    const last = packet.sights[packet.sights.length - 1].bytes;
+    rewrite(bytes, scratch, packet, connection, FIRST_PORT + connection.number * options.copies + copy, lap);
+    const ports = SLL2_HEADER + (last[SLL2_HEADER] & 15) * 4;
+    yield {
+      bytes: scratch.slice(SLL2_HEADER, bytes.length), node, device: be32(bytes, 4), packetType: bytes[10], timeNs: index++ * stepNs,
+      backend: { address: last.slice(SLL2_HEADER + 16, SLL2_HEADER + 20), port: be16(last, ports + 2) },
+      opens: (packet.flags & 0x12) === SYN,
+    };
+  }
+}
+
 const written = new Decoded();
 
 /** One sight into `into`: the client's port, sequence numbers, id and checksums are the copy's and the lap's. */

@@ -5,11 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
-import { root, runCli, spawnCli, spawnHead } from "./cli.js";
+import { CLI, root, runCli, spawnCli, spawnUnread } from "./cli.js";
 
 const CLUSTER = "traces/lab/cluster.yaml";
 const CAPTURE = "traces/lab/hairpin/node1.any.pcap";
 const NETWORK = ["--cluster-cidr", "10.244.0.0/16", "--non-masquerade-cidr", "192.168.50.0/24"];
+/** Options in rule text that the README quotes. */
+const FOREIGN = ["--reject-with"];
 const folder = mkdtempSync(join(tmpdir(), "twinplane-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -51,6 +53,8 @@ describe("wrong usage: exit code 2, one sentence, nothing on standard output", (
     ["dump of something else", ["dump", "flows"], /flows.*maps, rules, cluster/],
     ["dump without manifests", ["dump", "maps"], /no manifests; give -f/],
     ["dump of an unknown node", ["dump", "rules", "-f", CLUSTER, "--node", "node9"], /no node node9 in the manifests/],
+    ["maps of a dataplane without maps", ["dump", "maps", "-f", CLUSTER, "--target", "kube-proxy"], /kube-proxy has no maps; expected --target cilium/],
+    ["limits of a dataplane without maps", ["check", "-f", CLUSTER, "--target", "kube-proxy"], /kube-proxy has no maps/],
     ["check without manifests", ["check"], /no manifests; give -f/],
   ])("%s", async (_what, args, sentence) => {
     const { exitCode, stdout, stderr } = await runCli(args);
@@ -199,17 +203,15 @@ describe("in a process of its own", () => {
 
   it("a reader that stops reading breaks nothing", async () => {
     for (const args of [["dump", "maps", "-f", CLUSTER], ["dump", "rules", "-f", CLUSTER], ["compare", "--help"]]) {
-      const { exitCode, stderr, first } = await spawnHead(args);
-      expect(first).not.toBe("");
+      const { exitCode, stderr } = await spawnUnread(args);
       expect(stderr).not.toMatch(/EPIPE|^\s+at /m);
       expect(exitCode).toBe(0);
     }
   });
 
   it.skipIf(process.platform === "win32")("a named pipe for manifests and for a capture", () => {
-    const script = `exec node --import tsx --input-type=module --eval '
-      import { main } from "./src/cli/main.ts"; process.exitCode = await main(process.argv.slice(1));' -- \
-      compare -f <(cat ${CLUSTER}) -r node1=<(gzip -c ${CAPTURE}) ${NETWORK.join(" ")} -o json`;
+    const command = [process.execPath, ...CLI].map((word) => `'${word}'`).join(" ");
+    const script = `${command} compare -f <(cat ${CLUSTER}) -r node1=<(gzip -c ${CAPTURE}) ${NETWORK.join(" ")} -o json`;
     const report = JSON.parse(execFileSync("bash", ["-c", `${script} || true`], { cwd: root, encoding: "utf8" }));
     expect(report.packets.replayed).toBeGreaterThan(10);
   });
@@ -229,11 +231,19 @@ describe("in a process of its own", () => {
 });
 
 describe("help", () => {
-  it.each(["compare", "trace", "dump", "check"])("%s --help ends well and has examples", async (command) => {
-    const { exitCode, stdout } = await runCli([command, "--help"]);
-    expect(exitCode).toBe(0);
-    expect(stdout).toMatch(/Examples?:\n {2}\S.*twinplane|Examples?:\n {2}twinplane/);
-    for (const [, option] of stdout.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)) expect(option).not.toBe("");
+  it.each(["", "compare", "trace", "dump", "check"])("twinplane %s --help ends well and has examples", async (command) => {
+    const { exitCode, stdout, stderr } = await runCli([...command.split(" ").filter((word) => word !== ""), "--help"]);
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
+    expect(stdout).toMatch(/\nExamples?:\n {2}.*twinplane (compare|trace|dump|check) /);
+    expect(stdout.split("\n").filter((line) => line.length > 110 && !/^ {2}\S.*twinplane /.test(line))).toEqual([]);
+  });
+
+  it("every option the README names is an option", async () => {
+    let known = "";
+    for (const command of ["compare", "trace", "dump", "check"]) known += (await runCli([command, "--help"])).stdout;
+    const named = [...readFileSync(join(root, "README.md"), "utf8").matchAll(/(?<![\w-])--[a-z][\w-]+/g)].map((match) => match[0]);
+    expect(named.length).toBeGreaterThan(8);
+    expect([...new Set(named)].filter((option) => !known.includes(option) && !FOREIGN.includes(option))).toEqual([]);
   });
 
   it("--version is the package's", async () => {

@@ -20,12 +20,14 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   },
   {
     id: "dnat-port", file: SERVICE_RULES, stories: ["lab/clusterip-tcp"],
-    find: "-j DNAT --to-destination ${endpoint.text}", replace: "-j DNAT --to-destination ${endpoint.address.text}:${this.input.info.port}",
+    find: "-j DNAT --to-destination ${endpoint.text}",
+    replace: "-j DNAT --to-destination ${endpoint.address.text}:${this.input.info.port}",
     why: "the endpoint is asked at the service's port, not at its own",
   },
   {
     id: "refusal-swapped", file: SERVICE_RULES, stories: ["lab/no-endpoints", "lab/nodeport-local", "lab/internal-local"],
-    find: "return this.input.endpoints.hasAny ? \"DROP\" : \"REJECT\";", replace: "return this.input.endpoints.hasAny ? \"REJECT\" : \"DROP\";",
+    find: "return this.input.endpoints.hasAny ? \"DROP\" : \"REJECT\";",
+    replace: "return this.input.endpoints.hasAny ? \"REJECT\" : \"DROP\";",
     why: "a service without endpoints is silent, one without local endpoints answers",
   },
   {
@@ -68,7 +70,8 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   },
   {
     id: "icmp-quote-not-translated", file: MANIP, stories: ["lab/icmp-errors"],
-    find: "if (!rewrite(skb, quoted, upper, skb.length, other, inner)) return false;", replace: "void inner; void upper;",
+    find: "if (!rewrite(skb, quoted, upper, skb.length, other, inner)) return false;",
+    replace: "void inner; void upper;",
     why: "the packet quoted in an ICMP error keeps the endpoint's address",
   },
   {
@@ -84,7 +87,8 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   },
   {
     id: "syn-ack-invalid", file: "src/linux/netfilter/tcp-state.ts", stories: ["lab/clusterip-tcp"],
-    find: "...[10, 2, 11, 11, 11, 11, 11, 11, 11, 2], // SYN+ACK", replace: "...[10, 10, 11, 11, 11, 11, 11, 11, 11, 2], // SYN+ACK",
+    find: "...[10, 2, 11, 11, 11, 11, 11, 11, 11, 2], // SYN+ACK",
+    replace: "...[10, 10, 11, 11, 11, 11, 11, 11, 11, 2], // SYN+ACK",
     why: "conntrack takes the answer to a SYN for invalid, and KUBE-FORWARD drops it",
   },
   // ---- the node's IP stack
@@ -132,7 +136,8 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   // ---- between nodes, and out of the cluster
   {
     id: "fabric-one-owner", file: "src/fabric/fabric.ts", stories: ["lab/clusterip-tcp"],
-    find: "this.rows.set(prefix.text, { prefix, node: number, device });", replace: "this.rows.set(prefix.text, { prefix, node: 0, device });",
+    find: "this.rows.set(prefix.text, { prefix, node: number, device });",
+    replace: "this.rows.set(prefix.text, { prefix, node: 0, device });",
     why: "every address is behind the first node (both planes ask the same network)",
   },
   {

@@ -54,7 +54,8 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   },
   {
     id: "node-port-not-routable", file: FRONTENDS, stories: ["lab/nodeport-cluster"],
-    find: "add(node.name, \"NodePort\", address, \"nodePort\", true);", replace: "add(node.name, \"NodePort\", address, \"nodePort\", false);",
+    find: "add(node.name, \"NodePort\", address, \"nodePort\", true);",
+    replace: "add(node.name, \"NodePort\", address, \"nodePort\", false);",
     why: "the frontend of a node's address does not take traffic from outside",
   },
   {
@@ -70,7 +71,7 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   },
   {
     id: "routes-to-nobody", file: "src/ebpf/compile/fib.ts", stories: ["lab/clusterip-tcp", "lab/dns-udp"],
-    find: "nextNode: target.node,", replace: "nextNode: -1,",
+    find: "nextNode: owner.node,", replace: "nextNode: -1,",
     why: "what leaves for a pod of another node leaves the cluster instead",
     escapes: "src/compare/facets.ts: having left the cluster and being delivered to a pod are both 'arrived', and nobody asks where",
   },
@@ -126,8 +127,7 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   },
   {
     id: "backend-chosen-anew", file: "assembly/programs/service.ts", stories: ["lab/clusterip-tcp"],
-    find: "else if (status == CtStatus.REPLY) verdict = keep(found, tuple, northSouth);",
-    replace: "else if (status == CtStatus.REPLY) verdict = firstChoice(found, tuple, northSouth);",
+    find: "ENTRY_SERVICE, found.rev_nat_index);", replace: "ENTRY_SERVICE, found.rev_nat_index + 1);",
     why: "every packet of a connection may go to another backend",
     escapes: "src/compare/comparison.ts: a packet in mid-flow that goes to another member of an equal set counts as another choice",
   },
@@ -154,8 +154,9 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
     why: "answers need a rule of their own, and are not turned back",
   },
   {
-    id: "policy-sees-the-service", file: FROM_POD, stories: ["lab/clusterip-tcp+policy"],
-    find: "Policy.egress(device.policy, remote, tuple.nexthdr, tuple.dport)", replace: "Policy.egress(device.policy, Packet.sourceIdentity, tuple.nexthdr, tuple.dport)",
+    id: "policy-judges-by-sender", file: FROM_POD, stories: ["lab/clusterip-tcp+policy"],
+    find: "Policy.egress(device.policy, remote, tuple.nexthdr, tuple.dport)",
+    replace: "Policy.egress(device.policy, Packet.sourceIdentity, tuple.nexthdr, tuple.dport)",
     why: "egress is judged by the sender's identity instead of the receiver's",
   },
   // ---- source NAT
@@ -182,7 +183,8 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   },
   {
     id: "masqueraded-by-another-node", file: RECORDS, stories: ["lab/pod-to-outside"],
-    find: "masquerade4: fieldOf(node.ipv4),", replace: "masquerade4: fieldOf(node.ipv4).map((byte, at) => (at === 3 ? byte ^ 7 : byte)),",
+    find: "masquerade4: fieldOf(node.ipv4),",
+    replace: "masquerade4: fieldOf(node.ipv4).map((byte, at) => (at === 3 ? byte ^ 7 : byte)),",
     why: "pods leave the cluster under the other node's address, and answers go there",
     escapes: MASQ,
   },
@@ -191,7 +193,6 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
     id: "header-checksum-kept", file: TRANSLATE, stories: ["lab/clusterip-tcp"],
     find: "if (Packet.family == 4) Checksum.replaceByDiff(Packet.ip + Ipv4.CHECKSUM, sum);", replace: "",
     why: "a translated packet has a wrong IPv4 header checksum, and the next node drops it",
-    escapes: BYTES,
   },
   {
     id: "tcp-checksum-kept", file: TRANSLATE, stories: ["lab/clusterip-tcp", "lab/dns-udp"],
@@ -218,8 +219,8 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   },
   {
     id: "later-fragments-lost", file: "assembly/programs/fragments.ts", stories: ["lab/udp-fragments"],
-    find: "if (tracked) Maps.setFragment(fragmentKey(), ports);", replace: "",
-    why: "ports of first fragments are not kept, so that no fragmented datagram arrives",
+    find: "key.id = Packet.fragmentId;", replace: "key.id = Packet.fragmentId ^ <u32>(Packet.hasL4 ? 1 : 0);",
+    why: "later fragments do not find the ports of the first, so that no fragmented datagram arrives",
   },
   {
     id: "icmp-errors-unrelated", file: CONNTRACK, stories: ["lab/icmp-errors"],

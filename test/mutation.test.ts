@@ -40,11 +40,23 @@ describe("a fault turns up", () => {
   for (const mutant of MUTANTS) {
     const name = `${nameOf(mutant)}: ${mutant.why}`;
     if (mutant.escapes === undefined) it(name, () => expectCaught(mutant));
-    else it.fails(`${name} (unnoticed: ${mutant.escapes})`, () => expectCaught(mutant));
+    else it(`${name} (unnoticed: ${mutant.escapes})`, () => expectUnnoticed(mutant));
   }
 });
 
 function expectCaught(mutant: Mutant): void {
+  const caught = runMutant(mutant);
+  expect(caught).not.toEqual([]);
+  if (mutant.breaksLoop) expect(caught.join()).toContain(`loop ${mutant.plane}`);
+}
+
+/** A known gap; where it is closed, the mutant loses its `escapes`. */
+function expectUnnoticed(mutant: Mutant): void {
+  expect(runMutant(mutant)).toEqual([]);
+}
+
+/** What caught it; also a row of the table. */
+function runMutant(mutant: Mutant): string[] {
   const before = total(baseline, mutant.stories);
   const after = total(ring.runMutant(mutant), mutant.stories);
   const caught = caughtBy(before, after);
@@ -52,8 +64,7 @@ function expectCaught(mutant: Mutant): void {
   const undecided = after.undecided > before.undecided ? [`undecided +${after.undecided - before.undecided}`] : [];
   rows.push([nameOf(mutant).padEnd(40), caught.length === 0 ? "NOT CAUGHT" : caught.join(", "),
     named.length === 0 ? "" : `(named ${named.join(", ")})`, ...undecided].join("  "));
-  expect(caught).not.toEqual([]);
-  if (mutant.breaksLoop) expect(caught.join()).toContain(`loop ${mutant.plane}`);
+  return caught;
 }
 
 function nameOf(mutant: Mutant): string {

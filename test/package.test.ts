@@ -9,7 +9,7 @@ const manifest = JSON.parse(readFileSync(`${root}package.json`, "utf8"));
 describe("the package", () => {
   const npm = process.env.npm_execpath;
   const args = ["pack", "--dry-run", "--json", "--ignore-scripts"];
-  const [command, given] = npm !== undefined && npm.endsWith(".js") ? [process.execPath, [npm, ...args]] : ["npm", args];
+  const [command, given] = npm?.endsWith(".js") ? [process.execPath, [npm, ...args]] as const : ["npm", args] as const;
   const listed = JSON.parse(execFileSync(command, given, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }));
   const files: string[] = listed[0].files.map((one: { path: string }) => one.path);
 

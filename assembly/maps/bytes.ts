@@ -14,7 +14,9 @@ export class Bytes {
    * high half picks a group, the low seven bits are the tag (see groups.ts).
    */
   static hash(key: usize, size: u32): u64 {
-    // Conntrack and NAT keys, without a loop.
+    // Keys of conntrack and NAT, of services and endpoints, of devices and counters: without a loop.
+    if (size == 24) return Bytes.mix(24 + Bytes.product(key, 0) + Bytes.product(key, 1) + Bytes.product(key, 2));
+    if (size == 8) return Bytes.mix(8 + Bytes.product(key, 0));
     if (size == 40) return Bytes.mix(40 + Bytes.product(key, 0) + Bytes.product(key, 1) + Bytes.product(key, 2)
       + Bytes.product(key, 3) + Bytes.product(key, 4));
     let multiplier = MULTIPLIER;
@@ -69,6 +71,15 @@ export class Bytes {
   }
 
   static equal(a: usize, b: usize, size: u32): bool {
+    if (size == 40) {
+      const first = v128.xor(v128.load(a), v128.load(b));
+      const second = v128.xor(v128.load(a, 16), v128.load(b, 16));
+      return !v128.any_true(v128.or(first, second)) && load<u64>(a, 32) == load<u64>(b, 32);
+    }
+    if (size == 24) {
+      return !v128.any_true(v128.xor(v128.load(a), v128.load(b))) && load<u64>(a, 16) == load<u64>(b, 16);
+    }
+    if (size == 8) return load<u64>(a) == load<u64>(b);
     const pairs = a + <usize>(size & ~15);
     while (a < pairs) {
       if (v128.any_true(v128.xor(v128.load(a), v128.load(b)))) return false;

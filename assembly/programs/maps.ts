@@ -34,6 +34,11 @@ const RANGE_KEY: usize = memory.data(<i32>SourceRangeKey.SIZE, 16);
 const MASQ_KEY: usize = memory.data(<i32>IpMasqKey.SIZE, 16);
 const FIB_KEY: usize = memory.data(<i32>FibKey.SIZE, 16);
 
+/** What `device` found last; nothing but the host changes devices, and never during a call. */
+let lastDevice: usize = 0;
+let lastIfindex: u32 = 0;
+let lastNode: u32 = 0;
+
 /** Bits before the address in LPM keys, and bits of an address. */
 const HEAD_BITS: u32 = 32;
 const IPV4_BITS: u32 = 32;
@@ -256,11 +261,23 @@ export class Maps {
     return changetype<EndpointInfo | null>(value);
   }
 
+  /** Before the first look-up of a call: the host may have changed the maps. */
+  @inline
+  static forget(): void {
+    lastDevice = 0;
+  }
+
   static device(ifindex: u32): DeviceEntry | null {
+    if (lastDevice != 0 && lastIfindex == ifindex && lastNode == Packet.node) {
+      return changetype<DeviceEntry>(lastDevice);
+    }
+    lastIfindex = ifindex;
+    lastNode = Packet.node;
     const key = changetype<DeviceKey>(DEVICE_KEY);
     key.ifindex = ifindex;
     key.node = <u16>Packet.node;
-    return changetype<DeviceEntry | null>(HashMap.lookup(twinplane_devices, DEVICE_KEY));
+    lastDevice = HashMap.lookup(twinplane_devices, DEVICE_KEY);
+    return changetype<DeviceEntry | null>(lastDevice);
   }
 
   /** Longest match in the policy map number `policy`; none where there is no such map. */

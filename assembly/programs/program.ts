@@ -32,6 +32,7 @@ export function program_input(skbMark: u32, checksumPartial: u32): void {
 export function run_program(program: Program, frame: usize, length: u32, wireLength: u32, node: u32,
   ifindex: u32,
   seconds: u32): i32 {
+  Maps.forget();
   Options.useConfig(Maps.config());
   Options.useNode(Maps.node(node));
   Packet.frame = frame;
@@ -63,6 +64,7 @@ export function run_program(program: Program, frame: usize, length: u32, wireLen
 
 /** The endpoint's program that the last `run_program` handed the packet to. */
 export function program_target(): i32 {
+  Maps.forget();
   return Packet.target == 0 ? Verdict.undecided(UndecidedReason.NO_DEVICE) : Entry.enterTarget();
 }
 

@@ -88,6 +88,7 @@ export function walk_arena(framesAt: usize, outcomesAt: usize, emissionsAt: usiz
  * Takes rows `first`..`first + count` and returns how many were done. Emissions start anew with each call.
  */
 export function run(first: u32, count: u32): u32 {
+  Maps.forget();
   Options.useConfig(Maps.config());
   emitted = 0;
   imagesUsed = 0;

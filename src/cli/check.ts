@@ -5,16 +5,16 @@ import { buildTimeline } from "../cluster/timeline.js";
 import { assumedNetwork, checkTarget } from "../planes.js";
 import { renderCheck } from "../report/check.js";
 import { readInputs } from "./inputs.js";
-import { addInputOptions, addPlaneOptions, type InputOptions, networkOf, type PlaneOptions, profileOf } from "./options.js";
+import { addInputOptions, addTargetOptions, type InputOptions, networkOf, type TargetOptions, ciliumProfileOf } from "./options.js";
 import { UsageError } from "./usage.js";
 
-interface CheckOptions extends InputOptions, PlaneOptions {
+interface CheckOptions extends InputOptions, TargetOptions {
   readonly output: "text" | "json";
 }
 
 export function checkCommand(program: Command, exit: (code: number) => void): void {
   const command = program.command("check").description("policy-map entries per endpoint, identities and other limits, from manifests alone");
-  addPlaneOptions(addInputOptions(command, false))
+  addTargetOptions(addInputOptions(command, false))
     .addOption(new Option("-o, --output <format>", "report format").choices(["text", "json"]).default("text"))
     .addHelpText("after", `
 Example:
@@ -27,7 +27,7 @@ function check(options: CheckOptions): number {
   const inputs = readInputs(options.file, []);
   const { initial, problems: ofTimeline } = buildTimeline({ initial: inputs.objects, facts: inputs.facts });
   const problems = [...inputs.problems, ...ofTimeline];
-  const found = checkTarget(profileOf(options.target), initial, assumedNetwork(initial, networkOf(options), problems));
+  const found = checkTarget(ciliumProfileOf(options.target), initial, assumedNetwork(initial, networkOf(options), problems));
   problems.push(...found.problems);
   if (options.output === "json") process.stdout.write(`${JSON.stringify({ ...found, problems }, null, 2)}\n`);
   else {

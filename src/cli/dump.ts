@@ -5,17 +5,17 @@ import { buildTimeline } from "../cluster/timeline.js";
 import { assumedNetwork, dumpMaps, dumpRules } from "../planes.js";
 import { renderCluster } from "../report/cluster.js";
 import { readInputs } from "./inputs.js";
-import { addInputOptions, addPlaneOptions, type InputOptions, networkOf, type PlaneOptions, profileOf } from "./options.js";
+import { addInputOptions, addTargetOptions, type InputOptions, networkOf, type TargetOptions, ciliumProfileOf } from "./options.js";
 import { UsageError } from "./usage.js";
 
-interface DumpOptions extends InputOptions, PlaneOptions {
+interface DumpOptions extends InputOptions, TargetOptions {
   readonly node?: string;
 }
 
 export function dumpCommand(program: Command, exit: (code: number) => void): void {
   const command = program.command("dump").description("the maps or rules that were compiled, or the cluster as it was read")
     .addArgument(new Argument("<what>").choices(["maps", "rules", "cluster"]));
-  addPlaneOptions(addInputOptions(command, false))
+  addTargetOptions(addInputOptions(command, false))
     .option("--node <name>", "rules of this node (default: every node)")
     .addHelpText("after", `
 Examples:
@@ -33,7 +33,7 @@ function dump(what: "maps" | "rules" | "cluster", options: DumpOptions): number 
   if (options.node !== undefined && !initial.nodes.some((node) => node.name === options.node)) {
     throw new UsageError(`no node ${options.node} in the manifests`);
   }
-  if (what === "maps") process.stdout.write(dumpMaps(profileOf(options.target), initial, network));
+  if (what === "maps") process.stdout.write(dumpMaps(ciliumProfileOf(options.target), initial, network));
   else if (what === "rules") process.stdout.write(dumpRules(initial, network, options.node ?? null));
   else process.stdout.write(renderCluster(initial));
   for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);

@@ -19,7 +19,12 @@ export async function main(argv: readonly string[]): Promise<number> {
     .version(version())
     .exitOverride()
     .configureHelp({ helpWidth: 110 })
-    .showHelpAfterError("(twinplane --help shows the commands)");
+    .showHelpAfterError("(twinplane --help shows the commands)")
+    .addHelpText("after", `
+Examples:
+  twinplane compare --demo
+  twinplane compare -f cluster.yaml -r node1=node1.pcap -r node2=node2.pcap
+  twinplane check -f cluster.yaml`);
   for (const command of [compareCommand, traceCommand, dumpCommand, checkCommand]) {
     command(program, (code) => {
       exitCode = code;

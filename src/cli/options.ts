@@ -10,11 +10,15 @@ export interface InputOptions {
   readonly strict?: boolean;
 }
 
-export interface PlaneOptions {
-  readonly current: string;
+/** What one dataplane is built from, beside the cluster. */
+export interface TargetOptions {
   readonly target: string;
   readonly clusterCidr?: readonly string[];
   readonly nonMasqueradeCidr?: readonly string[];
+}
+
+export interface PlaneOptions extends TargetOptions {
+  readonly current: string;
   readonly seed: string;
 }
 
@@ -27,13 +31,17 @@ export function addInputOptions(command: Command, captures: boolean): Command {
 }
 
 export function addPlaneOptions(command: Command): Command {
-  return command
-    .option("--current <profile>", "the dataplane the cluster has now", "kube-proxy")
-    .option("--target <profile>", "the dataplane it is to have", "cilium@1.20")
-    .option("--cluster-cidr <cidr...>", "pod address ranges (default: from the nodes' podCIDRs)")
-    .option("--non-masquerade-cidr <cidr...>", "destinations that see a pod's own address (default: the nodes' networks)")
+  command.option("--current <profile>", "the dataplane the cluster has now", "kube-proxy");
+  return addTargetOptions(command)
     .option("--seed <number>", "seed of every random choice", "1")
     .addHelpText("after", `\n${PROFILES_HELP}`);
+}
+
+export function addTargetOptions(command: Command): Command {
+  return command
+    .option("--target <profile>", "the dataplane it is to have", "cilium@1.20")
+    .option("--cluster-cidr <cidr...>", "pod address ranges (default: from the nodes' podCIDRs)")
+    .option("--non-masquerade-cidr <cidr...>", "destinations that see a pod's own address (default: the nodes' networks)");
 }
 
 export function profileOf(text: string): Profile {
@@ -42,8 +50,15 @@ export function profileOf(text: string): Profile {
   return profile;
 }
 
+/** A profile that has maps. */
+export function ciliumProfileOf(text: string): Profile {
+  const profile = profileOf(text);
+  if (profile.engine !== "cilium") throw new UsageError(`${text} has no maps; expected --target cilium@1.20`);
+  return profile;
+}
+
 /** The network the user states; what is not stated is left out. */
-export function networkOf(options: PlaneOptions): Partial<Network> {
+export function networkOf(options: TargetOptions): Partial<Network> {
   return {
     ...(options.clusterCidr === undefined ? {} : { clusterCidrs: prefixesOf(options.clusterCidr, "--cluster-cidr") }),
     ...(options.nonMasqueradeCidr === undefined ? {}

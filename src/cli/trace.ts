@@ -20,7 +20,8 @@ export function traceCommand(program: Command, exit: (code: number) => void): vo
     .requiredOption("--packet <number>", "record number in the capture, from 1, as Wireshark counts")
     .option("--capture <file>", "which of the captures given with -r (default: the first)")
     .addHelpText("after", `
-A view of a packet shows the packet. Exit code 3: there is no such packet, a node made it, or it is no IP packet.
+A later view of a packet shows the packet.
+Exit code 3: there is no such packet, a node made it, or it is no IP packet.
 
 Example:
   twinplane trace -f cluster.yaml -r node1=node1.pcap -r node2=node2.pcap --capture node1.pcap --packet 3`)

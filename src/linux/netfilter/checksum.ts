@@ -9,8 +9,8 @@ import { half, type Packet, Proto, putHalf } from "./packet.js";
  * Sum of 16-bit words in wire order, odd tail padded with zero: folded once, below 2^18. At most 128 KiB.
  */
 export function sumBytes(bytes: Uint8Array, at: number, length: number): number {
-  const view = viewOf(bytes.buffer);
-  let i = bytes.byteOffset + at;
+  const view = viewOf(bytes);
+  let i = at;
   const end = i + length;
   // Upper and lower halves of 32-bit words apart: integers up to the end.
   let high = 0;
@@ -26,22 +26,22 @@ export function sumBytes(bytes: Uint8Array, at: number, length: number): number 
   return (high & 0xffff) + (high >>> 16) + (low & 0xffff) + (low >>> 16);
 }
 
-/** Views of the last few buffers: packets live in pooled ones, so that none is made per packet. */
+/** Views of the last few arrays: packets live in pooled ones, so that none is made per packet. */
+const arrays: Uint8Array[] = Array.from({ length: 8 }, () => new Uint8Array(0));
 const views: DataView[] = Array.from({ length: 8 }, () => new DataView(new ArrayBuffer(0)));
+let latest = 0;
 let oldest = 0;
-let latest = views[0];
 
-function viewOf(buffer: ArrayBufferLike): DataView {
-  if (latest.buffer === buffer) return latest;
-  for (let index = 0; index < views.length; index++) {
-    if (views[index].buffer === buffer) {
-      latest = views[index];
-      return latest;
-    }
+function viewOf(bytes: Uint8Array): DataView {
+  if (arrays[latest] === bytes) return views[latest];
+  latest = arrays.indexOf(bytes);
+  if (latest < 0) {
+    latest = oldest;
+    oldest = (oldest + 1) & 7;
+    arrays[latest] = bytes;
+    views[latest] = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   }
-  latest = views[oldest] = new DataView(buffer);
-  oldest = (oldest + 1) & 7;
-  return latest;
+  return views[latest];
 }
 
 /** A sum below 2^32 as 16 bits, carries added (RFC 1071). */

@@ -22,6 +22,7 @@ import {
   type Chain,
   type Match,
   type Rule,
+  StateBit,
   type Table,
   type TableName,
   type Target,
@@ -105,6 +106,11 @@ export class CompiledTable {
   /** By row: index into `indexes` plus one where the row's chain has a shortcut, else 0. */
   readonly indexed: Uint16Array;
   readonly indexes: ChainIndex[] = [];
+  /**
+   * By the bit number of a packet's state (StateBit), then by row: the first row from there on that the state alone
+   * does not rule out. What is passed over has no effect, as the state is tested before anything that could have.
+   */
+  readonly nextForState: readonly Int32Array[];
   private readonly starts = new Map<string, number>();
 
   constructor(table: Table, family: Family) {
@@ -141,6 +147,7 @@ export class CompiledTable {
       this.reasons.push(chain.policy === "DROP" ? `${table.name}/${chain.name} policy` : "");
       row++;
     }
+    this.nextForState = Array.from({ length: 9 }, (_, bit) => this.skips(1 << bit));
   }
 
   /** First row of a chain, -1 where there is none. */
@@ -207,6 +214,21 @@ export class CompiledTable {
         : `undecided: ${place} rule ${position + 1}: ${unmodelled} is not modelled`,
     );
     if (unmodelled !== null) this.op[row] = Op.Undecided;
+  }
+
+  /** nextForState of one state. */
+  private skips(state: number): Int32Array {
+    const { code } = this;
+    const next = new Int32Array(this.op.length);
+    for (let row = next.length - 1; row >= 0; row--) {
+      const flags = code[row * stride];
+      const wanted = code[row * stride + 20];
+      // SNAT and DNAT are said beside the state and may hold or not.
+      const known = (flags & Row.State) !== 0 && (wanted & (StateBit.Snat | StateBit.Dnat)) === 0;
+      const ruledOut = known && ((wanted & state) !== 0) === ((flags & Row.StateNot) !== 0);
+      next[row] = ruledOut ? next[row + 1] : row;
+    }
+    return next;
   }
 
   /** Makes the shortcut of the chain in rows [first, end). */

@@ -1,10 +1,11 @@
 /** The compiled tables against a slow reading of the same rules, on random rule sets and packets. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Hook, type NodeServices, Skb, Verdict } from "../skb.js";
+import { CtInfo, Hook, type NodeServices, Skb, Verdict } from "../skb.js";
+import { Connection, Status } from "./connection.js";
 import { createNetfilter } from "./netfilter.js";
 import { Packet } from "./packet.js";
-import type { Chain, Match, Rule, Table } from "./rule.js";
+import { type Chain, type Match, type Rule, StateBit, type Table } from "./rule.js";
 import { parseRuleSet } from "./rule-set.js";
 
 const services: NodeServices = {
@@ -32,7 +33,7 @@ const part = fc.oneof(
     .tuple(bang, fc.constantFrom("80,81", "1:60,443"))
     .map(([not, ports]) => `-p udp -m multiport ${not}--dports ${ports}`),
   fc
-    .tuple(bang, fc.constantFrom("UNTRACKED", "NEW", "INVALID,NEW", "ESTABLISHED"))
+    .tuple(bang, fc.constantFrom("UNTRACKED", "NEW", "INVALID,NEW", "ESTABLISHED", "RELATED,ESTABLISHED,DNAT", "SNAT"))
     .map(([not, state]) => `-m conntrack ${not}--ctstate ${state}`),
   fc
     .tuple(fc.integer({ min: 1, max: 3 }))
@@ -115,6 +116,8 @@ const packetSpec = fc.record({
   outDevice: fc.constantFrom(1, 2),
   mark: fc.constantFrom(0, 1, 2, 4),
   cut: fc.constantFrom(false, false, false, true),
+  ctinfo: fc.constantFrom(...Object.values(CtInfo)),
+  status: fc.constantFrom(0, Status.SourceNat, Status.DestinationNat, Status.SourceNat | Status.DestinationNat),
 });
 type PacketSpec = typeof packetSpec extends fc.Arbitrary<infer T> ? T : never;
 
@@ -191,8 +194,22 @@ function build(spec: PacketSpec): Skb {
     inDevice: spec.inDevice,
     outDevice: spec.outDevice,
     mark: spec.mark,
+    ctinfo: spec.ctinfo,
   });
+  if (spec.ctinfo < CtInfo.Untracked) skb.ct = Object.assign(new Connection(1), { status: spec.status });
   return skb;
+}
+
+/** XT_CONNTRACK_STATE_BIT of a packet. */
+function slowState(skb: Skb): number {
+  const ct = skb.ct as Connection | null;
+  if (ct === null) return skb.ctinfo === CtInfo.Untracked ? StateBit.Untracked : StateBit.Invalid;
+  const { Established, Related, New, Snat, Dnat } = StateBit;
+  return (
+    [Established, Related, New, Established, Related][skb.ctinfo] |
+    ((ct.status & Status.SourceNat) !== 0 ? Snat : 0) |
+    ((ct.status & Status.DestinationNat) !== 0 ? Dnat : 0)
+  );
 }
 
 /** Rules read one by one, by recursion, with nothing prepared. */
@@ -275,8 +292,7 @@ class SlowReader {
       case "mark":
         return ((skb.mark & match.mark.mask) >>> 0 === match.mark.value) !== match.mark.invert;
       case "conntrack":
-        // No packet here has a connection: its state is INVALID.
-        return ((match.state?.value ?? 0) % 2 === 1) !== match.state?.invert;
+        return (((match.state?.value ?? 0) & slowState(skb)) !== 0) !== match.state?.invert;
       case "addrtype": {
         const local = (word: number): boolean => (word & 255) === 1;
         const holds = (spec: { value: number; invert: boolean } | null, word: number): boolean =>

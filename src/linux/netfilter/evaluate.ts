@@ -28,6 +28,9 @@ export type TraceSink = (
  * Jumps may nest this deep; the kernel sizes its stack by the rules, a text without loops cannot need more.
  */
 const stackLimit = 1024;
+/** The one bit of a state without what NAT says. */
+const bareState =
+  StateBit.Invalid | StateBit.Established | StateBit.Related | StateBit.New | StateBit.Untracked;
 
 export class Evaluator implements MatchContext {
   skb!: Skb;
@@ -63,8 +66,10 @@ export class Evaluator implements MatchContext {
     let row = start;
     const { packet } = this;
     const mayShortcut = !packet.l4Short && !packet.laterFragment;
+    const next = table.nextForState[31 - Math.clz32(this.state & bareState)];
     for (;;) {
       if (indexed[row] !== 0 && mayShortcut) row = table.indexes[indexed[row] - 1].seek(row, packet);
+      row = next[row];
       const operation = op[row];
       if (operation !== Op.End) {
         const matched = this.matches(table, code, row);
