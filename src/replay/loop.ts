@@ -217,6 +217,8 @@ export class Replay {
       this.flows.enter(flow, direction, tuple, first.timeNs);
     }
     const side = direction < 0 ? 0 : direction;
+    // Whatever came before got nowhere: this datagram opens the flow as far as choices go.
+    if (side === 0 && !flow.chosen) flow.openedBy = first.isFragment ? first.fragmentId : -1;
     const pin = side === 0 && this.mayPin(flow, first, opens) ? observedChoice(tuple, this.lastTuple(passage)) : null;
     if (pin !== null) this.counts.pinsOffered++;
     this.injection.socketTuple = origin === 0 ? tuple : null;

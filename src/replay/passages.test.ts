@@ -33,8 +33,8 @@ function viewOf(sight: Sight, key: number, timeNs: number, packet: number): View
 }
 
 /** Plays the views and returns, for each passage, the packet numbers of its views. */
-function grouped(views: readonly View[]): number[][] {
-  const passages = new Passages(points, new ViewPool(), WINDOW_NS);
+function grouped(views: readonly View[], seesAll = false): number[][] {
+  const passages = new Passages(points, new ViewPool(), WINDOW_NS, seesAll);
   const groups: number[][] = [];
   const drain = (nowNs: number): void => {
     for (let taken = passages.take(nowNs); taken !== null; taken = passages.take(nowNs)) {
@@ -61,12 +61,26 @@ describe("Passages", () => {
       const views = apart.flatMap((one, packet) => acrossNodes(one.key).slice(0, one.hops)
         .map((sight, hop) => viewOf(sight, one.key, one.start + hop * 4, packet)));
       const groups = grouped(views);
+      expect(grouped(views, true)).toEqual(groups);
       expect(groups).toHaveLength(apart.length);
       for (const group of groups) {
         expect(new Set(group).size).toBe(1);
         expect(group).toHaveLength(apart[group[0]].hops);
       }
     }), { numRuns: 300 });
+  });
+
+  it("a packet handed to a pod waits for nothing where every device was captured, but for what came before it", () => {
+    const passages = new Passages(points, new ViewPool(), WINDOW_NS, true);
+    const waiting = viewOf(acrossNodes(2)[0], 2, 0, 2);
+    passages.add(waiting);
+    for (const [hop, sight] of acrossNodes(1).entries()) passages.add(viewOf(sight, 1, 1 + hop, 1));
+    expect(passages.take(10)).toBeNull();
+    expect(passages.take(WINDOW_NS + 1)?.first).toBe(waiting);
+    expect(passages.take(WINDOW_NS + 1)?.views).toHaveLength(4);
+    const partly = new Passages(points, new ViewPool(), WINDOW_NS, false);
+    for (const [hop, sight] of acrossNodes(1).entries()) partly.add(viewOf(sight, 1, 1 + hop, 1));
+    expect(partly.take(10)).toBeNull();
   });
 
   it("the same point twice is a retransmission, not a copy", () => {

@@ -44,6 +44,7 @@ export class Passages {
   private readonly open = new Array<Passage | null>(SLOTS).fill(null);
   private readonly free: Passage[] = [];
 
+  /** `seesAll`: every device was captured, so that a packet's last view is known as such before the window ends. */
   constructor(private readonly points: Points, private readonly pool: ViewPool, private readonly windowNs: number,
     private readonly seesAll = false) {}
 
@@ -126,7 +127,9 @@ export class Passages {
     if (this.isEnd(last)) return false;
     if (!sameTuple(last.tuple, 0, view.tuple, 0)) return false;
     // Out of a tunnel device, then out of the uplink inside the tunnel's packet.
-    if (this.points.deviceKind(last.node, last.device) === "tunnel") return view.node === last.node && view.kind === Emission.Out && view.tunnelled;
+    if (this.points.deviceKind(last.node, last.device) === "tunnel") {
+      return view.node === last.node && view.kind === Emission.Out && view.tunnelled;
+    }
     return view.node !== last.node && view.kind === Emission.In;
   }
 

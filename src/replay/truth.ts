@@ -156,8 +156,8 @@ export class Truth {
     for (let index = from; index < to; index++) {
       if (this.taken[index - from] !== 0 || results.emissionNode[index] !== view.node
         || results.emissionDevice[index] !== view.device || results.emissionKind[index] !== view.kind) continue;
-      const difference = this.isImage(view, results, index) ? "same" : compareImages(view.bytes, view.length, results.bytes, results.emissionOffset[index],
-        results.emissionLength[index], results.emissionMade[index] !== 0);
+      const difference = this.isImage(view, results, index) ? "same" : compareImages(view.bytes, view.length,
+        results.bytes, results.emissionOffset[index], results.emissionLength[index], results.emissionMade[index] !== 0);
       if (difference === "same") {
         this.taken[index - from] = 1;
         this.tally.agreed++;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { sameTuple, TUPLE_BYTES, TupleTable, turnTuple, writeTuple } from "./tuple.js";
+import { copyTuple, sameDestination, sameSource, sameTuple, Tuple, TUPLE_BYTES, TupleTable, turnTuple, writeTuple } from "./tuple.js";
 
 /** Few distinct addresses and ports, so that sequences meet the same key and the same chain of slots again. */
 const anyTuple = fc.record({
@@ -42,5 +42,30 @@ it("turning twice gives the tuple back", () => {
     turnTuple(tuple, 0, once, 0);
     turnTuple(once, 0, twice, 0);
     expect(sameTuple(tuple, 0, twice, 0)).toBe(true);
+  }));
+});
+
+it("behind an IPv4 address there are zeros, whatever the tuple held before", () => {
+  fc.assert(fc.property(fc.array(fc.tuple(fc.constantFrom("copy", "turn"), anyTuple), { maxLength: 12 }), (writes) => {
+    const reused = new Uint8Array(TUPLE_BYTES);
+    for (const [how, tuple] of writes) {
+      const fresh = new Uint8Array(TUPLE_BYTES);
+      if (how === "copy") {
+        copyTuple(tuple, reused);
+        copyTuple(tuple, fresh);
+      } else {
+        turnTuple(tuple, 0, reused, 0);
+        turnTuple(tuple, 0, fresh, 0);
+      }
+      expect([...reused]).toEqual([...fresh]);
+    }
+  }));
+});
+
+it("tuples and their ends are the same where all their bytes are", () => {
+  fc.assert(fc.property(anyTuple, anyTuple, (a, b) => {
+    expect(sameTuple(a, 0, b, 0)).toBe(a.join() === b.join());
+    expect(sameSource(a, b)).toBe(a[0] === b[0] && Tuple.source(a).join() === Tuple.source(b).join());
+    expect(sameDestination(a, b)).toBe(a[0] === b[0] && Tuple.destination(a).join() === Tuple.destination(b).join());
   }));
 });
