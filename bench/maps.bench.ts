@@ -16,7 +16,7 @@ export const question: Question = {
 
 /** Keys and values go in and come out in the arena, many at a call, so the host's part is small. */
 async function measure(name: MapName): Promise<Figure[]> {
-  const { kind, key, value } = maps.find((one) => one.name === name)!;
+  const { kind, key } = maps.find((one) => one.name === name)!;
   const machine = createMachine({ fast: readWasm().fast }, { nodes: 1, arenaBytes: 16 << 20, maps: { [name]: { slots: 2 * ENTRIES } } });
   const number = mapNumber(name);
   const keysAt = machine.arenaAddress;

@@ -40,7 +40,8 @@ async function established(name: string, plane: Plane): Promise<Figure> {
 }
 
 async function opening(name: string, plane: Plane): Promise<Figure> {
-  const syns = [...entriesOf({ stories: ["clusterip-tcp"], copies: NEW * MOST_RUNS, laps: 1, rate: 20_000 })].filter((entry) => entry.opens);
+  const traffic = { stories: ["clusterip-tcp"], copies: NEW * MOST_RUNS, laps: 1, rate: 20_000 };
+  const syns = [...entriesOf(traffic)].filter((entry) => entry.opens);
   const each = CONNECTIONS * NEW;
   const runs = Array.from({ length: MOST_RUNS }, (_, run) => blocksOf(syns.slice(run * each, (run + 1) * each)));
   return nsPerOperation(`${name}, opening`, each, () => {
@@ -56,7 +57,8 @@ function blocksOf(entries: readonly Entry[]): FrameBlock[] {
     let block = blocks.at(-1);
     if (block === undefined || block.count === block.capacity) blocks.push(block = new FrameBlock(64, 1 << 14));
     const row = block.push(bytes, 0, bytes.length, bytes.length, 0x0800, packetType, node, device, timeNs);
-    if (opens) block.pin[row] = block.pins.push({ backend: { address: addressFromBytes(backend.address), port: backend.port }, sourcePort: null });
+    const pinned = { address: addressFromBytes(backend.address), port: backend.port };
+    if (opens) block.pin[row] = block.pins.push({ backend: pinned, sourcePort: null });
   }
   return blocks;
 }

@@ -17,7 +17,8 @@ export function labSession(captures: readonly (readonly Uint8Array[])[]): Sessio
   const inputs = readInputs([join(LAB, "cluster.yaml"), ...NODES.map((node) => join(LAB, `${node}.net.json`))], []);
   return {
     version: "bench", timeline: buildTimeline({ initial: inputs.objects, facts: inputs.facts, problems: inputs.problems }),
-    captures: captures.map((chunks, node) => ({ file: `${NODES[node]}.pcap`, node: NODES[node], device: "", chunks: chunks[Symbol.iterator]() })),
+    captures: captures.map((chunks, node) => (
+      { file: `${NODES[node]}.pcap`, node: NODES[node], device: "", chunks: chunks[Symbol.iterator]() })),
     conntrack: new Map(), current: profile("kube-proxy"), target: profile("cilium@1.20"), followCapture: true,
     windowNs: 50e6, minJudged: 0.9, failOn: "any", unreadable: 0, wasm: readWasm(), seed: 1, traced: false,
     network: {

@@ -5,7 +5,7 @@
  *     kube-proxy+spec       the same, with NetworkPolicy judged by the words of its API
  *     cilium@1.20           Cilium's eBPF dataplane
  */
-import { type Family, type Prefix, prefixContains, prefixOf } from "./cluster/address.js";
+import { addressFromBytes, type Family, type Prefix, prefixContains, prefixOf } from "./cluster/address.js";
 import type { Cluster } from "./cluster/cluster.js";
 import type { Problem } from "./cluster/problem.js";
 import type { Plane } from "./dataplane.js";
@@ -134,6 +134,15 @@ function ciliumNetwork(cluster: Cluster, network: Network): Record<string, unkno
 function specEngine(cluster: Cluster): PolicyEngine {
   const index = new PolicyIndex(cluster, { ipBlockMatchesPods: true });
   return (source, destination, protocol, port) => evaluateAddresses(index, source, destination, protocol, port);
+}
+
+/** Whether NetworkPolicy denies a flow by the words of its API: the third opinion beside both planes. */
+export function policyDenial(cluster: Cluster): (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean {
+  const index = new PolicyIndex(cluster, { ipBlockMatchesPods: false });
+  return (source, destination, protocol, port) => {
+    const found = evaluateAddresses(index, addressFromBytes(source), addressFromBytes(destination), protocol, port);
+    return found.egress.verdict === "deny" || found.ingress.verdict === "deny";
+  };
 }
 
 /**

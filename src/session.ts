@@ -11,7 +11,7 @@ import { CATALOGUE, UNEXPLAINED } from "./compare/catalogue.js";
 import { Comparison } from "./compare/comparison.js";
 import { Names } from "./compare/names.js";
 import type { Plane } from "./dataplane.js";
-import { buildPlane, limitsOf, type PlaneInputs, type Profile } from "./planes.js";
+import { buildPlane, limitsOf, policyDenial, type PlaneInputs, type Profile } from "./planes.js";
 import { CaptureCursor, type CaptureInput, keyOfImage, readView } from "./replay/reading.js";
 import { Replay } from "./replay/loop.js";
 import { SocketTuples } from "./replay/sockets.js";
@@ -64,15 +64,19 @@ export async function runSession(input: SessionInput): Promise<Session> {
     buildPlane("target", input.target, { ...input, cluster, epochNs }),
   ];
   let names = new Names(cluster);
-  const comparison = new Comparison(planes, () => names, input.current.policyEngine);
+  let denies = policyDenial(cluster);
+  const comparison = new Comparison(planes, () => names, input.current.policyEngine,
+    (source, destination, protocol, port) => denies(source, destination, protocol, port));
   const watch = input.until === undefined ? null : new StepWatch(comparison, planes, input.until);
   const sockets = new SocketTuples(cluster, topology.nodes, input.conntrack, epochNs);
   const replay = new Replay({
-    planes, points: topology, seesAll: open.every(seesAll), followCapture: input.followCapture, windowNs: input.windowNs, changes: input.timeline.changes,
+    planes, points: topology, seesAll: open.every(seesAll),
+    followCapture: input.followCapture, windowNs: input.windowNs, changes: input.timeline.changes,
     epochNs, keyOf: keyOfImage, socketTuple: (node, tuple, timeNs) => sockets.find(node, tuple, timeNs),
     isFrontend: (address, protocol, port) => names.isFrontend(address, protocol, port), judge: watch ?? comparison,
     onCluster: (changed: Cluster) => {
       names = new Names(changed);
+      denies = policyDenial(changed);
     },
   });
   await merge(open, epochSec, topology, replay, input);
@@ -118,7 +122,11 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
   comparison: Comparison, planes: readonly [Plane, Plane], cluster: Cluster): Report {
   const { counts } = comparison;
   const problems: Problem[] = [...input.timeline.problems];
-  for (const cursor of cursors) if (cursor.end !== null) problems.push(...captureProblems(cursor.input.file, cursor.end));
+  for (const { end, input: { file } } of cursors) {
+    // Where the file could not be opened or unpacked it was said; that nothing was in it then says nothing.
+    const said = end?.counters.records === 0 && problems.some((one) => one.severity === "error" && one.where?.file === file);
+    if (end !== null && !said) problems.push(...captureProblems(file, end));
+  }
   for (const plane of planes) problems.push(...plane.problems.map((one) => ({ ...one, what: `${plane.name}: ${one.what}` })));
   const findings = [...comparison.findings.values()]
     .sort((a, b) => Number(b.id === UNEXPLAINED) - Number(a.id === UNEXPLAINED) || b.packets - a.packets

@@ -72,6 +72,7 @@ describe("inputs that cannot be used: exit code 2, said on the screen", () => {
   const text = file("text.pcap", "this is text\n");
   const zstd = file("small.pcap.zst", Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0));
   const xz = file("small.pcap.xz", Uint8Array.of(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0, 0, 0, 0, 0, 0, 0));
+  const broken = file("broken.pcap.gz", Uint8Array.of(0x1f, 0x8b, 8, 0, 1, 2, 3, 4, 5));
   const none = emptyFolder("none");
   const dangling = join(folder, "dangling.yaml");
   symlinkSync(join(folder, "nowhere"), dangling);
@@ -90,6 +91,7 @@ describe("inputs that cannot be used: exit code 2, said on the screen", () => {
     ["no Node objects", [podOnly], [`node1=${CAPTURE}`], `${CAPTURE}: error: the manifests hold no Node object`],
     ["text for a capture", [CLUSTER], [`node1=${text}`], `${text}: error: byte 0: unknown magic: this is text`],
     ["a zstd capture", [CLUSTER], [`node1=${zstd}`], `${zstd}: error: byte 0: this is a zstd file`],
+    ["gzip that cannot be unpacked", [CLUSTER], [`node1=${broken}`], `${broken}: error: gzip data damaged after 0 unpacked bytes`],
     ["an xz capture", [CLUSTER], [`node1=${xz}`], `${xz}: error: byte 0: this is a xz file`],
     ["a capture from standard input", [CLUSTER], ["node1=-"], "-: error: a capture is not read from standard input"],
   ])("%s", async (_what, manifests, captures, line) => {

@@ -48,8 +48,8 @@ function fragmentPorts(tuple: CtTuple): i32 {
   ports.dport = load<u16>(Packet.frame + Packet.l4 + 2);
   tuple.dport = ports.sport;
   tuple.sport = ports.dport;
-  // A refused update is only counted by Cilium; the first fragment goes on. Where the entry is missing because
-  // memory here ran out, the later fragments would be judged wrongly.
+  // A refused update is only counted by Cilium; the first fragment goes on. Where the entry is missing only
+  // because memory here ran out, the later fragments would be judged wrongly.
   if (tracked && Maps.setFragment(fragmentKey(), ports) == -<i32>Errno.ENOMEM) {
     return Verdict.undecided(UndecidedReason.MAP_MEMORY);
   }

@@ -3,7 +3,8 @@
  * values, keys put together from an address. Every access is a step of the traced module.
  */
 import {
-  AffinityEntry, AffinityKey, AffinityMatchKey, BackendEntry, BackendKey, CtEntry, CtTuple, DeviceEntry, DeviceKey, EndpointInfo, EndpointKey,
+  AffinityEntry, AffinityKey, AffinityMatchKey, BackendEntry, BackendKey, CtEntry, CtTuple, DeviceEntry,
+  DeviceKey, EndpointInfo, EndpointKey,
   FibEntry, FibKey, FragEntry, FragKey, IpcacheEntry, IpcacheKey, IpMasqKey, MapDescriptor, MapNumber,
   NatEntry, PolicyEntry, PolicyKey, ReverseSkEntry, ReverseSkKey, RevNatEntry, RevNatKey,
   ServiceEntry, ServiceKey, SourceRangeKey, StepKind,
@@ -15,10 +16,11 @@ import { MapInMap } from "../maps/mapinmap";
 import {
   cilium_ct4_global, cilium_ct6_global, cilium_ct_any4_global, cilium_ct_any6_global, cilium_ipcache_v2,
   cilium_ipmasq_v4, cilium_ipmasq_v6, cilium_ipv4_frag_datagrams, cilium_ipv6_frag_datagrams,
-  cilium_lb4_affinity, cilium_lb4_backends_v3, cilium_lb4_reverse_nat, cilium_lb4_reverse_sk, cilium_lb4_services_v2,
-  cilium_lb4_source_range, cilium_lb6_affinity, cilium_lb6_backends_v3, cilium_lb6_reverse_nat, cilium_lb6_reverse_sk,
-  cilium_lb6_services_v2, cilium_lb6_source_range, cilium_lb_affinity_match, cilium_lxc, cilium_policy_v2, cilium_snat_v4_external,
-  cilium_snat_v6_external, twinplane_clocks, twinplane_config, twinplane_devices, twinplane_fib, twinplane_nodes,
+  cilium_lb4_affinity, cilium_lb4_backends_v3, cilium_lb4_reverse_nat, cilium_lb4_reverse_sk,
+  cilium_lb4_services_v2, cilium_lb4_source_range, cilium_lb6_affinity, cilium_lb6_backends_v3,
+  cilium_lb6_reverse_nat, cilium_lb6_reverse_sk, cilium_lb6_services_v2, cilium_lb6_source_range,
+  cilium_lb_affinity_match, cilium_lxc, cilium_policy_v2, cilium_snat_v4_external, cilium_snat_v6_external,
+  twinplane_clocks, twinplane_config, twinplane_devices, twinplane_fib, twinplane_nodes,
 } from "../tables";
 import { Address } from "./address";
 import { Packet, TCP } from "./packet";

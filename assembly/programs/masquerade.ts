@@ -83,7 +83,9 @@ export class Masquerade {
     if (excluded(Tuple.daddr(tuple)) || isReply(tuple) == PUNT) return GO_ON;
     if (!Options.masqueradeAgent && !Options.has(ConfigOption.ENABLE_REMOTE_NODE_MASQUERADE)) {
       const remote = Maps.ipcache(Tuple.daddr(tuple));
-      if (remote !== null && Identities.isRemoteNode(Identities.known(remote, Tuple.daddr(tuple)))) return GO_ON;
+      if (remote !== null && Identities.isRemoteNode(Identities.known(remote, Tuple.daddr(tuple)))) {
+        return GO_ON;
+      }
     }
     return Verdict.undecided(UndecidedReason.MASQUERADE);
   }

@@ -85,7 +85,9 @@ function receive4(): i32 {
   const ip = Packet.ip;
   const length = Packet.wire - Ethernet.LENGTH;
   if (length < Ipv4.MIN_LENGTH) return -<i32>KernelReason.PKT_TOO_SMALL;
-  if (Packet.captured < Ethernet.LENGTH + Ipv4.MIN_LENGTH) return Verdict.undecided(UndecidedReason.TRUNCATED);
+  if (Packet.captured < Ethernet.LENGTH + Ipv4.MIN_LENGTH) {
+    return Verdict.undecided(UndecidedReason.TRUNCATED);
+  }
   const header = Ipv4.headerLength(ip);
   if (Ipv4.version(ip) != 4 || header < Ipv4.MIN_LENGTH) return -<i32>KernelReason.IP_INHDR;
   if (length < header) return -<i32>KernelReason.PKT_TOO_SMALL;

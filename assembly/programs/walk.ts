@@ -8,7 +8,7 @@
  *     process     -> socket         -+          +-> pod device, cilium_host, the node itself
  *
  * A kernel's checks of the IP header hold in the stack and in the pod that receives. A frame larger than a
- * device's MTU is undecided at that device, whoever sends it there: fragments and "too big" are not made here.
+ * device's MTU is undecided at that device, whoever sends it there: fragments and "too big" are not made.
  *
  * Frames are taken in order. A frame's bytes are rewritten where they lie; 14 bytes before each network
  * header are ours. Where the room for images could run out, `run` stops before the frame and says how many it
@@ -16,7 +16,8 @@
  */
 import {
   AllNodes, ConfigOption, DeviceEntry, DeviceFlag, DeviceKind, DropReason, EmissionKind, EmissionRecord,
-  FrameEnd, FrameRecord, Identity, KernelReason, LinkPacketType, NodeClock, OutcomeRecord, Program, UndecidedReason,
+  FrameEnd, FrameRecord, Identity, KernelReason, LinkPacketType, NodeClock, OutcomeRecord, Program,
+  UndecidedReason,
 } from "../abi.gen";
 import { Checksum } from "../wire/checksum";
 import { Ethernet } from "../wire/ethernet";
@@ -277,7 +278,7 @@ function intoEndpoint(): i32 {
   return intoPod(Entry.enterTarget());
 }
 
-/** After the endpoint's program, out of `Packet.device`: the pod's kernel is the last to look at the header. */
+/** After the endpoint's program, out of `Packet.device`: the pod's kernel looks at the header last. */
 function intoPod(verdict: i32): i32 {
   if (verdict < 0) return fail(verdict, Program.TO_CONTAINER);
   if (verdict == Verdict.PROXY) return finish(FrameEnd.Redirected, 0, Program.TO_CONTAINER);

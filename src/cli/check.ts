@@ -13,7 +13,8 @@ interface CheckOptions extends InputOptions, TargetOptions {
 }
 
 export function checkCommand(program: Command, exit: (code: number) => void): void {
-  const command = program.command("check").description("policy-map entries per endpoint, identities and other limits, from manifests alone");
+  const command = program.command("check")
+    .description("policy-map entries per endpoint, identities and other limits, from manifests alone");
   addTargetOptions(addInputOptions(command, false))
     .addOption(new Option("-o, --output <format>", "report format").choices(["text", "json"]).default("text"))
     .addHelpText("after", `

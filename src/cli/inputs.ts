@@ -150,7 +150,8 @@ function splitFacts(texts: readonly Text[]): { facts: Text[]; manifests: Text[] 
   return { facts, manifests };
 }
 
-function readFacts(texts: readonly Text[], nodes: readonly string[], objects: ManifestObjects, problems: Problem[]): Map<string, NodeFacts> {
+function readFacts(texts: readonly Text[], nodes: readonly string[], objects: ManifestObjects,
+  problems: Problem[]): Map<string, NodeFacts> {
   const facts = new Map<string, NodeFacts>();
   for (const [node, list] of byNode(texts, nodes, "node facts", problems)) {
     const read = readNodeFacts(list, node, objects);

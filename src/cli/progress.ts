@@ -11,7 +11,8 @@ export class Progress {
     if (this.stream.isTTY !== true) return;
     this.shown = true;
     const seconds = (Date.now() - this.started) / 1000;
-    this.stream.write(`\r\x1b[K${records.toLocaleString("en")} records, ${Math.round(records / Math.max(seconds, 0.001)).toLocaleString("en")}/s`);
+    const rate = Math.round(records / Math.max(seconds, 0.001));
+    this.stream.write(`\r\x1b[K${records.toLocaleString("en")} records, ${rate.toLocaleString("en")}/s`);
   }
 
   clear(): void {

@@ -11,7 +11,7 @@ import type { Packet } from "../replay/loop.js";
 import { Tuple } from "../replay/tuple.js";
 import { Facet } from "./facets.js";
 import type { Frontend, Names } from "./names.js";
-import { POLICY_DIFFERENCES } from "./policy-differences.js";
+import { isReadDifferently, POLICY_DIFFERENCES } from "./policy-differences.js";
 
 export const UNEXPLAINED = "UNEXPLAINED";
 
@@ -41,6 +41,8 @@ export interface Situation {
   readonly current: Side;
   readonly target: Side;
   readonly currentHasPolicy: boolean;
+  /** NetworkPolicy by the words of its API denies the flow as the current side delivers it. */
+  policyDenies(): boolean;
 }
 
 export interface Difference {
@@ -53,7 +55,8 @@ export const CATALOGUE: readonly Difference[] = [
   {
     id: "POL-NOENGINE",
     title: "A policy drops it in the target; the current side has no policy engine, so nothing enforces the policy there",
-    matches: (s) => !s.currentHasPolicy && s.facets === Facet.Reached && s.current.outcome.arrived && isPolicyDrop(s.target),
+    matches: (s) => !s.currentHasPolicy && s.facets === Facet.Reached && s.current.outcome.arrived && isPolicyDrop(s.target)
+      && (s.policyDenies() || isReadDifferently(s)),
   },
   {
     id: "POL-NOENGINE",
@@ -90,9 +93,16 @@ export const CATALOGUE: readonly Difference[] = [
       && s.target.outcome.end === End.Delivered && s.names.pod(s.target.destination) !== null,
   },
   {
+    id: "NODE-TUNNEL-MTU",
+    title: "Too big for a link that the current CNI's tunnel made smaller; Cilium's native routing has no such tunnel",
+    matches: (s) => s.facets === Facet.Reached && s.current.outcome.end === End.Answered && s.current.reason === "PKT_TOO_BIG"
+      && s.target.outcome.arrived && s.names.hasTunnels,
+  },
+  {
     id: "PROTO-TTL",
     title: "The TTL ends: the kernel answers time exceeded, Cilium drops it in eBPF without an answer",
     matches: (s) => s.facets === Facet.Refusal && s.current.outcome.end === End.Answered && isTimeExceeded(s.current.outcome)
+      && s.current.outcome.answerNode === nodeOfDrop(s)
       && s.target.outcome.end === End.Dropped && s.target.reason === "TTL_EXCEEDED",
   },
   {
@@ -115,7 +125,7 @@ export const CATALOGUE: readonly Difference[] = [
     id: "SVC-LBSRCRANGES",
     title: "loadBalancerSourceRanges: kube-proxy applies them to pods too, Cilium only to traffic from outside",
     matches: (s) => s.frontend !== null && s.frontend.service.loadBalancerSourceRanges.length > 0
-      && (s.current.reason === "filter/KUBE-PROXY-FIREWALL") !== (s.target.reason === "DENIED_BY_LB_SRC_RANGE_CHECK"),
+      && s.current.reason === "filter/KUBE-PROXY-FIREWALL" && s.target.outcome.arrived && s.names.knows(s.source),
   },
   {
     id: "SVC-NOENDPOINT",
@@ -142,29 +152,37 @@ export const CATALOGUE: readonly Difference[] = [
     matches: (s) => s.frontend !== null && s.frontend.port === null,
   },
   {
+    id: "NAT-ICMP-CLIENT",
+    title: "An ICMP error that a client sends to a service address: conntrack takes it to the backend, Cilium leaves it alone",
+    matches: (s) => s.packet.kind === "error" && s.frontend !== null && s.facets === Facet.Destination
+      && sameBytes(Tuple.destination(s.packet.view.tuple), Tuple.destination(s.target.outcome.image))
+      && s.names.describe(s.target.destination).startsWith("service "),
+  },
+  {
     id: "NAT-ICMP-PMTU",
-    title: "An ICMP error about a translated flow: conntrack translates it back, Cilium's per-packet load balancing does not",
-    matches: (s) => s.packet.kind === "error" && s.frontend !== null
+    title: "Fragmentation needed for a translated flow: conntrack translates it back, Cilium's per-packet load balancing does not",
+    matches: (s) => s.packet.kind === "error" && isTooBig(s) && s.frontend !== null
       && (s.facets === Facet.Source || s.facets === Facet.Reached || s.facets === Facet.Destination),
   },
   {
     id: "POL-HAIRPIN",
     title: "A pod reaches itself through its own service: masqueraded by the node, or from Cilium's loopback address",
     matches: (s) => s.packet.kind === "request" && s.frontend !== null && s.facets === Facet.Source
-      && s.current.destination === s.source && s.target.destination === s.source,
+      && s.current.destination === s.source && s.target.destination === s.source && LOOPBACK_SOURCES.has(s.target.sourceSeen),
   },
   {
     id: "NAT-LOCAL-BACKEND",
-    title: "externalTrafficPolicy Cluster, backend on the receiving node: kube-proxy masquerades, Cilium keeps the client's address",
+    title: "externalTrafficPolicy Cluster, backend or client on the balancing node: kube-proxy masquerades, Cilium keeps the client",
     matches: (s) => s.facets === Facet.Source && s.frontend !== null && s.frontend.kind !== "ClusterIP"
-      && s.frontend.service.externalTrafficPolicy === "Cluster" && s.names.node(s.current.sourceSeen) !== null
-      && s.target.sourceSeen === s.source,
+      && s.frontend.service.externalTrafficPolicy === "Cluster" && s.target.sourceSeen === s.source
+      && s.names.node(s.current.sourceSeen) !== null
+      && isOnNode(s, s.names.node(s.current.sourceSeen)),
   },
   {
     id: "NAT-MASQ-SET",
     title: "Which traffic of pods and nodes is masqueraded, and with which of the node's addresses",
-    matches: (s) => s.facets === Facet.Source && (s.names.node(s.current.sourceSeen) !== null || s.current.sourceSeen === s.source)
-      && (s.names.node(s.target.sourceSeen) !== null || s.target.sourceSeen === s.source),
+    matches: (s) => s.facets === Facet.Source && (sameNode(s)
+      || (s.names.node(s.destination) !== null && (s.current.sourceSeen === s.source) !== (s.target.sourceSeen === s.source))),
   },
 ];
 
@@ -203,6 +221,36 @@ function isLocal(frontend: Frontend): boolean {
     : frontend.service.externalTrafficPolicy === "Local";
 }
 
+/** Port unreachable, in either family: what both dataplanes refuse a service with. */
 function refuses(outcome: Outcome): boolean {
-  return outcome.end === End.Rejected && outcome.answerProtocol !== 0;
+  if (outcome.end !== End.Rejected) return false;
+  return (outcome.answerProtocol === 1 && outcome.answerType === 3 && outcome.answerCode === 3)
+    || (outcome.answerProtocol === 58 && outcome.answerType === 1 && outcome.answerCode === 4);
+}
+
+/** The backend, or the pod that is the client, is on this node. */
+function isOnNode({ names, target, source }: Situation, node: string | null): boolean {
+  return names.pod(target.destination)?.nodeName === node || names.pod(source)?.nodeName === node;
+}
+
+/** ipv4-service-loopback-address, and its IPv6 counterpart. */
+const LOOPBACK_SOURCES: ReadonlySet<string> = new Set(["169.254.42.1", "fe80::1"]);
+
+function isTooBig({ packet: { view } }: Situation): boolean {
+  return view.protocol === 1 ? view.icmpType === 3 && view.icmpCode === 4 : view.icmpType === 2;
+}
+
+/** Both sides masquerade with an address of one node. */
+function sameNode(s: Situation): boolean {
+  const node = s.names.node(s.current.sourceSeen);
+  return node !== null && node === s.names.node(s.target.sourceSeen);
+}
+
+/** Where the target dropped it: the node it came to last, else the one where it entered. */
+function nodeOfDrop({ packet, target }: Situation): number {
+  return target.outcome.node >= 0 ? target.outcome.node : packet.view.node;
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((value, index) => value === b[index]);
 }

@@ -14,7 +14,7 @@ import type { Outcome } from "../replay/outcome.js";
 import { Tuple } from "../replay/tuple.js";
 import { type View, ViewClass } from "../replay/view.js";
 import { CATALOGUE, type Situation, UNEXPLAINED } from "./catalogue.js";
-import { differingFacets, Facet, FACET_NAMES, sameDestination } from "./facets.js";
+import { checksumsAgree, differingFacets, Facet, FACET_NAMES } from "./facets.js";
 import { Coverage } from "./coverage.js";
 import type { Names } from "./names.js";
 
@@ -71,6 +71,8 @@ export class Comparison implements Judge {
     private readonly planes: readonly [Plane, Plane],
     private readonly names: () => Names,
     private readonly currentHasPolicy: boolean,
+    /** Whether the NetworkPolicies of the moment deny a flow by the words of their API; ports in host order. */
+    private readonly policyDenies: PolicyDenies,
   ) {}
 
   judge(packet: Packet): void {
@@ -91,6 +93,10 @@ export class Comparison implements Judge {
     }
     const flow = packet.flow;
     const isReply = packet.kind === "reply";
+    if (current.arrived && target.arrived && packet.kind !== "error" && !checksumsAgree(current, target)) {
+      this.record(packet, Facet.Damage);
+      return;
+    }
     const facets = differingFacets(current, target, isReply, packet.restored[0] && packet.restored[1]);
     if (facets === Facet.Destination && flow !== null && this.choseFromEqualSets(flow, packet)) {
       this.counts.otherChoice++;
@@ -133,7 +139,7 @@ export class Comparison implements Judge {
 
   private record(packet: Packet, facets: number): void {
     const flow = packet.flow;
-    if (flow !== null && flow.difference >= 0) {
+    if (flow !== null && isConsequence(flow.facets, facets)) {
       this.counts.consequence++;
       this.found[flow.difference].packets++;
       return;
@@ -144,7 +150,10 @@ export class Comparison implements Judge {
     const finding = this.finding(situation, entry?.id ?? UNEXPLAINED, facets);
     finding.flows++;
     finding.packets++;
-    if (flow !== null) flow.difference = this.found.indexOf(finding);
+    if (flow !== null) {
+      flow.difference = this.found.indexOf(finding);
+      flow.facets |= facets;
+    }
   }
 
   private situation(packet: Packet, facets: number): Situation {
@@ -160,6 +169,8 @@ export class Comparison implements Judge {
       frontend: names.frontend(destination, protocol, Tuple.destinationPort(tuple)),
       current: this.side(0, current), target: this.side(1, target),
       currentHasPolicy: this.currentHasPolicy,
+      policyDenies: () => current.arrived && this.policyDenies(Tuple.source(current.image), Tuple.destination(current.image),
+        Tuple.protocol(current.image), Tuple.destinationPort(current.image)),
     };
   }
 
@@ -198,10 +209,12 @@ export class Comparison implements Judge {
   /** The journeys of a flow's requests keep the set they chose from; equal sets make any member the same. */
   private choseFromEqualSets(flow: Flow, packet: Packet): boolean {
     const [current, target] = packet.outcomes;
-    if (sameDestination(current, target)) return true;
+    if (current.end !== target.end || flow.planes[0][0].moved || flow.planes[1][0].moved) return false;
     const a = this.planes[0].journey(current.journey).eligibleBackends;
     const b = this.planes[1].journey(target.journey).eligibleBackends;
-    if (a !== null && b !== null) flow.sameChoice = a.length === b.length && a.every((one, index) => one === b[index]);
+    if (a !== null && b !== null) {
+      flow.sameChoice = a.length === b.length && a.every((one, index) => one === b[index]) && holds(a, current) && holds(b, target);
+    }
     return flow.sameChoice;
   }
 
@@ -218,6 +231,20 @@ export class Comparison implements Judge {
     note(0, current);
     note(1, target);
   }
+}
+
+export type PolicyDenies = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;
+
+/** A flow that goes elsewhere or nowhere fares otherwise from then on; another source seen explains only itself. */
+function isConsequence(before: number, now: number): boolean {
+  return (before & (Facet.Reached | Facet.Destination | Facet.Refusal | now)) !== 0;
+}
+
+/** Whether a plane's destination is in a set of `ip:port`. */
+function holds(backends: readonly string[], outcome: Outcome): boolean {
+  const address = addressText(Tuple.destination(outcome.image));
+  const port = Tuple.destinationPort(outcome.image);
+  return outcome.withoutPorts || backends.includes(address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`);
 }
 
 const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], eligibleBackends: null, eligibleSourcePorts: null };

@@ -18,12 +18,14 @@ export const Facet = {
   Source: 4,
   /** Neither arrived, and the sender learns of it in different ways. */
   Refusal: 8,
+  /** The bytes that arrived are not the same packet: the upper-layer checksums do not differ as the addresses do. */
+  Damage: 32,
   /** An answer came back with other addresses than the other plane's. */
   Reply: 16,
 } as const;
 
 export const FACET_NAMES: Readonly<Record<number, string>> = {
-  1: "reached", 2: "destination", 4: "source seen", 8: "how refused", 16: "reply restored",
+  32: "damaged", 1: "reached", 2: "destination", 4: "source seen", 8: "how refused", 16: "reply restored",
 };
 
 /** Which facet differs, the gravest first; 0: none. */
@@ -37,7 +39,30 @@ export function differingFacets(current: Outcome, target: Outcome, isReply: bool
   return sameSource(current.image, target.image) ? 0 : Facet.Source;
 }
 
+/**
+ * Whether two images of one packet have checksums that differ by their addresses and ports alone, as they must when
+ * both started from the same bytes (RFC 1624). Sums that are not computed yet are kept uncomplemented.
+ */
+export function checksumsAgree(a: Outcome, b: Outcome): boolean {
+  if (a.checksum < 0 || b.checksum < 0) return true;
+  const protocol = Tuple.protocol(a.image);
+  if (protocol === 17 && (a.checksum === 0 || b.checksum === 0)) return a.checksum === b.checksum;
+  const covered = covers(b.image, protocol) - covers(a.image, protocol);
+  const change = b.checksum - a.checksum;
+  return (change + covered) % 0xffff === 0 || (change - covered) % 0xffff === 0;
+}
+
+/** Sum of the tuple's words that the checksum covers: ICMPv4 has no pseudo-header, echo has its identifier once. */
+function covers(tuple: Uint8Array, protocol: number): number {
+  let sum = Tuple.sourcePort(tuple);
+  if (protocol === 6 || protocol === 17) sum += Tuple.destinationPort(tuple);
+  if (protocol === 1) return sum;
+  for (let at = 6; at < tuple.length; at += 2) sum += (tuple[at] << 8) | tuple[at + 1];
+  return sum;
+}
+
 export function sameDestination(a: Outcome, b: Outcome): boolean {
+  if (a.end !== b.end) return false;
   const samePort = a.withoutPorts || b.withoutPorts || Tuple.destinationPort(a.image) === Tuple.destinationPort(b.image);
   return samePort && sameDestinationAddress(a.image, b.image);
 }

@@ -18,6 +18,8 @@ const PROTOCOLS: Readonly<Record<number, string>> = { 6: "TCP", 17: "UDP", 132: 
 
 export class Names {
   readonly policies: readonly NetworkPolicy[];
+  /** Some node has a tunnel device of the CNI it has now. */
+  readonly hasTunnels: boolean;
   private readonly pods = new Map<string, Pod>();
   private readonly nodes = new Map<string, string>();
   private readonly frontends = new Map<string, { service: Service; kind: Frontend["kind"] }[]>();
@@ -28,6 +30,7 @@ export class Names {
 
   constructor(cluster: Cluster) {
     this.policies = cluster.networkPolicies;
+    this.hasTunnels = cluster.nodes.some((node) => node.facts.devices.some((device) => device.kind === "tunnel"));
     for (const node of cluster.nodes) {
       for (const { address } of node.addresses) this.nodes.set(address.text, node.name);
       for (const device of node.facts.devices) {

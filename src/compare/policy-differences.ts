@@ -39,6 +39,11 @@ export const POLICY_DIFFERENCES: readonly Difference[] = [
   },
 ];
 
+/** A rule that Cilium reads otherwise than the API's words, whoever enforces it on the current side. */
+export function isReadDifferently(s: Situation): boolean {
+  return POLICY_DIFFERENCES.some((one) => one.matches({ ...s, currentHasPolicy: true }));
+}
+
 function newlyDenied(s: Situation): boolean {
   return s.currentHasPolicy && s.facets === Facet.Reached && s.current.outcome.arrived
     && s.target.outcome.end === End.Dropped && s.target.reason === "POLICY_DENIED";

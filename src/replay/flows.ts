@@ -19,6 +19,8 @@ export class PlaneSide {
   node = 0;
   device = 0;
   journey = 0;
+  /** Packets of one flow went to another destination from one to the next, without a new connection. */
+  moved = false;
 }
 
 export class Flow {
@@ -34,6 +36,10 @@ export class Flow {
   readonly planes = [[new PlaneSide(), new PlaneSide()], [new PlaneSide(), new PlaneSide()]];
   packets = 0;
   lastNs = 0;
+  /** Between the last packet and the one before. */
+  pausedNs = 0;
+  /** Dated changes made before the last packet. */
+  changes = 0;
   /** IPv4/IPv6 fragment id of the datagram that opened it; -1 where that was no fragment. */
   openedBy = -1;
   /** A request was recorded on its way out of a node: the kernel has made its choices and keeps them. */
@@ -46,6 +52,8 @@ export class Flow {
   readonly closed = [-1, -1];
   /** Difference found first, -1 for none; later packets of the flow are its consequence. */
   difference = -1;
+  /** Facets of the differences found so far. */
+  facets = 0;
   /** The planes chose its backend from equal eligible sets; set by whoever compares. */
   sameChoice = false;
   /** Whether the cluster knows one of its addresses; -1: not looked up. */
@@ -115,6 +123,7 @@ export class Flows {
       this.byEntry.set(tuple, 0, flow.slot * 2 + direction);
     }
     flow.packets++;
+    flow.pausedNs = timeNs - flow.lastNs;
     flow.lastNs = timeNs;
     if (this.newest !== flow) {
       this.detach(flow);

@@ -13,13 +13,13 @@ import type { Cluster, ConntrackDelete, TimelineChange } from "../cluster/cluste
 import { Emission, End, FrameBlock, PacketType, type Pin, type Plane, StepResults } from "../dataplane.js";
 import { addressFromBytes } from "../cluster/address.js";
 import { Datagrams } from "./datagrams.js";
-import { type Flow, Flows } from "./flows.js";
+import { type Flow, Flows, type PlaneSide } from "./flows.js";
 import { IcmpKind, icmpKind, isNeighbourDiscovery } from "./icmp.js";
 import { Injection } from "./injection.js";
 import { Outcome } from "./outcome.js";
 import { type Passage, Passages, type Points } from "./passages.js";
 import { type KeyOf, Truth } from "./truth.js";
-import { copyTuple, sameTuple, Tuple, turnTuple, TUPLE_BYTES } from "./tuple.js";
+import { copyTuple, DESTINATION_AT, sameTuple, Tuple, turnTuple, TUPLE_BYTES } from "./tuple.js";
 import { type View, ViewClass, ViewPool } from "./view.js";
 
 export interface ReplayOptions {
@@ -100,6 +100,9 @@ export interface ReplayCounts {
 const CHOICE_UNSEEN = "the capture does not show which backend was chosen";
 const BEFORE_CAPTURE = "answers a packet of a flow that began before the capture";
 
+/** UDP entries of either plane live at least this long. */
+const PAUSE_NS = 20e9;
+
 /** TCP flag bits. */
 const SYN = 0x02;
 const ACK = 0x10;
@@ -126,6 +129,8 @@ export class Replay {
   };
   private readonly scratch = new Uint8Array(TUPLE_BYTES);
   private readonly datagrams: Datagrams;
+  /** The packet under way may rightly go to another backend than the one before. */
+  private mayChoose = false;
   private nextChange = 0;
   private clockNs = 0;
 
@@ -219,6 +224,8 @@ export class Replay {
     const side = direction < 0 ? 0 : direction;
     // Whatever came before got nowhere: this datagram opens the flow as far as choices go.
     if (side === 0 && !flow.chosen) flow.openedBy = first.isFragment ? first.fragmentId : -1;
+    this.mayChoose = this.counts.changes !== flow.changes || this.mayPin(flow, first, opens);
+    flow.changes = this.counts.changes;
     const pin = side === 0 && this.mayPin(flow, first, opens) ? observedChoice(tuple, this.lastTuple(passage)) : null;
     if (pin !== null) this.counts.pinsOffered++;
     this.injection.socketTuple = origin === 0 ? tuple : null;
@@ -304,13 +311,14 @@ export class Replay {
       const outcome = this.outcomes[index];
       if (this.moot[index] || outcome.end === End.Held) continue;
       const side = flow.planes[index][direction];
-      side.arrived = outcome.arrived;
       side.journey = outcome.journey;
       if (outcome.arrived) {
+        if (direction === 0 && this.movesOn(flow, side, outcome)) side.moved = true;
         copyTuple(outcome.image, side.image);
         side.node = outcome.node;
         side.device = outcome.device;
       }
+      side.arrived = outcome.arrived;
       if (direction === 1) this.close(flow, index, outcome);
     }
   }
@@ -324,6 +332,12 @@ export class Replay {
     this.restored[index] = back;
     if (!back) flow.closed[index] = 0;
     else if (flow.closed[index] < 0) flow.closed[index] = 1;
+  }
+
+  /** Within a flow that neither paused nor opened anew, the destination stays. */
+  private movesOn(flow: Flow, side: PlaneSide, outcome: Outcome): boolean {
+    if (!side.arrived || outcome.withoutPorts || this.mayChoose || flow.pausedNs > PAUSE_NS) return false;
+    return !sameEnd(side.image, outcome.image);
   }
 
   private applyChanges(timeNs: number): void {
@@ -392,6 +406,12 @@ export class Replay {
 /** Whether an answer was seen leaving the sender's node by a device that does not lead to the sender. */
 function strays(flow: Flow, last: View): boolean {
   return last.kind === Emission.Out && last.node === flow.entryNode[0] && last.device !== flow.entryDevice[0];
+}
+
+/** Equal destination address and port. */
+function sameEnd(a: Uint8Array, b: Uint8Array): boolean {
+  for (let at = DESTINATION_AT; at < TUPLE_BYTES; at++) if (a[at] !== b[at]) return false;
+  return Tuple.destinationPort(a) === Tuple.destinationPort(b);
 }
 
 function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -20,11 +20,15 @@ export class Outcome {
   readonly image = new Uint8Array(TUPLE_BYTES);
   /** The image is a later fragment: its ports are not in it, and not compared. */
   withoutPorts = false;
+  /** Upper-layer checksum of the image as it stands there; -1: none to see. */
+  checksum = -1;
+  /** Where the image ended; of a frame that did not arrive, the last node it is known to have entered, or -1. */
   node = 0;
   /** ifindex; 0: a socket of the node. */
   device = 0;
   /** The first packet the plane itself made: IP protocol, and for ICMP type and code. 0: none. */
   answerProtocol = 0;
+  answerNode = -1;
   answerType = 0;
   answerCode = 0;
   /** Source address of that answer: 16 bytes, IPv4 in the first four. */
@@ -47,6 +51,7 @@ export class Outcome {
     const from = results.firstEmission[row];
     const to = results.firstEmission[row + 1];
     if (this.end === End.Delivered || this.end === End.Left) this.readArrival(results, from, to);
+    else this.node = lastEntered(results, from, to);
     for (let index = from; index < to; index++) {
       if (results.emissionMade[index] !== 0 && this.readAnswer(results, index)) break;
     }
@@ -77,6 +82,7 @@ export class Outcome {
   private arriveAt(results: StepResults, index: number): void {
     this.arrived = true;
     this.node = results.emissionNode[index];
+    this.checksum = this.withoutPorts ? -1 : checksumOf(results, index, this.image[1]);
     this.device = results.emissionKind[index] === Emission.Local ? 0 : results.emissionDevice[index];
   }
 
@@ -87,6 +93,7 @@ export class Outcome {
     const icmp = fields.protocol === 1 || fields.protocol === 58;
     if (!icmp && fields.protocol !== 6) return false;
     this.answerProtocol = fields.protocol;
+    this.answerNode = results.emissionNode[index];
     this.answerType = icmp ? fields.icmpType : 0;
     this.answerCode = icmp ? fields.icmpCode : 0;
     this.answerSource.fill(0);
@@ -94,6 +101,28 @@ export class Outcome {
     for (let at = 0; at < size; at++) this.answerSource[at] = results.bytes[fields.sourceOffset + at];
     return true;
   }
+}
+
+/** The node that the frame itself came to last, over the wire; -1: it never left the one where it entered. */
+function lastEntered(results: StepResults, from: number, to: number): number {
+  for (let index = to - 1; index >= from; index--) {
+    if (results.emissionMade[index] === 0 && results.emissionKind[index] === Emission.In) return results.emissionNode[index];
+  }
+  return -1;
+}
+
+/** Where the checksum lies behind the upper-layer header's start, by protocol. */
+const CHECKSUM_AT: Readonly<Record<number, number>> = { 1: 2, 6: 16, 17: 6, 58: 2 };
+
+/** Behind extension headers it is not looked for. */
+function checksumOf(results: StepResults, index: number, protocol: number): number {
+  const { bytes } = results;
+  const start = results.emissionOffset[index];
+  const v4 = bytes[start] >>> 4 === 4;
+  const at = CHECKSUM_AT[protocol];
+  if (at === undefined || (!v4 && bytes[start + 6] !== protocol)) return -1;
+  const field = (v4 ? (bytes[start] & 15) * 4 : 40) + at;
+  return field + 2 > results.emissionLength[index] ? -1 : (bytes[start + field] << 8) | bytes[start + field + 1];
 }
 
 function samePoint(results: StepResults, a: number, b: number): boolean {

@@ -4,8 +4,9 @@
  * and follow one another within a time window.
  *
  * Guarantees: views are handed in oldest first (a k-way merge of the captures) and passages come out in the order
- * of their first view, each once, when the window has passed. The same point and direction twice is a
- * retransmission: it opens a passage of its own. Memory holds one window of traffic.
+ * of their first view, each once, when the window has passed or the packet is known to have come to its end. The
+ * same point and direction twice is a retransmission: it opens a passage of its own. Memory holds one window of
+ * traffic.
  */
 import { Emission } from "../dataplane.js";
 import { sameTuple } from "./tuple.js";

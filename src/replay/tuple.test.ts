@@ -8,8 +8,8 @@ const anyTuple = fc.record({
   destination: fc.integer({ min: 0, max: 3 }), sourcePort: fc.integer({ min: 0, max: 400 }), destinationPort: fc.constantFrom(0, 80),
 }).map((t) => {
   const bytes = new Uint8Array(32);
-  bytes[3] = t.source;
-  bytes[19] = t.destination;
+  bytes[3] = bytes[15] = t.source;
+  bytes[19] = bytes[31] = t.destination;
   const tuple = new Uint8Array(TUPLE_BYTES);
   writeTuple(tuple, 0, t.family, t.protocol, bytes, 0, 16, t.sourcePort, t.destinationPort);
   return tuple;

@@ -34,8 +34,12 @@ const report = fc.record({
   twinplane: "0", captures: [{ file: "x.pcap", node: "n", packets: 1, notes: [] }], facts: [{ node: "n", source: "read" }],
   planes: [plane("kube-proxy"), plane("cilium")], followCapture: true, packets: made.packets, undecided: made.undecided,
   findings: made.findings,
-  limits: [{ id: "L", limit: "l", subject: "s", used: made.packets.same, max: 9, exceeded: made.exceeded, consequence: "c", because: [] }],
-  truth: { views: made.packets.records, agreed: made.packets.same, disagreed: 0, undecided: made.undecided, consumed: 1, disagreements: ["d"] },
+  limits: [{
+    id: "L", limit: "l", subject: "s", used: made.packets.same, max: 9, exceeded: made.exceeded, consequence: "c", because: [],
+  }],
+  truth: {
+    views: made.packets.records, agreed: made.packets.same, disagreed: 0, undecided: made.undecided, consumed: 1, disagreements: ["d"],
+  },
   untouched: { services: made.services, policies: [] }, problems: [{ where: null, severity: "warning", what: "the same" }],
   verdict: { exitCode: made.exitCode, why: `because ${made.exitCode}` },
 }) as Report);

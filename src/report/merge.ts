@@ -137,7 +137,8 @@ function mergeVerdicts(parts: readonly NamedReport[], findings: number, limits: 
   if (found === undefined) return { exitCode: 0, why: parts[0].report.verdict.why };
   const kinds = new Set(parts.flatMap((part) => part.report.findings.map((row) => row.id))).size;
   const what = [
-    ...(findings > 0 ? [`${count(findings, "difference")} of ${count(kinds, "kind")}`] : []), ...(limits > 0 ? [count(limits, "limit")] : []),
+    ...(findings > 0 ? [`${count(findings, "difference")} of ${count(kinds, "kind")}`] : []),
+    ...(limits > 0 ? [count(limits, "limit")] : []),
   ];
   return { exitCode: found.report.verdict.exitCode, why: what.join(" and ") };
 }

@@ -32,7 +32,8 @@ export function renderStories(report: MergedReport, options: TextOptions): strin
 
 function trust(report: MergedReport): string {
   const { truth, planes: [current] } = report;
-  return `Trust: the kernel recorded ${truth.views} views of them; the current side reproduces ${truth.agreed}, ${truth.disagreed} disagree;`
+  return `Trust: the kernel recorded ${truth.views} views of them; the current side reproduces ${truth.agreed},`
+    + ` ${truth.disagreed} disagree;`
     + ` ${current.flowsClosed} of ${current.flowsAnswered} flows got their answers.`;
 }
 

@@ -67,7 +67,8 @@ export function paintedId(id: string, paint: TextOptions["paint"]): string {
 function finding(row: FindingRow, paint: TextOptions["paint"]): string[] {
   const port = row.port > 0 ? `:${row.port}` : "";
   const lines = [
-    `  ${paintedId(row.id, paint)}  ${row.source} -> ${row.destination}${port} ${row.protocol}, ${count(row.flows, "flow")}, ${count(row.packets, "packet")}`,
+    `  ${paintedId(row.id, paint)}  ${row.source} -> ${row.destination}${port} ${row.protocol},`
+      + ` ${count(row.flows, "flow")}, ${count(row.packets, "packet")}`,
     `      now:  ${row.current}`,
     `      then: ${row.target}`,
   ];

@@ -107,8 +107,9 @@ export class CompiledTable {
   readonly indexed: Uint16Array;
   readonly indexes: ChainIndex[] = [];
   /**
-   * By the bit number of a packet's state (StateBit), then by row: the first row from there on that the state alone
-   * does not rule out. What is passed over has no effect, as the state is tested before anything that could have.
+   * By the bit number of a packet's state (StateBit), then by row: the first row from there on that the state
+   * alone does not rule out. What is passed over has no effect: the state is tested before anything that could
+   * have one.
    */
   readonly nextForState: readonly Int32Array[];
   private readonly starts = new Map<string, number>();

@@ -33,7 +33,10 @@ const part = fc.oneof(
     .tuple(bang, fc.constantFrom("80,81", "1:60,443"))
     .map(([not, ports]) => `-p udp -m multiport ${not}--dports ${ports}`),
   fc
-    .tuple(bang, fc.constantFrom("UNTRACKED", "NEW", "INVALID,NEW", "ESTABLISHED", "RELATED,ESTABLISHED,DNAT", "SNAT"))
+    .tuple(
+      bang,
+      fc.constantFrom("UNTRACKED", "NEW", "INVALID,NEW", "ESTABLISHED", "RELATED,ESTABLISHED,DNAT", "SNAT"),
+    )
     .map(([not, state]) => `-m conntrack ${not}--ctstate ${state}`),
   fc
     .tuple(fc.integer({ min: 1, max: 3 }))
@@ -117,7 +120,7 @@ const packetSpec = fc.record({
   mark: fc.constantFrom(0, 1, 2, 4),
   cut: fc.constantFrom(false, false, false, true),
   ctinfo: fc.constantFrom(...Object.values(CtInfo)),
-  status: fc.constantFrom(0, Status.SourceNat, Status.DestinationNat, Status.SourceNat | Status.DestinationNat),
+  status: fc.subarray([Status.SourceNat, Status.DestinationNat]).map((bits) => bits.reduce((a, b) => a | b, 0)),
 });
 type PacketSpec = typeof packetSpec extends fc.Arbitrary<infer T> ? T : never;
 

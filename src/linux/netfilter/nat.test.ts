@@ -293,7 +293,8 @@ describe("NAT", () => {
     const { netfilter } = node(rules("udp"));
     const send = (destination: string): Skb =>
       build({ protocol: 17, source: "10.244.1.20", sourcePort: 4000, destination, destinationPort: 80 });
-    const pin = { backend: { address: parseAddress("10.244.2.2") ?? (null as never), port: 8080 }, sourcePort: null };
+    const address = parseAddress("10.244.2.2") ?? (null as never);
+    const pin = { backend: { address, port: 8080 }, sourcePort: null };
     // Translated, then dropped by the stack (too big, TTL, no route): POSTROUTING never confirms it.
     const lost = send("10.96.0.10");
     lost.pin = pin;
@@ -313,7 +314,8 @@ describe("NAT", () => {
 
   test("a segment outside the window is INVALID: not translated, dropped by the rule for it", () => {
     const { netfilter } = node(rules("tcp"));
-    const flow = { protocol: 6, source: "10.244.1.20", sourcePort: 4000, destination: "10.96.0.10", destinationPort: 80 };
+    const ends = { source: "10.244.1.20", destination: "10.96.0.10" };
+    const flow = { protocol: 6, ...ends, sourcePort: 4000, destinationPort: 80 };
     const numbered = (skb: Skb, seq: number, ack: number): Skb => {
       const view = new DataView(skb.bytes.buffer);
       view.setUint32(skb.headerLength + 4, seq);

@@ -1,12 +1,12 @@
-/** Test fixture: TCP segments written as words, sent through a Tracker between 10.1.0.2:2000 and 10.2.0.2:80. */
+/** Test fixture: TCP segments as words, through a Tracker between 10.1.0.2:2000 and 10.2.0.2:80. */
 import { Csum, CtInfo, Hook, Skb, Verdict } from "../skb.js";
 import { Packet } from "./packet.js";
 import type { Tracker } from "./track.js";
 
 /**
- * Sends `>flags:seq:ack:payload[:window:options]`: `>` from the client, `<` from the server; numbers are decimal,
- * options hexadecimal; the window is 1000 where none is given. What follows is not read. Returns what iptables'
- * conntrack match would see: N new, E established, I invalid.
+ * Sends `>flags:seq:ack:payload[:window:options]`: `>` from the client, `<` from the server; numbers are
+ * decimal, options hexadecimal; the window is 1000 where none is given. What follows is not read. Returns what
+ * iptables' conntrack match would see: N new, E established, I invalid.
  */
 export function sendSegment(tracker: Tracker, word: string, timeNs = 1e9): string {
   const [flags, seq, ack, payload, ...more] = word.slice(1).split(":");

@@ -1,8 +1,9 @@
 /**
- * TCP tracking with the window check, against a real kernel: tcp-window-recorded.txt holds sequences that were sent
- * through Linux 6.18 with the default nf_conntrack_tcp_be_liberal=0, one a line, as tcp-segment.fixture.ts reads them;
- * the last word is the entry that `conntrack -L` then showed: `=STATE:seconds left:A` (A: assured), `=` for none.
- * Random ones, chosen so that every branch of tcp-window.ts decides some of them, and a few written by hand.
+ * TCP tracking with the window check, against a real kernel: tcp-window-recorded.txt holds sequences that were
+ * sent through Linux 6.18 with the default nf_conntrack_tcp_be_liberal=0, one a line, as tcp-segment.fixture.ts
+ * reads them; the last word is the entry that `conntrack -L` then showed: `=STATE:seconds left:A` (A: assured),
+ * `=` for none. A few were written by hand, the others are random and chosen among many more for the branches of
+ * tcp.ts and tcp-window.ts that they decide.
  */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";

@@ -1,7 +1,8 @@
 /**
- * The window check of TCP connection tracking (tcp_in_window, net/netfilter/nf_conntrack_proto_tcp.c, Linux 6.x; after
- * Guido van Rooij, "Real Stateful TCP Packet Filtering in IP Filter"): whether a segment fits what both sides said so
- * far. Four bounds, of which the two upper ones make a segment INVALID and the two lower ones let it pass unbelieved:
+ * The window check of TCP connection tracking (tcp_in_window, net/netfilter/nf_conntrack_proto_tcp.c, Linux 6.x;
+ * after Guido van Rooij, "Real Stateful TCP Packet Filtering in IP Filter"): whether a segment fits what both
+ * sides said so far. Four bounds: a segment over an upper one is INVALID (a little over the first is let pass),
+ * one under a lower one passes unbelieved.
  *
  *     I    seq        <=  sender.maxEnd                         more than the receiver offered room for
  *     II   seq + len  >=  sender.end - receiver.maxWindow       old data again
@@ -91,7 +92,7 @@ export function tcpEnd(packet: Packet, bytes: Uint8Array): number {
   return (word(bytes, packet.l4 + 4) + payload + ((flags & TcpFlag.Syn) >> 1) + (flags & TcpFlag.Fin)) | 0;
 }
 
-/** What a side that opens says: window scale and SACK (tcp_options). A header without options says nothing. */
+/** What an opening side says: window scale, SACK (tcp_options). A header without options says nothing. */
 export function readTcpOptions(peer: TcpPeer, packet: Packet, bytes: Uint8Array): void {
   const at = packet.l4;
   const end = at + (bytes[at + 12] >> 4) * 4;
@@ -156,7 +157,8 @@ function check(sender: TcpPeer, receiver: TcpPeer, seq: number, end: number, sac
   if (after(seq, sender.maxEnd)) {
     const overshot = (end - sender.maxEnd + 1) >>> 0;
     const unknown = receiver.maxWindow === 0;
-    if (unknown || !seqInWindow || ackTooLow || ackTooHigh || overshot > receiver.maxWindow) return InWindow.Invalid;
+    const acksFit = !ackTooLow && !ackTooHigh;
+    if (unknown || !seqInWindow || !acksFit || overshot > receiver.maxWindow) return InWindow.Invalid;
     // Senders that overdo it a little: should the receiver take the data, its acknowledgement must be known.
     sender.end = end;
     sender.flags |= TcpSeen.DataUnacknowledged;

@@ -1,7 +1,7 @@
 /**
- * TCP tracking without the window check, against a real kernel: tcp-recorded.txt holds sequences of random segments
- * that were sent through Linux 6.18 with nf_conntrack_tcp_be_liberal=1, one sequence a line, one word a segment as
- * tcp-segment.fixture.ts reads it, with the state that iptables' conntrack match then saw.
+ * TCP tracking without the window check, against a real kernel: tcp-recorded.txt holds sequences of random
+ * segments that were sent through Linux 6.18 with nf_conntrack_tcp_be_liberal=1, one sequence a line, one word a
+ * segment as tcp-segment.fixture.ts reads it, with the state that iptables' conntrack match then saw.
  */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";

@@ -258,20 +258,22 @@ function stateAfterReset(
   if (after(maxAck, seq) && !settings.ignoreInvalidRst) return TcpState.Invalid;
   if (!established || seq === maxAck) return TcpState.Close;
   // The RST follows data of its own sender, not acknowledged yet.
-  if (tcp.lastIndex === Segment.Ack && tcp.lastDir === direction && seq === tcp.lastEnd) return TcpState.Close;
-  return tcp.state;
+  const train = tcp.lastIndex === Segment.Ack && tcp.lastDir === direction && seq === tcp.lastEnd;
+  return train ? TcpState.Close : tcp.state;
 }
 
 /**
- * A RST that answers a SYN in a known connection, or an ACK in a half-open one, that was let through; or one that
- * answers the challenge of a server that knows another connection (RFC 5961). Its numbers are not those tracked.
+ * A RST that answers a SYN of the other side in a known connection, or an ACK in a half-open one, that was let
+ * through; or one that answers the challenge of a server that knows another connection (RFC 5961). Its numbers
+ * are not those tracked. That the SYN must be the other side's is as Linux 6.18 does it.
  */
 function answersIgnored(ct: Connection, tcp: TcpTrack, direction: Dir, seq: number, ack: number): boolean {
   const syn =
     (ct.status & Status.SeenReply) !== 0 && tcp.lastIndex === Segment.Syn && tcp.lastDir !== direction;
   const halfOpen = (ct.status & Status.Assured) === 0 && tcp.lastIndex === Segment.Ack;
   if ((syn || halfOpen) && ack === tcp.lastEnd) return true;
-  const challenged = tcp.state === TcpState.SynSent && tcp.lastIndex === Segment.Ack && tcp.lastDir === Dir.Reply;
+  const challenged =
+    tcp.state === TcpState.SynSent && tcp.lastIndex === Segment.Ack && tcp.lastDir === Dir.Reply;
   return challenged && seq === tcp.lastAck;
 }
 

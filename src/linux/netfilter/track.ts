@@ -12,7 +12,16 @@ import { type Connection, Dir, Status } from "./connection.js";
 import { ConntrackTable } from "./conntrack-table.js";
 import { half, type Packet, Proto } from "./packet.js";
 import { sctpInvalid, sctpKeep, sctpPacket } from "./sctp.js";
-import { tcpInvalid, tcpKeep, tcpKill, tcpMalformed, tcpNew, tcpPacket, tcpRepeat, TcpSettings } from "./tcp.js";
+import {
+  tcpInvalid,
+  tcpKeep,
+  tcpKill,
+  tcpMalformed,
+  tcpNew,
+  tcpPacket,
+  tcpRepeat,
+  TcpSettings,
+} from "./tcp.js";
 import { Timeouts } from "./timeouts.js";
 import { hashTuple, invertTuple, Tuple, tupleOfPacket, tupleOfQuoted } from "./tuple.js";
 
