@@ -12,7 +12,7 @@ import type { Plane } from "./dataplane.js";
 import { dumpImage } from "./ebpf/dump.js";
 import { compileImage, type MapImage } from "./ebpf/image.js";
 import { checkLimits } from "./ebpf/limits.js";
-import { ciliumOptions } from "./ebpf/options.js";
+import { CILIUM_VERSIONS, ciliumOptions } from "./ebpf/options.js";
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
 import { KUBE_PROXY_DEFAULTS } from "./iptables/kubeproxy/config.js";
 import { createIptablesPlane } from "./iptables/plane.js";
@@ -55,8 +55,8 @@ export const PROFILES_HELP = `Profiles:
 /** The profile, or a sentence that says what is wrong with the text. */
 export function parseProfile(text: string): Profile | string {
   if (text === "kube-proxy" || text === "kube-proxy+spec") return { text, engine: text, policyEngine: text === "kube-proxy+spec" };
-  if (/^cilium@1\.\d+$/.test(text)) return { text, engine: "cilium", policyEngine: true };
-  return `no profile '${text}'; expected kube-proxy, kube-proxy+spec or cilium@1.20`;
+  if (CILIUM_VERSIONS.some((version) => text === `cilium@${version}`)) return { text, engine: "cilium", policyEngine: true };
+  return `no profile '${text}'; expected kube-proxy, kube-proxy+spec or cilium@1.20 (other versions: ${CILIUM_VERSIONS.join(", ")})`;
 }
 
 export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs): Plane {

@@ -28,8 +28,8 @@ export const UNDECIDED_PORT = 0xffff;
 const KEY_BITS = 40;
 const KEY_SIZE = 12;
 const VALUE_SIZE = 12;
-/** Connections, translations and fragments that memory is reserved for, each map. */
-const LIVE_SLOTS = 1 << 17;
+/** Connections, translations and fragments that memory is reserved for, each map: bpf-ct-global-tcp-max. Untouched, it costs nothing. */
+const LIVE_SLOTS = 1 << 19;
 
 /** What to reserve for this image, with room for changes. `live` is the room for connections. */
 export function capacitiesOf(image: MapImage, live = LIVE_SLOTS): Capacities {

@@ -220,7 +220,8 @@ function createMap(exports: ModuleExports, declared: MapDeclaration, number: num
   const { name, kind, key, value, inner } = declared;
   const capacity: Capacity = capacities.maps?.[name as MapName] ?? {};
   const partitions = declared.node === null ? 1 : capacities.nodes;
-  const maxEntries = capacity.maxEntries ?? (name === "twinplane_nodes" || name === "twinplane_clocks" ? capacities.nodes : declared.maxEntries);
+  const perNode = name === "twinplane_nodes" || name === "twinplane_clocks";
+  const maxEntries = capacity.maxEntries ?? (perNode ? capacities.nodes : declared.maxEntries);
   const slots = capacity.slots ?? Math.min(maxEntries * partitions, Math.max(DEFAULT_SLOTS, capacity.maxEntries ?? 0));
   const offset = declared.node === null ? NotPartitioned.values.NONE : nodeOffset(key, declared.node);
   check(name, exports.map_create(number, kindNumber(kind), key.size, value.size, maxEntries, offset, partitions,

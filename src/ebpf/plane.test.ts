@@ -284,9 +284,16 @@ data: {${config}}
         ...node,
         facts: {
           ...node.facts,
-          devices: [...node.facts.devices, { ...node.facts.devices[0], index: 99, name: "flannel.1", kind: "tunnel", pod: null, mtu: 1450, addresses: [] } as const],
-          routes: [...node.facts.routes.filter(({ destination }) => destination.length !== 24), ...["10.244.1.0/24", "10.244.2.0/24"].filter((range) => node.podCIDRs[0].text !== range)
-            .map((range) => ({ destination: parsePrefix(range)!, table: "main", type: "unicast", via: null, device: 99, prefSrc: null, metric: 0, mtu: null }) as const)],
+          devices: [...node.facts.devices, {
+            ...node.facts.devices[0], index: 99, name: "flannel.1", kind: "tunnel", pod: null, mtu: 1450, addresses: [],
+          } as const],
+          routes: [
+            ...node.facts.routes.filter(({ destination }) => destination.length !== 24),
+            ...["10.244.1.0/24", "10.244.2.0/24"].filter((range) => node.podCIDRs[0].text !== range).map((range) => ({
+              destination: parsePrefix(range)!, table: "main", type: "unicast", via: null, device: 99, prefSrc: null,
+              metric: 0, mtu: null,
+            }) as const),
+          ],
         },
       })),
     });

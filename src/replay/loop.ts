@@ -221,7 +221,7 @@ export class Replay {
       }
       this.flows.enter(flow, direction, tuple, first.timeNs);
     }
-    const side = direction < 0 ? 0 : direction;
+    const side = Math.max(0, direction);
     // Whatever came before got nowhere: this datagram opens the flow as far as choices go.
     if (side === 0 && !flow.chosen) flow.openedBy = first.isFragment ? first.fragmentId : -1;
     this.mayChoose = this.counts.changes !== flow.changes || this.mayPin(flow, first, opens);
@@ -265,7 +265,8 @@ export class Replay {
 
   /** A request that was seen only before the current plane's choice leaves open what the recorded one was. */
   private noteChoice(flow: Flow, passage: Passage): void {
-    if (flow.chosen || this.options.points.seesAll(passage.first.node) || this.lastTuple(passage) !== passage.first.tuple || !this.outcomes[0].arrived) return;
+    if (flow.chosen || this.options.points.seesAll(passage.first.node) || !this.outcomes[0].arrived) return;
+    if (this.lastTuple(passage) !== passage.first.tuple) return;
     const { eligibleBackends } = this.options.planes[0].journey(this.outcomes[0].journey);
     if (eligibleBackends !== null && eligibleBackends.length > 1) flow.unobserved = true;
   }

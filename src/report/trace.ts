@@ -17,7 +17,8 @@ function renderSide(side: TracedSide): string[] {
   }
   if (side.journey !== null) {
     for (const because of side.journey.becauses) lines.push(`  because ${becauseText(because)}`);
-    if (side.journey.eligibleBackends !== null) lines.push(`  could have chosen ${side.journey.eligibleBackends.join(", ")}`);
+    const backends = side.journey.eligibleBackends ?? [];
+    if (backends.length > 0) lines.push(`  could have chosen ${backends.join(", ")}`);
   }
   return lines;
 }
