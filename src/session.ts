@@ -75,7 +75,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
     epochNs, keyOf: keyOfImage, socketTuple: (node, tuple, timeNs) => sockets.find(node, tuple, timeNs),
     isFrontend: (address, protocol, port) => names.isFrontend(address, protocol, port), judge: watch ?? comparison,
     onCluster: (changed: Cluster) => {
-      names = new Names(changed);
+      names = new Names(changed, names);
       denies = policyDenial(changed);
     },
   });

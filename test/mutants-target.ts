@@ -12,24 +12,17 @@ const MASQUERADE = "assembly/programs/masquerade.ts";
 const DELIVER = "assembly/programs/deliver.ts";
 const TRANSLATE = "assembly/programs/translate.ts";
 
-/** Why some go unnoticed. */
-const CHOICE = "src/compare/comparison.ts: equal eligible sets excuse a destination that is in neither of them";
-const MASQ = "NAT-MASQ-SET takes any source that is a pod's or a node's, whatever the destination";
-const BYTES = "src/compare/facets.ts: nothing holds the target's images against anything but addresses and ports";
-
 const FAULTS: readonly Omit<Mutant, "plane">[] = [
   // ---- maps
   {
     id: "backend-port", file: RECORDS, stories: ["lab/clusterip-tcp"],
     find: "port: backend.port,", replace: "port: backend.port + 1,",
     why: "the backend map has another port than the EndpointSlice",
-    escapes: CHOICE,
   },
   {
     id: "backend-port-udp", file: RECORDS, stories: ["lab/dns-udp"],
     find: "port: backend.port,", replace: "port: backend.port + 1,",
     why: "the same, seen by UDP only",
-    escapes: CHOICE,
   },
   {
     id: "reverse-nat-port", file: RECORDS, stories: ["lab/clusterip-tcp"],
@@ -73,13 +66,11 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
     id: "routes-to-nobody", file: "src/ebpf/compile/fib.ts", stories: ["lab/clusterip-tcp", "lab/dns-udp"],
     find: "nextNode: owner.node,", replace: "nextNode: -1,",
     why: "what leaves for a pod of another node leaves the cluster instead",
-    escapes: "src/compare/facets.ts: having left the cluster and being delivered to a pod are both 'arrived', and nobody asks where",
   },
   {
     id: "native-range-of-one-address", file: RECORDS, stories: ["lab/clusterip-tcp", "lab/dns-udp"],
     find: "native_routing_cidr4_length: native4?.length ?? NO_PREFIX,", replace: "native_routing_cidr4_length: 32,",
     why: "ipv4-native-routing-cidr excludes nothing: pods see the node's address of other pods",
-    escapes: MASQ,
   },
   // ---- services and connection tracking
   {
@@ -101,7 +92,6 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
     id: "hairpin-not-recognised", file: FROM_POD, stories: ["lab/hairpin"],
     find: "loopback = Address.equal(Tuple.saddr(tuple), Service.backend);", replace: "loopback = false;",
     why: "a pod that reaches itself sees its own address as the client",
-    escapes: "POL-HAIRPIN takes any source for Cilium's loopback address",
   },
   {
     id: "hairpin-not-noted", file: FROM_POD, stories: ["lab/hairpin"],
@@ -112,7 +102,6 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
     id: "source-range-not-checked", file: "assembly/programs/service.ts", stories: ["lab/loadbalancer"],
     find: "return listed != denies;", replace: "return true;",
     why: "loadBalancerSourceRanges lets everybody through",
-    escapes: "SVC-LBSRCRANGES does not ask whether the source is in the cluster",
   },
   {
     id: "source-range-reversed", file: "assembly/programs/service.ts", stories: ["lab/loadbalancer"],
@@ -123,13 +112,11 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
     id: "refused-with-another-code", file: "assembly/programs/answer.ts", stories: ["lab/no-endpoints"],
     find: "store<u8>(icmp, Icmp.PORT_UNREACHABLE, 1);", replace: "store<u8>(icmp, 10, 1);",
     why: "a service without backends answers host prohibited instead of port unreachable",
-    escapes: "SVC-NOENDPOINT takes any answer for a refusal",
   },
   {
     id: "backend-chosen-anew", file: "assembly/programs/service.ts", stories: ["lab/clusterip-tcp"],
     find: "ENTRY_SERVICE, found.rev_nat_index);", replace: "ENTRY_SERVICE, found.rev_nat_index + 1);",
     why: "every packet of a connection may go to another backend",
-    escapes: "src/compare/comparison.ts: a packet in mid-flow that goes to another member of an equal set counts as another choice",
   },
   // ---- policy
   {
@@ -179,14 +166,12 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
     id: "pods-not-masqueraded", file: MASQUERADE, stories: ["lab/pod-to-outside"],
     find: "return sender !== null ? to(masquerade) : PUNT;", replace: "return PUNT;",
     why: "a pod's own address leaves the cluster",
-    escapes: MASQ,
   },
   {
     id: "masqueraded-by-another-node", file: RECORDS, stories: ["lab/pod-to-outside"],
     find: "masquerade4: fieldOf(node.ipv4),",
     replace: "masquerade4: fieldOf(node.ipv4).map((byte, at) => (at === 3 ? byte ^ 7 : byte)),",
     why: "pods leave the cluster under the other node's address, and answers go there",
-    escapes: MASQ,
   },
   // ---- bytes
   {
@@ -198,7 +183,6 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
     id: "tcp-checksum-kept", file: TRANSLATE, stories: ["lab/clusterip-tcp", "lab/dns-udp"],
     find: "const checksum = pseudoChecksum(Packet.protocol);", replace: "const checksum = 0;",
     why: "a translated packet has a wrong TCP checksum, and the receiver drops it",
-    escapes: BYTES,
   },
   {
     id: "ttl-kept", file: DELIVER, stories: ["lab/icmp-errors", "lab/clusterip-tcp"],
@@ -209,13 +193,11 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
     id: "ttl-counted-twice", file: DELIVER, stories: ["lab/clusterip-tcp", "lab/icmp-errors"],
     find: "Ipv4.decrementTtl(Packet.ip);", replace: "Ipv4.decrementTtl(Packet.ip); Ipv4.decrementTtl(Packet.ip);",
     why: "a node counts two hops",
-    escapes: BYTES,
   },
   {
     id: "ttl-two-dropped", file: DELIVER, stories: ["lab/icmp-errors"],
     find: "if (Ipv4.ttl(Packet.ip) <= 1) return", replace: "if (Ipv4.ttl(Packet.ip) <= 2) return",
     why: "a packet with one hop left is dropped a hop early",
-    escapes: "PROTO-TTL does not ask on which node the TTL ended",
   },
   {
     id: "later-fragments-lost", file: "assembly/programs/fragments.ts", stories: ["lab/udp-fragments"],
@@ -226,7 +208,6 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
     id: "icmp-errors-unrelated", file: CONNTRACK, stories: ["lab/icmp-errors"],
     find: "} else if (type == Icmp.DESTINATION_UNREACHABLE || type == Icmp.TIME_EXCEEDED", replace: "} else if (type == Icmp.TIME_EXCEEDED",
     why: "port unreachable about a service's backend comes from the backend, not from the service",
-    escapes: "NAT-ICMP-PMTU takes any difference of any ICMP error about a service",
   },
 ];
 

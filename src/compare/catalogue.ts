@@ -114,7 +114,8 @@ export const CATALOGUE: readonly Difference[] = [
     id: "SVC-UDP-STALE",
     title: "UDP after its endpoint left the service: kube-proxy deletes the conntrack entry, Cilium keeps the backend",
     matches: (s) => s.protocol === "UDP" && s.facets === Facet.Destination && s.frontend !== null
-      && isEndpoint(s, s.frontend, s.current) && !isEndpoint(s, s.frontend, s.target) && s.names.pod(s.target.destination) !== null,
+      && isEndpoint(s, s.frontend, s.current) && !isEndpoint(s, s.frontend, s.target)
+      && s.names.wasEndpoint(s.frontend, s.target.destination, Tuple.destinationPort(s.target.outcome.image)),
   },
   {
     id: "SVC-CLUSTERIP-EXT",

@@ -102,6 +102,10 @@ export class Comparison implements Judge {
       this.counts.otherChoice++;
       return;
     }
+    if (facets === 0 && packet.kind === "request" && differentHops(packet)) {
+      this.record(packet, Facet.Hops);
+      return;
+    }
     if (facets === 0) {
       this.counts.same++;
       return;
@@ -234,6 +238,15 @@ export class Comparison implements Judge {
 }
 
 export type PolicyDenies = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;
+
+/**
+ * The same place reached over another number of hops. A node's own packets are left out: Cilium may take them to a
+ * pod of the node through cilium_host, which counts as one, and the kernel does not.
+ */
+function differentHops({ outcomes: [current, target], flow }: Packet): boolean {
+  return current.arrived && flow !== null && flow.entryDevice[0] !== 0 && current.node === target.node
+    && current.device === target.device && current.ttl !== target.ttl;
+}
 
 /** A flow that goes elsewhere or nowhere fares otherwise from then on; another source seen explains only itself. */
 function isConsequence(before: number, now: number): boolean {

@@ -20,12 +20,14 @@ export const Facet = {
   Refusal: 8,
   /** The bytes that arrived are not the same packet: the upper-layer checksums do not differ as the addresses do. */
   Damage: 32,
+  /** Both reached the same place, over another number of hops. */
+  Hops: 64,
   /** An answer came back with other addresses than the other plane's. */
   Reply: 16,
 } as const;
 
 export const FACET_NAMES: Readonly<Record<number, string>> = {
-  32: "damaged", 1: "reached", 2: "destination", 4: "source seen", 8: "how refused", 16: "reply restored",
+  32: "damaged", 64: "hops", 1: "reached", 2: "destination", 4: "source seen", 8: "how refused", 16: "reply restored",
 };
 
 /** Which facet differs, the gravest first; 0: none. */

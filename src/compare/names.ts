@@ -27,8 +27,11 @@ export class Names {
   private readonly endpoints = new Map<string, number>();
   /** `namespace/service:port/PROTOCOL address:port` of every endpoint. */
   private readonly backends = new Set<string>();
+  private readonly everBackends = new Set<string>();
 
-  constructor(cluster: Cluster) {
+  /** `before`: the names until a change, whose endpoints are remembered. */
+  constructor(cluster: Cluster, before: Names | null = null) {
+    for (const backend of before?.everBackends ?? []) this.everBackends.add(backend);
     this.policies = cluster.networkPolicies;
     this.hasTunnels = cluster.nodes.some((node) => node.facts.devices.some((device) => device.kind === "tunnel"));
     for (const node of cluster.nodes) {
@@ -47,7 +50,10 @@ export class Names {
         const key = `${slice.namespace}/${slice.serviceName}:${port.name}/${port.protocol}`;
         this.endpoints.set(key, (this.endpoints.get(key) ?? 0) + usable);
         for (const endpoint of slice.endpoints) {
-          for (const address of endpoint.addresses) this.backends.add(`${key} ${address.text} ${port.port}`);
+          for (const address of endpoint.addresses) {
+            this.backends.add(`${key} ${address.text} ${port.port}`);
+            this.everBackends.add(`${key} ${address.text} ${port.port}`);
+          }
         }
       }
     }
@@ -63,9 +69,12 @@ export class Names {
 
   /** Whether an address and port are an endpoint of the service port now. */
   isEndpoint(frontend: Frontend, address: string, port: number): boolean {
-    const { service, port: servicePort } = frontend;
-    if (servicePort === null) return false;
-    return this.backends.has(`${service.namespace}/${service.name}:${servicePort.name}/${servicePort.protocol} ${address} ${port}`);
+    return this.backends.has(backendKey(frontend, address, port));
+  }
+
+  /** The same at some time since the timeline began. */
+  wasEndpoint(frontend: Frontend, address: string, port: number): boolean {
+    return this.everBackends.has(backendKey(frontend, address, port));
   }
 
   knows(address: string): boolean {
@@ -121,4 +130,8 @@ export class Names {
   private count(service: Service, port: ServicePort): number {
     return this.endpoints.get(`${service.namespace}/${service.name}:${port.name}/${port.protocol}`) ?? 0;
   }
+}
+
+function backendKey({ service, port }: Frontend, address: string, backendPort: number): string {
+  return `${service.namespace}/${service.name}:${port?.name ?? ""}/${port?.protocol ?? ""} ${address} ${backendPort}`;
 }

@@ -22,6 +22,8 @@ export class Outcome {
   withoutPorts = false;
   /** Upper-layer checksum of the image as it stands there; -1: none to see. */
   checksum = -1;
+  /** TTL or hop limit of the image. */
+  ttl = 0;
   /** Where the image ended; of a frame that did not arrive, the last node it is known to have entered, or -1. */
   node = 0;
   /** ifindex; 0: a socket of the node. */
@@ -82,6 +84,8 @@ export class Outcome {
   private arriveAt(results: StepResults, index: number): void {
     this.arrived = true;
     this.node = results.emissionNode[index];
+    const start = results.emissionOffset[index];
+    this.ttl = results.bytes[start + (results.bytes[start] >>> 4 === 4 ? 8 : 7)];
     this.checksum = this.withoutPorts ? -1 : checksumOf(results, index, this.image[1]);
     this.device = results.emissionKind[index] === Emission.Local ? 0 : results.emissionDevice[index];
   }
