@@ -18,7 +18,7 @@ export const question: Question = {
     const input = labSession([]);
     const figures: Figure[] = [];
     for (const profile of [input.current, input.target]) {
-      const build = (): Plane => buildPlane("bench", profile, { ...input, cluster: input.timeline.initial, epochNs: 0n });
+      const build = (): Plane => buildPlane("bench", profile, { ...input, cluster: input.timeline.initial, epochNs: 0n, udpCleanup: true });
       figures.push(await established(profile.text, build()), await opening(profile.text, build()));
     }
     return figures;

@@ -12,7 +12,7 @@ import type { Plane } from "./dataplane.js";
 import { dumpImage } from "./ebpf/dump.js";
 import { compileImage, type MapImage } from "./ebpf/image.js";
 import { checkLimits } from "./ebpf/limits.js";
-import { CILIUM_VERSIONS, ciliumOptions } from "./ebpf/options.js";
+import { CILIUM_VERSIONS, ciliumOptions, type OptionName } from "./ebpf/options.js";
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
 import { KUBE_PROXY_DEFAULTS } from "./iptables/kubeproxy/config.js";
 import { createIptablesPlane } from "./iptables/plane.js";
@@ -45,6 +45,8 @@ export interface PlaneInputs {
   readonly network: Network;
   readonly seed: number;
   readonly traced: boolean;
+  /** kube-proxy deletes stale UDP entries on a change; false where the timeline has the deletions that were observed. */
+  readonly udpCleanup: boolean;
 }
 
 export const PROFILES_HELP = `Profiles:
@@ -63,10 +65,10 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
   const { cluster, epochNs, network, seed, traced } = inputs;
   if (profile.engine === "cilium") {
     return createEbpfPlane({ name, profile: profile.text, cluster, epochNs, wasm: inputs.wasm, seed, traced,
-      cilium: ciliumNetwork(cluster, network) });
+      cilium: ciliumNetwork(profile.text, cluster, network) });
   }
   return createIptablesPlane({
-    name, profile: profile.engine, cluster, epochNs, seed, traced, config: iptablesConfig(network), udpCleanup: false,
+    name, profile: profile.engine, cluster, epochNs, seed, traced, config: iptablesConfig(network), udpCleanup: inputs.udpCleanup,
     ...(profile.engine === "kube-proxy+spec" ? { policyEngine: specEngine } : {}),
   });
 }
@@ -111,13 +113,18 @@ export function dumpRules(cluster: Cluster, network: Network, only: string | nul
 
 function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage {
   const text = profile.engine === "cilium" ? profile.text : "cilium@1.20";
-  const { options, problems } = ciliumOptions(text, cluster, ciliumNetwork(cluster, network));
+  const { options, problems } = ciliumOptions(text, cluster, ciliumNetwork(text, cluster, network));
   const image = compileImage({ cluster, options });
   return { ...image, problems: [...problems, ...image.problems] };
 }
 
-/** Options that follow from the network both planes are given. */
-function ciliumNetwork(cluster: Cluster, network: Network): Record<string, unknown> {
+/** Options that follow from the network both planes are given; what the cluster's own cilium-config says stands. */
+function ciliumNetwork(profile: string, cluster: Cluster, network: Network): Record<string, unknown> {
+  const { grades } = ciliumOptions(profile, cluster).options;
+  return Object.fromEntries(Object.entries(assumedOptions(cluster, network)).filter(([name]) => grades[name as OptionName] !== "read"));
+}
+
+function assumedOptions(cluster: Cluster, network: Network): Record<string, unknown> {
   const native = (family: Family): string | undefined => network.clusterCidrs.find((one) => one.address.family === family)?.text;
   const v6 = cluster.pods.some((pod) => pod.ips.some((ip) => ip.family === 6));
   return {

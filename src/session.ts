@@ -20,7 +20,7 @@ import { Emission } from "./dataplane.js";
 import { StepWatch, type TracedPacket } from "./compare/watch.js";
 import { type CaptureSummary, type PlaneSummary, type Report, type TruthSummary, verdictOf } from "./report/report.js";
 
-export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs"> {
+export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | "udpCleanup"> {
   readonly version: string;
   readonly timeline: Timeline;
   readonly captures: readonly (Omit<CaptureInput, "node"> & { readonly node: string })[];
@@ -59,9 +59,10 @@ export async function runSession(input: SessionInput): Promise<Session> {
   const open = await openCursors(cursors);
   const epochSec = Math.min(...open.map((cursor) => cursor.reader.record.timeSec), Number.MAX_SAFE_INTEGER);
   const epochNs = BigInt(open.length === 0 ? 0 : epochSec) * 1_000_000_000n;
+  const udpCleanup = !input.timeline.changes.some((change) => change.kind === "conntrack-delete");
   const planes: [Plane, Plane] = [
-    buildPlane("current", input.current, { ...input, cluster, epochNs }),
-    buildPlane("target", input.target, { ...input, cluster, epochNs }),
+    buildPlane("current", input.current, { ...input, cluster, epochNs, udpCleanup }),
+    buildPlane("target", input.target, { ...input, cluster, epochNs, udpCleanup }),
   ];
   let names = new Names(cluster);
   let denies = policyDenial(cluster);

@@ -46,7 +46,7 @@ export function fromPod(device: DeviceEntry): i32 {
   if (Options.has(ConfigOption.ENABLE_PER_PACKET_LB)) {
     verdict = translateService();
     if (verdict != GO_ON) return verdict;
-  }
+  } else if (addressesService()) return Verdict.undecided(UndecidedReason.SOCKET_LB);
   return forward(device);
 }
 
@@ -111,6 +111,17 @@ function translateService(): i32 {
   // it.
   loopback = Address.equal(Tuple.saddr(tuple), Service.backend);
   return Translate.dnat(tuple, backend, loopback ? loopbackAddress() : 0);
+}
+
+/**
+ * Where pods are balanced at their sockets, no packet is addressed to a service: what a capture shows of one was sent
+ * before connect() would have translated it.
+ */
+function addressesService(): bool {
+  if (!Options.has(ConfigOption.ENABLE_SOCKET_LB) || !Service.serves(Packet.protocol)) return false;
+  const tuple = changetype<CtTuple>(TUPLE);
+  Tuple.fromPacket(tuple);
+  return Fragments.ports(tuple) >= 0 && frontend(tuple) !== null;
 }
 
 /** The frontend of this packet; for a node's address and port, the node port's (from 1.20). */

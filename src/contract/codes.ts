@@ -379,7 +379,7 @@ export const UndecidedReason = codes("UndecidedReason", "Why a program would not
   4: "the memory reserved for a map is used up", 5: "tunnel not modelled", 6: "IPv6 extension header",
   7: "L7 proxy", 8: "SCTP checksum cannot be rebuilt", 9: "the node's routes do not say", 10: "checksum unknown",
   11: "DSR", 12: "encryption", 13: "multicast", 14: "link layer", 15: "the frame came round too often",
-  16: "nothing is known of the node", 17: "socket load balancing", 18: "protocol",
+  16: "nothing is known of the node", 17: "balanced at the pod's socket; the capture shows the service", 18: "protocol",
   19: "session affinity", 20: "Maglev", 21: "load balancer source ranges", 22: "egress gateway", 23: "host firewall",
   24: "a fragment, with fragment tracking off", 25: "ICMP",
   26: "a tunnel device of the node's present network, not of Cilium",
