@@ -388,6 +388,16 @@ describe("a process of the node", () => {
 });
 
 describe("what is not judged", () => {
+  it("a pod's packet to a service, where pods are balanced at their sockets", () => {
+    const bench = cluster();
+    clusterIp(bench, [[B, 8080]]);
+    expect(ended(send(bench, { from: A, to: "10.96.0.1", protocol: "TCP" }, POD_DEVICE))).toBe("Delivered");
+    bench.options([...BASE_OPTIONS.filter((name) => name !== "ENABLE_PER_PACKET_LB"), ...DUAL, "ENABLE_SOCKET_LB"]);
+    expect(ended(send(bench, { from: A, to: "10.96.0.1", protocol: "TCP", sport: 40900 }, POD_DEVICE)))
+      .toBe("Undecided SOCKET_LB");
+    expect(ended(send(bench, { from: A, to: B, protocol: "TCP", sport: 40901 }, POD_DEVICE))).toBe("Delivered");
+  });
+
   it("says so: unknown device, no route, kernel's own errors, another's frame, too little captured", () => {
     const bench = cluster();
     const tcp = packet({ from: A, to: C, protocol: "TCP" });
