@@ -21,6 +21,7 @@ describe("compare --demo", () => {
     expect(report.problems.filter((problem) => problem.severity === "error")).toEqual([]);
     expect(report.findings.map((row) => row.id)).not.toContain("UNEXPLAINED");
     expect([exitCode, report.verdict.exitCode]).toEqual([1, 1]);
+    expect(report.stories.map((story) => [story.name, [...story.ids].sort()])).toEqual(stories.map((name) => [name, expectedOf(name)]));
   });
 
   it("prints on one screen what the README shows of it", async () => {
@@ -32,6 +33,14 @@ describe("compare --demo", () => {
     expect(shown.filter((line) => line.trim() !== "…" && !lines.includes(line))).toEqual([]);
   });
 });
+
+/** What story.md says will be found. */
+function expectedOf(story: string): string[] {
+  const text = readFileSync(join(root, "traces", "lab", story, "story.md"), "utf8");
+  const said = /^\* Differences found: (.+)\.$/m.exec(text)?.[1];
+  if (said === undefined) throw new Error(`${story}/story.md does not say which differences are found`);
+  return said === "none" ? [] : said.split(", ");
+}
 
 describe("--change", () => {
   it("takes RFC 3339 and seconds, to the nanosecond", () => {
