@@ -12,7 +12,7 @@ const CASES: readonly { readonly name: string; readonly traffic: TrafficOptions 
 ];
 
 export const question: Question = {
-  question: "How fast is a whole replay: capture bytes, views, both planes, comparison? (Floor: 200,000 packets a second.)",
+  question: "How fast is a whole replay: capture bytes, views, both planes, comparison?",
   async run(): Promise<Figure[]> {
     const figures: Figure[] = [await msOf("building both planes for the lab's cluster, no packet",
       async () => (await runSession(labSession([[], []]))).report.packets.records)];
