@@ -110,7 +110,9 @@ export const CATALOGUE: readonly Difference[] = [
   {
     id: "POL-SOURCE-IP",
     title: "A source address that is not the pod's own: Cilium drops it (enable-source-ip-verification), the kernel forwards it",
-    matches: (s) => s.target.outcome.end === End.Dropped && s.target.reason === "INVALID_SOURCE_IP",
+    // A known pod's address as source cannot be told from a mistake of ours here: it stays unexplained.
+    matches: (s) => s.target.outcome.end === End.Dropped && s.target.reason === "INVALID_SOURCE_IP"
+      && s.names.pod(s.source) === null,
   },
   {
     id: "SVC-UDP-STALE",
@@ -147,12 +149,12 @@ export const CATALOGUE: readonly Difference[] = [
     id: "SVC-VIP-ICMP",
     title: "A ping to a service address is no service traffic: masqueraded or routed differently on each side",
     matches: (s) => (s.protocol === "ICMP" || s.protocol === "ICMPv6") && s.packet.kind !== "error"
-      && s.names.describe(s.destination).startsWith("service "),
+      && s.names.describe(s.destination).startsWith("service ") && !reachesPod(s, s.current) && !reachesPod(s, s.target),
   },
   {
     id: "SVC-UNKNOWN-PORT",
     title: "A service address with a port that is none of its ports",
-    matches: (s) => s.frontend !== null && s.frontend.port === null,
+    matches: (s) => s.frontend !== null && s.frontend.port === null && !reachesPod(s, s.current) && !reachesPod(s, s.target),
   },
   {
     id: "NAT-ICMP-CLIENT",
@@ -252,6 +254,11 @@ function sameNode(s: Situation): boolean {
 /** Where the target dropped it: the node it came to last, else the one where it entered. */
 function nodeOfDrop({ packet, target }: Situation): number {
   return target.outcome.node >= 0 ? target.outcome.node : packet.view.node;
+}
+
+/** It came to a pod, as if the service had that port; an error coming back to the flow's own sender is not that. */
+function reachesPod({ names, packet, source }: Situation, side: Side): boolean {
+  return names.pod(side.destination) !== null && !(packet.kind === "error" && side.destination === source);
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
