@@ -194,7 +194,7 @@ describe("the rest", () => {
   test("a node's own dump replaces generated rules, and its lines are the becauses", () => {
     const text = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n"
       + "-A FORWARD -p udp -m udp --dport 8080 -j DROP\nCOMMIT\n";
-    const rulesByNode = new Map<string, NodeDump>([["node-a", { v4: { file: "a.rules", text }, v6: null }]]);
+    const rulesByNode = new Map<string, NodeDump>([["node-a", { v4: { file: "a.rules", text }, v6: null, sets: null }]]);
     const door = new Door(planeOf({ rulesByNode }));
     const row = door.send(udp("10.244.1.20", 40000, "10.244.2.10", 8080), "node-a", "default/client");
     expect([row.end, row.reason]).toEqual([End.Dropped, "filter/FORWARD"]);
@@ -205,7 +205,7 @@ describe("the rest", () => {
 
   test("a dump stays through a change, and what is wrong with it is said once", () => {
     const v4 = { file: "a.rules", text: "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -j NOSUCH\nCOMMIT\n" };
-    const plane = planeOf({ rulesByNode: new Map([["node-a", { v4, v6: { file: "a6.rules", text: "" } }]]) });
+    const plane = planeOf({ rulesByNode: new Map([["node-a", { v4, v6: { file: "a6.rules", text: "" }, sets: null }]]) });
     const door = new Door(plane);
     const send = (): number => door.send(udp("10.244.1.20", 40000, "10.96.0.10", 80), "node-a", "default/client").end;
     // Without kube-proxy's rules a ClusterIP is an address like any other; the bad rule decides nothing.

@@ -11,6 +11,7 @@ import { LinuxNode, type TunnelResolver } from "../linux/node.js";
 import { createNetfilter, type Netfilter } from "../linux/netfilter/netfilter.js";
 import { parseRuleSet, type RuleSet } from "../linux/netfilter/rule-set.js";
 import type { TableName } from "../linux/netfilter/rule.js";
+import { type IpSets, parseIpSets } from "../linux/netfilter/sets/ipsets.js";
 import type { NodeServices } from "../linux/skb.js";
 import type { Journeys } from "./journeys.js";
 import { kubeProxySysctls, type KubeProxyConfig } from "./kubeproxy/config.js";
@@ -19,17 +20,32 @@ import { generateKubeProxy } from "./kubeproxy/generate.js";
 import { masqueradePart, type MasqueradeConfig } from "./masquerade/cni.js";
 import { NodeHooks, type RuleOrigin } from "./nodeHooks.js";
 import { PolicyGate, type PolicyEngine } from "./policy.js";
-import { joinRules, type NodeRules } from "./ruleset.js";
+import { joinRules, type NodeRules, type RulePart } from "./ruleset.js";
 
 export interface IptablesConfig {
   readonly kubeProxy: KubeProxyConfig;
   readonly masquerade: MasqueradeConfig;
+  /** Further programs' rules, in the order in which they put theirs in place: policy engines, portmap. */
+  readonly programs?: readonly RuleProgram[];
 }
 
-/** A node's own `iptables-save` texts; null: that family's rules are generated. */
+/** A program that keeps rules on every node: what it writes for a node and a family. */
+export type RuleProgram = (cluster: Cluster, node: Node, family: Family) => RulePart;
+
+/** A text of a node, and the file it is from. */
+export interface DumpText {
+  readonly file: string;
+  readonly text: string;
+}
+
+/**
+ * A node's own `iptables-save` and `ip6tables-save` texts; null: that family's rules are generated. `sets` is its
+ * `ipset save`; null: sets are what the generators make.
+ */
 export interface NodeDump {
-  readonly v4: { readonly file: string; readonly text: string } | null;
-  readonly v6: { readonly file: string; readonly text: string } | null;
+  readonly v4: DumpText | null;
+  readonly v6: DumpText | null;
+  readonly sets: DumpText | null;
 }
 
 export interface PlaneNodeOptions {
@@ -48,6 +64,8 @@ export interface PlaneNodeOptions {
 
 interface FamilyRules {
   readonly text: string;
+  /** The generators' sets of this family. */
+  readonly sets: string;
   readonly set: RuleSet;
   readonly because: (line: number) => readonly Because[];
 }
@@ -60,6 +78,7 @@ export function generatedRules(cluster: Cluster, node: Node, family: Family, con
   return joinRules([
     generateKubeProxy({ cluster, node, family, config: config.kubeProxy }),
     masqueradePart(config.masquerade, family),
+    ...(config.programs ?? []).map((program) => program(cluster, node, family)),
   ]);
 }
 
@@ -86,7 +105,7 @@ export class PlaneNode {
     this.rules4 = this.rules(cluster, node, 4, null);
     this.rules6 = this.rules(cluster, node, 6, null);
     this.netfilter = createNetfilter({
-      services: this.services, rules4: this.rules4.set, rules6: this.rules6.set, chance: options.chance,
+      services: this.services, rules4: this.rules4.set, rules6: this.rules6.set, sets: this.setsOf(), chance: options.chance,
       sysctls: sysctlsOf(node.facts, config.kubeProxy),
     });
     this.hooks = new NodeHooks({ node: node.name, netfilter: this.netfilter, journeys, steps });
@@ -105,6 +124,7 @@ export class PlaneNode {
     const { rules4, rules6 } = this;
     this.rules4 = this.rules(cluster, node, 4, rules4);
     this.rules6 = this.rules(cluster, node, 6, rules6);
+    if (this.rules4.sets !== rules4.sets || this.rules6.sets !== rules6.sets) this.netfilter.replaceSets(this.setsOf());
     if (this.rules4.set !== rules4.set || this.rules6.set !== rules6.set) {
       this.netfilter.replaceRules(this.rules4.set, this.rules6.set);
     }
@@ -160,15 +180,25 @@ export class PlaneNode {
       const parsed = parseRuleSet(own.text, own.file, family);
       problems.push(...parsed.problems);
       const lines = own.text.split(/\r?\n/);
-      return { text: own.text, set: parsed.rules, because: (line) => [{ where: { file: own.file, line },
+      return { text: own.text, sets: "", set: parsed.rules, because: (line) => [{ where: { file: own.file, line },
         object: `rule of node ${node.name}`, rule: lines[line - 1] ?? "" }] };
     }
-    const { text, becauseAt } = generatedRules(cluster, node, family, config);
-    if (before !== null && before.text === text) return { text, set: before.set, because: becauseAt };
+    const { text, sets, becauseAt } = generatedRules(cluster, node, family, config);
+    if (before !== null && before.text === text) return { text, sets, set: before.set, because: becauseAt };
     const parsed = parseRuleSet(text, `rules of ${node.name} for IPv${family}`, family);
     // A rule that we write and do not understand ourselves is our own mistake.
     if (parsed.problems.length > 0) throw new Error(`generated rules: ${parsed.problems[0].what}`);
-    return { text, set: parsed.rules, because: becauseAt };
+    return { text, sets, set: parsed.rules, because: becauseAt };
+  }
+
+  /** The node's own sets where it said them, else the generators' of both families. */
+  private setsOf(): IpSets {
+    const own = this.options.dump?.sets ?? null;
+    const text = own === null ? this.rules4.sets + this.rules6.sets : own.text;
+    const { sets, problems } = parseIpSets(text, own?.file ?? `sets of ${this.name}`);
+    if (own !== null) this.options.problems.push(...problems);
+    else if (problems.length > 0) throw new Error(`generated sets: ${problems[0].what}`);
+    return sets;
   }
 }
 

@@ -11,6 +11,8 @@
 import type { Because } from "../dataplane.js";
 
 export type TableName = "raw" | "mangle" | "nat" | "filter";
+/** Order of the tables in the text; raw and mangle are left out where no part has anything in them. */
+const TABLES: readonly TableName[] = ["raw", "mangle", "filter", "nat"];
 
 export interface Rule {
   readonly table: TableName;
@@ -20,18 +22,31 @@ export interface Rule {
   readonly becauses: readonly Because[];
 }
 
+/** A rule in a built-in chain, and where it is put when other programs' rules stand there already. */
+export interface Jump extends Rule {
+  /**
+   * `head`: before all that stand there (`iptables -I`). `{after}`: behind the jump to that chain; at the head
+   * where there is none. Absent: at the end (`iptables -A`).
+   */
+  readonly place?: "head" | { readonly after: string };
+}
+
 /** What one program adds to a node's tables. */
 export interface RulePart {
-  /** Rules in built-in chains, in the order they stand there. */
-  readonly jumps: readonly Rule[];
+  /** Rules in built-in chains, in the order they stand there. Several with one place keep their order. */
+  readonly jumps: readonly Jump[];
   /** The program's own chains, in the order of their chain lines. */
   readonly chains: readonly { readonly table: TableName; readonly chain: string }[];
   readonly rules: readonly Rule[];
+  /** Lines for `ipset restore`: create and add; names are the part's own. */
+  readonly sets?: readonly string[];
 }
 
 /** The text of a node's tables of one family. */
 export interface NodeRules {
   readonly text: string;
+  /** What `ipset restore` loads before it; empty where no part has sets. */
+  readonly sets: string;
   /** Where rule line `-A CHAIN …` of a table comes from; empty for a line that is not of this text. */
   because(table: string, line: string): readonly Because[];
   /** The same by the line's number in the text, 1-based. */
@@ -53,11 +68,12 @@ export function joinRules(parts: readonly RulePart[]): NodeRules {
   const lines: string[] = [];
   const origins = new Map<string, readonly Because[]>();
   const byLine: (readonly Because[])[] = [];
-  for (const table of ["filter", "nat"] as const) {
+  for (const table of TABLES) {
+    if (table !== "filter" && table !== "nat" && !isUsed(parts, table)) continue;
     lines.push(`*${table}`);
     for (const chain of BUILTIN[table]) lines.push(`:${chain} ACCEPT [0:0]`);
     for (const chain of chainsOf(parts, table)) lines.push(`:${chain} - [0:0]`);
-    for (const rule of [...parts.flatMap((part) => part.jumps), ...parts.flatMap((part) => part.rules)]) {
+    for (const rule of [...jumpsOf(parts, table), ...parts.flatMap((part) => part.rules)]) {
       if (rule.table !== table) continue;
       const line = ruleLine(rule);
       byLine[lines.push(line)] = rule.becauses;
@@ -68,6 +84,7 @@ export function joinRules(parts: readonly RulePart[]): NodeRules {
   lines.push("");
   return {
     text: lines.join("\n"),
+    sets: parts.flatMap((part) => part.sets ?? []).map((line) => `${line}\n`).join(""),
     because: (table, line) => origins.get(`${table} ${line}`) ?? [],
     becauseAt: (line) => byLine[line] ?? [],
   };
@@ -76,6 +93,33 @@ export function joinRules(parts: readonly RulePart[]): NodeRules {
 /** `-A CHAIN text`. */
 export function ruleLine(rule: Rule): string {
   return `-A ${rule.chain} ${rule.text}`;
+}
+
+function isUsed(parts: readonly RulePart[], table: TableName): boolean {
+  return parts.some((part) => [...part.jumps, ...part.chains, ...part.rules].some((entry) => entry.table === table));
+}
+
+/** The rules of built-in chains, each part's put where it says, in the order of the parts. */
+function jumpsOf(parts: readonly RulePart[], table: TableName): Jump[] {
+  const placed = new Map<string, Jump[]>();
+  for (const part of parts) {
+    const heads = new Map<string, number>();
+    for (const jump of part.jumps) {
+      if (jump.table !== table) continue;
+      const chain = placed.get(jump.chain) ?? [];
+      placed.set(jump.chain, chain);
+      const head = heads.get(jump.chain) ?? 0;
+      const at = jump.place === undefined ? chain.length : jump.place === "head" ? head : placeAfter(chain, jump.place.after, head);
+      chain.splice(at, 0, jump);
+      if (at === head && jump.place !== undefined) heads.set(jump.chain, head + 1);
+    }
+  }
+  return BUILTIN[table].flatMap((chain) => placed.get(chain) ?? []);
+}
+
+function placeAfter(chain: readonly Jump[], target: string, head: number): number {
+  const at = chain.findLastIndex((jump) => jump.text.endsWith(`-j ${target}`));
+  return at < 0 ? head : at + 1;
 }
 
 /** Chain lines without repetition; a jump's own chain is never missing, because its part names it. */

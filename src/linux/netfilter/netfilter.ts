@@ -23,12 +23,15 @@ import { Packet, Proto } from "./packet.js";
 import { RecentLists } from "./recent.js";
 import type { TableName } from "./rule.js";
 import type { RuleSet } from "./rule-set.js";
+import { IpSets } from "./sets/ipsets.js";
 import { connectionOf, directionOf, Tracker } from "./track.js";
 
 export interface NetfilterOptions {
   readonly services: NodeServices;
   readonly rules4: RuleSet;
   readonly rules6: RuleSet;
+  /** Both families'; absent: none. */
+  readonly sets?: IpSets;
   /**
    * A uint32 for (flow, draw). `flow` is a hash of the connection's original tuple, `draw` counts from 0 in
    * it.
@@ -60,6 +63,7 @@ export class Netfilter implements NetfilterHooks {
   private readonly evaluator: Evaluator;
   private rules4: RuleSet;
   private rules6: RuleSet;
+  private sets: IpSets;
   /** [family is 6 * 5 + table] */
   private compiled: (CompiledTable | null)[] = [];
   /** [(family is 6 * 5 + table) * 5 + hook]: first row, -1 where the table has no such chain. */
@@ -75,6 +79,7 @@ export class Netfilter implements NetfilterHooks {
     this.evaluator.trace = options.traceSink ?? null;
     this.rules4 = options.rules4;
     this.rules6 = options.rules6;
+    this.sets = options.sets ?? new IpSets();
     this.replaceRules(options.rules4, options.rules6);
   }
 
@@ -112,6 +117,16 @@ export class Netfilter implements NetfilterHooks {
       this.compiled.flatMap((table) => hookNames.map((hook) => table?.start(hook) ?? -1)),
     );
     this.recent.keep(new Set([...rules4.recentLists(), ...rules6.recentLists()]));
+  }
+
+  /** Puts other IP sets in place; rules and their state stay. */
+  replaceSets(sets: IpSets): void {
+    this.sets = sets;
+  }
+
+  /** The IP sets as they stand, with what SET targets added. */
+  get ipSets(): IpSets {
+    return this.sets;
   }
 
   /** `iptables-save -c` of a family. */
