@@ -36,8 +36,9 @@ export class ChoiceRun {
   }
 }
 
-/** For each rule of a chain the run it belongs to, or null. */
-export function choiceRuns(chain: Chain, table: Table): (ChoiceRun | null)[] {
+/** For each rule of a chain the run it belongs to, or null; null where the chain has no choice at all. */
+export function choiceRuns(chain: Chain, table: Table): (ChoiceRun | null)[] | null {
+  if (!chain.rules.some(isStatistic)) return null;
   const runs: (ChoiceRun | null)[] = chain.rules.map(() => null);
   for (let first = 0; first < chain.rules.length; first++) {
     if (!isStatistic(chain.rules[first])) continue;
@@ -55,8 +56,10 @@ export function choiceRuns(chain: Chain, table: Table): (ChoiceRun | null)[] {
   return runs;
 }
 
-function isStatistic(rule: Rule): boolean {
-  return rule.matches.some(({ kind }) => kind === "statistic") && rule.target.kind === "jump";
+function isStatistic({ matches, target }: Rule): boolean {
+  if (target.kind !== "jump") return false;
+  for (const { kind } of matches) if (kind === "statistic") return true;
+  return false;
 }
 
 function isUnconditional(rule: Rule): boolean {

@@ -13,7 +13,7 @@
  */
 import type { ConntrackDelete } from "../../cluster/cluster.js";
 import { CtInfo, Hook, type NetfilterHooks, type NodeServices, type Skb, Verdict } from "../skb.js";
-import { CompiledTable } from "./compile.js";
+import { CompiledTable } from "./compiled-table.js";
 import { type ConntrackRecord, recordOf } from "./conntrack-record.js";
 import { type Connection, Dir, Status } from "./connection.js";
 import { Evaluator, type TraceSink } from "./evaluate.js";
@@ -40,6 +40,8 @@ export interface NetfilterOptions {
   /** Defaults to `services.sysctls`. */
   readonly sysctls?: Readonly<Record<string, string>>;
   readonly traceSink?: TraceSink | null;
+  /** False: no rule is passed over unseen. Slower; for tests and measurements. */
+  readonly shortcuts?: boolean;
 }
 
 export function createNetfilter(options: NetfilterOptions): Netfilter {
@@ -77,6 +79,7 @@ export class Netfilter implements NetfilterHooks {
     this.nat = new Nat(this.tracker.table, chance);
     this.evaluator = new Evaluator(this.packet, options.services, this.recent, chance, this.nat);
     this.evaluator.trace = options.traceSink ?? null;
+    this.evaluator.shortcuts = options.shortcuts ?? true;
     this.rules4 = options.rules4;
     this.rules6 = options.rules6;
     this.sets = options.sets ?? new IpSets();
@@ -132,8 +135,9 @@ export class Netfilter implements NetfilterHooks {
   /** `iptables-save -c` of a family. */
   save(family: 4 | 6): string {
     const first = family === 4 ? 0 : tables.length;
-    for (let index = 0; index < tables.length; index++) this.compiled[first + index]?.saveCounters();
-    return (family === 4 ? this.rules4 : this.rules6).save();
+    return (family === 4 ? this.rules4 : this.rules6).save(
+      (name, chain, position) => this.compiled[first + tables.indexOf(name)]?.counters(chain, position) ?? [0, 0],
+    );
   }
 
   deleteConntrack(filter: ConntrackDelete): number {

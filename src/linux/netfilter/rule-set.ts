@@ -17,6 +17,9 @@ export interface LoadOptions {
   readonly noflush: boolean;
 }
 
+/** Packets and bytes of a rule, position from 0; of the chain's policy at the position after the last rule. */
+export type CounterSource = (table: TableName, chain: string, position: number) => readonly [number, number];
+
 export class RuleSet {
   readonly family: Family;
   readonly tables = new Map<TableName, Table>();
@@ -29,21 +32,29 @@ export class RuleSet {
     return new Loader(this, options.file ?? "<inline>", options.noflush ?? false).load(text);
   }
 
-  /** iptables-save: every table that was named, counters in brackets where `counters`. */
-  save(counters = true): string {
+  /**
+   * iptables-save: every table that was named. Counters come from the text; false: none, but those of chains;
+   * or from where the rules are counted.
+   */
+  save(counters: boolean | CounterSource = true): string {
+    const source = typeof counters === "function" ? counters : null;
     const lines: string[] = [];
     for (const name of tableNames) {
       const table = this.tables.get(name);
       if (table === undefined) continue;
       lines.push(`*${name}`);
       for (const chain of table.chains.values()) {
-        lines.push(`:${chain.name} ${chain.policy ?? "-"} [${chain.packets}:${chain.bytes}]`);
+        const [packets, bytes] =
+          source === null || chain.policy === null
+            ? [chain.packets, chain.bytes]
+            : source(name, chain.name, chain.rules.length);
+        lines.push(`:${chain.name} ${chain.policy ?? "-"} [${packets}:${bytes}]`);
       }
       for (const chain of table.chains.values()) {
-        for (const rule of chain.rules) {
-          lines.push(
-            `${counters ? `[${rule.packets}:${rule.bytes}] ` : ""}-A ${chain.name}${printRule(rule, this.family)}`,
-          );
+        for (const [position, rule] of chain.rules.entries()) {
+          const [packets, bytes] = source?.(name, chain.name, position) ?? [rule.packets, rule.bytes];
+          const shown = counters === false ? "" : `[${packets}:${bytes}] `;
+          lines.push(`${shown}-A ${chain.name}${printRule(rule, this.family)}`);
         }
       }
       lines.push("COMMIT");
