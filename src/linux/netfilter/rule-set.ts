@@ -106,7 +106,7 @@ class Loader {
   private table: Table | null = null;
   private line = 0;
   /** Chains announced further down the text: jumps may name them before. */
-  private announced = new Set<string>();
+  private announced: ReadonlySet<string> = new Set<string>();
 
   constructor(set: RuleSet, file: string, noflush: boolean) {
     this.set = set;
@@ -115,11 +115,12 @@ class Loader {
   }
 
   load(text: string): Problem[] {
-    const lines = text.split(/\r?\n/);
-    for (const [index, line] of lines.entries()) {
+    const lines = text.split("\n");
+    for (let index = 0; index < lines.length; index++) {
+      const line = lines[index].trim();
       this.line = index + 1;
-      if (line.trimStart().startsWith("*")) this.announced = chainsAhead(lines, index + 1);
-      this.oneLine(line.trim());
+      if (line.startsWith("*")) this.announced = chainsAhead(lines, index + 1);
+      this.oneLine(line);
     }
     if (this.table !== null) {
       this.problem("error", `table ${this.table.name} ends without COMMIT`);
@@ -191,7 +192,7 @@ class Loader {
   }
 
   private command(table: Table, line: string): void {
-    const counters = /^\[(\d+):(\d+)\]\s*/.exec(line);
+    const counters = line.startsWith("[") ? /^\[(\d+):(\d+)\]\s*/.exec(line) : null;
     const words = splitWords(counters === null ? line : line.slice(counters[0].length));
     if (words === null) {
       this.problem("error", "a double quote is not closed");
@@ -265,6 +266,9 @@ class Loader {
     }
   }
 
+  private readonly isChain = (name: string): boolean =>
+    this.announced.has(name) || this.table?.chains.has(name) === true;
+
   private append(
     table: Table,
     chain: Chain,
@@ -279,7 +283,8 @@ class Loader {
         rule.bytes = Number(counters[2]);
       }
     }
-    chain.rules.splice(at, 0, ...rules);
+    if (rules.length === 1 && at === chain.rules.length) chain.rules.push(rules[0]);
+    else chain.rules.splice(at, 0, ...rules);
   }
 
   private delete(table: Table, chain: Chain, words: readonly Word[]): void {
@@ -298,13 +303,8 @@ class Loader {
   }
 
   private parse(table: Table, words: readonly Word[], report: boolean): readonly Rule[] {
-    const { rules, faults } = parseRule(words, {
-      family: this.set.family,
-      table: table.name,
-      file: this.file,
-      line: this.line,
-      isChain: (name) => table.chains.has(name) || this.announced.has(name),
-    });
+    const { file, line, isChain } = this;
+    const { rules, faults } = parseRule(words, { family: this.set.family, table: table.name, file, line, isChain });
     if (report) for (const fault of faults) this.problem("warning", fault);
     return rules;
   }
@@ -366,24 +366,28 @@ class Loader {
 
 /** A chain that can be reached from itself, or null. */
 export function loopedChain(table: Table): string | null {
-  const state = new Map<string, "open" | "done">();
-  for (const start of table.chains.keys()) {
-    if (state.has(start)) continue;
+  const open = new Set<Chain>();
+  const done = new Set<Chain>();
+  for (const start of table.chains.values()) {
+    if (done.has(start)) continue;
     // Depth first without recursion: a text may nest deeper than the stack.
-    const stack: { name: string; next: number }[] = [{ name: start, next: 0 }];
-    state.set(start, "open");
+    const stack: { chain: Chain; next: number }[] = [{ chain: start, next: 0 }];
+    open.add(start);
     while (stack.length > 0) {
       const top = stack[stack.length - 1];
-      const rule = table.chains.get(top.name)?.rules[top.next++];
-      if (rule === undefined) {
-        state.set(top.name, "done");
+      const into = nextJump(table, top);
+      if (into === null) {
+        open.delete(top.chain);
+        done.add(top.chain);
         stack.pop();
-      } else if (rule.target.kind === "jump") {
-        const seen = state.get(rule.target.chain);
-        if (seen === "open") return rule.target.chain;
-        if (seen === undefined) {
-          state.set(rule.target.chain, "open");
-          stack.push({ name: rule.target.chain, next: 0 });
+      } else if (open.has(into)) {
+        return into.name;
+      } else if (!done.has(into)) {
+        if (into.rules.some(isJump)) {
+          open.add(into);
+          stack.push({ chain: into, next: 0 });
+        } else {
+          done.add(into);
         }
       }
     }
@@ -391,11 +395,28 @@ export function loopedChain(table: Table): string | null {
   return null;
 }
 
+/** The next chain that a chain's rules lead to; null: no more. */
+function nextJump(table: Table, at: { readonly chain: Chain; next: number }): Chain | null {
+  const { rules } = at.chain;
+  while (at.next < rules.length) {
+    const { target } = rules[at.next++];
+    const into = target.kind === "jump" ? table.chains.get(target.chain) : undefined;
+    if (into !== undefined) return into;
+  }
+  return null;
+}
+
+function isJump({ target }: Rule): boolean {
+  return target.kind === "jump";
+}
+
 /** Names on the chain lines from here to COMMIT. */
 function chainsAhead(lines: readonly string[], from: number): Set<string> {
   const names = new Set<string>();
-  for (let index = from; index < lines.length && lines[index].trim() !== "COMMIT"; index++) {
-    const name = /^\s*:(\S+)/.exec(lines[index])?.[1];
+  for (let index = from; index < lines.length; index++) {
+    const line = lines[index].trim();
+    if (line === "COMMIT") break;
+    const name = line.startsWith(":") ? /^:(\S+)/.exec(line)?.[1] : undefined;
     if (name !== undefined) names.add(name);
   }
   return names;
