@@ -12,7 +12,7 @@ import { End, type FrameBlock, type Journey, type Plane, type Step, type StepRes
 import { buildFabric, type Fabric } from "../fabric/fabric.js";
 import type { TunnelResolver } from "../linux/node.js";
 import { Journeys } from "./journeys.js";
-import { PlaneNode, type IptablesConfig, type NodeDump } from "./planeNode.js";
+import { PlaneNode, SharedRules, type IptablesConfig, type NodeDump } from "./planeNode.js";
 import type { PolicyEngine } from "./policy.js";
 import { Walk } from "./walk.js";
 
@@ -62,6 +62,7 @@ class IptablesPlane implements Plane {
   private readonly built: (PlaneNode | null | undefined)[];
   private readonly numbers: ReadonlyMap<string, number>;
   private readonly planeHash: number;
+  private readonly shared = new SharedRules();
   private cluster: Cluster;
   private nodeObjects: Map<string, Node>;
   private fabric: Fabric;
@@ -155,7 +156,7 @@ class IptablesPlane implements Plane {
     if (node === undefined) return null;
     const nodeHash = mix(this.planeHash, textHash(name));
     return new PlaneNode({
-      number, node, cluster: this.cluster, config: this.options.config, engine: this.engine,
+      number, node, cluster: this.cluster, config: this.options.config, shared: this.shared, engine: this.engine,
       dump: this.options.rulesByNode?.get(name) ?? null, journeys: this.journeys, steps: this.steps,
       problems: this.problems, chance: (flow, draw) => mix(mix(nodeHash, flow), draw), tunnels: this.tunnels,
     });

@@ -9,6 +9,7 @@ import type { Problem } from "../cluster/problem.js";
 import type { Because, Step } from "../dataplane.js";
 import { LinuxNode, type TunnelResolver } from "../linux/node.js";
 import { createNetfilter, type Netfilter } from "../linux/netfilter/netfilter.js";
+import { RuleCache } from "../linux/netfilter/rule-cache.js";
 import { parseRuleSet, type RuleSet } from "../linux/netfilter/rule-set.js";
 import type { TableName } from "../linux/netfilter/rule.js";
 import { type IpSets, parseIpSets } from "../linux/netfilter/sets/ipsets.js";
@@ -17,6 +18,7 @@ import type { Journeys } from "./journeys.js";
 import { kubeProxySysctls, type KubeProxyConfig } from "./kubeproxy/config.js";
 import { UdpCleanup, udpSlicesChanged } from "./kubeproxy/conntrackCleanup.js";
 import { generateKubeProxy } from "./kubeproxy/generate.js";
+import { ServiceRuleMemo } from "./kubeproxy/serviceRuleMemo.js";
 import { masqueradePart, type MasqueradeConfig } from "./masquerade/cni.js";
 import { NodeHooks, type RuleOrigin } from "./nodeHooks.js";
 import { PolicyGate, type PolicyEngine } from "./policy.js";
@@ -53,6 +55,8 @@ export interface PlaneNodeOptions {
   readonly node: Node;
   readonly cluster: Cluster;
   readonly config: IptablesConfig;
+  /** The plane's. */
+  readonly shared: SharedRules;
   readonly dump: NodeDump | null;
   readonly engine: PolicyEngine | null;
   readonly journeys: Journeys;
@@ -62,21 +66,36 @@ export interface PlaneNodeOptions {
   readonly problems: Problem[];
 }
 
+/** What the nodes of a plane have in common, by family: rules that are equal on several are made and read once. */
+export class SharedRules {
+  private readonly caches = { 4: new RuleCache(4), 6: new RuleCache(6) };
+  private readonly services = { 4: new ServiceRuleMemo(), 6: new ServiceRuleMemo() };
+
+  of(cluster: Cluster, node: Node, family: Family, config: IptablesConfig): { readonly set: RuleSet; readonly lines: NodeRules } {
+    const lines = generatedRules(cluster, node, family, config, this.services[family]);
+    const { rules, problems } = this.caches[family].build(lines.tables, `rules of ${node.name} for IPv${family}`);
+    // A rule that we write and do not understand ourselves is our own mistake.
+    if (problems.length > 0) throw new Error(`generated rules: ${problems[0].what}`);
+    return { set: rules, lines };
+  }
+}
+
 interface FamilyRules {
-  readonly text: string;
   /** The generators' sets of this family. */
   readonly sets: string;
   readonly set: RuleSet;
-  readonly because: (line: number) => readonly Because[];
+  readonly because: RuleOriginOfFamily;
 }
+
+type RuleOriginOfFamily = (table: string, chain: string, position: number) => readonly Because[];
 
 /** kube-proxy sizes conntrack by the node's CPUs, which no fact tells; the table has no limit here. */
 const CORES = 4;
 
 /** The text generated for a node and a family: kube-proxy's part and the masquerade agent's. */
-export function generatedRules(cluster: Cluster, node: Node, family: Family, config: IptablesConfig): NodeRules {
+export function generatedRules(cluster: Cluster, node: Node, family: Family, config: IptablesConfig, memo = new ServiceRuleMemo()): NodeRules {
   return joinRules([
-    generateKubeProxy({ cluster, node, family, config: config.kubeProxy }),
+    generateKubeProxy({ cluster, node, family, config: config.kubeProxy, memo }),
     masqueradePart(config.masquerade, family),
     ...(config.programs ?? []).map((program) => program(cluster, node, family)),
   ]);
@@ -180,15 +199,14 @@ export class PlaneNode {
       const parsed = parseRuleSet(own.text, own.file, family);
       problems.push(...parsed.problems);
       const lines = own.text.split(/\r?\n/);
-      return { text: own.text, sets: "", set: parsed.rules, because: (line) => [{ where: { file: own.file, line },
-        object: `rule of node ${node.name}`, rule: lines[line - 1] ?? "" }] };
+      return { sets: "", set: parsed.rules, because: (table, chain, position) => {
+        const line = parsed.rules.tables.get(table as TableName)?.chains.get(chain)?.rules[position - 1]?.line;
+        return line === undefined ? [] : [{ where: { file: own.file, line }, object: `rule of node ${node.name}`, rule: lines[line - 1] ?? "" }];
+      } };
     }
-    const { text, sets, becauseAt } = generatedRules(cluster, node, family, config);
-    if (before !== null && before.text === text) return { text, sets, set: before.set, because: becauseAt };
-    const parsed = parseRuleSet(text, `rules of ${node.name} for IPv${family}`, family);
-    // A rule that we write and do not understand ourselves is our own mistake.
-    if (parsed.problems.length > 0) throw new Error(`generated rules: ${parsed.problems[0].what}`);
-    return { text, sets, set: parsed.rules, because: becauseAt };
+    const { set, lines } = this.options.shared.of(cluster, node, family, config);
+    const because: RuleOriginOfFamily = (table, chain, position) => lines.becauseAt(table, chain, position);
+    return { sets: lines.sets, set: before !== null && sameTables(before.set, set) ? before.set : set, because };
   }
 
   /** The node's own sets where it said them, else the generators' of both families. */
@@ -243,9 +261,10 @@ function gateOf(facts: NodeFacts, engine: PolicyEngine | null): PolicyGate | nul
 }
 
 function originOf(rules4: FamilyRules, rules6: FamilyRules): RuleOrigin {
-  return (family, table, chain, position) => {
-    const { set, because } = family === 4 ? rules4 : rules6;
-    const rule = set.tables.get(table as TableName)?.chains.get(chain)?.rules[position - 1];
-    return rule === undefined ? [] : because(rule.line);
-  };
+  return (family, table, chain, position) => (family === 4 ? rules4 : rules6).because(table, chain, position);
+}
+
+/** Shared tables are one object where they are equal. */
+function sameTables(a: RuleSet, b: RuleSet): boolean {
+  return a.tables.size === b.tables.size && [...a.tables].every(([name, table]) => b.tables.get(name) === table);
 }

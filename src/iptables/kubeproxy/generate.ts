@@ -10,13 +10,14 @@
  * chains (no packet reaches them), retries of a failed restore.
  */
 import type { Family } from "../../cluster/address.js";
-import type { Cluster, Node } from "../../cluster/cluster.js";
+import type { Cluster, EndpointSlice, Node } from "../../cluster/cluster.js";
 import { ruleLine, type Rule, type RulePart, type TableName } from "../ruleset.js";
 import { isServiceChain } from "./chains.js";
 import { localDetector, localhostNodePorts, type KubeProxyConfig } from "./config.js";
 import { categorizeEndpoints, endpointsOf, slicesByService } from "./endpoints.js";
 import { forwardRules, jumpRules, masqueradeRules, nodePortJumps, primaryAddress } from "./fixed.js";
 import { servicePorts } from "./servicePorts.js";
+import { dependsOnNode, ServiceRuleMemo } from "./serviceRuleMemo.js";
 import { serviceRules, type ServiceRules } from "./serviceRules.js";
 
 export interface KubeProxyInput {
@@ -26,6 +27,8 @@ export interface KubeProxyInput {
   readonly config: KubeProxyConfig;
   /** Services (`namespace/name`) whose own chains are written; null: all of them, a full sync. */
   readonly changed?: ReadonlySet<string> | null;
+  /** What earlier calls with this configuration and family worked out; absent: nothing. */
+  readonly memo?: ServiceRuleMemo;
   /** Chains of nat found on the node; service chains among them that nothing uses any more are deleted. */
   readonly existingChains?: readonly string[];
 }
@@ -56,33 +59,44 @@ export function generateKubeProxy(input: KubeProxyInput): KubeProxyRules {
     chains: [...chainsIn("filter", [...filterChains.filter((chain) => chain !== "KUBE-FIREWALL"), "KUBE-FIREWALL"]),
       ...chainsIn("nat", natChains)],
     rules,
-    restoreText: restoreText(filterChains, natChains, rules, stale),
+    get restoreText() {
+      return restoreText(filterChains, natChains, rules, stale);
+    },
     largeCluster,
   };
 }
 
-function allServiceRules({ cluster, node, family, config, changed }: KubeProxyInput):
+function allServiceRules({ cluster, node, family, config, changed, memo = new ServiceRuleMemo() }: KubeProxyInput):
 { services: { rules: ServiceRules; written: boolean }[]; largeCluster: boolean } {
   const slices = slicesByService(cluster.endpointSlices, family);
   const here = { nodeName: node.name, zone: node.labels["topology.kubernetes.io/zone"] ?? "" };
-  const ports = servicePorts(cluster.services, family, config).map((info) => {
+  const ports = servicePorts(cluster.services, family, config, memo).map((info) => {
     const key = `${info.service.namespace}/${info.service.name}`;
-    const own = slices.get(key) ?? [];
-    return { info, key, slices: own, all: endpointsOf(info, own, node.name) };
+    const own = slices.get(key) ?? NO_SLICES;
+    return { info, key, slices: own, memo: memo.port(info, own, () => endpointsOf(info, own, "")) };
   });
-  const total = ports.reduce((sum, port) => sum + port.all.length, 0);
+  const total = ports.reduce((sum, port) => sum + port.memo.all.length, 0);
   const largeCluster = total > config.largeClusterEndpointsThreshold;
   const detector = localDetector(config, node, family);
   const nodeAddress = primaryAddress(node, family);
-  const services = ports.map((port) => ({
-    rules: serviceRules({
-      info: port.info, slices: port.slices, family, config, detector, nodeAddress, largeCluster,
-      endpoints: categorizeEndpoints(port.all, port.info, here, config),
-    }),
-    written: changed === undefined || changed === null || changed.has(port.key),
-  }));
+  const common = `${largeCluster} ${detector?.ifLocal}`;
+  const services = ports.map((port) => {
+    const { info } = port;
+    const own = dependsOnNode(info, port.slices);
+    const make = (): ServiceRules => {
+      const all = own ? endpointsOf(info, port.slices, node.name) : port.memo.all;
+      return serviceRules({
+        info, slices: port.slices, family, config, detector, nodeAddress, largeCluster,
+        endpoints: categorizeEndpoints(all, info, here, config),
+      });
+    };
+    const situation = own ? `${common} ${node.name} ${here.zone} ${nodeAddress?.text}` : common;
+    return { rules: port.memo.rules(situation, make), written: changed === undefined || changed === null || changed.has(port.key) };
+  });
   return { services, largeCluster };
 }
+
+const NO_SLICES: readonly EndpointSlice[] = [];
 
 /** Service chains that stood on the node and that nothing uses after this sync, sorted. */
 function staleChains(existing: readonly string[], active: readonly string[]): string[] {

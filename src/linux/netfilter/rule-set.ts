@@ -124,7 +124,7 @@ class Loader {
     }
     if (this.table !== null) {
       this.problem("error", `table ${this.table.name} ends without COMMIT`);
-      this.checkJumps(this.table);
+      this.problems.push(...jumpProblems(this.table, this.file, this.line));
     }
     return this.problems;
   }
@@ -136,7 +136,7 @@ class Loader {
     } else if (this.table === null) {
       this.problem("error", `"${shorten(line)}" stands outside a table; expected *table before it`);
     } else if (line === "COMMIT") {
-      this.checkJumps(this.table);
+      this.problems.push(...jumpProblems(this.table, this.file, this.line));
       this.table = null;
     } else if (line.startsWith(":")) {
       this.chainLine(this.table, line);
@@ -153,6 +153,8 @@ class Loader {
     }
     if (this.table !== null) this.problem("error", `table ${this.table.name} ends without COMMIT`);
     const tableName = name as TableName;
+    if (this.noflush && this.set.tables.get(tableName)?.frozen === true)
+      throw new Error(`table ${name} is shared and takes no more rules`);
     if (!this.noflush) {
       const old = this.set.tables.get(tableName);
       this.set.tables.delete(tableName);
@@ -335,37 +337,51 @@ class Loader {
     return false;
   }
 
-  /**
-   * Jumps to chains that are not there, and loops, which the kernel refuses. The compiler makes both
-   * undecided.
-   */
-  private checkJumps(table: Table): void {
-    for (const chain of table.chains.values()) {
-      for (const rule of chain.rules) {
-        if (rule.target.kind !== "jump") continue;
-        const target = table.chains.get(rule.target.chain);
-        if (target === undefined || target.policy !== null) {
-          const why = target === undefined ? `it is not in table ${table.name}` : "it is built in";
-          this.problems.push({
-            where: { file: rule.file, line: rule.line },
-            severity: "error",
-            what: `chain ${rule.target.chain} cannot be jumped to: ${why}`,
-          });
-        }
-      }
-    }
-    const looped = loopedChain(table);
-    if (looped !== null)
-      this.problem("error", `chain ${looped} of table ${table.name} can jump back to itself`);
-  }
-
   private problem(severity: "error" | "warning", what: string): void {
     this.problems.push({ where: { file: this.file, line: this.line }, severity, what });
   }
 }
 
+/**
+ * Jumps to chains that are not there, and loops, which the kernel refuses. The compiler makes both undecided.
+ * `file` and `line` are where the table ends.
+ */
+export function jumpProblems(table: Table, file: string, line = 0): Problem[] {
+  const problems: Problem[] = [];
+  for (const chain of table.chains.values()) {
+    for (const rule of chain.rules) {
+      if (rule.target.kind !== "jump") continue;
+      const target = table.chains.get(rule.target.chain);
+      if (target !== undefined && target.policy === null) continue;
+      const why = target === undefined ? `it is not in table ${table.name}` : "it is built in";
+      problems.push({
+        where: { file: rule.file, line: rule.line },
+        severity: "error",
+        what: `chain ${rule.target.chain} cannot be jumped to: ${why}`,
+      });
+    }
+  }
+  const looped = loopedChain(table);
+  if (looped !== null) {
+    const what = `chain ${looped} of table ${table.name} can jump back to itself`;
+    problems.push({ where: { file, line }, severity: "error", what });
+  }
+  return problems;
+}
+
+/** What was found of tables that do not change any more. */
+const loops = new WeakMap<Table, { readonly chain: string | null }>();
+
 /** A chain that can be reached from itself, or null. */
 export function loopedChain(table: Table): string | null {
+  const known = loops.get(table);
+  if (known !== undefined) return known.chain;
+  const chain = findLoop(table);
+  if (table.frozen === true) loops.set(table, { chain });
+  return chain;
+}
+
+function findLoop(table: Table): string | null {
   const open = new Set<Chain>();
   const done = new Set<Chain>();
   for (const start of table.chains.values()) {
