@@ -15,6 +15,9 @@ export class ChoiceRun {
   readonly backends: readonly (NatSpec | null)[];
   /** `ip:port` of all members, sorted, each once. */
   readonly texts: readonly string[];
+  /** Every rule of a run asks about the same pin: among a thousand backends it is sought once. */
+  private lastPin: Pin | null = null;
+  private lastMember = -1;
 
   constructor(first: number, backends: readonly (NatSpec | null)[]) {
     this.first = first;
@@ -25,6 +28,14 @@ export class ChoiceRun {
 
   /** Position in the run of the member a pin names, -1 where none does. */
   memberOf(pin: Pin): number {
+    if (pin !== this.lastPin) {
+      this.lastMember = this.find(pin);
+      this.lastPin = pin;
+    }
+    return this.lastMember;
+  }
+
+  private find(pin: Pin): number {
     if (pin.backend === null) return -1;
     const words = wordsOf(pin.backend.address.bytes);
     for (const [index, backend] of this.backends.entries()) {

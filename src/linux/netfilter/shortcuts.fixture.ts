@@ -53,6 +53,9 @@ function dispatch(family: 4 | 6): fc.Arbitrary<string> {
     fc.tuple(protocol, one, port).map(([of, to, at]) => `! -d ${to} -p ${of} -m ${of} --dport ${at}`),
     fc.tuple(one, port).map(([to, at]) => `-p tcp -m tcp -d ${to} --dport ${at}:${Math.min(65535, at + 1)}`),
     fc.tuple(one, protocol).map(([to, of]) => `-d ${to} ! -p ${of}`),
+    // Refused by iptables, undecided here: what it rules out goes on.
+    fc.tuple(one, protocol, port).map(([to, of, at]) => `-d ${to} ! -p ${of} -m ${of} --dport ${at}`),
+    fc.tuple(fc.constantFrom("-i", "-o"), device).map(([way, name]) => `! ${way} ${name}`),
   );
   const guard = fc.oneof({ weight: 3, arbitrary: fc.constant("") }, states.map((list) => `-m conntrack --ctstate ${list}`),
     fc.constantFrom("-m mark --mark 0x4/0x4", "-m statistic --mode nth --every 2 --packet 0", "-m recent --set --name L"));
