@@ -66,17 +66,36 @@ export interface PlaneNodeOptions {
   readonly problems: Problem[];
 }
 
+/** Generated rules, as lines and read. */
+interface NodeRuleSet {
+  readonly set: RuleSet;
+  readonly lines: NodeRules;
+}
+
 /** What the nodes of a plane have in common, by family: rules that are equal on several are made and read once. */
 export class SharedRules {
   private readonly caches = { 4: new RuleCache(4), 6: new RuleCache(6) };
   private readonly services = { 4: new ServiceRuleMemo(), 6: new ServiceRuleMemo() };
+  private readonly last: { [family in Family]: NodeRuleSet | null } = { 4: null, 6: null };
+  private asked: { readonly before: Cluster; readonly after: Cluster; readonly 4: boolean; readonly 6: boolean } | null = null;
 
-  of(cluster: Cluster, node: Node, family: Family, config: IptablesConfig): { readonly set: RuleSet; readonly lines: NodeRules } {
+  of(cluster: Cluster, node: Node, family: Family, config: IptablesConfig): NodeRuleSet {
     const lines = generatedRules(cluster, node, family, config, this.services[family]);
+    const last = this.last[family];
+    if (last?.lines.equals(lines) === true) return last;
     const { rules, problems } = this.caches[family].build(lines.tables, `rules of ${node.name} for IPv${family}`);
     // A rule that we write and do not understand ourselves is our own mistake.
     if (problems.length > 0) throw new Error(`generated rules: ${problems[0].what}`);
-    return { set: rules, lines };
+    return this.last[family] = { set: rules, lines };
+  }
+
+  /** Whether a change touches slices that kube-proxy's UDP clean-up looks at; each node asks the same. */
+  udpSlicesChanged(before: Cluster, after: Cluster, family: Family): boolean {
+    const { asked } = this;
+    if (asked?.before !== before || asked.after !== after) {
+      this.asked = { before, after, 4: udpSlicesChanged(before, after, 4), 6: udpSlicesChanged(before, after, 6) };
+    }
+    return this.asked![family];
   }
 }
 
@@ -153,7 +172,7 @@ export class PlaneNode {
     }
     this.hooks.change(originOf(this.rules4, this.rules6), gateOf(node.facts, engine));
     for (const family of [4, 6] as const) {
-      if (cleanUp && udpSlicesChanged(before, cluster, family)) this.cleanUp(cluster, family);
+      if (cleanUp && this.options.shared.udpSlicesChanged(before, cluster, family)) this.cleanUp(cluster, family);
     }
   }
 

@@ -55,6 +55,8 @@ export interface NodeRules {
   because(table: string, line: string): readonly Because[];
   /** The same by the rule's position in its chain, from 1. */
   becauseAt(table: string, chain: string, position: number): readonly Because[];
+  /** Whether the other has the same sets, chains and rules, and the same becauses. */
+  equals(other: NodeRules): boolean;
 }
 
 /** Built-in chains in the order iptables-save prints them. */
@@ -111,6 +113,11 @@ class JoinedRules implements NodeRules {
     return at < 0 ? [] : rules[at].becauses;
   }
 
+  equals(other: NodeRules): boolean {
+    return this.sets === other.sets && this.tables.length === other.tables.length
+      && this.tables.every((table, at) => equalTables(table, other.tables[at]));
+  }
+
   private rulesOf(table: string): readonly Rule[] {
     return this.tables.find(({ name }) => name === table)?.rules ?? [];
   }
@@ -127,6 +134,19 @@ class JoinedRules implements NodeRules {
     lines.push("");
     return lines.join("\n");
   }
+}
+
+function equalTables(a: TableLines<Rule>, b: TableLines<Rule>): boolean {
+  if (a.name !== b.name || a.rules.length !== b.rules.length) return false;
+  for (let index = 0; index < a.rules.length; index++) {
+    const [one, other] = [a.rules[index], b.rules[index]];
+    if (one === other) continue;
+    if (one.chain !== other.chain || one.text !== other.text || JSON.stringify(one.becauses) !== JSON.stringify(other.becauses)) return false;
+  }
+  const chains = [...b.chains];
+  let count = 0;
+  for (const chain of a.chains) if (chain !== chains[count++]) return false;
+  return count === chains.length;
 }
 
 /** Where the rules of each chain stand in a list in which those of several may be mixed. */

@@ -17,7 +17,7 @@ import { localDetector, localhostNodePorts, type KubeProxyConfig } from "./confi
 import { categorizeEndpoints, endpointsOf, slicesByService } from "./endpoints.js";
 import { forwardRules, jumpRules, masqueradeRules, nodePortJumps, primaryAddress } from "./fixed.js";
 import { servicePorts } from "./servicePorts.js";
-import { dependsOnNode, ServiceRuleMemo } from "./serviceRuleMemo.js";
+import { ServiceRuleMemo } from "./serviceRuleMemo.js";
 import { serviceRules, type ServiceRules } from "./serviceRules.js";
 
 export interface KubeProxyInput {
@@ -43,16 +43,20 @@ export interface KubeProxyRules extends RulePart {
 export function generateKubeProxy(input: KubeProxyInput): KubeProxyRules {
   const { config, node, family } = input;
   const { services, largeCluster } = allServiceRules(input);
-  const dispatch = services.flatMap((entry) => entry.rules.dispatch);
-  const own = services.flatMap((entry) => (entry.written ? entry.rules.own : []));
   const filterChains = ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-FORWARD", "KUBE-NODEPORTS",
     "KUBE-PROXY-FIREWALL", ...(localhostNodePorts(config, family) ? ["KUBE-FIREWALL"] : [])];
-  const active = services.flatMap((entry) => entry.rules.chains);
-  const natChains = ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ",
-    ...services.flatMap((entry) => (entry.written ? entry.rules.chains : []))];
-  const rules = [...masqueradeRules(config), ...dispatch, ...own, ...nodePortJumps(config, node, family),
-    ...forwardRules(config, family)];
-  const stale = staleChains(input.existingChains ?? [], active);
+  const natChains = ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ"];
+  // Tens of thousands on a large cluster: pushed one by one.
+  const rules = masqueradeRules(config);
+  for (const entry of services) for (const rule of entry.rules.dispatch) rules.push(rule);
+  for (const entry of services) {
+    if (!entry.written) continue;
+    for (const rule of entry.rules.own) rules.push(rule);
+    for (const chain of entry.rules.chains) natChains.push(chain);
+  }
+  rules.push(...nodePortJumps(config, node, family), ...forwardRules(config, family));
+  const existing = (input.existingChains ?? []).filter(isServiceChain);
+  const stale = existing.length === 0 ? [] : staleChains(existing, services.flatMap((entry) => entry.rules.chains));
   return {
     jumps: jumpRules(),
     // The jump to KUBE-FIREWALL is made for both families, so the chain exists even where it stays empty.
@@ -68,30 +72,31 @@ export function generateKubeProxy(input: KubeProxyInput): KubeProxyRules {
 
 function allServiceRules({ cluster, node, family, config, changed, memo = new ServiceRuleMemo() }: KubeProxyInput):
 { services: { rules: ServiceRules; written: boolean }[]; largeCluster: boolean } {
-  const slices = slicesByService(cluster.endpointSlices, family);
   const here = { nodeName: node.name, zone: node.labels["topology.kubernetes.io/zone"] ?? "" };
-  const ports = servicePorts(cluster.services, family, config, memo).map((info) => {
-    const key = `${info.service.namespace}/${info.service.name}`;
-    const own = slices.get(key) ?? NO_SLICES;
-    return { info, key, slices: own, memo: memo.port(info, own, () => endpointsOf(info, own, "")) };
+  const ports = memo.ports(cluster, () => {
+    const slices = slicesByService(cluster.endpointSlices, family);
+    return servicePorts(cluster.services, family, config, memo).map((info) => {
+      const own = slices.get(`${info.service.namespace}/${info.service.name}`) ?? NO_SLICES;
+      return memo.port(info, own, () => endpointsOf(info, own, ""));
+    });
   });
-  const total = ports.reduce((sum, port) => sum + port.memo.all.length, 0);
+  const total = ports.reduce((sum, port) => sum + port.all.length, 0);
   const largeCluster = total > config.largeClusterEndpointsThreshold;
   const detector = localDetector(config, node, family);
   const nodeAddress = primaryAddress(node, family);
   const common = `${largeCluster} ${detector?.ifLocal}`;
+  const own = `${common} ${node.name} ${here.zone} ${nodeAddress?.text}`;
   const services = ports.map((port) => {
-    const { info } = port;
-    const own = dependsOnNode(info, port.slices);
+    const { info, slices, dependsOnNode } = port;
     const make = (): ServiceRules => {
-      const all = own ? endpointsOf(info, port.slices, node.name) : port.memo.all;
+      const all = dependsOnNode ? endpointsOf(info, slices, node.name) : port.all;
       return serviceRules({
-        info, slices: port.slices, family, config, detector, nodeAddress, largeCluster,
+        info, slices, family, config, detector, nodeAddress, largeCluster,
         endpoints: categorizeEndpoints(all, info, here, config),
       });
     };
-    const situation = own ? `${common} ${node.name} ${here.zone} ${nodeAddress?.text}` : common;
-    return { rules: port.memo.rules(situation, make), written: changed === undefined || changed === null || changed.has(port.key) };
+    const rules = port.rules(dependsOnNode ? own : common, make);
+    return { rules, written: changed == null || changed.has(`${info.service.namespace}/${info.service.name}`) };
   });
   return { services, largeCluster };
 }
@@ -101,7 +106,7 @@ const NO_SLICES: readonly EndpointSlice[] = [];
 /** Service chains that stood on the node and that nothing uses after this sync, sorted. */
 function staleChains(existing: readonly string[], active: readonly string[]): string[] {
   const used = new Set(active);
-  return existing.filter((chain) => isServiceChain(chain) && !used.has(chain)).sort();
+  return existing.filter((chain) => !used.has(chain)).sort();
 }
 
 function chainsIn(table: TableName, chains: readonly string[]): { table: TableName; chain: string }[] {

@@ -5,19 +5,21 @@
  *
  * One memo serves one configuration and one IP family.
  */
-import type { EndpointSlice, Service } from "../../cluster/cluster.js";
+import type { Cluster, EndpointSlice, Service } from "../../cluster/cluster.js";
 import type { EndpointInfo } from "./endpoints.js";
 import type { ServicePortInfo } from "./servicePorts.js";
 import type { ServiceRules } from "./serviceRules.js";
 
 /** A service port with its slices, as one instant has them. */
 export class PortMemo {
-  /** Endpoints on any node; `local` in them means nothing. */
-  readonly all: readonly EndpointInfo[];
+  /** Rules differ between nodes beyond what all ports' do: by local endpoints, hints, a firewall's own address. */
+  readonly dependsOnNode: boolean;
   private readonly bySituation = new Map<string, ServiceRules>();
 
-  constructor(readonly slices: readonly EndpointSlice[], all: readonly EndpointInfo[]) {
-    this.all = all;
+  /** @param all endpoints on any node; `local` in them means nothing */
+  constructor(readonly info: ServicePortInfo, readonly slices: readonly EndpointSlice[], readonly all: readonly EndpointInfo[]) {
+    this.dependsOnNode = info.usesLocalEndpoints || (info.sourceRanges.length > 0 && info.loadBalancerVIPs.length > 0)
+      || slices.some((slice) => slice.endpoints.some((one) => one.hintZones.length > 0 || one.hintNodes.length > 0));
   }
 
   /** The rules in a situation: all that they depend on beside the port, its slices and the configuration. */
@@ -34,8 +36,15 @@ export class PortMemo {
 }
 
 export class ServiceRuleMemo {
+  private last: { readonly services: Cluster["services"]; readonly slices: Cluster["endpointSlices"]; readonly ports: readonly PortMemo[] } | null = null;
   private readonly infos = new WeakMap<Service, readonly ServicePortInfo[]>();
-  private readonly ports = new WeakMap<ServicePortInfo, PortMemo>();
+  private readonly byInfo = new WeakMap<ServicePortInfo, PortMemo>();
+
+  /** The ports of a cluster; `make` where the last call was for other objects. */
+  ports({ services, endpointSlices: slices }: Cluster, make: () => readonly PortMemo[]): readonly PortMemo[] {
+    if (this.last?.services !== services || this.last.slices !== slices) this.last = { services, slices, ports: make() };
+    return this.last.ports;
+  }
 
   infosOf(service: Service, make: () => readonly ServicePortInfo[]): readonly ServicePortInfo[] {
     let infos = this.infos.get(service);
@@ -47,16 +56,10 @@ export class ServiceRuleMemo {
   }
 
   port(info: ServicePortInfo, slices: readonly EndpointSlice[], endpoints: () => readonly EndpointInfo[]): PortMemo {
-    const known = this.ports.get(info);
+    const known = this.byInfo.get(info);
     if (known !== undefined && known.slices.length === slices.length && known.slices.every((slice, at) => slice === slices[at])) return known;
-    const made = new PortMemo(slices, endpoints());
-    this.ports.set(info, made);
+    const made = new PortMemo(info, slices, endpoints());
+    this.byInfo.set(info, made);
     return made;
   }
-}
-
-/** Whether rules of a port differ between nodes beyond what all ports' do: local endpoints, hints, a firewall's own address. */
-export function dependsOnNode(info: ServicePortInfo, slices: readonly EndpointSlice[]): boolean {
-  return info.usesLocalEndpoints || (info.sourceRanges.length > 0 && info.loadBalancerVIPs.length > 0)
-    || slices.some((slice) => slice.endpoints.some((one) => one.hintZones.length > 0 || one.hintNodes.length > 0));
 }

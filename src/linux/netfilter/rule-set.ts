@@ -78,12 +78,7 @@ export class RuleSet {
   /** Rules that say `recent --name`: the lists that stay alive. */
   recentLists(): Set<string> {
     const names = new Set<string>();
-    for (const table of this.tables.values()) {
-      for (const chain of table.chains.values()) {
-        for (const rule of chain.rules)
-          for (const match of rule.matches) if (match.kind === "recent") names.add(match.list);
-      }
-    }
+    for (const table of this.tables.values()) for (const name of recentOf(table)) names.add(name);
     return names;
   }
 }
@@ -367,6 +362,20 @@ export function jumpProblems(table: Table, file: string, line = 0): Problem[] {
     problems.push({ where: { file, line }, severity: "error", what });
   }
   return problems;
+}
+
+const recents = new WeakMap<Table, ReadonlySet<string>>();
+
+function recentOf(table: Table): ReadonlySet<string> {
+  const known = recents.get(table);
+  if (known !== undefined) return known;
+  const names = new Set<string>();
+  for (const chain of table.chains.values()) {
+    for (const rule of chain.rules)
+      for (const match of rule.matches) if (match.kind === "recent") names.add(match.list);
+  }
+  if (table.frozen === true) recents.set(table, names);
+  return names;
 }
 
 /** What was found of tables that do not change any more. */
