@@ -357,7 +357,7 @@ export class CompiledTable {
 }
 
 /** Matches that neither remember nor drop: they may be tested in any order. */
-const withoutEffect: ReadonlySet<Match["kind"]> = new Set(["mark", "connmark", "conntrack", "addrtype"]);
+const withoutEffect: ReadonlySet<Match["kind"]> = new Set(["mark", "connmark", "conntrack", "addrtype", "set"]);
 
 function isStateOnly(match: Extract<Match, { kind: "conntrack" }>): boolean {
   return (

@@ -12,7 +12,9 @@ import { type Chance, type Nat, NatRange } from "./nat.js";
 import { word } from "./packet.js";
 import type { Packet } from "./packet.js";
 import type { RecentLists } from "./recent.js";
-import { StateBit, type Target } from "./rule.js";
+import { type Rule, StateBit, type Target } from "./rule.js";
+import type { IpSets } from "./sets/ipsets.js";
+import { changeSets } from "./sets/set-rule.js";
 import { connectionOf } from "./track.js";
 
 /** Told of every rule that matched: position in its chain from 1, 0 for a policy. */
@@ -41,6 +43,8 @@ export class Evaluator implements MatchContext {
   readonly chance: Chance;
   nowNs = 0;
   eligibleBackends: readonly string[] | null = null;
+  sets: IpSets;
+  undecided = "";
   /** Why the last Drop or Undecided. */
   reason = "";
   trace: TraceSink | null = null;
@@ -48,7 +52,15 @@ export class Evaluator implements MatchContext {
   private readonly masqueradeRange = new NatRange();
   private readonly stack = new Int32Array(stackLimit);
 
-  constructor(packet: Packet, services: NodeServices, recent: RecentLists, chance: Chance, nat: Nat) {
+  constructor(
+    packet: Packet,
+    services: NodeServices,
+    recent: RecentLists,
+    chance: Chance,
+    nat: Nat,
+    sets: IpSets,
+  ) {
+    this.sets = sets;
     this.packet = packet;
     this.services = services;
     this.recent = recent;
@@ -77,6 +89,7 @@ export class Evaluator implements MatchContext {
           row++;
           continue;
         }
+        if (matched === Matched.Undecided) return this.open(table, row);
         if (matched === Matched.Drop) {
           this.reason = `${table.name}/${table.chains[table.chainOf[row]].name}: cut header`;
           return Verdict.Drop;
@@ -195,11 +208,23 @@ export class Evaluator implements MatchContext {
       }
     }
     if ((flags & Row.Matches) === 0) return Matched.Yes;
+    let all: Matched = Matched.Yes;
     for (const compiled of table.matches[code[base + 23]]) {
       const matched = evaluateMatch(compiled, this);
-      if (matched !== Matched.Yes) return matched;
+      // A later match may still rule the rule out.
+      if (matched === Matched.No) return matched;
+      if (matched === Matched.Undecided) all = matched;
+      else if (matched === Matched.Drop && all === Matched.Yes) return matched;
     }
-    return Matched.Yes;
+    return all;
+  }
+
+  /** A match or target of a row is not decided; `undecided` says why. */
+  private open(table: CompiledTable, row: number): Verdict {
+    const chain = table.chains[table.chainOf[row]];
+    const number = chain.rules.indexOf(table.rules[row] as Rule) + 1;
+    this.reason = `undecided: ${table.name}/${chain.name} rule ${number}: ${this.undecided}`;
+    return Verdict.Undecided;
   }
 
   private devices(table: CompiledTable, row: number): boolean {
@@ -237,6 +262,9 @@ export class Evaluator implements MatchContext {
       case "notrack":
         if (ct === null) skb.ctinfo = CtInfo.Untracked;
         return -1;
+      case "set":
+        this.undecided = changeSets(target, this.sets, this);
+        return this.undecided === "" ? -1 : this.open(table, row);
       case "reject":
         this.services.reject(skb, target.with, hook);
         this.reason = table.reasons[row];

@@ -6,9 +6,19 @@ import type { Chance } from "./nat.js";
 import { type Packet, Proto } from "./packet.js";
 import type { RecentLists } from "./recent.js";
 import { addressTypes, type AddressSpec, type Match, type RangeSpec } from "./rule.js";
+import { Found } from "./sets/element.js";
+import type { IpSets } from "./sets/ipsets.js";
+import { matchSet } from "./sets/set-rule.js";
 import { connectionOf, directionOf } from "./track.js";
 
-export const Matched = { No: 0, Yes: 1, /** hotdrop: the packet is dropped at once. */ Drop: 2 } as const;
+export const Matched = {
+  No: 0,
+  Yes: 1,
+  /** hotdrop: the packet is dropped at once. */
+  Drop: 2,
+  /** `undecided` of the context says why. */
+  Undecided: 3,
+} as const;
 export type Matched = (typeof Matched)[keyof typeof Matched];
 
 /** What matches may look at beside the packet. */
@@ -23,6 +33,9 @@ export interface MatchContext {
   readonly nowNs: number;
   /** Backends of the choice that was met, or null. */
   eligibleBackends: readonly string[] | null;
+  readonly sets: IpSets;
+  /** Why the last Matched.Undecided, in one phrase. */
+  undecided: string;
 }
 
 export function evaluateMatch(compiled: CompiledMatch, context: MatchContext): Matched {
@@ -52,6 +65,12 @@ export function evaluateMatch(compiled: CompiledMatch, context: MatchContext): M
       return yes(statistic(compiled, context));
     case "recent":
       return yes(recent(match, context));
+    case "set": {
+      const found = matchSet(match, context.sets, context);
+      if (found !== Found.Undecided) return yes(found === Found.Yes);
+      context.undecided = context.sets.whyUndecided(match.set);
+      return Matched.Undecided;
+    }
     case "comment":
     case "nfacct":
     case "unmodelled":

@@ -25,6 +25,7 @@ import {
   type RangeSpec,
   StateBit,
 } from "./rule.js";
+import { readSetMatch } from "./sets/set-rule.js";
 
 /** One option with its words: `! --dport 80` is {name: "--dport", values: ["80"], invert: true}. */
 export interface Option {
@@ -74,6 +75,7 @@ const readers: Readonly<
   addrtype: readAddressType,
   statistic: readStatistic,
   recent: readRecent,
+  set: (options, _family, name) => readSetMatch(options) ?? unmodelled(name, options),
   comment: (options) => {
     const text = options.length === 1 && options[0].name === "--comment" ? options[0].values[0] : undefined;
     return text === undefined ? "the comment match needs --comment and a text" : { kind: "comment", text };

@@ -4,6 +4,7 @@ import { parseAddress } from "../../cluster/address.js";
 import { parseNumber, parsePortRange, wordsOf } from "./names.js";
 import { type Option, parseMasked } from "./parse-match.js";
 import type { NatSpec, TableName, Target } from "./rule.js";
+import { readSetTarget } from "./sets/set-rule.js";
 
 export type TargetResult = Target | string;
 
@@ -74,6 +75,8 @@ export function parseTarget(
       return options.length === 1 && options[0].name === "--notrack"
         ? { kind: "notrack" }
         : unmodelled(name, options);
+    case "SET":
+      return readSetTarget(options) ?? unmodelled(name, options);
     case "LOG":
     case "NFLOG":
     case "TRACE":

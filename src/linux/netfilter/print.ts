@@ -16,6 +16,7 @@ import {
   StateBit,
   type Target,
 } from "./rule.js";
+import { printSetMatch, printSetTarget } from "./sets/set-rule.js";
 
 export function printRule(rule: Rule, family: Family): string {
   let text = "";
@@ -104,6 +105,8 @@ function printMatch(match: Match, family: Family): string {
       return `-m comment --comment ${quoted(match.text)}`;
     case "nfacct":
       return `-m nfacct --nfacct-name ${quoted(match.name)}`;
+    case "set":
+      return printSetMatch(match);
     case "unmodelled":
       return match.text;
   }
@@ -190,6 +193,8 @@ export function printTarget(target: Target): string {
       return ` -j CONNMARK --${target.mode}-mark --nfmask ${hex(target.nfMask)} --ctmask ${hex(target.ctMask)}`;
     case "notrack":
       return " -j CT --notrack";
+    case "set":
+      return ` -j ${printSetTarget(target)}`;
     case "log":
     case "unmodelled":
       return ` -j ${target.text}`;

@@ -3,6 +3,8 @@
  *
  * Addresses are four 32-bit words as in Packet, ports are host order, masks are unsigned.
  */
+import type { SetMatch, SetTarget } from "./sets/set-rule.js";
+
 export type TableName = "raw" | "mangle" | "nat" | "filter" | "security";
 export const tableNames: readonly TableName[] = ["raw", "mangle", "nat", "filter", "security"];
 
@@ -136,6 +138,7 @@ export type Match =
     }
   | { readonly kind: "comment"; readonly text: string }
   | { readonly kind: "nfacct"; readonly name: string }
+  | SetMatch
   /** A match this engine does not know: the rule can be ruled out by its other matches, never matched. */
   | { readonly kind: "unmodelled"; readonly text: string };
 
@@ -177,6 +180,7 @@ export type Target =
       readonly nfMask: number;
     }
   | { readonly kind: "notrack" }
+  | SetTarget
   /** LOG, NFLOG, TRACE: says something, changes nothing. `text` is what follows `-j`. */
   | { readonly kind: "log"; readonly text: string }
   | { readonly kind: "unmodelled"; readonly text: string };
