@@ -7,7 +7,8 @@ import { CtInfo, Hook, type NodeServices, type Skb, Verdict } from "../skb.js";
 import { type CompiledTable, Op, Row, stride } from "./compile.js";
 import { Status } from "./connection.js";
 import { Manip, manipOf } from "./manip.js";
-import { evaluateMatch, Matched, type MatchContext } from "./match.js";
+import { Matched } from "./extension.js";
+import { evaluateMatch, type MatchContext } from "./match.js";
 import { type Chance, type Nat, NatRange } from "./nat.js";
 import { word } from "./packet.js";
 import type { Packet } from "./packet.js";
@@ -40,6 +41,8 @@ export class Evaluator implements MatchContext {
   readonly recent: RecentLists;
   readonly chance: Chance;
   nowNs = 0;
+  hook: Hook = Hook.Prerouting;
+  doubt = "";
   eligibleBackends: readonly string[] | null = null;
   /** Why the last Drop or Undecided. */
   reason = "";
@@ -61,6 +64,7 @@ export class Evaluator implements MatchContext {
     const { code, op, argument, packets, bytes, indexed } = table;
     const { stack } = this;
     this.skb = skb;
+    this.hook = hook;
     this.state = stateOf(skb);
     let depth = 0;
     let row = start;
@@ -76,6 +80,10 @@ export class Evaluator implements MatchContext {
         if (matched === Matched.No) {
           row++;
           continue;
+        }
+        if (matched === Matched.Undecided || (matched === Matched.Drop && operation === Op.Undecided)) {
+          this.reason = matched === Matched.Undecided ? this.doubtAt(table, row) : table.reasons[row];
+          return Verdict.Undecided;
         }
         if (matched === Matched.Drop) {
           this.reason = `${table.name}/${table.chains[table.chainOf[row]].name}: cut header`;
@@ -195,11 +203,24 @@ export class Evaluator implements MatchContext {
       }
     }
     if ((flags & Row.Matches) === 0) return Matched.Yes;
+    let answer: Matched = Matched.Yes;
     for (const compiled of table.matches[code[base + 23]]) {
       const matched = evaluateMatch(compiled, this);
-      if (matched !== Matched.Yes) return matched;
+      if (matched === Matched.Yes) continue;
+      if (matched === Matched.No) return matched;
+      if (matched === Matched.Drop) return answer === Matched.Yes ? matched : answer;
+      // A later match may still rule the packet out, whatever this one would say.
+      if (!compiled.pureAfter) return matched;
+      answer = matched;
     }
-    return Matched.Yes;
+    return answer;
+  }
+
+  private doubtAt(table: CompiledTable, row: number): string {
+    const chain = table.chains[table.chainOf[row]];
+    const rule = table.rules[row];
+    const number = rule === null ? 0 : chain.rules.indexOf(rule) + 1;
+    return `undecided: ${table.name}/${chain.name} rule ${number}: ${this.doubt}`;
   }
 
   private devices(table: CompiledTable, row: number): boolean {
@@ -243,6 +264,12 @@ export class Evaluator implements MatchContext {
         return Verdict.Drop;
       case "nat":
         return this.natTarget(table, row, target, range, hook, skb);
+      case "extension": {
+        const verdict = target.extension.act(this);
+        if (verdict === Verdict.Undecided) this.reason = this.doubtAt(table, row);
+        else if (verdict === Verdict.Drop) this.reason = `${table.reasons[row]}: cut header`;
+        return verdict;
+      }
       default:
         throw new Error(`target ${target.kind} is not one that is carried out`);
     }
@@ -358,6 +385,7 @@ function verdictText(table: CompiledTable, row: number): string {
       return "UNDECIDED";
     case Op.Target: {
       const { target } = table.targets[table.argument[row]];
+      if (target.kind === "extension") return target.extension.text.split(" ")[0];
       return target.kind === "nat" ? target.name : target.kind.toUpperCase();
     }
     default:
