@@ -235,7 +235,8 @@ class SlowReader {
   private chain(chain: Chain, skb: Skb): Verdict | "RETURN" {
     for (const rule of chain.rules) {
       const matched = this.matches(rule, skb);
-      if (matched === "drop") return Verdict.Drop;
+      if (matched === "drop")
+        return rule.matches.some(({ kind }) => kind === "unmodelled") ? Verdict.Undecided : Verdict.Drop;
       if (!matched) continue;
       rule.packets++;
       rule.bytes += skb.length;

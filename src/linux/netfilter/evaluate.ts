@@ -13,7 +13,7 @@ import { type Chance, type Nat, NatRange } from "./nat.js";
 import { word } from "./packet.js";
 import type { Packet } from "./packet.js";
 import type { RecentLists } from "./recent.js";
-import { StateBit, type Target } from "./rule.js";
+import { type Rule, StateBit, type Target } from "./rule.js";
 import { connectionOf } from "./track.js";
 
 /** Told of every rule that matched: position in its chain from 1, 0 for a policy. */
@@ -81,8 +81,13 @@ export class Evaluator implements MatchContext {
           row++;
           continue;
         }
-        if (matched === Matched.Undecided || (matched === Matched.Drop && operation === Op.Undecided)) {
-          this.reason = matched === Matched.Undecided ? this.doubtAt(table, row) : table.reasons[row];
+        if (matched === Matched.Undecided) {
+          this.reason = this.doubtAt(table, row);
+          return Verdict.Undecided;
+        }
+        if (matched === Matched.Drop && hasUnmodelledMatch(table.rules[row])) {
+          // That match may have ruled the packet out before.
+          this.reason = table.reasons[row];
           return Verdict.Undecided;
         }
         if (matched === Matched.Drop) {
@@ -342,6 +347,10 @@ export class Evaluator implements MatchContext {
 
 const localhost4 = Uint8Array.of(127, 0, 0, 1);
 const localhost6 = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1);
+
+function hasUnmodelledMatch(rule: Rule | null): boolean {
+  return rule?.matches.some(({ kind }) => kind === "unmodelled") ?? false;
+}
 
 /** The bits `--ctstate` is compared with. */
 export function stateOf(skb: Skb): number {
