@@ -35,6 +35,7 @@ export function npmProgram(given: Partial<NpmConfig> = {}): RuleProgram {
     if (family === 6) return EMPTY;
     if (last?.cluster === cluster && !last.state.config.EnableNPMLite) return last.part;
     const state = npmState(cluster, given);
+    if (!state.config.EnableV2NPM) return EMPTY;
     const rules = npmRules(state.policies, state.config);
     const names = new Set([...rules.rules].flatMap(({ text }) => [...text.matchAll(/--match-set (\S+)/g)].map(([, name]) => name)));
     const part = { ...rules, sets: setLines(referenced(npmSetsOf(cluster, state.policies, state.config, node.name), names)) };
@@ -77,6 +78,11 @@ function allSets(cluster: Cluster, given: Partial<NpmConfig>, node: string): Npm
 
 function npmState(cluster: Cluster, given: Partial<NpmConfig>): NpmState {
   const { config, problems } = npmConfig(cluster, given);
+  if (!config.EnableV2NPM) {
+    problems.push({ where: null, severity: "error",
+      what: "Azure NPM runs as v1 (EnableV2NPM is not true in ConfigMap kube-system/azure-npm-config), whose chains are not "
+        + "modelled; new connections of pods are undecided" });
+  }
   const policies: NpmPolicy[] = [];
   const owners = new Map<string, string>();
   const sorted = [...cluster.networkPolicies].sort((a, b) => byName(a.namespace, b.namespace) || byName(a.name, b.name));

@@ -29,6 +29,8 @@ const MARKS = { ingressAllow: "0x200/0x200", Ingress: "0x400/0x400", Egress: "0x
 export const WORD_LIMIT = 1024;
 
 const OWN: readonly Because[] = [{ where: null, object: "azure-npm", rule: "always" }];
+/** Rules that carry out what others decided: those are named where the packet met them. */
+const NOBODY: readonly Because[] = [];
 
 /** @param policies those with rules, in the order their jumps stand in */
 export function npmRules(policies: readonly NpmPolicy[], config: NpmConfig): Pick<RulePart, "jumps" | "chains" | "rules"> {
@@ -40,14 +42,15 @@ export function npmRules(policies: readonly NpmPolicy[], config: NpmConfig): Pic
     chains: chains.map((chain) => ({ table: "filter", chain })),
     rules: [
       // Activated by the first policy.
-      ...(policies.length === 0 ? [] : [INGRESS, EGRESS, ACCEPT].map((chain) => rule("AZURE-NPM", `-j ${chain}`))),
+      ...(policies.length === 0 ? [] : [INGRESS, EGRESS, ACCEPT].map((chain) => rule("AZURE-NPM", `-j ${chain}`, NOBODY))),
       ...policies.flatMap((policy) => policyJump(policy, "Ingress", naming)),
       dropRule(INGRESS, "Ingress"),
-      rule(ALLOW_MARK, `-j MARK --set-mark ${MARKS.ingressAllow} ${comment(`SET-INGRESS-ALLOW-MARK-${MARKS.ingressAllow}`)}`),
+      rule(ALLOW_MARK, `-j MARK --set-mark ${MARKS.ingressAllow} ${comment(`SET-INGRESS-ALLOW-MARK-${MARKS.ingressAllow}`)}`, NOBODY),
       rule(ALLOW_MARK, `-j ${EGRESS}`),
       ...policies.flatMap((policy) => policyJump(policy, "Egress", naming)),
       dropRule(EGRESS, "Egress"),
-      rule(EGRESS, `-j ${ACCEPT} -m mark --mark ${MARKS.ingressAllow} ${comment(`ACCEPT-ON-INGRESS-ALLOW-MARK-${MARKS.ingressAllow}`)}`),
+      rule(EGRESS, `-j ${ACCEPT} -m mark --mark ${MARKS.ingressAllow} ${comment(`ACCEPT-ON-INGRESS-ALLOW-MARK-${MARKS.ingressAllow}`)}`,
+        NOBODY),
       rule(ACCEPT, "-j ACCEPT"),
       ...policies.flatMap((policy) => policy.acls.map((acl) => aclRule(policy, acl, naming))),
     ],
@@ -85,7 +88,7 @@ function policyJump(policy: NpmPolicy, direction: Direction, naming: NpmNaming):
 /** Which policies isolate is known from the marks that led here. */
 function dropRule(chain: string, direction: Direction): Rule {
   const mark = MARKS[direction];
-  return rule(chain, `-j DROP -m mark --mark ${mark} ${comment(`DROP-ON-${direction.toUpperCase()}-DROP-MARK-${mark}`)}`, []);
+  return rule(chain, `-j DROP -m mark --mark ${mark} ${comment(`DROP-ON-${direction.toUpperCase()}-DROP-MARK-${mark}`)}`, NOBODY);
 }
 
 function aclRule(policy: NpmPolicy, acl: Acl, naming: NpmNaming): Rule {

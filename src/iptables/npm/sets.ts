@@ -56,7 +56,7 @@ export function referenced(sets: readonly NpmSet[], named: ReadonlySet<string>):
 /** Lines of `ipset save`, without what it says of sizes in memory. */
 export function setLines(sets: readonly NpmSet[]): string[] {
   return sets.flatMap(({ name, hashed, members }) => [
-    `create ${hashed} ${TYPES[name.kind]}`, ...members.map((member) => `add ${hashed} ${member}`),
+    `create ${hashed} ${TYPES[name.kind]}`, ...members.map((member) => `add ${hashed} ${member.replace("/32", "")}`),
   ]);
 }
 
