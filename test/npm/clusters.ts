@@ -89,7 +89,7 @@ class Maker {
 
   private config(): Plain[] {
     const { random } = this;
-    const lite = random.chance(4);
+    const lite = random.chance(3);
     const first = random.chance(15);
     this.note(lite ? "NPM Lite" : first ? "chain first" : "chain behind");
     if (!lite && !first && random.chance(80)) return [];
@@ -111,7 +111,7 @@ class Maker {
     const ip = host ? `192.168.50.1${node + 1}` : `10.244.${node + 1}.${10 + number}`;
     const six = host ? `fd00:50::1${node + 1}` : `fd00:10:244:${node + 1}::${10 + number}`;
     const phase = random.pick(["Running", "Running", "Running", "Running", "Pending", "Succeeded"]);
-    const v6First = !host && random.chance(4);
+    const v6First = !host && random.chance(2);
     this.note(host ? "host-network pod" : v6First ? "pod with IPv6 first" : `${phase} pod`);
     if (host || phase !== "Succeeded") this.pods.push({ namespace, name: `p${number}`, node, ip, host });
     const names = random.some(PORT_NAMES, 3);

@@ -13,6 +13,11 @@ export interface Reading {
   readonly apply: (cluster: Cluster, node: string, lite: boolean) => Cluster;
 }
 
+/** NPM has no exception for a pod that reaches itself through a service; the ring asks as if another pod had the address. */
+export const ITSELF: Reading = {
+  name: "POL-HAIRPIN: a pod that reaches itself through a service is judged like any other", apply: (cluster) => cluster,
+};
+
 /** In the order in which they are tried as the one reason; together they are NPM. */
 export const READINGS: readonly Reading[] = [
   {
@@ -36,6 +41,7 @@ export const READINGS: readonly Reading[] = [
     name: "a pod of another node is a stranger to NPM Lite",
     apply: (cluster, node, lite) => (lite ? { ...cluster, pods: cluster.pods.filter((pod) => pod.nodeName === node) } : cluster),
   },
+  ITSELF,
 ];
 
 /** What a node's NPM enforces, by the words. */
