@@ -3,6 +3,7 @@
  *
  *     kube-proxy            kube-proxy's iptables rules, no policy engine
  *     kube-proxy+spec       the same, with NetworkPolicy judged by the words of its API
+ *     kube-proxy+calico     the same, with Calico's iptables rules beside kube-proxy's
  *     cilium@1.20           Cilium's eBPF dataplane
  */
 import { addressFromBytes, type Family, type Prefix, prefixContains, prefixOf } from "./cluster/address.js";
@@ -14,6 +15,8 @@ import { compileImage, type MapImage } from "./ebpf/image.js";
 import { checkLimits } from "./ebpf/limits.js";
 import { CILIUM_VERSIONS, ciliumOptions, type OptionName } from "./ebpf/options.js";
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
+import { CALICO_DEFAULTS, type CalicoConfig } from "./iptables/calico/config.js";
+import { calicoProblems, calicoProgram } from "./iptables/calico/generate.js";
 import { KUBE_PROXY_DEFAULTS } from "./iptables/kubeproxy/config.js";
 import { createIptablesPlane } from "./iptables/plane.js";
 import { generatedRules, type IptablesConfig } from "./iptables/planeNode.js";
@@ -25,7 +28,7 @@ import { PolicyIndex } from "./spec/policy-index.js";
 
 export interface Profile {
   readonly text: string;
-  readonly engine: "kube-proxy" | "kube-proxy+spec" | "cilium";
+  readonly engine: "kube-proxy" | "kube-proxy+spec" | "kube-proxy+calico" | "cilium";
   /** Enforces NetworkPolicy at all. */
   readonly policyEngine: boolean;
 }
@@ -52,13 +55,15 @@ export interface PlaneInputs {
 export const PROFILES_HELP = `Profiles:
   kube-proxy        iptables rules of kube-proxy, no policy engine
   kube-proxy+spec   the same with NetworkPolicy as the API's words say
+  kube-proxy+calico the same with Calico's iptables rules and IP sets (Felix)
   cilium@1.20       Cilium's eBPF dataplane, that version`;
 
 /** The profile, or a sentence that says what is wrong with the text. */
 export function parseProfile(text: string): Profile | string {
   if (text === "kube-proxy" || text === "kube-proxy+spec") return { text, engine: text, policyEngine: text === "kube-proxy+spec" };
+  if (text === "kube-proxy+calico") return { text, engine: text, policyEngine: true };
   if (CILIUM_VERSIONS.some((version) => text === `cilium@${version}`)) return { text, engine: "cilium", policyEngine: true };
-  return `no profile '${text}'; expected kube-proxy, kube-proxy+spec or cilium@1.20 (other versions: ${CILIUM_VERSIONS.join(", ")})`;
+  return `no profile '${text}'; expected kube-proxy, kube-proxy+spec, kube-proxy+calico or cilium@1.20 (other versions: ${CILIUM_VERSIONS.join(", ")})`;
 }
 
 export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs): Plane {
@@ -68,9 +73,20 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
       cilium: ciliumNetwork(profile.text, cluster, network) });
   }
   return createIptablesPlane({
-    name, profile: profile.engine, cluster, epochNs, seed, traced, config: iptablesConfig(network), udpCleanup: inputs.udpCleanup,
+    name, profile: profile.engine, cluster, epochNs, seed, traced, udpCleanup: inputs.udpCleanup,
+    config: profile.engine === "kube-proxy+calico" ? calicoNode(network) : iptablesConfig(network),
     ...(profile.engine === "kube-proxy+spec" ? { policyEngine: specEngine } : {}),
+    ...(profile.engine === "kube-proxy+calico" ? { problemsOf: (now: Cluster) => calicoProblems(now, calicoConfig(network)) } : {}),
   });
+}
+
+/** Calico masquerades what leaves its pools, so no other agent does. */
+function calicoNode(network: Network): IptablesConfig {
+  return { ...iptablesConfig(network), masquerade: { agent: "none" }, programs: [calicoProgram(calicoConfig(network))] };
+}
+
+function calicoConfig(network: Network): CalicoConfig {
+  return { ...CALICO_DEFAULTS, assumedPools: network.clusterCidrs.map((cidr) => ({ cidr, natOutgoing: true })) };
 }
 
 function iptablesConfig(network: Network): IptablesConfig {
