@@ -162,12 +162,12 @@ describe("netfilter", () => {
 
   test("what is not modelled is undecided for whom it concerns, and only for them", () => {
     const netfilter = create(
-      "*filter\n-A FORWARD -s 10.0.0.1 -m limit --limit 1/s -j ACCEPT\n" +
+      "*filter\n-A FORWARD -s 10.0.0.1 -m connlimit --connlimit-above 1 -j ACCEPT\n" +
         "-A FORWARD -s 10.0.0.2 -j FANCY\nCOMMIT\n",
     );
     expect(forward(netfilter, udp(1, 1, "10.0.0.1"))).toBe(Verdict.Undecided);
     expect(netfilter.reason).toBe(
-      "undecided: filter/FORWARD rule 1: match -m limit --limit 1/s is not modelled",
+      "undecided: filter/FORWARD rule 1: match -m connlimit --connlimit-above 1 is not modelled",
     );
     expect(forward(netfilter, udp(1, 1, "10.0.0.2"))).toBe(Verdict.Undecided);
     expect(netfilter.reason).toBe("undecided: filter/FORWARD rule 2: target FANCY is not modelled");
