@@ -184,11 +184,12 @@ export class PlaneNode {
       return { text: own.text, sets: "", set: parsed.rules, because: (line) => [{ where: { file: own.file, line },
         object: `rule of node ${node.name}`, rule: lines[line - 1] ?? "" }] };
     }
-    const { text, sets, becauseAt } = generatedRules(cluster, node, family, config);
+    const { text, sets, becauseAt, undecided } = generatedRules(cluster, node, family, config);
     if (before !== null && before.text === text) return { text, sets, set: before.set, because: becauseAt };
     const parsed = parseRuleSet(text, `rules of ${node.name} for IPv${family}`, family);
     // A rule that we write and do not understand ourselves is our own mistake.
     if (parsed.problems.length > 0) throw new Error(`generated rules: ${parsed.problems[0].what}`);
+    markUndecided(parsed.rules, undecided);
     return { text, sets, set: parsed.rules, because: becauseAt };
   }
 
@@ -241,6 +242,19 @@ function sysctlsOf(node: Node, config: KubeProxyConfig): Readonly<Record<string,
 
 function gateOf(facts: NodeFacts, engine: PolicyEngine | null): PolicyGate | null {
   return engine === null ? null : new PolicyGate(facts.devices, engine);
+}
+
+/** Where a program has rules that are not modelled, nothing is decided. */
+function markUndecided(set: RuleSet, lines: ReadonlyMap<number, string>): void {
+  if (lines.size === 0) return;
+  for (const { chains } of set.tables.values()) {
+    for (const chain of chains.values()) {
+      chain.rules = chain.rules.map((rule) => {
+        const why = lines.get(rule.line);
+        return why === undefined ? rule : { ...rule, matches: [...rule.matches, { kind: "unmodelled", text: why }] };
+      });
+    }
+  }
 }
 
 function originOf(rules4: FamilyRules, rules6: FamilyRules): RuleOrigin {
