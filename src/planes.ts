@@ -16,7 +16,7 @@ import { CILIUM_VERSIONS, ciliumOptions, type OptionName } from "./ebpf/options.
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
 import { KUBE_PROXY_DEFAULTS } from "./iptables/kubeproxy/config.js";
 import { createIptablesPlane } from "./iptables/plane.js";
-import { generatedRules, type IptablesConfig } from "./iptables/planeNode.js";
+import { generatedRules, type IptablesConfig, type NodeDump } from "./iptables/planeNode.js";
 import type { PolicyEngine } from "./iptables/policy.js";
 import type { CheckResult } from "./report/check.js";
 import type { LimitRow } from "./report/report.js";
@@ -47,6 +47,8 @@ export interface PlaneInputs {
   readonly traced: boolean;
   /** kube-proxy deletes stale UDP entries on a change; false where the timeline has the deletions that were observed. */
   readonly udpCleanup: boolean;
+  /** Nodes' own rules, in place of generated ones; for a plane of iptables rules. */
+  readonly rulesByNode?: ReadonlyMap<string, NodeDump>;
 }
 
 export const PROFILES_HELP = `Profiles:
@@ -69,11 +71,13 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
   }
   return createIptablesPlane({
     name, profile: profile.engine, cluster, epochNs, seed, traced, config: iptablesConfig(network), udpCleanup: inputs.udpCleanup,
+    ...(inputs.rulesByNode === undefined ? {} : { rulesByNode: inputs.rulesByNode }),
     ...(profile.engine === "kube-proxy+spec" ? { policyEngine: specEngine } : {}),
   });
 }
 
-function iptablesConfig(network: Network): IptablesConfig {
+/** How nodes' rules are generated. */
+export function iptablesConfig(network: Network): IptablesConfig {
   return {
     kubeProxy: { ...KUBE_PROXY_DEFAULTS, clusterCIDR: network.clusterCidrs },
     masquerade: network.clusterCidrs.length === 0 ? { agent: "none" }
