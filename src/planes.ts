@@ -22,7 +22,7 @@ import { KUBE_PROXY_DEFAULTS } from "./iptables/kubeproxy/config.js";
 import { npmConfig } from "./iptables/npm/config.js";
 import { npmProblems, npmProgram } from "./iptables/npm/generate.js";
 import { createIptablesPlane, type IptablesPlaneOptions } from "./iptables/plane.js";
-import { generatedRules, type IptablesConfig } from "./iptables/planeNode.js";
+import { generatedRules, type IptablesConfig, type NodeDump } from "./iptables/planeNode.js";
 import type { PolicyEngine } from "./iptables/policy.js";
 import type { CheckResult } from "./report/check.js";
 import type { LimitRow } from "./report/report.js";
@@ -53,6 +53,8 @@ export interface PlaneInputs {
   readonly traced: boolean;
   /** kube-proxy deletes stale UDP entries on a change; false where the timeline has the deletions that were observed. */
   readonly udpCleanup: boolean;
+  /** Nodes' own rules, in place of generated ones; for a plane of iptables rules. */
+  readonly rulesByNode?: ReadonlyMap<string, NodeDump>;
 }
 
 export const PROFILES_HELP = `Profiles:
@@ -82,6 +84,7 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
   return createIptablesPlane({
     name, profile: profile.engine, cluster, epochNs, seed, traced, udpCleanup: inputs.udpCleanup,
     config: iptablesConfig(network, profile.engine), ...policyOf(profile.engine, cluster, network),
+    ...(inputs.rulesByNode === undefined ? {} : { rulesByNode: inputs.rulesByNode }),
   });
 }
 
@@ -104,7 +107,8 @@ function calicoConfig(network: Network): CalicoConfig {
   return { ...CALICO_DEFAULTS, assumedPools: network.clusterCidrs.map((cidr) => ({ cidr, natOutgoing: true })) };
 }
 
-function iptablesConfig(network: Network, engine: Profile["engine"] = "kube-proxy"): IptablesConfig {
+/** How nodes' rules are generated. */
+export function iptablesConfig(network: Network, engine: Profile["engine"] = "kube-proxy"): IptablesConfig {
   const base = baseConfig(network);
   if (engine === "kube-proxy+npm") return { ...base, programs: [npmProgram()] };
   // Calico masquerades what leaves its pools, so no other agent does.
