@@ -103,7 +103,8 @@ function printMatch(match: Match, family: Family): string {
     case "comment":
       return `-m comment --comment ${quoted(match.text)}`;
     case "nfacct":
-      return `-m nfacct --nfacct-name ${quoted(match.name)}`;
+      // iptables 1.8.9 writes the second space.
+      return `-m nfacct --nfacct-name  ${quoted(match.name)}`;
     case "unmodelled":
       return match.text;
   }
