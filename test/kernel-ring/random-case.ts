@@ -39,17 +39,23 @@ export class Draws {
 
 export function randomCase(seed: number, frontEnd: FrontEnd, flowCount: number): Case {
   const draws = new Draws(seed);
-  const [[objects, drawn]] = fc.sample(fc.tuple(randomObjects(), randomConfig()), { seed, numRuns: 1 });
+  const [[sampled, drawn]] = fc.sample(fc.tuple(randomObjects(), randomConfig()), { seed, numRuns: 1 });
+  // Some rows of the rule set need several rare things at once.
+  const internalLocal = draws.chance(25);
   const statisticMode = draws.chance(60) ? "nth" : "random";
   const kubeProxy: KubeProxyConfig = {
-    ...drawn, statisticMode,
+    ...drawn, statisticMode, masqueradeAll: drawn.masqueradeAll || (internalLocal && draws.chance(30)),
     nfacctCounters: draws.of([[], ["ct_state_invalid_dropped_pkts"], ["ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts"]]),
   };
+  const objects = internalLocal ? sampled.map((one) => (one.kind !== "Service" ? one
+    : { ...one, spec: { ...one.spec, internalTrafficPolicy: "Local" } })) : sampled;
   const later = changed(objects, draws);
   return {
     name: `${frontEnd} ${seed}`, frontEnd, objects, later,
-    // nft keeps the count of an untouched `nth` through a partial sync, and legacy starts it again.
-    reload: statisticMode === "nth" || draws.chance(30) ? "full" : "partial",
+    // nft keeps the count of an untouched `nth` through a partial sync, legacy starts it again. And crossing the threshold of
+    // a large cluster does not rewrite what did not change.
+    reload: (statisticMode === "nth" && frontEnd === "nft") || kubeProxy.largeClusterEndpointsThreshold < 1000 || draws.chance(20)
+      ? "full" : "partial",
     cleanUp: draws.chance(50), kubeProxy, masquerade: masqueradeOf(draws),
     flows: randomFlows(objects, later, kubeProxy, draws, flowCount),
   };

@@ -32,7 +32,7 @@ export function randomFlows(objects: readonly Plain[], later: readonly Plain[], 
     const late = flows.length > count * 0.7;
     const family = draws.chance(60) ? 4 : 6;
     const offered = (late ? laterTargets : targets).get(family) ?? [];
-    const target = offered.length > 0 && draws.chance(90) ? draws.of(offered) : otherTarget(family, draws);
+    const target = offered.length > 0 && draws.chance(90) ? served(offered, draws) : otherTarget(family, draws);
     const source = sourceFor(target, family, sources.get(family) ?? [], draws);
     const sport = draws.chance(3) ? draws.of([400, 700, 1000]) : 20000 + flows.length;
     const protocol = draws.chance(4) ? "ICMP" : target.protocol;
@@ -84,11 +84,18 @@ function targetsOf(objects: readonly Plain[], family: 4 | 6): Target[] {
   });
 }
 
+/** Rather one that has endpoints. */
+function served(targets: readonly Target[], draws: Draws): Target {
+  const drawn = draws.of(targets);
+  return drawn.endpoints.length > 0 || draws.chance(40) ? drawn : draws.of(targets);
+}
+
 /** Where no service is. */
 function otherTarget(family: 4 | 6, draws: Draws): Target {
   const protocol = draws.of<Transport>(["TCP", "UDP", "SCTP", "ICMP"]);
   const [kind, address] = draws.of(family === 4 ? [["pod", `10.244.0.${1 + draws.below(PODS)}`], ["pod of another node", "10.244.1.5"],
-    ["node", "192.168.0.2"], ["node", "192.168.0.22"], ["outside", "203.0.113.9"], ["outside", "203.0.113.200"], ["another node", "192.168.0.3"]]
+    ["node", "192.168.0.2"], ["node", "192.168.0.22"], ["outside", "203.0.113.9"], ["outside", "203.0.113.200"], ["another node", "192.168.0.3"],
+    ["localhost from outside", "127.0.0.1"]]
     : [["pod", `fd00:10:244::${(1 + draws.below(PODS)).toString(16)}`], ["pod of another node", "fd00:10:244:1::5"], ["node", "fd00::2"],
       ["node", "fd00::22"], ["outside", "2001:db8:c::9"], ["outside", "2001:db8:c::c8"], ["another node", "fd00::3"]]);
   return { kind, address, protocol, port: draws.of([53, 8080, 30000]), endpoints: [] };
@@ -102,7 +109,8 @@ function sourcesOf(family: 4 | 6, draws: Draws): Place[] {
     places.push({ kind, device, address });
   };
   for (let copy = 0; copy < 5; copy++) {
-    const host = 1 + draws.below(PODS);
+    // Two of them behind the bridge.
+    const host = copy < 2 ? 5 * (1 + draws.below(4)) : 1 + draws.below(PODS);
     add("pod", podLink(host), v4 ? `10.244.0.${host}` : `fd00:10:244::${host.toString(16)}`);
   }
   for (const host of [5, 9]) add("pod of another node", "eth0", v4 ? `10.244.1.${host}` : `fd00:10:244:1::${host}`);
@@ -117,7 +125,10 @@ function sourcesOf(family: 4 | 6, draws: Draws): Place[] {
 
 function sourceFor(target: Target, family: 4 | 6, places: readonly Place[], draws: Draws): Place {
   const loopback = OWN[family].at(-1)!;
-  if (target.address === loopback) return { kind: "localhost", device: "", address: loopback };
+  if (target.address === loopback && target.kind !== "localhost from outside") return { kind: "localhost", device: "", address: loopback };
+  // A VIP that speaks to itself: from the node where it is bound, else from outside.
+  if (target.kind === "VIP on lo" && draws.chance(25)) return { kind: "VIP", device: "", address: target.address };
+  if (target.kind === "VIP" && draws.chance(15)) return { kind: "VIP", device: "eth0", address: target.address };
   const local = target.endpoints.filter((address) => podHost(address) > 0);
   // Hairpin, more often than chance would have it.
   if (local.length > 0 && draws.chance(12)) {
