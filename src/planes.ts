@@ -3,6 +3,7 @@
  *
  *     kube-proxy            kube-proxy's iptables rules, no policy engine
  *     kube-proxy+spec       the same, with NetworkPolicy judged by the words of its API
+ *     kube-proxy+npm        the same, with the rules and sets of Azure Network Policy Manager
  *     cilium@1.20           Cilium's eBPF dataplane
  */
 import { addressFromBytes, type Family, type Prefix, prefixContains, prefixOf } from "./cluster/address.js";
@@ -15,7 +16,9 @@ import { checkLimits } from "./ebpf/limits.js";
 import { CILIUM_VERSIONS, ciliumOptions, type OptionName } from "./ebpf/options.js";
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
 import { KUBE_PROXY_DEFAULTS } from "./iptables/kubeproxy/config.js";
-import { createIptablesPlane } from "./iptables/plane.js";
+import { npmConfig } from "./iptables/npm/config.js";
+import { npmProblems, npmProgram, npmSets } from "./iptables/npm/generate.js";
+import { createIptablesPlane, type IptablesPlaneOptions } from "./iptables/plane.js";
 import { generatedRules, type IptablesConfig } from "./iptables/planeNode.js";
 import type { PolicyEngine } from "./iptables/policy.js";
 import type { CheckResult } from "./report/check.js";
@@ -25,7 +28,7 @@ import { PolicyIndex } from "./spec/policy-index.js";
 
 export interface Profile {
   readonly text: string;
-  readonly engine: "kube-proxy" | "kube-proxy+spec" | "cilium";
+  readonly engine: "kube-proxy" | "kube-proxy+spec" | "kube-proxy+npm" | "cilium";
   /** Enforces NetworkPolicy at all. */
   readonly policyEngine: boolean;
 }
@@ -52,13 +55,15 @@ export interface PlaneInputs {
 export const PROFILES_HELP = `Profiles:
   kube-proxy        iptables rules of kube-proxy, no policy engine
   kube-proxy+spec   the same with NetworkPolicy as the API's words say
+  kube-proxy+npm    the same with Azure Network Policy Manager's rules and IP sets
   cilium@1.20       Cilium's eBPF dataplane, that version`;
 
 /** The profile, or a sentence that says what is wrong with the text. */
 export function parseProfile(text: string): Profile | string {
-  if (text === "kube-proxy" || text === "kube-proxy+spec") return { text, engine: text, policyEngine: text === "kube-proxy+spec" };
+  if (text === "kube-proxy") return { text, engine: text, policyEngine: false };
+  if (text === "kube-proxy+spec" || text === "kube-proxy+npm") return { text, engine: text, policyEngine: true };
   if (CILIUM_VERSIONS.some((version) => text === `cilium@${version}`)) return { text, engine: "cilium", policyEngine: true };
-  return `no profile '${text}'; expected kube-proxy, kube-proxy+spec or cilium@1.20 (other versions: ${CILIUM_VERSIONS.join(", ")})`;
+  return `no profile '${text}'; expected kube-proxy, kube-proxy+spec, kube-proxy+npm or cilium@1.20 (other versions: ${CILIUM_VERSIONS.join(", ")})`;
 }
 
 export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs): Plane {
@@ -68,13 +73,27 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
       cilium: ciliumNetwork(profile.text, cluster, network) });
   }
   return createIptablesPlane({
-    name, profile: profile.engine, cluster, epochNs, seed, traced, config: iptablesConfig(network), udpCleanup: inputs.udpCleanup,
-    ...(profile.engine === "kube-proxy+spec" ? { policyEngine: specEngine } : {}),
+    name, profile: profile.engine, cluster, epochNs, seed, traced, udpCleanup: inputs.udpCleanup,
+    config: iptablesConfig(network, profile.engine), ...policyOf(profile.engine, cluster),
   });
 }
 
-function iptablesConfig(network: Network): IptablesConfig {
+/** What the plane has beside rules: an engine to ask, and what it says of a cluster's policies. */
+function policyOf(engine: Profile["engine"], cluster: Cluster): Pick<IptablesPlaneOptions, "policyEngine" | "check"> {
+  if (engine === "kube-proxy+spec") return { policyEngine: specEngine };
+  if (engine !== "kube-proxy+npm") return {};
+  return { check: npmProblems, ...(npmConfig(cluster).config.EnableV2NPM ? {} : { policyEngine: () => npmV1Engine }) };
+}
+
+/** NPM v1 has other chains, which are not modelled. */
+const npmV1Engine: PolicyEngine = () => {
+  const by = [{ where: null, object: "Azure NPM v1 (EnableV2NPM false) is not modelled", rule: "EnableV2NPM" }];
+  return { egress: { verdict: "undecided", by }, ingress: { verdict: "undecided", by } };
+};
+
+function iptablesConfig(network: Network, engine: Profile["engine"] = "kube-proxy"): IptablesConfig {
   return {
+    ...(engine === "kube-proxy+npm" ? { programs: [npmProgram()] } : {}),
     kubeProxy: { ...KUBE_PROXY_DEFAULTS, clusterCIDR: network.clusterCidrs },
     masquerade: network.clusterCidrs.length === 0 ? { agent: "none" }
       : { agent: "cni", clusterCIDR: network.clusterCidrs, nonMasqueradeCIDRs: network.nonMasqueradeCidrs, randomFully: false },
@@ -103,12 +122,15 @@ export function dumpMaps(profile: Profile, cluster: Cluster, network: Network): 
   return dumpImage(imageOf(profile, cluster, network));
 }
 
-/** The generated rules as `iptables-save` prints them, of one node or all. */
-export function dumpRules(cluster: Cluster, network: Network, only: string | null): string {
-  const config = iptablesConfig(network);
+/** The generated rules as `iptables-save` prints them, of one node or all; before them its sets as `ipset save` does. */
+export function dumpRules(cluster: Cluster, network: Network, only: string | null, engine: Profile["engine"] = "kube-proxy"): string {
+  const config = iptablesConfig(network, engine);
   return cluster.nodes.filter((node) => only === null || node.name === only)
-    .flatMap((node) => ([4, 6] as const).map((family) =>
-      `# ${node.name}, IPv${family}\n${generatedRules(cluster, node, family, config).text}`)).join("");
+    .flatMap((node) => {
+      const sets = engine === "kube-proxy+npm" ? `# ${node.name}, IP sets\n${npmSets(cluster, "", node.name)}` : "";
+      return [sets, ...([4, 6] as const).map((family) =>
+        `# ${node.name}, IPv${family}\n${generatedRules(cluster, node, family, config).text}`)];
+    }).join("");
 }
 
 function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage {

@@ -19,8 +19,8 @@ import { Walk } from "./walk.js";
 export interface IptablesPlaneOptions {
   /** `current`, `target`, or the user's name. */
   readonly name: string;
-  /** `kube-proxy+spec` needs `policyEngine`. */
-  readonly profile: "kube-proxy" | "kube-proxy+spec";
+  /** `kube-proxy+spec` needs `policyEngine`; `kube-proxy+npm` may have one, and has its rules in `config.programs`. */
+  readonly profile: "kube-proxy" | "kube-proxy+spec" | "kube-proxy+npm";
   /** The cluster at time 0: the timeline's initial one. */
   readonly cluster: Cluster;
   /**
@@ -33,6 +33,8 @@ export interface IptablesPlaneOptions {
   readonly rulesByNode?: ReadonlyMap<string, NodeDump>;
   /** Makes the engine for a cluster; called again for each change. */
   readonly policyEngine?: (cluster: Cluster) => PolicyEngine;
+  /** What the programs on the nodes refuse or ignore of a cluster; asked again for each change. */
+  readonly check?: (cluster: Cluster) => readonly Problem[];
   /**
    * kube-proxy's deletion of stale UDP entries on a change; false where the timeline has the deletions
    * themselves.
@@ -69,7 +71,7 @@ class IptablesPlane implements Plane {
 
   constructor(private readonly options: IptablesPlaneOptions) {
     const { cluster, policyEngine } = options;
-    if ((options.profile === "kube-proxy+spec") !== (policyEngine !== undefined)) {
+    if (options.profile !== "kube-proxy+npm" && (options.profile === "kube-proxy+spec") !== (policyEngine !== undefined)) {
       throw new Error(`profile ${options.profile} and the policy engine given do not fit`);
     }
     this.name = options.name;
@@ -85,7 +87,7 @@ class IptablesPlane implements Plane {
     this.nodeObjects = new Map(cluster.nodes.map((node) => [node.name, node]));
     this.fabric = buildFabric(cluster, this.nodes);
     this.engine = policyEngine?.(cluster) ?? null;
-    this.problems.push(...this.fabric.problems);
+    this.problems.push(...this.fabric.problems, ...(options.check?.(cluster) ?? []));
     this.walk = new Walk({ node: (number) => this.node(number) }, this.fabric, (walk, { hooks }) => {
       walk.choice = this.journeys.join(walk.choice, hooks.choice);
       walk.because = this.journeys.joinBecauses(walk.because, hooks.because);
@@ -112,7 +114,7 @@ class IptablesPlane implements Plane {
     this.cluster = cluster;
     this.nodeObjects = new Map(cluster.nodes.map((node) => [node.name, node]));
     this.fabric = buildFabric(cluster, this.nodes);
-    for (const problem of this.fabric.problems) {
+    for (const problem of [...this.fabric.problems, ...(this.options.check?.(cluster) ?? [])]) {
       if (!this.problems.some((known) => known.what === problem.what)) this.problems.push(problem);
     }
     this.walk.fabric = this.fabric;

@@ -106,10 +106,10 @@ export class PlaneNode {
     this.rules6 = this.rules(cluster, node, 6, null);
     this.netfilter = createNetfilter({
       services: this.services, rules4: this.rules4.set, rules6: this.rules6.set, sets: this.setsOf(), chance: options.chance,
-      sysctls: sysctlsOf(node.facts, config.kubeProxy),
+      sysctls: sysctlsOf(node, config.kubeProxy),
     });
     this.hooks = new NodeHooks({ node: node.name, netfilter: this.netfilter, journeys, steps });
-    this.linux = this.stack(node.facts);
+    this.linux = this.stack(node);
     this.hooks.change(originOf(this.rules4, this.rules6), gateOf(node.facts, options.engine));
   }
 
@@ -130,11 +130,11 @@ export class PlaneNode {
     }
     if (node.facts !== this.facts && JSON.stringify(node.facts) !== JSON.stringify(this.facts)) {
       this.facts = node.facts;
-      this.linux = this.stack(node.facts);
+      this.linux = this.stack(node);
     }
     this.hooks.change(originOf(this.rules4, this.rules6), gateOf(node.facts, engine));
     for (const family of [4, 6] as const) {
-      if (cleanUp && udpSlicesChanged(before, cluster, family)) this.cleanUp(cluster, family);
+      if (cleanUp && udpSlicesChanged(before, cluster, family, this.options.config.kubeProxy)) this.cleanUp(cluster, family);
     }
   }
 
@@ -163,11 +163,12 @@ export class PlaneNode {
     }
   }
 
-  private stack(facts: NodeFacts): LinuxNode {
+  private stack(node: Node): LinuxNode {
+    const { facts } = node;
     this.kinds = [];
     for (const device of facts.devices) this.kinds[device.index] = device.kind;
     return new LinuxNode({
-      name: this.name, facts: { ...facts, sysctls: sysctlsOf(facts, this.options.config.kubeProxy) },
+      name: this.name, facts: { ...facts, sysctls: sysctlsOf(node, this.options.config.kubeProxy) },
       tunnels: this.options.tunnels,
       netfilter: (services) => {
         this.services.target = services;
@@ -239,8 +240,8 @@ class SwitchedServices implements NodeServices {
 }
 
 /** What the node says itself comes before what kube-proxy would have set. */
-function sysctlsOf(facts: NodeFacts, config: KubeProxyConfig): Readonly<Record<string, string>> {
-  return { ...kubeProxySysctls(config, CORES), ...facts.sysctls };
+function sysctlsOf(node: Node, config: KubeProxyConfig): Readonly<Record<string, string>> {
+  return { ...kubeProxySysctls(config, node, CORES), ...node.facts.sysctls };
 }
 
 function gateOf(facts: NodeFacts, engine: PolicyEngine | null): PolicyGate | null {

@@ -68,7 +68,8 @@ export class LinuxNode {
     this.routing = routing;
     this.tunnels = new Tunnels(options.facts, options.tunnels ?? (() => null));
     this.services = {
-      addressType: (bytes, offset, family) => routing.addressType(bytes, offset, family),
+      addressType: (bytes, offset, family, device) => routing.addressType(bytes, offset, family, device),
+      wayBack: (skb) => routing.wayBack(skb), pathMtu: (skb) => routing.pathMtu(skb),
       deviceName: (index) => routing.devices.get(index)?.name ?? "",
       masqueradeAddress: (device, skb) => routing.masqueradeAddress(device, skb),
       reject: (skb, kind, hook) => this.reject(skb, kind, hook),

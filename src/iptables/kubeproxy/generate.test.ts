@@ -185,7 +185,7 @@ describe("the rest", () => {
       existingChains: ["KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-SERVICES", "OTHER"] })).restoreText;
     expect(text).not.toMatch(/-A KUBE-SVC/);
     expect(text).toMatch(/-A KUBE-SERVICES .*cluster IP.* -j KUBE-SVC/);
-    expect(text).toMatch(/:KUBE-SVC-A{16} - \[0:0\]\n[\s\S]*-X KUBE-SVC-A{16}\nCOMMIT/);
+    expect(text).toMatch(/:KUBE-SVC-A{16} - \[0:0\]\n[\s\S]*-X KUBE-SVC-A{16}\n-A KUBE-SERVICES .*nodeports/);
     expect(text).not.toMatch(/-X (KUBE-SERVICES|OTHER)/);
   });
 
