@@ -45,7 +45,7 @@ class Run {
     const before = clusterFrom(one.objects, facts);
     const after = clusterFrom(one.later, facts);
     await kernel.clear();
-    await kernel.sysctls({ ...UNTOUCHED, ...settable(kubeProxySysctls(one.kubeProxy, 4)) });
+    await kernel.sysctls({ ...UNTOUCHED, ...settable(kubeProxySysctls(one.kubeProxy, nodeOf(facts), 4)) });
     await kernel.sink(sinkPorts(one.flows));
     await this.load(before, null);
     const early = one.flows.flatMap((flow, index) => (flow.late ? [] : [index]));
@@ -83,7 +83,7 @@ class Run {
     else await this.partialSync(after);
     if (one.cleanUp) {
       for (const family of [4, 6] as const) {
-        if (udpSlicesChanged(before, after, family)) await this.cleanUp(new UdpCleanup(after, family, one.kubeProxy));
+        if (udpSlicesChanged(before, after, family, one.kubeProxy)) await this.cleanUp(new UdpCleanup(after, family, one.kubeProxy));
       }
     }
     this.events.push({ kind: "change", timeNs: await kernel.now() });
