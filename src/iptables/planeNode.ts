@@ -142,6 +142,11 @@ export class PlaneNode {
     this.netfilter.deleteConntrack(entry);
   }
 
+  /** `iptables-save -c` (family 4) or `ip6tables-save -c`: the rules in place with what they counted. */
+  save(family: Family): string {
+    return this.netfilter.save(family);
+  }
+
   /** kube-proxy's step after a sync: UDP entries that lead to no serving endpoint any more. */
   private cleanUp(cluster: Cluster, family: Family): void {
     const cleanup = new UdpCleanup(cluster, family, this.options.config.kubeProxy);
