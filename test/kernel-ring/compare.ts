@@ -52,8 +52,8 @@ class Comparison implements NodeSink {
     const { facts } = recording;
     const cluster = clusterFrom(one.objects, facts);
     this.node = new PlaneNode({
-      number: 0, node: nodeOf(facts), cluster, config: configOf(one), engine: null, dump: null, journeys: new Journeys(),
-      chance: (flow, draw) => Math.imul(flow ^ (draw + 1), 0x9e3779b1) >>> 0, tunnels: () => null, steps: null, problems: [],
+      number: 0, node: nodeOf(facts), cluster, config: configOf(one), engine: null, own: null, journeys: new Journeys(),
+      chance: (flow, draw) => Math.imul(flow ^ (draw + 1), 0x9e3779b1) >>> 0, tunnels: () => null, steps: null,
     });
   }
 
