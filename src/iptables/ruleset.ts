@@ -21,6 +21,11 @@ export interface Rule {
   /** What follows `-A CHAIN `. */
   readonly text: string;
   readonly becauses: readonly Because[];
+  /**
+   * The program has rules here that are not modelled: why. The rule's own text decides nothing, and a packet that
+   * comes to it is undecided.
+   */
+  readonly undecided?: string;
 }
 
 /** A rule in a built-in chain, and where it is put when other programs' rules stand there already. */
@@ -55,6 +60,8 @@ export interface NodeRules {
   because(table: string, line: string): readonly Because[];
   /** The same by the rule's position in its chain, from 1. */
   becauseAt(table: string, chain: string, position: number): readonly Because[];
+  /** The same by the line's number in the text, 1-based. */
+  becauseOfLine(line: number): readonly Because[];
   /** Whether the other has the same sets, chains and rules, and the same becauses. */
   equals(other: NodeRules): boolean;
 }
@@ -113,6 +120,17 @@ class JoinedRules implements NodeRules {
     return at < 0 ? [] : rules[at].becauses;
   }
 
+  becauseOfLine(line: number): readonly Because[] {
+    let before = 0;
+    for (const { name, chains, rules } of this.tables) {
+      // `*table`, the chain lines; after the rules COMMIT.
+      const first = before + 2 + BUILTIN[name as TableName].length + [...chains].length;
+      if (line < first + rules.length) return rules[line - first]?.becauses ?? [];
+      before = first + rules.length;
+    }
+    return [];
+  }
+
   equals(other: NodeRules): boolean {
     return this.sets === other.sets && this.tables.length === other.tables.length
       && this.tables.every((table, at) => equalTables(table, other.tables[at]));
@@ -141,7 +159,7 @@ function equalTables(a: TableLines<Rule>, b: TableLines<Rule>): boolean {
   for (let index = 0; index < a.rules.length; index++) {
     const [one, other] = [a.rules[index], b.rules[index]];
     if (one === other) continue;
-    if (one.chain !== other.chain || one.text !== other.text || JSON.stringify(one.becauses) !== JSON.stringify(other.becauses)) return false;
+    if (one.chain !== other.chain || one.text !== other.text || one.undecided !== other.undecided || JSON.stringify(one.becauses) !== JSON.stringify(other.becauses)) return false;
   }
   const chains = [...b.chains];
   let count = 0;

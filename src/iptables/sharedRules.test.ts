@@ -82,6 +82,16 @@ describe("lines that are read once", () => {
     expect(build(cache, ["ACCEPT"], [["INPUT", "-j ACCEPT"]]).rules.tables.get("filter")?.chains.get("INPUT")?.rules[0].target.kind).toBe("jump");
   });
 
+  test("a line that is not modelled is undecided, the same line elsewhere not", () => {
+    const cache = new RuleCache(4);
+    for (let round = 0; round < 2; round++) {
+      const rules = [{ chain: "INPUT", text: "-j DROP", undecided: "no reason" }, { chain: "OUTPUT", text: "-j DROP" }];
+      const chains = cache.build([{ name: "filter", chains: [], rules }], "lines").rules.tables.get("filter")?.chains;
+      expect(chains?.get("INPUT")?.rules[0].matches).toEqual([{ kind: "unmodelled", text: "no reason" }]);
+      expect(chains?.get("OUTPUT")?.rules[0].matches).toEqual([]);
+    }
+  });
+
   test("what is wrong is said each time", () => {
     const cache = new RuleCache(4);
     for (let round = 0; round < 2; round++) {

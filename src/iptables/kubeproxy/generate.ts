@@ -13,9 +13,10 @@ import type { Family } from "../../cluster/address.js";
 import type { Cluster, EndpointSlice, Node } from "../../cluster/cluster.js";
 import { ruleLine, type Rule, type RulePart, type TableName } from "../ruleset.js";
 import { isServiceChain } from "./chains.js";
-import { localDetector, localhostNodePorts, type KubeProxyConfig } from "./config.js";
+import { localDetector, type KubeProxyConfig } from "./config.js";
 import { categorizeEndpoints, endpointsOf, slicesByService } from "./endpoints.js";
-import { forwardRules, jumpRules, masqueradeRules, nodePortJumps, primaryAddress } from "./fixed.js";
+import { forwardRules, jumpRules, localnetRules, masqueradeRules, nodePortJumps } from "./fixed.js";
+import { localhostNodePorts, primaryAddress } from "./nodeAddresses.js";
 import { servicePorts } from "./servicePorts.js";
 import { ServiceRuleMemo } from "./serviceRuleMemo.js";
 import { serviceRules, type ServiceRules } from "./serviceRules.js";
@@ -44,17 +45,17 @@ export function generateKubeProxy(input: KubeProxyInput): KubeProxyRules {
   const { config, node, family } = input;
   const { services, largeCluster } = allServiceRules(input);
   const filterChains = ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-FORWARD", "KUBE-NODEPORTS",
-    "KUBE-PROXY-FIREWALL", ...(localhostNodePorts(config, family) ? ["KUBE-FIREWALL"] : [])];
+    "KUBE-PROXY-FIREWALL", ...(localhostNodePorts(config, node, family) ? ["KUBE-FIREWALL"] : [])];
   const natChains = ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ"];
   // Tens of thousands on a large cluster: pushed one by one.
-  const rules = masqueradeRules(config);
-  for (const entry of services) for (const rule of entry.rules.dispatch) rules.push(rule);
-  for (const entry of services) {
-    if (!entry.written) continue;
-    for (const rule of entry.rules.own) rules.push(rule);
-    for (const chain of entry.rules.chains) natChains.push(chain);
+  const head: Rule[] = [...masqueradeRules(config), ...localnetRules(config, node, family)];
+  for (const { rules, written } of services) {
+    for (const rule of rules.dispatch) head.push(rule);
+    if (!written) continue;
+    for (const rule of rules.own) head.push(rule);
+    for (const chain of rules.chains) natChains.push(chain);
   }
-  rules.push(...nodePortJumps(config, node, family), ...forwardRules(config, family));
+  const tail = [...nodePortJumps(config, node, family), ...forwardRules(config, node)];
   const existing = (input.existingChains ?? []).filter(isServiceChain);
   const stale = existing.length === 0 ? [] : staleChains(existing, services.flatMap((entry) => entry.rules.chains));
   return {
@@ -62,9 +63,9 @@ export function generateKubeProxy(input: KubeProxyInput): KubeProxyRules {
     // The jump to KUBE-FIREWALL is made for both families, so the chain exists even where it stays empty.
     chains: [...chainsIn("filter", [...filterChains.filter((chain) => chain !== "KUBE-FIREWALL"), "KUBE-FIREWALL"]),
       ...chainsIn("nat", natChains)],
-    rules,
+    rules: [...head, ...tail],
     get restoreText() {
-      return restoreText(filterChains, natChains, rules, stale);
+      return restoreText(filterChains, natChains, head, stale, tail);
     },
     largeCluster,
   };
@@ -74,7 +75,7 @@ function allServiceRules({ cluster, node, family, config, changed, memo = new Se
 { services: { rules: ServiceRules; written: boolean }[]; largeCluster: boolean } {
   const here = { nodeName: node.name, zone: node.labels["topology.kubernetes.io/zone"] ?? "" };
   const ports = memo.ports(cluster, () => {
-    const slices = slicesByService(cluster.endpointSlices, family);
+    const slices = slicesByService(cluster.endpointSlices, family, config);
     return servicePorts(cluster.services, family, config, memo).map((info) => {
       const own = slices.get(`${info.service.namespace}/${info.service.name}`) ?? NO_SLICES;
       return memo.port(info, own, () => endpointsOf(info, own, ""));
@@ -83,15 +84,16 @@ function allServiceRules({ cluster, node, family, config, changed, memo = new Se
   const total = ports.reduce((sum, port) => sum + port.all.length, 0);
   const largeCluster = total > config.largeClusterEndpointsThreshold;
   const detector = localDetector(config, node, family);
-  const nodeAddress = primaryAddress(node, family);
-  const common = `${largeCluster} ${detector?.ifLocal}`;
+  const nodeAddress = primaryAddress(config, node, family);
+  const onLocalhost = localhostNodePorts(config, node, family);
+  const common = `${largeCluster} ${detector?.ifLocal} ${onLocalhost}`;
   const own = `${common} ${node.name} ${here.zone} ${nodeAddress?.text}`;
   const services = ports.map((port) => {
     const { info, slices, dependsOnNode } = port;
     const make = (): ServiceRules => {
       const all = dependsOnNode ? endpointsOf(info, slices, node.name) : port.all;
       return serviceRules({
-        info, slices, family, config, detector, nodeAddress, largeCluster,
+        info, slices, config, detector, nodeAddress, largeCluster, localhostNodePorts: onLocalhost,
         endpoints: categorizeEndpoints(all, info, here, config),
       });
     };
@@ -113,14 +115,24 @@ function chainsIn(table: TableName, chains: readonly string[]): { table: TableNa
   return chains.map((chain) => ({ table, chain }));
 }
 
-/** A `:CHAIN - [0:0]` line creates or flushes the chain; chains without a line stay as they are. */
-function restoreText(filterChains: readonly string[], natChains: readonly string[], rules: readonly Rule[],
-  stale: readonly string[]): string {
-  const lines = ["*filter", ...filterChains.map(chainLine)];
-  for (const rule of rules) if (rule.table === "filter") lines.push(ruleLine(rule));
+/**
+ * A `:CHAIN - [0:0]` line creates or flushes the chain; chains without a line stay as they are. A stale chain is
+ * flushed by its line and then deleted, after every rule that could have led to it was rewritten.
+ */
+function restoreText(filterChains: readonly string[], natChains: readonly string[], head: readonly Rule[],
+  stale: readonly string[], tail: readonly Rule[]): string {
+  const lines: string[] = [];
+  const write = (rules: readonly Rule[], table: TableName): void => {
+    for (const rule of rules) if (rule.table === table) lines.push(ruleLine(rule));
+  };
+  lines.push("*filter", ...filterChains.map(chainLine));
+  write(head, "filter");
+  write(tail, "filter");
   lines.push("COMMIT", "*nat", ...natChains.map(chainLine), ...stale.map(chainLine));
-  for (const rule of rules) if (rule.table === "nat") lines.push(ruleLine(rule));
-  lines.push(...stale.map((chain) => `-X ${chain}`), "COMMIT", "");
+  write(head, "nat");
+  lines.push(...stale.map((chain) => `-X ${chain}`));
+  write(tail, "nat");
+  lines.push("COMMIT", "");
   return lines.join("\n");
 }
 

@@ -98,5 +98,6 @@ function copyOf(compiled: CompiledMatch): CompiledMatch {
   const copy = new CompiledMatch(compiled.match);
   copy.run = compiled.run;
   copy.position = compiled.position;
+  copy.pureAfter = compiled.pureAfter;
   return copy;
 }

@@ -16,6 +16,8 @@ export interface RuleLine {
   readonly chain: string;
   /** What follows `-A CHAIN `. */
   readonly text: string;
+  /** Why a packet that comes to the rule is undecided, whatever its text says. */
+  readonly undecided?: string;
 }
 
 export interface TableLines<Line extends RuleLine = RuleLine> {
@@ -33,6 +35,8 @@ interface ReadLine {
   readonly target: string;
   /** Whether that was a chain of the table. */
   readonly jumps: boolean;
+  /** Nothing is wrong with it. */
+  readonly sound: boolean;
 }
 
 /** Lines remembered at most, as a multiple of those of the largest rule set so far. */
@@ -79,10 +83,15 @@ export class RuleCache {
     const problem = (what: string): void => {
       problems.push({ where: { file, line: 0 }, severity: "error", what });
     };
-    for (const { chain, text } of lines.rules) {
+    for (const { chain, text, undecided } of lines.rules) {
       const list = rulesOf.get(chain);
-      let known = read.get(text);
-      if (known === undefined || known.jumps !== isChain(known.target)) known = this.readLine(name, text, isChain, problem);
+      const key = undecided === undefined ? text : `${text}\n${undecided}`;
+      let known = read.get(key);
+      if (known === undefined || known.jumps !== isChain(known.target)) {
+        known = this.readLine(name, text, isChain, problem);
+        if (undecided !== undefined) known = { ...known, rules: known.rules.map((rule) => doubtful(rule, undecided)) };
+        if (known.sound) read.set(key, known);
+      }
       if (list === undefined) problem(`chain ${chain} is not in table ${name}`);
       else if (known.rules.length === 1) list.push(known.rules[0]);
       else list.push(...known.rules);
@@ -96,20 +105,18 @@ export class RuleCache {
     return table;
   }
 
-  /** Reads a line: one rule, or several where it lists addresses. What is wrong with it is not remembered. */
+  /** Reads a line: one rule, or several where it lists addresses. What is wrong with it is said each time. */
   private readLine(table: TableName, text: string, isChain: (name: string) => boolean, problem: (what: string) => void): ReadLine {
     const words = splitWords(text);
     if (words === null) {
       problem("a double quote is not closed");
-      return { rules: [], target: "", jumps: false };
+      return { rules: [], target: "", jumps: false, sound: false };
     }
     const { rules, faults } = parseRule(words, { family: this.family, table, file: "", line: 0, isChain });
     for (const fault of faults) problem(fault);
     const jump = words.findIndex(({ text: word }) => word === "-j" || word === "-g");
     const target = jump < 0 ? "" : words[jump + 1]?.text ?? "";
-    const line: ReadLine = { rules, target, jumps: isChain(target) };
-    if (faults.length === 0) mapOf(this.read, table, () => new Map<string, ReadLine>()).set(text, line);
-    return line;
+    return { rules, target, jumps: isChain(target), sound: faults.length === 0 };
   }
 
   /** A chain of this name with these very rules, made if there is none. */
@@ -148,12 +155,16 @@ export class RuleCache {
   }
 }
 
+function doubtful(rule: Rule, why: string): Rule {
+  return { ...rule, matches: [...rule.matches, { kind: "unmodelled", text: why }] };
+}
+
 /** Lines are mostly the same objects, where their maker remembers too. */
 function sameLines(a: TableLines, b: TableLines): boolean {
   if (a.rules.length !== b.rules.length || !equal([...a.chains], [...b.chains])) return false;
   for (let index = 0; index < a.rules.length; index++) {
     const [one, other] = [a.rules[index], b.rules[index]];
-    if (one !== other && (one.chain !== other.chain || one.text !== other.text)) return false;
+    if (one !== other && (one.chain !== other.chain || one.text !== other.text || one.undecided !== other.undecided)) return false;
   }
   return true;
 }
