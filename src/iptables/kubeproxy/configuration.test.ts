@@ -104,7 +104,8 @@ describe("what is wrong is said with its line, and the rest is used", () => {
       expect.stringMatching(/^a\.yaml:18: error: .*iptables\.masqueradeBit: found 32, expected a whole number from 0 to 31/),
       expect.stringMatching(/^a\.yaml:20: error: .*nodePortAddresses: found .*, expected a list of CIDRs, or the one word primary/),
     ]);
-    expect(found.config).toMatchObject({ masqueradeBit: 14, masqueradeAll: true, detectLocalMode: "ClusterCIDR", nodePortAddresses: [] });
+    expect(found.config).toMatchObject(
+      { masqueradeBit: 14, masqueradeAll: true, detectLocalMode: "ClusterCIDR", nodePortAddresses: [] });
   });
 
   test("inside a ConfigMap the line is the file's", () => {

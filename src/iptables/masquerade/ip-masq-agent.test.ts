@@ -196,6 +196,7 @@ function daemonSet(args: readonly string[], mounts: readonly [string, string, st
     { configMap: { name, optional: true, ...(key === "" ? {} : { items: [{ key, path }] }) } }));
   const volumes = mounts.length === 0 ? {} : { volumes: [{ name: "v", projected: { sources } }] };
   const metadata = { namespace: "kube-system", name: "azure-ip-masq-agent" };
-  return `${JSON.stringify({ apiVersion: "apps/v1", kind: "DaemonSet", metadata, spec: { template: { spec: { ...volumes, containers: [{ name: "agent", args: ["--v=2", ...args],
+  return `${JSON.stringify({ apiVersion: "apps/v1", kind: "DaemonSet", metadata,
+    spec: { template: { spec: { ...volumes, containers: [{ name: "agent", args: ["--v=2", ...args],
       volumeMounts: mounts.length === 0 ? [] : [{ name: "v", mountPath: "/etc/config" }] }] } } } })}\n`;
 }

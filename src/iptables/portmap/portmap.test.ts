@@ -81,7 +81,8 @@ describe("several", () => {
   });
 
   test.each([["of other nodes", { nodeName: "there" }], ["on the host network", { hostNetwork: true }],
-    ["that ended", { phase: "Failed" }], ["without host ports", { ports: [{ hostPort: 0 }] }], ["without an address", { ips: [] }]])("pods %s have no rules", (_, fields) => {
+    ["that ended", { phase: "Failed" }], ["without host ports", { ports: [{ hostPort: 0 }] }],
+    ["without an address", { ips: [] }]])("pods %s have no rules", (_, fields) => {
     expect(part(pod(fields))).toEqual({ jumps: [], chains: [], rules: [] });
   });
 });
