@@ -1,6 +1,6 @@
 /** Probes of the policy ring: first packets of new connections, put into a plane where they would begin. */
 import type { Cluster } from "../../src/cluster/cluster.js";
-import { parseAddress } from "../../src/cluster/address.js";
+import { addressFromBytes, parseAddress } from "../../src/cluster/address.js";
 import { Emission, type Journey, PacketType, FrameBlock, type Pin, type Plane, StepResults } from "../../src/dataplane.js";
 import { NODES, OUTSIDE, type Random } from "./clusters.js";
 import type { End, Entry } from "./route.js";
@@ -92,7 +92,8 @@ export interface Fate {
   readonly end: number;
   readonly reason: string;
   readonly journey: Journey;
-  /** Destination of the last image. */
+  /** Source and destination of the last image. */
+  readonly source: string;
   readonly reached: string;
 }
 
@@ -118,17 +119,19 @@ export class Sender {
       : { backend: { address, port: probe.port }, sourcePort: null };
     if (pin !== null) block.pin[0] = block.pins.push(pin);
     plane.step(block, results);
-    return { end: results.end[0], reason: plane.reasons[results.reason[0]], journey: plane.journey(results.journey[0]), reached: this.reached() };
+    return { end: results.end[0], reason: plane.reasons[results.reason[0]], journey: plane.journey(results.journey[0]), ...this.lastImage() };
   }
 
-  private reached(): string {
+  private lastImage(): { source: string; reached: string } {
     const { results } = this;
     for (let index = results.emissions - 1; index >= 0; index--) {
       if (results.emissionMade[index] !== 0 || results.emissionKind[index] === Emission.In) continue;
-      const at = results.emissionOffset[index];
-      return results.bytes.subarray(at + 16, at + 20).join(".");
+      const bytes = results.bytes.subarray(results.emissionOffset[index]);
+      const [from, size] = bytes[0] >> 4 === 6 ? [8, 16] : [12, 4];
+      const text = (at: number): string => addressFromBytes(bytes.subarray(at, at + size)).text;
+      return { source: text(from), reached: text(from + size) };
     }
-    return "";
+    return { source: "", reached: "" };
   }
 
   private device(source: End, node: string): number {
