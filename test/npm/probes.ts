@@ -2,7 +2,7 @@
 import type { Cluster } from "../../src/cluster/cluster.js";
 import { addressFromBytes, parseAddress } from "../../src/cluster/address.js";
 import { Emission, type Journey, PacketType, FrameBlock, type Pin, type Plane, StepResults } from "../../src/dataplane.js";
-import { NODES, OUTSIDE, type Random } from "./clusters.js";
+import { NODES, OUTSIDE, OUTSIDE6, type Random } from "./clusters.js";
 import type { End, Entry } from "./route.js";
 
 export const PROTOCOL_NUMBERS = { TCP: 6, UDP: 17, SCTP: 132, ICMP: 1 } as const;
@@ -22,9 +22,13 @@ export interface Probe {
 
 /** A probe at random, or null where what was drawn has no sense (a pod to itself, a service without endpoints). */
 export function randomProbe(random: Random, cluster: Cluster): Probe | null {
+  if (random.chance(4)) return inIPv6(directProbe(random, cluster, randomSource(random, cluster)), cluster);
   const source = randomSource(random, cluster);
   const service = random.chance(30) ? random.pick(cluster.services) : undefined;
-  if (service !== undefined) return serviceProbe(random, cluster, source, service);
+  return service === undefined ? directProbe(random, cluster, source) : serviceProbe(random, cluster, source, service);
+}
+
+function directProbe(random: Random, cluster: Cluster, source: End): Probe | null {
   const backend = random.chance(70) ? podEnd(random, cluster) : random.chance(60) ? nodeEnd(random, cluster)
     : outsideEnd(random);
   if (backend === null || backend.address === source.address) return null;
@@ -34,6 +38,18 @@ export function randomProbe(random: Random, cluster: Cluster): Probe | null {
   const port = protocol === "ICMP" ? 0 : random.pick([53, 80, 443, 8080, 9090, 81, 300, 22]);
   return { source, backend, port, protocol, at: backend.node ?? NODES[0],
     entry: { kind: "direct", local: false, address: backend.address, port, node: null } };
+}
+
+/** The same ends by their IPv6 addresses. */
+function inIPv6(probe: Probe | null, cluster: Cluster): Probe | null {
+  if (probe === null) return null;
+  const six = (end: End): End => {
+    const owner = [...cluster.pods.filter((pod) => !pod.hostNetwork && pod.phase !== "Succeeded").map((pod) => pod.ips),
+      ...cluster.nodes.map((node) => node.addresses.map(({ address }) => address))].find((ips) => ips.some((ip) => ip.text === end.address));
+    return { ...end, address: owner?.find((ip) => ip.family === 6)?.text ?? OUTSIDE6 };
+  };
+  const [source, backend] = [six(probe.source), six(probe.backend)];
+  return { ...probe, source, backend, entry: { ...probe.entry, address: backend.address } };
 }
 
 function serviceProbe(random: Random, cluster: Cluster, source: End, service: Cluster["services"][number]): Probe | null {
