@@ -5,7 +5,8 @@ import { buildTimeline } from "../cluster/timeline.js";
 import { assumedNetwork, dumpMaps, dumpRules, type Profile } from "../planes.js";
 import { renderCluster } from "../report/cluster.js";
 import { readInputs } from "./inputs.js";
-import { addInputOptions, addTargetOptions, type InputOptions, networkOf, type TargetOptions, ciliumProfileOf, profileOf } from "./options.js";
+import { addInputOptions, addTargetOptions, ciliumProfileOf, type InputOptions, networkOf, profileOf, type TargetOptions }
+  from "./options.js";
 import { UsageError } from "./usage.js";
 
 interface DumpOptions extends InputOptions, TargetOptions {

@@ -6,7 +6,8 @@ import { Sender } from "./probes.js";
 import { inputs, PODS } from "./scenes.js";
 
 const DENY = "{podSelector: {matchLabels: {app: web1}}, policyTypes: [Ingress]}";
-const CLIENT = "{podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: nobody}}}]}, {from: [{podSelector: {matchLabels: {app: client}}}]}]}";
+const CLIENT = "{podSelector: {}, ingress: [{from: [{podSelector: {matchLabels: {app: nobody}}}]}, "
+  + "{from: [{podSelector: {matchLabels: {app: client}}}]}]}";
 const EGRESS = "{podSelector: {matchLabels: {app: client}}, policyTypes: [Egress]}";
 
 function said(...policies: string[]): { reason: string; becauses: string[]; lines: boolean } {
@@ -14,8 +15,10 @@ function said(...policies: string[]): { reason: string; becauses: string[]; line
   const plane = createIptablesPlane({ name: "current", profile: "kube-proxy+npm", cluster, epochNs: 0n, seed: 1,
     config: { ...config, programs: [npmProgram()] } });
   const [client, web] = [PODS.client[1], PODS.web1[1]];
-  const { reason, journey } = new Sender(plane, cluster).send({ source: { kind: "pod", address: client, node: "n1" }, protocol: "TCP", at: "n1",
-    backend: { kind: "pod", address: web, node: "n1" }, port: 8080, entry: { kind: "direct", local: false, address: web, port: 8080, node: null } });
+  const { reason, journey } = new Sender(plane, cluster).send({
+    source: { kind: "pod", address: client, node: "n1" }, backend: { kind: "pod", address: web, node: "n1" },
+    entry: { kind: "direct", local: false, address: web, port: 8080, node: null }, port: 8080, protocol: "TCP", at: "n1",
+  });
   return { reason, becauses: journey.becauses.map(({ object, rule }) => `${object} ${rule}`),
     lines: journey.becauses.every(({ where }) => where?.file === "lab.yaml" && where.line > 1) };
 }

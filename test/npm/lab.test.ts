@@ -12,7 +12,8 @@ import { addressOf, inputs, NODES, OUTSIDE, planeSays, PODS, type Scene, SCENES 
 
 function able(): boolean {
   if (process.getuid?.() !== 0 || process.platform !== "linux") return false;
-  if (["ip", "ipset", "iptables-legacy-restore", "conntrack", "python3"].some((tool) => spawnSync("sh", ["-c", `command -v ${tool}`]).status !== 0)) return false;
+  const tools = ["ip", "ipset", "iptables-legacy-restore", "conntrack", "python3"];
+  if (tools.some((tool) => spawnSync("sh", ["-c", `command -v ${tool}`]).status !== 0)) return false;
   const made = spawnSync("ip", ["netns", "add", "npm-lab-try"]).status === 0;
   if (made) spawnSync("ip", ["netns", "del", "npm-lab-try"]);
   return made;

@@ -44,8 +44,9 @@ function directProbe(random: Random, cluster: Cluster, source: End): Probe | nul
 function inIPv6(probe: Probe | null, cluster: Cluster): Probe | null {
   if (probe === null) return null;
   const six = (end: End): End => {
-    const owner = [...cluster.pods.filter((pod) => !pod.hostNetwork && pod.phase !== "Succeeded").map((pod) => pod.ips),
-      ...cluster.nodes.map((node) => node.addresses.map(({ address }) => address))].find((ips) => ips.some((ip) => ip.text === end.address));
+    const pods = cluster.pods.filter((pod) => !pod.hostNetwork && pod.phase !== "Succeeded").map((pod) => pod.ips);
+    const owners = [...pods, ...cluster.nodes.map((node) => node.addresses.map(({ address }) => address))];
+    const owner = owners.find((ips) => ips.some((ip) => ip.text === end.address));
     return { ...end, address: owner?.find((ip) => ip.family === 6)?.text ?? OUTSIDE6 };
   };
   const [source, backend] = [six(probe.source), six(probe.backend)];
@@ -63,7 +64,8 @@ function serviceProbe(random: Random, cluster: Cluster, source: End, service: Cl
   const translator = kind === "NodePort" ? node : at;
   const ready = slice?.endpoints.filter(({ nodeName }) => (
     // Traffic from outside the pods' range goes to endpoints of the node only; a node's own goes to all.
-    kind === "ClusterIP" || !local || source.kind === "pod" || (source.kind === "node" && translator === at) || nodeName === translator)) ?? [];
+    kind === "ClusterIP" || !local || source.kind === "pod" || (source.kind === "node" && translator === at)
+      || nodeName === translator)) ?? [];
   if (slice === undefined || ready.length === 0) return null;
   const endpoint = random.pick(ready);
   const address = endpoint.addresses[0].text;
@@ -135,7 +137,8 @@ export class Sender {
       : { backend: { address, port: probe.port }, sourcePort: null };
     if (pin !== null) block.pin[0] = block.pins.push(pin);
     plane.step(block, results);
-    return { end: results.end[0], reason: plane.reasons[results.reason[0]], journey: plane.journey(results.journey[0]), ...this.lastImage() };
+    return { end: results.end[0], reason: plane.reasons[results.reason[0]], journey: plane.journey(results.journey[0]),
+      ...this.lastImage() };
   }
 
   private lastImage(): { source: string; reached: string } {
@@ -153,8 +156,10 @@ export class Sender {
   private device(source: End, node: string): number {
     if (source.kind === "node") return 0;
     const { facts } = this.cluster.nodes.find((one) => one.name === node)!;
-    const pod = this.cluster.pods.find((one) => !one.hostNetwork && one.phase !== "Succeeded" && one.ips.some((ip) => ip.text === source.address));
-    return facts.devices.find((device) => (source.kind === "pod" ? device.pod === `${pod!.namespace}/${pod!.name}` : device.kind === "uplink"))!.index;
+    if (source.kind === "outside") return facts.devices.find((device) => device.kind === "uplink")!.index;
+    const pod = this.cluster.pods.find((one) => !one.hostNetwork && one.phase !== "Succeeded"
+      && one.ips.some((ip) => ip.text === source.address))!;
+    return facts.devices.find((device) => device.pod === `${pod.namespace}/${pod.name}`)!.index;
   }
 }
 

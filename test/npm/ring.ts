@@ -71,7 +71,8 @@ export class Ring {
     const { end, reason, reached } = sender.send(probe);
     const passed = end === Ends.Delivered || end === Ends.Left;
     const refused = end === Ends.Dropped && reason.startsWith("filter/AZURE-NPM-");
-    const say = (what: string): string => `${what}: cluster ${clusterSeed} ${JSON.stringify(probe)} end ${end} ${reason} reached ${reached}`;
+    const say = (what: string): string => (
+      `${what}: cluster ${clusterSeed} ${JSON.stringify(probe)} end ${end} ${reason} reached ${reached}`);
     if ((!passed && !refused) || (passed && reached !== probe.backend.address)) {
       if (this.strange.length < 10) this.strange.push(say("strange"));
       else if (this.strange.length === 10) this.strange.push("and more");
@@ -79,13 +80,14 @@ export class Ring {
     }
     this.judged++;
     if (passed) this.allowed++;
-    const shape = `${probe.source.kind} to ${probe.entry.kind === "direct" ? probe.backend.kind : `${probe.entry.kind}${probe.entry.local ? " Local" : ""}`} ${probe.protocol}${probe.source.address.includes(":") ? " IPv6" : ""}`;
+    const to = probe.entry.kind === "direct" ? probe.backend.kind : `${probe.entry.kind}${probe.entry.local ? " Local" : ""}`;
+    const shape = `${probe.source.kind} to ${to} ${probe.protocol}${probe.source.address.includes(":") ? " IPv6" : ""}`;
     this.shapes.set(shape, (this.shapes.get(shape) ?? 0) + 1);
     const { name, expected, spec } = judge.judge(probe);
     const named = expected === passed ? name : null;
     if (named === null && this.unnamed.length < 10) this.unnamed.push(say(`spec ${spec}, expected ${expected}`));
-    if (named !== null && spec !== passed) this.names.set(`${named}, ${passed ? "NPM allows" : "NPM denies"}`,
-      (this.names.get(`${named}, ${passed ? "NPM allows" : "NPM denies"}`) ?? 0) + 1);
+    const row = `${named}, NPM ${passed ? "allows" : "denies"}`;
+    if (named !== null && spec !== passed) this.names.set(row, (this.names.get(row) ?? 0) + 1);
   }
 
   summary(): string {
@@ -93,7 +95,8 @@ export class Ring {
       .map(([what, count]) => `  ${String(count).padStart(7)}  ${what}`).join("\n");
     const disagreed = [...this.names.values()].reduce((sum, count) => sum + count, 0);
     return `${this.judged} probes in ${this.clusters} clusters, ${(100 * this.allowed / this.judged).toFixed(1)} % allowed by NPM; `
-      + `${disagreed} disagreements, ${this.unnamed.length} unnamed\n${list(this.names)}\nprobes\n${list(this.shapes)}\ndrawn\n${list(this.drawn)}`;
+      + `${disagreed} disagreements, ${this.unnamed.length} unnamed\n${list(this.names)}\nprobes\n${list(this.shapes)}\n`
+      + `drawn\n${list(this.drawn)}`;
   }
 }
 

@@ -67,7 +67,8 @@ export const SCENES: readonly Scene[] = [
       "client -> 10.96.0.11 80": "none", "client -> n1 30081": NODES.n1, "client -> n1 30082": NODES.n1, "client -> n2 30082": "none" } },
   { name: "readings: a negative namespace selector matches strangers, NotIn of two values everyone",
     policies: [from("web1", "{namespaceSelector: {matchExpressions: [{key: team, operator: NotIn, values: [red]}]}}"),
-      from("web2", "{namespaceSelector: {matchExpressions: [{key: kubernetes.io/metadata.name, operator: NotIn, values: [default, other]}]}}")],
+      from("web2", "{namespaceSelector: {matchExpressions: "
+        + "[{key: kubernetes.io/metadata.name, operator: NotIn, values: [default, other]}]}}")],
     expect: { "outside -> web1 8080": OUTSIDE, "client -> web1 8080": PODS.client[1], "client -> web2 8080": PODS.client[1] } },
   { name: "nothing again", policies: [], expect: { "client -> web1 8080": PODS.client[1] } },
   { name: "a new policy cuts no established connection", policies: [DENY_WEB1], keep: true,
@@ -80,28 +81,34 @@ export function planeSays(scene: Scene): [string, string][] {
   const plane = createIptablesPlane({ name: "current", profile: "kube-proxy+npm", cluster, epochNs: 0n, seed: 1, config });
   const sender = new Sender(plane, cluster);
   // The rules of another program are not the plane's; what is held open is the kernel's to show.
-  const judged = Object.keys(scene.expect).filter((probe) => !probe.startsWith("held") && !(scene.extra !== undefined && probe.endsWith(" 80")));
+  const judged = Object.keys(scene.expect)
+    .filter((probe) => !probe.startsWith("held") && !(scene.extra !== undefined && probe.endsWith(" 80")));
   return judged.map((probe) => {
     const [who, , where, port] = probe.split(" ");
-    const { end, reason, source } = sender.send({ source: endOf(who as Host), backend: endOf("web1"), port: 0, protocol: "TCP", at: atOf(where),
-      entry: { kind: "direct", local: false, address: addressOf(where), port: Number(port), node: null } });
-    return [probe, end === Ends.Delivered ? source : end === Ends.Dropped && reason.startsWith("filter/AZURE-NPM") ? "none" : `${end} ${reason}`];
+    const { end, reason, source } = sender.send({
+      source: endOf(who as Host), backend: endOf("web1"), port: 0, protocol: "TCP", at: atOf(where),
+      entry: { kind: "direct", local: false, address: addressOf(where), port: Number(port), node: null },
+    });
+    if (end === Ends.Delivered) return [probe, source];
+    return [probe, end === Ends.Dropped && reason.startsWith("filter/AZURE-NPM") ? "none" : `${end} ${reason}`];
   });
 }
 
 export function inputs({ policies, first }: Scene): { cluster: Cluster; config: IptablesConfig } {
   const documents = [
-    ...["default", "other"].map((name) => `apiVersion: v1\nkind: Namespace\nmetadata: {name: ${name}, labels: {kubernetes.io/metadata.name: ${name}}}`),
+    ...["default", "other"].map((name) => "apiVersion: v1\nkind: Namespace\n"
+      + `metadata: {name: ${name}, labels: {kubernetes.io/metadata.name: ${name}}}`),
     ...Object.entries(NODES).map(([name, address], number) => `apiVersion: v1\nkind: Node\nmetadata: {name: ${name}}\n`
       + `spec: {podCIDRs: [10.244.${number + 1}.0/24]}\nstatus: {addresses: [{type: InternalIP, address: ${address}}]}`),
-    ...Object.entries(PODS).map(([name, [node, ip]]) => `apiVersion: v1\nkind: Pod\nmetadata: {namespace: default, name: ${name}, labels: {app: ${name}}}\n`
-      + `spec: {nodeName: ${node}}\nstatus: {podIP: ${ip}}`),
+    ...Object.entries(PODS).map(([name, [node, ip]]) => "apiVersion: v1\nkind: Pod\n"
+      + `metadata: {namespace: default, name: ${name}, labels: {app: ${name}}}\nspec: {nodeName: ${node}}\nstatus: {podIP: ${ip}}`),
     ...[1, 2].flatMap((number) => [`apiVersion: v1\nkind: Service\nmetadata: {namespace: default, name: s${number}}\n`
       + `spec: {type: NodePort, clusterIP: 10.96.0.1${number}, ports: [{port: 80, targetPort: 8080, nodePort: 3008${number}}]}`,
     "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\naddressType: IPv4\n"
       + `metadata: {namespace: default, name: s${number}-1, labels: {kubernetes.io/service-name: s${number}}}\nports: [{port: 8080}]\n`
       + `endpoints: [{addresses: [10.244.${number}.10], nodeName: n${number}}]`]),
-    ...policies.map((spec, number) => `apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {namespace: default, name: p${number}}\nspec: ${spec}`),
+    ...policies.map((spec, number) => "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n"
+      + `metadata: {namespace: default, name: p${number}}\nspec: ${spec}`),
   ];
   const { objects, problems } = readManifests([{ name: "lab.yaml", text: documents.join("\n---\n") }]);
   if (problems.some((problem) => problem.severity === "error")) throw new Error(problems[0].what);

@@ -21,7 +21,9 @@ metadata: {name: shop, labels: {team: red}}
 apiVersion: v1
 kind: Pod
 metadata: {namespace: shop, name: web, labels: {app: web, tier: ""}}
-spec: {nodeName: n1, containers: [{ports: [{name: http, containerPort: 8080}, {name: dns, containerPort: 53, protocol: UDP}, {containerPort: 9}]}]}
+spec:
+  nodeName: n1
+  containers: [{ports: [{name: http, containerPort: 8080}, {name: dns, containerPort: 53, protocol: UDP}, {containerPort: 9}]}]
 status: {podIP: 10.0.0.10}
 ---
 apiVersion: v1
@@ -85,7 +87,8 @@ function rules(of: Cluster, given: Partial<NpmConfig> = {}): string[] {
 }
 
 function config(toggles: object): string {
-  return `apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: kube-system, name: azure-npm-config}\ndata:\n  azure-npm.json: '${JSON.stringify({ Toggles: toggles })}'\n`;
+  return "apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: kube-system, name: azure-npm-config}\n"
+    + `data:\n  azure-npm.json: '${JSON.stringify({ Toggles: toggles })}'\n`;
 }
 
 describe("rules", () => {
@@ -106,9 +109,12 @@ describe("rules", () => {
     const teams = (team: string): string => `--match-set nslabel-team:${team} src`;
     const pods = "--match-set podlabel-app src";
     const found = rules(cluster(POLICY));
-    const [ingress, egress] = [found.filter((one) => one.startsWith(`${chainOf(found, "INGRESS")} `)), found.filter((one) => one.startsWith(`${chainOf(found, "EGRESS")} `))];
-    expect(found.slice(0, 4)).toEqual(["AZURE-NPM -j AZURE-NPM-INGRESS", "AZURE-NPM -j AZURE-NPM-EGRESS", "AZURE-NPM -j AZURE-NPM-ACCEPT",
-      `AZURE-NPM-INGRESS -j ${chainOf(found, "INGRESS")} -m set --match-set ${subject} -m comment --comment INGRESS-POLICY-shop/web-TO-${named}-IN-ns-shop`]);
+    const own = (direction: string): string[] => found.filter((one) => one.startsWith(`${chainOf(found, direction)} `))
+      .map((one) => one.slice(one.indexOf(" ") + 1));
+    expect(found.slice(0, 4)).toEqual([
+      "AZURE-NPM -j AZURE-NPM-INGRESS", "AZURE-NPM -j AZURE-NPM-EGRESS", "AZURE-NPM -j AZURE-NPM-ACCEPT",
+      `AZURE-NPM-INGRESS -j ${chainOf(found, "INGRESS")} -m set --match-set ${subject} `
+        + `-m comment --comment INGRESS-POLICY-shop/web-TO-${named}-IN-ns-shop`]);
     expect(chainOf(found, "INGRESS")).toHaveLength(28);
     const ports = [["-p TCP", " -m set --match-set namedport:http dst,dst", "-ON-TCP-TO-namedport:http"],
       ["-p UDP --dport 5000:5010", "", "-ON-UDP-TO-PORT-5000:5010"]];
@@ -117,12 +123,12 @@ describe("rules", () => {
     // The requirement that had several values comes last.
     const both = (team: string): string[] => allow(`! --match-set nslabel-old src -m set ${teams(team)} -m set ${pods}`,
       `!nslabel-old-AND-nslabel-team:${team}-AND-podlabel-app`);
-    expect(ingress.map((one) => one.slice(one.indexOf(" ") + 1))).toEqual([
+    expect(own("INGRESS")).toEqual([
       ...allow("--match-set cidr-web:in-ns:shop-0-0IN src", "cidr-web:in-ns:shop-0-0IN"), ...both("red"), ...both("blue"),
       "-j AZURE-NPM-INGRESS-ALLOW-MARK -p SCTP -m comment --comment ALLOW-ALL-ON-SCTP",
       "-j MARK --set-mark 0x400/0x400 -m comment --comment DROP-ALL",
     ]);
-    expect(egress.map((one) => one.slice(one.indexOf(" ") + 1))).toEqual([
+    expect(own("EGRESS")).toEqual([
       "-j AZURE-NPM-ACCEPT -m set --match-set nslabel-all-namespaces dst -m comment --comment ALLOW-TO-nslabel-all-namespaces",
       "-j MARK --set-mark 0x800/0x800 -m comment --comment DROP-ALL",
     ]);
@@ -147,10 +153,12 @@ describe("rules", () => {
 
   test("each rule of a policy names it, with the line", () => {
     const of = cluster(POLICY);
-    const becauses = npmProgram()(of, of.nodes[0], 4).rules.filter(({ chain, text }) => text.includes("shop/web") || /-\w{10}$/.test(chain))
+    const becauses = npmProgram()(of, of.nodes[0], 4).rules
+      .filter(({ chain, text }) => text.includes("shop/web") || /-\w{10}$/.test(chain))
       .flatMap((rule) => rule.becauses);
     expect(becauses.every(({ object, where }) => object === "shop/web" && where?.file === "c.yaml" && where.line > 40)).toBe(true);
-    expect(becauses.map(({ rule }) => rule)).toEqual(["podSelector", "podSelector", "ingress[0].from[0] ports[0]", "ingress[0].from[0] ports[1]",
+    expect(becauses.map(({ rule }) => rule)).toEqual([
+      "podSelector", "podSelector", "ingress[0].from[0] ports[0]", "ingress[0].from[0] ports[1]",
       ...Array.from({ length: 2 }, () => ["ingress[0].from[1] ports[0]", "ingress[0].from[1] ports[1]"]).flat(), "ingress[1] ports[0]",
       "policyTypes Ingress, and no rule matches", "egress[0].to[0]", "policyTypes Egress, and no rule matches"]);
   });
@@ -178,10 +186,12 @@ describe("sets", () => {
   test("of pods with an IPv4 address that have not ended and are not on the host's network", () => {
     expect(readable(cluster())).toEqual({
       "ns-shop": ["hash:net", "10.0.0.10", "10.0.0.9"], "podlabel-app": ["hash:net", "10.0.0.10", "10.0.0.9"],
-      "podlabel-app:web": ["hash:net", "10.0.0.10", "10.0.0.9"], "podlabel-tier": ["hash:net", "10.0.0.10"], "podlabel-tier:": ["hash:net", "10.0.0.10"],
+      "podlabel-app:web": ["hash:net", "10.0.0.10", "10.0.0.9"], "podlabel-tier": ["hash:net", "10.0.0.10"],
+      "podlabel-tier:": ["hash:net", "10.0.0.10"],
       "namedport:http": ["hash:ip,port", "10.0.0.10,tcp:8080"], "namedport:dns": ["hash:ip,port", "10.0.0.10,udp:53"],
-      "nslabel-all-namespaces": ["list:set", "ns-shop"], "nslabel-team": ["list:set", "ns-shop"], "nslabel-team:red": ["list:set", "ns-shop"],
-      "nslabel-kubernetes.io/metadata.name": ["list:set", "ns-shop"], "nslabel-kubernetes.io/metadata.name:shop": ["list:set", "ns-shop"],
+      "nslabel-all-namespaces": ["list:set", "ns-shop"], "nslabel-team": ["list:set", "ns-shop"],
+      "nslabel-team:red": ["list:set", "ns-shop"], "nslabel-kubernetes.io/metadata.name": ["list:set", "ns-shop"],
+      "nslabel-kubernetes.io/metadata.name:shop": ["list:set", "ns-shop"],
     });
   });
 
