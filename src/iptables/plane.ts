@@ -12,6 +12,7 @@ import { End, type FrameBlock, type Journey, type Plane, type Step, type StepRes
 import { buildFabric, type Fabric } from "../fabric/fabric.js";
 import type { TunnelResolver } from "../linux/node.js";
 import { Journeys } from "./journeys.js";
+import { type NodeOwnRules, readNodeDump } from "./dump/ownRules.js";
 import { PlaneNode, type IptablesConfig, type NodeDump } from "./planeNode.js";
 import type { PolicyEngine } from "./policy.js";
 import { Walk } from "./walk.js";
@@ -19,8 +20,8 @@ import { Walk } from "./walk.js";
 export interface IptablesPlaneOptions {
   /** `current`, `target`, or the user's name. */
   readonly name: string;
-  /** `kube-proxy+spec` needs `policyEngine`. */
-  readonly profile: "kube-proxy" | "kube-proxy+spec" | "kube-proxy+calico";
+  /** `kube-proxy+spec` needs `policyEngine`; `+npm` may have one, and has its rules in `config.programs`, as `+calico`. */
+  readonly profile: "kube-proxy" | `kube-proxy+${"spec" | "npm" | "calico"}`;
   /** The cluster at time 0: the timeline's initial one. */
   readonly cluster: Cluster;
   /**
@@ -64,6 +65,7 @@ class IptablesPlane implements Plane {
   private readonly built: (PlaneNode | null | undefined)[];
   private readonly numbers: ReadonlyMap<string, number>;
   private readonly planeHash: number;
+  private readonly own: ReadonlyMap<string, NodeOwnRules>;
   private cluster: Cluster;
   private nodeObjects: Map<string, Node>;
   private fabric: Fabric;
@@ -71,7 +73,7 @@ class IptablesPlane implements Plane {
 
   constructor(private readonly options: IptablesPlaneOptions) {
     const { cluster, policyEngine } = options;
-    if ((options.profile === "kube-proxy+spec") !== (policyEngine !== undefined)) {
+    if (options.profile !== "kube-proxy+npm" && (options.profile === "kube-proxy+spec") !== (policyEngine !== undefined)) {
       throw new Error(`profile ${options.profile} and the policy engine given do not fit`);
     }
     this.name = options.name;
@@ -89,6 +91,9 @@ class IptablesPlane implements Plane {
     this.engine = policyEngine?.(cluster) ?? null;
     this.report(this.fabric.problems);
     this.report(options.problemsOf?.(cluster) ?? []);
+    // Dumps are read here, so that what is wrong with one is said whether traffic meets its node or not.
+    this.own = new Map([...options.rulesByNode ?? []].map(([name, dump]) => [name, readNodeDump(dump)]));
+    for (const own of this.own.values()) this.problems.push(...own.problems);
     this.walk = new Walk({ node: (number) => this.node(number) }, this.fabric, (walk, { hooks }) => {
       walk.choice = this.journeys.join(walk.choice, hooks.choice);
       walk.because = this.journeys.joinBecauses(walk.because, hooks.because);
@@ -165,8 +170,8 @@ class IptablesPlane implements Plane {
     const nodeHash = mix(this.planeHash, textHash(name));
     return new PlaneNode({
       number, node, cluster: this.cluster, config: this.options.config, engine: this.engine,
-      dump: this.options.rulesByNode?.get(name) ?? null, journeys: this.journeys, steps: this.steps,
-      problems: this.problems, chance: (flow, draw) => mix(mix(nodeHash, flow), draw), tunnels: this.tunnels,
+      own: this.own.get(name) ?? null, journeys: this.journeys, steps: this.steps,
+      chance: (flow, draw) => mix(mix(nodeHash, flow), draw), tunnels: this.tunnels,
     });
   }
 

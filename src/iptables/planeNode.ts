@@ -5,7 +5,6 @@
  */
 import { parseAddress, type Family } from "../cluster/address.js";
 import type { Cluster, Device, Node, NodeFacts } from "../cluster/cluster.js";
-import type { Problem } from "../cluster/problem.js";
 import type { Because, Step } from "../dataplane.js";
 import { LinuxNode, type TunnelResolver } from "../linux/node.js";
 import { createNetfilter, type Netfilter } from "../linux/netfilter/netfilter.js";
@@ -13,6 +12,7 @@ import { parseRuleSet, type RuleSet } from "../linux/netfilter/rule-set.js";
 import type { TableName } from "../linux/netfilter/rule.js";
 import { type IpSets, parseIpSets } from "../linux/netfilter/sets/ipsets.js";
 import type { NodeServices } from "../linux/skb.js";
+import type { NodeOwnRules } from "./dump/ownRules.js";
 import type { Journeys } from "./journeys.js";
 import { kubeProxySysctls, type KubeProxyConfig } from "./kubeproxy/config.js";
 import { UdpCleanup, udpSlicesChanged } from "./kubeproxy/conntrackCleanup.js";
@@ -53,13 +53,13 @@ export interface PlaneNodeOptions {
   readonly node: Node;
   readonly cluster: Cluster;
   readonly config: IptablesConfig;
-  readonly dump: NodeDump | null;
+  /** The node's own rules and sets, in place of generated ones. */
+  readonly own: NodeOwnRules | null;
   readonly engine: PolicyEngine | null;
   readonly journeys: Journeys;
   readonly chance: (flow: number, draw: number) => number;
   readonly tunnels: TunnelResolver;
   readonly steps: Step[] | null;
-  readonly problems: Problem[];
 }
 
 interface FamilyRules {
@@ -106,10 +106,10 @@ export class PlaneNode {
     this.rules6 = this.rules(cluster, node, 6, null);
     this.netfilter = createNetfilter({
       services: this.services, rules4: this.rules4.set, rules6: this.rules6.set, sets: this.setsOf(), chance: options.chance,
-      sysctls: sysctlsOf(node.facts, config.kubeProxy),
+      sysctls: sysctlsOf(node, config.kubeProxy),
     });
     this.hooks = new NodeHooks({ node: node.name, netfilter: this.netfilter, journeys, steps });
-    this.linux = this.stack(node.facts);
+    this.linux = this.stack(node);
     this.hooks.change(originOf(this.rules4, this.rules6), gateOf(node.facts, options.engine));
   }
 
@@ -130,16 +130,21 @@ export class PlaneNode {
     }
     if (node.facts !== this.facts && JSON.stringify(node.facts) !== JSON.stringify(this.facts)) {
       this.facts = node.facts;
-      this.linux = this.stack(node.facts);
+      this.linux = this.stack(node);
     }
     this.hooks.change(originOf(this.rules4, this.rules6), gateOf(node.facts, engine));
     for (const family of [4, 6] as const) {
-      if (cleanUp && udpSlicesChanged(before, cluster, family)) this.cleanUp(cluster, family);
+      if (cleanUp && udpSlicesChanged(before, cluster, family, this.options.config.kubeProxy)) this.cleanUp(cluster, family);
     }
   }
 
   deleteConntrack(entry: Parameters<Netfilter["deleteConntrack"]>[0]): void {
     this.netfilter.deleteConntrack(entry);
+  }
+
+  /** `iptables-save -c` (family 4) or `ip6tables-save -c`: the rules in place with what they counted. */
+  save(family: Family): string {
+    return this.netfilter.save(family);
   }
 
   /** kube-proxy's step after a sync: UDP entries that lead to no serving endpoint any more. */
@@ -158,11 +163,12 @@ export class PlaneNode {
     }
   }
 
-  private stack(facts: NodeFacts): LinuxNode {
+  private stack(node: Node): LinuxNode {
+    const { facts } = node;
     this.kinds = [];
     for (const device of facts.devices) this.kinds[device.index] = device.kind;
     return new LinuxNode({
-      name: this.name, facts: { ...facts, sysctls: sysctlsOf(facts, this.options.config.kubeProxy) },
+      name: this.name, facts: { ...facts, sysctls: sysctlsOf(node, this.options.config.kubeProxy) },
       tunnels: this.options.tunnels,
       netfilter: (services) => {
         this.services.target = services;
@@ -173,15 +179,11 @@ export class PlaneNode {
 
   /** @param before the rules in place: a dump stays, being of one instant, and equal text is not read again */
   private rules(cluster: Cluster, node: Node, family: Family, before: FamilyRules | null): FamilyRules {
-    const { dump, config, problems } = this.options;
-    const own = family === 4 ? dump?.v4 : dump?.v6;
+    const { config } = this.options;
+    const own = family === 4 ? this.options.own?.v4 : this.options.own?.v6;
     if (own !== null && own !== undefined) {
-      if (before !== null) return before;
-      const parsed = parseRuleSet(own.text, own.file, family);
-      problems.push(...parsed.problems);
-      const lines = own.text.split(/\r?\n/);
-      return { text: own.text, sets: "", set: parsed.rules, because: (line) => [{ where: { file: own.file, line },
-        object: `rule of node ${node.name}`, rule: lines[line - 1] ?? "" }] };
+      return before ?? { text: "", sets: "", set: own.set, because: (line) => [{ where: { file: own.file, line },
+        object: `rule of node ${node.name}`, rule: own.lines[line - 1] ?? "" }] };
     }
     const { text, sets, becauseAt, undecided } = generatedRules(cluster, node, family, config);
     if (before !== null && before.text === text) return { text, sets, set: before.set, because: becauseAt };
@@ -194,11 +196,10 @@ export class PlaneNode {
 
   /** The node's own sets where it said them, else the generators' of both families. */
   private setsOf(): IpSets {
-    const own = this.options.dump?.sets ?? null;
-    const text = own === null ? this.rules4.sets + this.rules6.sets : own.text;
-    const { sets, problems } = parseIpSets(text, own?.file ?? `sets of ${this.name}`);
-    if (own !== null) this.options.problems.push(...problems);
-    else if (problems.length > 0) throw new Error(`generated sets: ${problems[0].what}`);
+    const own = this.options.own?.sets ?? null;
+    if (own !== null) return own;
+    const { sets, problems } = parseIpSets(this.rules4.sets + this.rules6.sets, `sets of ${this.name}`);
+    if (problems.length > 0) throw new Error(`generated sets: ${problems[0].what}`);
     return sets;
   }
 }
@@ -244,8 +245,8 @@ class SwitchedServices implements NodeServices {
 }
 
 /** What the node says itself comes before what kube-proxy would have set. */
-function sysctlsOf(facts: NodeFacts, config: KubeProxyConfig): Readonly<Record<string, string>> {
-  return { ...kubeProxySysctls(config, CORES), ...facts.sysctls };
+function sysctlsOf(node: Node, config: KubeProxyConfig): Readonly<Record<string, string>> {
+  return { ...kubeProxySysctls(config, node, CORES), ...node.facts.sysctls };
 }
 
 function gateOf(facts: NodeFacts, engine: PolicyEngine | null): PolicyGate | null {

@@ -175,7 +175,7 @@ export class Netfilter implements NetfilterHooks {
       case Hook.Prerouting:
         verdict = this.table(Raw, hook, skb);
         if (verdict !== Verdict.Accept) return verdict;
-        this.track(hook, skb);
+        if (!this.track(hook, skb)) return Verdict.Undecided;
         verdict = this.table(Mangle, hook, skb);
         return verdict === Verdict.Accept ? this.translate(hook, skb) : verdict;
       case Hook.Input:
@@ -187,7 +187,7 @@ export class Netfilter implements NetfilterHooks {
       case Hook.Output:
         verdict = this.table(Raw, hook, skb);
         if (verdict !== Verdict.Accept) return verdict;
-        this.track(hook, skb);
+        if (!this.track(hook, skb)) return Verdict.Undecided;
         verdict = this.table(Mangle, hook, skb);
         if (verdict === Verdict.Accept) verdict = this.translate(hook, skb);
         if (verdict === Verdict.Accept) verdict = this.table(Filter, hook, skb);
@@ -205,9 +205,13 @@ export class Netfilter implements NetfilterHooks {
     return verdict === Verdict.Accept ? this.table(Security, hook, skb) : verdict;
   }
 
-  private track(hook: Hook, skb: Skb): void {
+  /** False where it cannot be said what the kernel does with one connection more. */
+  private track(hook: Hook, skb: Skb): boolean {
     this.tracker.enter(hook, skb, this.packet);
     this.evaluator.nowNs = this.tracker.table.nowNs;
+    if (!this.tracker.full) return true;
+    this.reason = `undecided: the connection tracking table is full (nf_conntrack_max ${this.tracker.limit})`;
+    return false;
   }
 
   private table(index: number, hook: Hook, skb: Skb): Verdict {

@@ -98,7 +98,8 @@ function printMatch(match: Match, family: Family): string {
     case "comment":
       return `-m comment --comment ${quoted(match.text)}`;
     case "nfacct":
-      return `-m nfacct --nfacct-name ${quoted(match.name)}`;
+      // iptables 1.8.9 writes the second space.
+      return `-m nfacct --nfacct-name  ${quoted(match.name)}`;
     case "set":
       return printSetMatch(match);
     case "unmodelled":
