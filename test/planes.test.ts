@@ -43,7 +43,7 @@ describe("profiles", () => {
     expect(parseProfile(text)).toMatchObject({ text });
   });
 
-  it.each(["cilium", "cilium@1.99", "cilium@2", "kube-proxy+npm", "", "KUBE-PROXY"])("'%s' is none, and the answer names those there are", (text) => {
+  it.each(["cilium", "cilium@1.99", "cilium@2", "kube-proxy+flannel", "", "KUBE-PROXY"])("'%s' is none, and the answer names those there are", (text) => {
     expect(parseProfile(text)).toContain("cilium@1.20");
   });
 });

@@ -24,7 +24,9 @@ import { calicoPlane, Prober } from "./probe.fixture.js";
 import { node as nodeObject } from "./random.fixture.js";
 
 const [NODE, WORLD, WEB, CLIENT] = ["calico-node", "calico-world", "calico-web", "calico-client"];
-const ADDRESS: Readonly<Record<string, string>> = { [NODE]: "192.0.2.1", [WORLD]: "203.0.113.9", [WEB]: "10.244.1.10", [CLIENT]: "10.244.1.20" };
+const ADDRESS: Readonly<Record<string, string>> = {
+  [NODE]: "192.0.2.1", [WORLD]: "203.0.113.9", [WEB]: "10.244.1.10", [CLIENT]: "10.244.1.20",
+};
 const LOAD_BALANCER = "198.51.100.10";
 const CONFIG = { ...CALICO_DEFAULTS, assumedPools: [{ cidr: parsePrefix("10.244.0.0/16")!, natOutgoing: true }] };
 const WEB_DEVICE = vethName("cali", "blue", "web");

@@ -7,7 +7,8 @@ import { CALICO_DEFAULTS } from "./config.js";
 import { calicoPlane, frameOf, type Fate, type Probe, Prober } from "./probe.fixture.js";
 import { clusterOf, node } from "./random.fixture.js";
 
-const CONFIG = { ...CALICO_DEFAULTS, assumedPools: ["10.244.0.0/16", "fd00:244::/32"].map((cidr) => ({ cidr: parsePrefix(cidr)!, natOutgoing: true })) };
+const CONFIG = { ...CALICO_DEFAULTS, assumedPools: ["10.244.0.0/16", "fd00:244::/32"]
+  .map((cidr) => ({ cidr: parsePrefix(cidr)!, natOutgoing: true })) };
 const CLIENT = "203.0.113.9";
 
 describe("service traffic and ingress policy", () => {
@@ -139,7 +140,8 @@ describe("what is not modelled", () => {
   };
   const KNOWN = { denied: "dropped", open: "passed", own: "passed", process: "passed" };
 
-  test.each(["StagedNetworkPolicy", "StagedGlobalNetworkPolicy", "NetworkSet", "GlobalNetworkSet", "Tier"])("%s changes nothing", (kind) => {
+  const IDLE = ["StagedNetworkPolicy", "StagedGlobalNetworkPolicy", "NetworkSet", "GlobalNetworkSet", "Tier"];
+  test.each(IDLE)("%s changes nothing", (kind) => {
     expect(fates(calico(kind, kind.startsWith("Global") || kind === "Tier" ? "" : "blue", {}))).toEqual(KNOWN);
   });
 
@@ -176,7 +178,8 @@ describe("what is not modelled", () => {
       annotations: { "qos.projectcalico.org/ingressMaxConnections": "5" } }, spec: { nodeName: "n1", containers: [] },
     status: { phase: "Running", podIPs: [{ ip: "10.244.1.30" }] } };
     const prober = new Prober(calicoPlane(objects([limited]), CONFIG), objects([limited]));
-    expect(prober.send(probe(CLIENT, "10.244.1.30", "n1", "uplink")).reason).toContain("qos.projectcalico.org/ingressMaxConnections of pod red/limited");
+    expect(prober.send(probe(CLIENT, "10.244.1.30", "n1", "uplink")).reason)
+      .toContain("qos.projectcalico.org/ingressMaxConnections of pod red/limited");
     expect(prober.plane.problems.map((one) => one.what).at(-1)).toContain("not modelled, so its traffic is undecided");
   });
 
@@ -197,8 +200,8 @@ describe("what is not modelled", () => {
 // ---- the cluster: two nodes, blue/web-1 and red/client on the first, blue/web-2 and red/other on the second
 
 function objects(more: readonly object[]): Cluster {
-  const pod = (namespace: string, name: string, at: number, host: number, app: string): object => ({ apiVersion: "v1", kind: "Pod",
-    metadata: { namespace, name, labels: { app } }, spec: { nodeName: `n${at}`, containers: [] },
+  const pod = (namespace: string, name: string, at: number, host: number, app: string): object => ({
+    apiVersion: "v1", kind: "Pod", metadata: { namespace, name, labels: { app } }, spec: { nodeName: `n${at}`, containers: [] },
     status: { phase: "Running", podIPs: [{ ip: `10.244.${at}.${host}` }, { ip: `fd00:244:${at}::${host}` }] } });
   return clusterOf([node("n1", 1), node("n2", 2), pod("blue", "web-1", 1, 10, "web"), pod("blue", "web-2", 2, 10, "web"),
     pod("red", "client", 1, 20, "client"), pod("red", "other", 2, 20, "client"), ...more]);
