@@ -216,8 +216,17 @@ export class PlaneNode {
 class SwitchedServices implements NodeServices {
   target: NodeServices | null = null;
 
-  addressType(bytes: Uint8Array, offset: number, family: 4 | 6): ReturnType<NodeServices["addressType"]> {
-    return this.now().addressType(bytes, offset, family);
+  addressType(bytes: Uint8Array, offset: number, family: 4 | 6, device?: number): ReturnType<NodeServices["addressType"]> {
+    return this.now().addressType(bytes, offset, family, device);
+  }
+
+  // Both are absent where the stack does not know routes, which a match takes for undecided.
+  get wayBack(): NodeServices["wayBack"] {
+    return this.now().wayBack;
+  }
+
+  get pathMtu(): NodeServices["pathMtu"] {
+    return this.now().pathMtu;
   }
 
   deviceName(index: number): string {
