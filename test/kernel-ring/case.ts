@@ -96,7 +96,7 @@ export function toText(value: unknown): string {
   return JSON.stringify(value, (_, inner: unknown) => {
     if (inner instanceof Uint8Array) return { $bytes: Buffer.from(inner).toString("hex") };
     return isPrefix(inner) ? { $prefix: inner.text } : inner;
-  }, 1);
+  });
 }
 
 export function fromText<T>(text: string): T {
