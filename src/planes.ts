@@ -4,6 +4,7 @@
  *     kube-proxy            kube-proxy's iptables rules, no policy engine
  *     kube-proxy+spec       the same, with NetworkPolicy judged by the words of its API
  *     kube-proxy+npm        the same, with the rules and sets of Azure Network Policy Manager
+ *     kube-proxy+calico     the same, with the rules and sets of Calico's Felix
  *     cilium@1.20           Cilium's eBPF dataplane
  */
 import { addressFromBytes, type Family, type Prefix, prefixContains, prefixOf } from "./cluster/address.js";
@@ -15,11 +16,13 @@ import { compileImage, type MapImage } from "./ebpf/image.js";
 import { checkLimits } from "./ebpf/limits.js";
 import { CILIUM_VERSIONS, ciliumOptions, type OptionName } from "./ebpf/options.js";
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
+import { CALICO_DEFAULTS, type CalicoConfig } from "./iptables/calico/config.js";
+import { calicoProblems, calicoProgram } from "./iptables/calico/generate.js";
 import { KUBE_PROXY_DEFAULTS } from "./iptables/kubeproxy/config.js";
 import { npmConfig } from "./iptables/npm/config.js";
-import { npmProblems, npmProgram, npmSets } from "./iptables/npm/generate.js";
+import { npmProblems, npmProgram } from "./iptables/npm/generate.js";
 import { createIptablesPlane, type IptablesPlaneOptions } from "./iptables/plane.js";
-import { generatedRules, type IptablesConfig } from "./iptables/planeNode.js";
+import { generatedRules, type IptablesConfig, type NodeDump } from "./iptables/planeNode.js";
 import type { PolicyEngine } from "./iptables/policy.js";
 import type { CheckResult } from "./report/check.js";
 import type { LimitRow } from "./report/report.js";
@@ -28,7 +31,7 @@ import { PolicyIndex } from "./spec/policy-index.js";
 
 export interface Profile {
   readonly text: string;
-  readonly engine: "kube-proxy" | "kube-proxy+spec" | "kube-proxy+npm" | "cilium";
+  readonly engine: IptablesPlaneOptions["profile"] | "cilium";
   /** Enforces NetworkPolicy at all. */
   readonly policyEngine: boolean;
 }
@@ -50,20 +53,26 @@ export interface PlaneInputs {
   readonly traced: boolean;
   /** kube-proxy deletes stale UDP entries on a change; false where the timeline has the deletions that were observed. */
   readonly udpCleanup: boolean;
+  /** Nodes' own rules, in place of generated ones; for a plane of iptables rules. */
+  readonly rulesByNode?: ReadonlyMap<string, NodeDump>;
 }
 
 export const PROFILES_HELP = `Profiles:
   kube-proxy        iptables rules of kube-proxy, no policy engine
   kube-proxy+spec   the same with NetworkPolicy as the API's words say
   kube-proxy+npm    the same with Azure Network Policy Manager's rules and IP sets
+  kube-proxy+calico the same with Calico's rules and IP sets (Felix)
   cilium@1.20       Cilium's eBPF dataplane, that version`;
 
 /** The profile, or a sentence that says what is wrong with the text. */
 export function parseProfile(text: string): Profile | string {
   if (text === "kube-proxy") return { text, engine: text, policyEngine: false };
-  if (text === "kube-proxy+spec" || text === "kube-proxy+npm") return { text, engine: text, policyEngine: true };
+  if (text === "kube-proxy+spec" || text === "kube-proxy+npm" || text === "kube-proxy+calico") {
+    return { text, engine: text, policyEngine: true };
+  }
   if (CILIUM_VERSIONS.some((version) => text === `cilium@${version}`)) return { text, engine: "cilium", policyEngine: true };
-  return `no profile '${text}'; expected kube-proxy, kube-proxy+spec, kube-proxy+npm or cilium@1.20 (other versions: ${CILIUM_VERSIONS.join(", ")})`;
+  return `no profile '${text}'; expected kube-proxy, kube-proxy+spec, kube-proxy+npm, kube-proxy+calico or cilium@1.20`
+    + ` (other versions: ${CILIUM_VERSIONS.join(", ")})`;
 }
 
 export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs): Plane {
@@ -74,15 +83,18 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
   }
   return createIptablesPlane({
     name, profile: profile.engine, cluster, epochNs, seed, traced, udpCleanup: inputs.udpCleanup,
-    config: iptablesConfig(network, profile.engine), ...policyOf(profile.engine, cluster),
+    config: iptablesConfig(network, profile.engine), ...policyOf(profile.engine, cluster, network),
+    ...(inputs.rulesByNode === undefined ? {} : { rulesByNode: inputs.rulesByNode }),
   });
 }
 
 /** What the plane has beside rules: an engine to ask, and what it says of a cluster's policies. */
-function policyOf(engine: Profile["engine"], cluster: Cluster): Pick<IptablesPlaneOptions, "policyEngine" | "check"> {
+function policyOf(engine: Profile["engine"], cluster: Cluster, network: Network)
+  : Pick<IptablesPlaneOptions, "policyEngine" | "problemsOf"> {
   if (engine === "kube-proxy+spec") return { policyEngine: specEngine };
+  if (engine === "kube-proxy+calico") return { problemsOf: (now) => calicoProblems(now, calicoConfig(network)) };
   if (engine !== "kube-proxy+npm") return {};
-  return { check: npmProblems, ...(npmConfig(cluster).config.EnableV2NPM ? {} : { policyEngine: () => npmV1Engine }) };
+  return { problemsOf: npmProblems, ...(npmConfig(cluster).config.EnableV2NPM ? {} : { policyEngine: () => npmV1Engine }) };
 }
 
 /** NPM v1 has other chains, which are not modelled. */
@@ -91,9 +103,21 @@ const npmV1Engine: PolicyEngine = () => {
   return { egress: { verdict: "undecided", by }, ingress: { verdict: "undecided", by } };
 };
 
-function iptablesConfig(network: Network, engine: Profile["engine"] = "kube-proxy"): IptablesConfig {
+function calicoConfig(network: Network): CalicoConfig {
+  return { ...CALICO_DEFAULTS, assumedPools: network.clusterCidrs.map((cidr) => ({ cidr, natOutgoing: true })) };
+}
+
+/** How nodes' rules are generated. */
+export function iptablesConfig(network: Network, engine: Profile["engine"] = "kube-proxy"): IptablesConfig {
+  const base = baseConfig(network);
+  if (engine === "kube-proxy+npm") return { ...base, programs: [npmProgram()] };
+  // Calico masquerades what leaves its pools, so no other agent does.
+  if (engine === "kube-proxy+calico") return { ...base, masquerade: { agent: "none" }, programs: [calicoProgram(calicoConfig(network))] };
+  return base;
+}
+
+function baseConfig(network: Network): IptablesConfig {
   return {
-    ...(engine === "kube-proxy+npm" ? { programs: [npmProgram()] } : {}),
     kubeProxy: { ...KUBE_PROXY_DEFAULTS, clusterCIDR: network.clusterCidrs },
     masquerade: network.clusterCidrs.length === 0 ? { agent: "none" }
       : { agent: "cni", clusterCIDR: network.clusterCidrs, nonMasqueradeCIDRs: network.nonMasqueradeCidrs, randomFully: false },
@@ -127,9 +151,10 @@ export function dumpRules(cluster: Cluster, network: Network, only: string | nul
   const config = iptablesConfig(network, engine);
   return cluster.nodes.filter((node) => only === null || node.name === only)
     .flatMap((node) => {
-      const sets = engine === "kube-proxy+npm" ? `# ${node.name}, IP sets\n${npmSets(cluster, "", node.name)}` : "";
-      return [sets, ...([4, 6] as const).map((family) =>
-        `# ${node.name}, IPv${family}\n${generatedRules(cluster, node, family, config).text}`)];
+      const generated = ([4, 6] as const).map((family) => ({ family, rules: generatedRules(cluster, node, family, config) }));
+      const sets = generated.map(({ rules }) => rules.sets).join("");
+      return [sets === "" ? "" : `# ${node.name}, IP sets\n${sets}`,
+        ...generated.map(({ family, rules }) => `# ${node.name}, IPv${family}\n${rules.text}`)];
     }).join("");
 }
 

@@ -18,6 +18,7 @@ import { SocketTuples } from "./replay/sockets.js";
 import { Topology } from "./replay/topology.js";
 import { Emission } from "./dataplane.js";
 import { StepWatch, type TracedPacket } from "./compare/watch.js";
+import { trustLine, type VerifiedDump } from "./report/verify.js";
 import { type CaptureSummary, type PlaneSummary, type Report, type TruthSummary, verdictOf } from "./report/report.js";
 
 export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | "udpCleanup"> {
@@ -26,6 +27,8 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   readonly captures: readonly (Omit<CaptureInput, "node"> & { readonly node: string })[];
   /** conntrack entries or events by node. */
   readonly conntrack: ReadonlyMap<string, readonly ConntrackFlow[]>;
+  /** Dumps of nodes' rules held against generated ones. */
+  readonly verified?: readonly VerifiedDump[];
   readonly current: Profile;
   readonly target: Profile;
   readonly followCapture: boolean;
@@ -62,7 +65,8 @@ export async function runSession(input: SessionInput): Promise<Session> {
   const udpCleanup = !input.timeline.changes.some((change) => change.kind === "conntrack-delete");
   const planes: [Plane, Plane] = [
     buildPlane("current", input.current, { ...input, cluster, epochNs, udpCleanup }),
-    buildPlane("target", input.target, { ...input, cluster, epochNs, udpCleanup }),
+    // What stands on a node stands there now.
+    buildPlane("target", input.target, { ...input, rulesByNode: new Map(), cluster, epochNs, udpCleanup }),
   ];
   let names = new Names(cluster);
   let denies = policyDenial(cluster);
@@ -138,6 +142,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
     twinplane: input.version,
     captures: cursors.map(summaryOf),
     facts: cluster.nodes.map((node) => ({ node: node.name, source: node.facts.source })),
+    rules: rulesOf(input, cluster),
     planes: [planeSummary(input.current, planes[0], replay, 0), planeSummary(input.target, planes[1], replay, 1)],
     followCapture: input.followCapture,
     packets: {
@@ -163,6 +168,17 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
       unexplained: findings.filter((one) => one.id === UNEXPLAINED).length,
     }),
   };
+}
+
+function rulesOf(input: SessionInput, cluster: Cluster): Report["rules"] {
+  if (input.current.engine === "cilium") return [];
+  return cluster.nodes.flatMap(({ name }) => ([4, 6] as const).map((family) => {
+    const dump = input.rulesByNode?.get(name);
+    const own = family === 4 ? dump?.v4 : dump?.v6;
+    const verified = input.verified?.find((one) => one.node === name && one.family === family);
+    return { node: name, family, source: own === null || own === undefined ? "generated" : own.file,
+      verified: verified === undefined ? "" : trustLine(verified) };
+  }));
 }
 
 function summaryOf(cursor: CaptureCursor): CaptureSummary {

@@ -39,7 +39,7 @@ describe("the target's options", () => {
 });
 
 describe("profiles", () => {
-  it.each(["kube-proxy", "kube-proxy+spec", "cilium@1.16", "cilium@1.20"])("%s is one", (text) => {
+  it.each(["kube-proxy", "kube-proxy+spec", "kube-proxy+calico", "cilium@1.16", "cilium@1.20"])("%s is one", (text) => {
     expect(parseProfile(text)).toMatchObject({ text });
   });
 

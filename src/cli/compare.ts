@@ -10,6 +10,7 @@ import { count, type Report } from "../report/report.js";
 import { renderStories } from "../report/stories.js";
 import { renderText, type TextOptions } from "../report/text.js";
 import { runSession, type SessionInput } from "../session.js";
+import { verifyDumps } from "../verification.js";
 import { type Change, changeOf, timelineOf } from "./changes.js";
 import { DEMO_NETWORK, demoStories } from "./demo.js";
 import { sentenceOf } from "./files.js";
@@ -19,6 +20,7 @@ import { addInputOptions, addPlaneOptions, type InputOptions, networkOf, numberO
 import { Progress } from "./progress.js";
 import { UsageError } from "./usage.js";
 import { version } from "./version.js";
+import { judgeDumps, unusedDumps } from "./dumps.js";
 import { readWasm } from "./wasm.js";
 
 export interface CompareOptions extends InputOptions, PlaneOptions {
@@ -52,6 +54,7 @@ Exit codes:
 Examples:
   twinplane compare --demo
   twinplane compare -f cluster.yaml -f facts/ -r node1=node1.pcap -r node2=node2.pcap
+  twinplane compare -f cluster.yaml --rules node1=node1.iptables-save -r node1=node1.pcap
   twinplane compare -f cluster.yaml -r node1:eth0=uplink.pcapng -o json | jq '.findings[].id'`)
     .action(async (options: CompareOptions) => exit(await compare(options)));
 }
@@ -79,7 +82,7 @@ interface Result {
 }
 
 async function compareOnce(options: CompareOptions, progress: Progress): Promise<Result> {
-  const inputs = readInputs(options.file ?? [], options.read ?? []);
+  const inputs = readInputs(options.file ?? [], options.read ?? [], options.rules);
   const input = sessionInput(options, inputs, (options.change ?? []).map(changeOf));
   const { report } = await runSession({ ...input, onProgress: (records) => progress.show(records) });
   return printed(options, strictly(options, report), renderText);
@@ -103,8 +106,8 @@ async function compareDemo(given: CompareOptions, progress: Progress): Promise<R
 /** What can be said before anything is read. */
 function checkUsage(options: CompareOptions): void {
   if (options.demo === true) {
-    if (options.file !== undefined || options.read !== undefined || options.change !== undefined) {
-      throw new UsageError("--demo brings its own inputs; it is given without -f, -r and --change");
+    if ([options.file, options.read, options.rules, options.change].some((one) => one !== undefined)) {
+      throw new UsageError("--demo brings its own inputs; it is given without -f, -r, --rules and --change");
     }
   } else {
     if (options.file === undefined) throw new UsageError("no manifests; give -f with a file or folder, or try --demo");
@@ -134,16 +137,21 @@ function strictly(options: InputOptions, report: Report): Report {
 export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "followCapture" | "copyWindow"> & Partial<CompareOptions>,
   inputs: Inputs, changes: readonly Change[]): SessionInput {
   const { timeline, problems, unreadable } = timelineOf(inputs, changes);
-  const network = assumedNetwork(timeline.initial, networkOf(options), problems);
+  const given = networkOf(options);
+  const network = assumedNetwork(timeline.initial, given, problems);
+  const current = profileOf(options.current);
+  const dumps = current.engine === "cilium" ? unusedDumps(inputs.dumps) : judgeDumps(inputs.dumps, timeline.initial);
+  problems.push(...dumps.problems);
   for (const capture of inputs.captures) problems.push(...deviceProblems(capture, timeline.initial));
   return {
     version: version(),
     // Problems of captures are added while they are read; the report takes the list at the end.
     timeline: { ...timeline, get problems() { return [...inputs.problems, ...timeline.problems, ...problems]; } },
-    captures: inputs.captures, conntrack: inputs.conntrack, current: profileOf(options.current), target: profileOf(options.target),
+    captures: inputs.captures, conntrack: inputs.conntrack, current, target: profileOf(options.target),
     followCapture: options.followCapture === true, windowNs: numberOf(options.copyWindow, "--copy-window", 0, 60_000) * 1e6,
     minJudged: numberOf(options.minJudged ?? "90", "--min-judged", 0, 100) / 100, failOn: options.failOn ?? "any",
-    unreadable: inputs.unreadable + unreadable, wasm: readWasm(), network, seed: seedOf(options), traced: false,
+    unreadable: inputs.unreadable + unreadable + dumps.refused, rulesByNode: dumps.usable,
+    verified: verifyDumps(timeline.initial, network, given, dumps.usable), wasm: readWasm(), network, seed: seedOf(options), traced: false,
   };
 }
 

@@ -7,8 +7,9 @@
  *     *.sysctl               `sysctl -a` of a node
  *     *.pcap *.pcapng *.gz   captures, told by their magic, never by the name
  *     *.ct-events.txt *.conntrack   conntrack -E or -L of a node
+ *     *.rules *.iptables *.ipset *.txt …   a node's rules or sets, told by their content
  *
- * Which node a file is of: `-r node1=FILE` says it; else the node whose name the file name begins with; else the only
+ * Which node a file is of: `-r node1=FILE` or `--rules node1=FILE` says it; else the node whose name the file name begins with; else the only
  * node there is.
  */
 import { existsSync } from "node:fs";
@@ -18,7 +19,9 @@ import { type ConntrackFlow, readConntrackFlows } from "../cluster/conntrack-flo
 import { type ManifestObjects, readManifests } from "../cluster/manifests.js";
 import { readNodeFacts } from "../cluster/node-facts.js";
 import type { Problem } from "../cluster/problem.js";
+import type { NodeDump } from "../iptables/planeNode.js";
 import { fileChunks } from "./chunks.js";
+import { dumpsByNode, findDumps, type FoundDump } from "./dumps.js";
 import { list, openFailure, readText } from "./files.js";
 
 export interface NamedCapture {
@@ -32,6 +35,8 @@ export interface Inputs {
   readonly objects: ManifestObjects;
   readonly facts: ReadonlyMap<string, NodeFacts>;
   readonly conntrack: ReadonlyMap<string, readonly ConntrackFlow[]>;
+  /** Nodes' own rules and sets. */
+  readonly dumps: ReadonlyMap<string, NodeDump>;
   readonly captures: readonly NamedCapture[];
   /** Grows while captures are read. */
   readonly problems: readonly Problem[];
@@ -50,12 +55,17 @@ const MANIFEST_NAME = /\.(ya?ml|json|sysctl)$/i;
 const FACTS_LIST = /^\s*\[\s*(\]\s*$|(\{\s*\}\s*,\s*)*\{\s*"(ifindex|link_index|dst|type)")/;
 const FACTS_OBJECT = /^\s*\{\s*"(link|addr|route[46]?|neigh)"\s*:\s*\[/;
 const CONNTRACK_NAME = /\.(ct-events\.txt|conntrack)$/i;
+/** Files of a folder that may be a node's rules or sets; their content says whether they are. */
+const DUMP_NAME = /\.(rules|ip6?tables(-save)?|ipsets?|nft|save|dump|txt)$/i;
 
-export function readInputs(manifests: readonly string[], captures: readonly string[]): Inputs {
+/** @param rules dumps of nodes' rules and sets as `--rules` takes them, `[node=]path` */
+export function readInputs(manifests: readonly string[], captures: readonly string[], rules: readonly string[] = []): Inputs {
   const reading = new Reading();
   const texts: Text[] = [];
   const conntrackTexts: Text[] = [];
-  for (const path of new Set(manifests)) readPath(path, reading, texts, conntrackTexts);
+  const found: FoundDump[] = [];
+  for (const path of new Set(manifests)) readPath(path, reading, texts, conntrackTexts, found);
+  for (const argument of rules) readRules(argument, reading, found);
   const { facts: factTexts, manifests: manifestTexts } = splitFacts(texts);
   const read = readManifests(manifestTexts);
   reading.problems.push(...read.problems);
@@ -65,8 +75,9 @@ export function readInputs(manifests: readonly string[], captures: readonly stri
   const nodes = read.objects.nodes.map((node) => node.name);
   const facts = readFacts(factTexts, nodes, read.objects, reading.problems);
   const conntrack = readConntrack(conntrackTexts, nodes, reading.problems);
+  const dumps = dumpsByNode(found, nodes, (file) => nodeOf(file, nodes), (file, what) => reading.unusable(file, what));
   return {
-    objects: read.objects, facts, conntrack, captures: captures.flatMap((argument) => capturesOf(argument, nodes, reading)),
+    objects: read.objects, facts, conntrack, dumps, captures: captures.flatMap((argument) => capturesOf(argument, nodes, reading)),
     problems: reading.problems, unreadable: reading.unreadable,
   };
 }
@@ -82,28 +93,59 @@ class Reading {
   }
 }
 
-/** Adds the texts of a file, or of the manifests and conntrack entries in a folder. */
-function readPath(path: string, reading: Reading, texts: Text[], conntrack: Text[]): void {
+/** Adds the texts of a file, or of the manifests, conntrack entries and dumps in a folder. */
+function readPath(path: string, reading: Reading, texts: Text[], conntrack: Text[], found: FoundDump[]): void {
   const listed = path === "-" ? { folder: false, files: ["-"], failures: [] } : list(path);
   for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
-  const wanted = listed.files.filter((file) => !listed.folder || CONNTRACK_NAME.test(file) || MANIFEST_NAME.test(file));
+  const wanted = listed.files.filter((file) => !listed.folder || CONNTRACK_NAME.test(file) || MANIFEST_NAME.test(file)
+    || DUMP_NAME.test(file));
   if (wanted.length === 0 && listed.failures.length === 0) {
     reading.unusable(path, "no manifest in this folder; expected *.yaml, *.yml or *.json");
   }
   for (const file of wanted) {
     const read = readText(file);
     if ("what" in read) reading.unusable(file, read.what);
+    else if (addDumps(file, read.text, null, reading, found)) continue;
+    else if (listed.folder && !CONNTRACK_NAME.test(file) && !MANIFEST_NAME.test(file)) continue;
     else if (read.text.slice(0, 4096).includes("\0")) {
       reading.unusable(file, `this is binary, not a manifest${CAPTURE_NAME.test(file) ? "; captures are given with -r" : ""}`);
     } else (CONNTRACK_NAME.test(file) ? conntrack : texts).push({ name: file, text: read.text });
   }
 }
 
-/** The captures that one `-r` names. */
-function capturesOf(argument: string, nodes: readonly string[], reading: Reading): NamedCapture[] {
+/** Whether the text is a dump; what cannot be used of one is said. */
+function addDumps(file: string, text: string, node: string | null, reading: Reading, found: FoundDump[]): boolean {
+  const { dumps, problems, refused } = findDumps(file, text, node);
+  found.push(...dumps);
+  reading.problems.push(...problems);
+  if (refused !== null) reading.unusable(file, refused);
+  return dumps.length > 0 || refused !== null;
+}
+
+/** The dumps that one `--rules` names. */
+function readRules(argument: string, reading: Reading, found: FoundDump[]): void {
+  const { said, path } = splitNode(argument);
+  const listed = path === "-" ? { files: ["-"], failures: [] } : list(path);
+  for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
+  for (const file of listed.files) {
+    const read = readText(file);
+    if ("what" in read) reading.unusable(file, read.what);
+    else if (!addDumps(file, read.text, said === "" ? null : said, reading, found)) {
+      reading.unusable(file, "no rules or sets of a node; expected what iptables-save, ip6tables-save or ipset save prints");
+    }
+  }
+}
+
+/** `[node=]path`; a path that has an equals sign itself is a path. */
+function splitNode(argument: string): { said: string; path: string } {
   const equals = argument.indexOf("=");
   const said = equals > 0 && !existsSync(argument) ? argument.slice(0, equals) : "";
-  const path = said === "" ? argument : argument.slice(equals + 1);
+  return { said, path: said === "" ? argument : argument.slice(equals + 1) };
+}
+
+/** The captures that one `-r` names. */
+function capturesOf(argument: string, nodes: readonly string[], reading: Reading): NamedCapture[] {
+  const { said, path } = splitNode(argument);
   const colon = said.indexOf(":");
   const nodeSaid = colon < 0 ? said : said.slice(0, colon);
   const device = colon < 0 ? "" : said.slice(colon + 1);

@@ -12,6 +12,7 @@ import { End, type FrameBlock, type Journey, type Plane, type Step, type StepRes
 import { buildFabric, type Fabric } from "../fabric/fabric.js";
 import type { TunnelResolver } from "../linux/node.js";
 import { Journeys } from "./journeys.js";
+import { type NodeOwnRules, readNodeDump } from "./dump/ownRules.js";
 import { PlaneNode, type IptablesConfig, type NodeDump } from "./planeNode.js";
 import type { PolicyEngine } from "./policy.js";
 import { Walk } from "./walk.js";
@@ -19,8 +20,8 @@ import { Walk } from "./walk.js";
 export interface IptablesPlaneOptions {
   /** `current`, `target`, or the user's name. */
   readonly name: string;
-  /** `kube-proxy+spec` needs `policyEngine`; `kube-proxy+npm` may have one, and has its rules in `config.programs`. */
-  readonly profile: "kube-proxy" | "kube-proxy+spec" | "kube-proxy+npm";
+  /** `kube-proxy+spec` needs `policyEngine`; `+npm` may have one, and has its rules in `config.programs`, as `+calico`. */
+  readonly profile: "kube-proxy" | `kube-proxy+${"spec" | "npm" | "calico"}`;
   /** The cluster at time 0: the timeline's initial one. */
   readonly cluster: Cluster;
   /**
@@ -33,8 +34,8 @@ export interface IptablesPlaneOptions {
   readonly rulesByNode?: ReadonlyMap<string, NodeDump>;
   /** Makes the engine for a cluster; called again for each change. */
   readonly policyEngine?: (cluster: Cluster) => PolicyEngine;
-  /** What the programs on the nodes refuse or ignore of a cluster; asked again for each change. */
-  readonly check?: (cluster: Cluster) => readonly Problem[];
+  /** What the user should know of a cluster's objects; asked for each cluster. */
+  readonly problemsOf?: (cluster: Cluster) => readonly Problem[];
   /**
    * kube-proxy's deletion of stale UDP entries on a change; false where the timeline has the deletions
    * themselves.
@@ -64,6 +65,7 @@ class IptablesPlane implements Plane {
   private readonly built: (PlaneNode | null | undefined)[];
   private readonly numbers: ReadonlyMap<string, number>;
   private readonly planeHash: number;
+  private readonly own: ReadonlyMap<string, NodeOwnRules>;
   private cluster: Cluster;
   private nodeObjects: Map<string, Node>;
   private fabric: Fabric;
@@ -87,7 +89,11 @@ class IptablesPlane implements Plane {
     this.nodeObjects = new Map(cluster.nodes.map((node) => [node.name, node]));
     this.fabric = buildFabric(cluster, this.nodes);
     this.engine = policyEngine?.(cluster) ?? null;
-    this.problems.push(...this.fabric.problems, ...(options.check?.(cluster) ?? []));
+    this.report(this.fabric.problems);
+    this.report(options.problemsOf?.(cluster) ?? []);
+    // Dumps are read here, so that what is wrong with one is said whether traffic meets its node or not.
+    this.own = new Map([...options.rulesByNode ?? []].map(([name, dump]) => [name, readNodeDump(dump)]));
+    for (const own of this.own.values()) this.problems.push(...own.problems);
     this.walk = new Walk({ node: (number) => this.node(number) }, this.fabric, (walk, { hooks }) => {
       walk.choice = this.journeys.join(walk.choice, hooks.choice);
       walk.because = this.journeys.joinBecauses(walk.because, hooks.because);
@@ -114,9 +120,8 @@ class IptablesPlane implements Plane {
     this.cluster = cluster;
     this.nodeObjects = new Map(cluster.nodes.map((node) => [node.name, node]));
     this.fabric = buildFabric(cluster, this.nodes);
-    for (const problem of [...this.fabric.problems, ...(this.options.check?.(cluster) ?? [])]) {
-      if (!this.problems.some((known) => known.what === problem.what)) this.problems.push(problem);
-    }
+    this.report(this.fabric.problems);
+    this.report(this.options.problemsOf?.(cluster) ?? []);
     this.walk.fabric = this.fabric;
     this.engine = this.options.policyEngine?.(cluster) ?? null;
     for (let number = 0; number < this.built.length; number++) {
@@ -142,6 +147,13 @@ class IptablesPlane implements Plane {
     return this.steps === null ? [] : [...this.steps];
   }
 
+  /** Each once. */
+  private report(problems: readonly Problem[]): void {
+    for (const problem of problems) {
+      if (!this.problems.some((known) => known.what === problem.what)) this.problems.push(problem);
+    }
+  }
+
   private node(number: number): PlaneNode | null {
     let node = this.built[number];
     if (node === undefined) {
@@ -158,8 +170,8 @@ class IptablesPlane implements Plane {
     const nodeHash = mix(this.planeHash, textHash(name));
     return new PlaneNode({
       number, node, cluster: this.cluster, config: this.options.config, engine: this.engine,
-      dump: this.options.rulesByNode?.get(name) ?? null, journeys: this.journeys, steps: this.steps,
-      problems: this.problems, chance: (flow, draw) => mix(mix(nodeHash, flow), draw), tunnels: this.tunnels,
+      own: this.own.get(name) ?? null, journeys: this.journeys, steps: this.steps,
+      chance: (flow, draw) => mix(mix(nodeHash, flow), draw), tunnels: this.tunnels,
     });
   }
 

@@ -5,7 +5,6 @@
  */
 import { parseAddress, type Family } from "../cluster/address.js";
 import type { Cluster, Device, Node, NodeFacts } from "../cluster/cluster.js";
-import type { Problem } from "../cluster/problem.js";
 import type { Because, Step } from "../dataplane.js";
 import { LinuxNode, type TunnelResolver } from "../linux/node.js";
 import { createNetfilter, type Netfilter } from "../linux/netfilter/netfilter.js";
@@ -13,6 +12,7 @@ import { parseRuleSet, type RuleSet } from "../linux/netfilter/rule-set.js";
 import type { TableName } from "../linux/netfilter/rule.js";
 import { type IpSets, parseIpSets } from "../linux/netfilter/sets/ipsets.js";
 import type { NodeServices } from "../linux/skb.js";
+import type { NodeOwnRules } from "./dump/ownRules.js";
 import type { Journeys } from "./journeys.js";
 import { kubeProxySysctls, type KubeProxyConfig } from "./kubeproxy/config.js";
 import { UdpCleanup, udpSlicesChanged } from "./kubeproxy/conntrackCleanup.js";
@@ -53,13 +53,13 @@ export interface PlaneNodeOptions {
   readonly node: Node;
   readonly cluster: Cluster;
   readonly config: IptablesConfig;
-  readonly dump: NodeDump | null;
+  /** The node's own rules and sets, in place of generated ones. */
+  readonly own: NodeOwnRules | null;
   readonly engine: PolicyEngine | null;
   readonly journeys: Journeys;
   readonly chance: (flow: number, draw: number) => number;
   readonly tunnels: TunnelResolver;
   readonly steps: Step[] | null;
-  readonly problems: Problem[];
 }
 
 interface FamilyRules {
@@ -179,31 +179,27 @@ export class PlaneNode {
 
   /** @param before the rules in place: a dump stays, being of one instant, and equal text is not read again */
   private rules(cluster: Cluster, node: Node, family: Family, before: FamilyRules | null): FamilyRules {
-    const { dump, config, problems } = this.options;
-    const own = family === 4 ? dump?.v4 : dump?.v6;
+    const { config } = this.options;
+    const own = family === 4 ? this.options.own?.v4 : this.options.own?.v6;
     if (own !== null && own !== undefined) {
-      if (before !== null) return before;
-      const parsed = parseRuleSet(own.text, own.file, family);
-      problems.push(...parsed.problems);
-      const lines = own.text.split(/\r?\n/);
-      return { text: own.text, sets: "", set: parsed.rules, because: (line) => [{ where: { file: own.file, line },
-        object: `rule of node ${node.name}`, rule: lines[line - 1] ?? "" }] };
+      return before ?? { text: "", sets: "", set: own.set, because: (line) => [{ where: { file: own.file, line },
+        object: `rule of node ${node.name}`, rule: own.lines[line - 1] ?? "" }] };
     }
-    const { text, sets, becauseAt } = generatedRules(cluster, node, family, config);
+    const { text, sets, becauseAt, undecided } = generatedRules(cluster, node, family, config);
     if (before !== null && before.text === text) return { text, sets, set: before.set, because: becauseAt };
     const parsed = parseRuleSet(text, `rules of ${node.name} for IPv${family}`, family);
     // A rule that we write and do not understand ourselves is our own mistake.
     if (parsed.problems.length > 0) throw new Error(`generated rules: ${parsed.problems[0].what}`);
+    markUndecided(parsed.rules, undecided);
     return { text, sets, set: parsed.rules, because: becauseAt };
   }
 
   /** The node's own sets where it said them, else the generators' of both families. */
   private setsOf(): IpSets {
-    const own = this.options.dump?.sets ?? null;
-    const text = own === null ? this.rules4.sets + this.rules6.sets : own.text;
-    const { sets, problems } = parseIpSets(text, own?.file ?? `sets of ${this.name}`);
-    if (own !== null) this.options.problems.push(...problems);
-    else if (problems.length > 0) throw new Error(`generated sets: ${problems[0].what}`);
+    const own = this.options.own?.sets ?? null;
+    if (own !== null) return own;
+    const { sets, problems } = parseIpSets(this.rules4.sets + this.rules6.sets, `sets of ${this.name}`);
+    if (problems.length > 0) throw new Error(`generated sets: ${problems[0].what}`);
     return sets;
   }
 }
@@ -246,6 +242,19 @@ function sysctlsOf(node: Node, config: KubeProxyConfig): Readonly<Record<string,
 
 function gateOf(facts: NodeFacts, engine: PolicyEngine | null): PolicyGate | null {
   return engine === null ? null : new PolicyGate(facts.devices, engine);
+}
+
+/** Where a program has rules that are not modelled, nothing is decided. */
+function markUndecided(set: RuleSet, lines: ReadonlyMap<number, string>): void {
+  if (lines.size === 0) return;
+  for (const { chains } of set.tables.values()) {
+    for (const chain of chains.values()) {
+      chain.rules = chain.rules.map((rule) => {
+        const why = lines.get(rule.line);
+        return why === undefined ? rule : { ...rule, matches: [...rule.matches, { kind: "unmodelled", text: why }] };
+      });
+    }
+  }
 }
 
 function originOf(rules4: FamilyRules, rules6: FamilyRules): RuleOrigin {

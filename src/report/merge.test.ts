@@ -32,6 +32,7 @@ const report = fc.record({
   exitCode: fc.constantFrom(0, 1, 2, 3),
 }).map((made): Report => ({
   twinplane: "0", captures: [{ file: "x.pcap", node: "n", packets: 1, notes: [] }], facts: [{ node: "n", source: "read" }],
+  rules: [{ node: "n", family: 4, source: "generated", verified: "" }],
   planes: [plane("kube-proxy"), plane("cilium")], followCapture: true, packets: made.packets, undecided: made.undecided,
   findings: made.findings,
   limits: [{

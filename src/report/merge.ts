@@ -49,6 +49,7 @@ export function mergeReports(parts: readonly NamedReport[]): MergedReport {
     stories: parts.map(storyOf),
     captures: reports.flatMap((one) => one.captures),
     facts: uniqueBy(reports.flatMap((one) => one.facts), (one) => `${one.node} ${one.source}`),
+    rules: uniqueBy(reports.flatMap((one) => one.rules), (one) => `${one.node} ${one.family} ${one.source}`),
     planes: [mergePlanes(reports.map((one) => one.planes[0])), mergePlanes(reports.map((one) => one.planes[1]))],
     followCapture: reports.every((one) => one.followCapture),
     packets: mergePackets(reports.map((one) => one.packets)),

@@ -65,10 +65,22 @@ export interface TruthSummary {
   readonly disagreements: readonly string[];
 }
 
+/** Rules of one node and family. */
+export interface RulesRow {
+  readonly node: string;
+  readonly family: 4 | 6;
+  /** `generated`, or the file of the node's own rules. */
+  readonly source: string;
+  /** How far the generated rules are the node's own; empty where there are none to hold them against. */
+  readonly verified: string;
+}
+
 export interface Report {
   readonly twinplane: string;
   readonly captures: readonly CaptureSummary[];
   readonly facts: readonly { readonly node: string; readonly source: "read" | "assumed" }[];
+  /** Where the current side's rules are from; empty where it has none. */
+  readonly rules: readonly RulesRow[];
   readonly planes: readonly [PlaneSummary, PlaneSummary];
   readonly followCapture: boolean;
   readonly packets: {

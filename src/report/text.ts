@@ -112,6 +112,7 @@ function ground(report: Report, { paint, verbose }: TextOptions): string[] {
   ];
   for (const [reason, views] of truth.undecided) lines.push(`  ${views} views undecided: ${reason}`);
   for (const line of truth.disagreements.slice(0, verbose ? 100 : 5)) lines.push(paint("red", `  ${line}`));
+  lines.push(...rulesLines(report, paint));
   const assumed = report.facts.filter((one) => one.source === "assumed").map((one) => one.node);
   if (assumed.length > 0) lines.push(paint("yellow", `  devices and routes assumed, not read: ${assumed.join(", ")}`));
   const { services, policies } = report.untouched;
@@ -120,6 +121,16 @@ function ground(report: Report, { paint, verbose }: TextOptions): string[] {
     const word = policies.length === 1 ? "1 policy" : `${policies.length} policies`;
     lines.push(`Never exercised: ${word}${shortList(policies)}`);
   }
+  return lines;
+}
+
+/** Nodes with rules of their own, how far generated ones are the same, and that the rest is generated. */
+function rulesLines(report: Report, paint: TextOptions["paint"]): string[] {
+  const own = report.rules.filter((one) => one.source !== "generated");
+  if (own.length === 0) return [];
+  const generated = report.rules.filter((one) => one.source === "generated").map((one) => `${one.node} IPv${one.family}`);
+  const lines = own.map((one) => `  rules of ${one.verified} by the generated ones; judged by its own, ${one.source}`);
+  if (generated.length > 0) lines.push(paint("yellow", `  rules generated, not read: ${generated.join(", ")}`));
   return lines;
 }
 

@@ -70,7 +70,7 @@ class Ring {
     const random = new Random(clusterSeed ^ 0x5bd1e995);
     const clusterCIDR = [prefix("10.244.0.0/16")];
     const plane = createIptablesPlane({
-      name: "current", profile: "kube-proxy+npm", cluster, epochNs: 0n, seed: 1, check: npmProblems,
+      name: "current", profile: "kube-proxy+npm", cluster, epochNs: 0n, seed: 1, problemsOf: npmProblems,
       config: { kubeProxy: { ...KUBE_PROXY_DEFAULTS, clusterCIDR }, programs: [npmProgram()],
         masquerade: { agent: "cni", clusterCIDR, nonMasqueradeCIDRs: [prefix("192.168.50.0/24")], randomFully: true } },
     });
