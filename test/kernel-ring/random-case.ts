@@ -9,6 +9,7 @@ import { RANGES, randomConfig, randomObjects } from "../../src/iptables/kubeprox
 import type { MasqueradeConfig } from "../../src/iptables/masquerade/cni.js";
 import type { Case, FrontEnd } from "./case.js";
 import { randomFlows } from "./random-flows.js";
+import { changedPolicies, randomPolicies } from "./random-policies.js";
 
 /** Draws that a seed determines. */
 export class Draws {
@@ -37,26 +38,29 @@ export class Draws {
   }
 }
 
-export function randomCase(seed: number, frontEnd: FrontEnd, flowCount: number): Case {
+export function randomCase(seed: number, frontEnd: FrontEnd, flowCount: number, npm = false): Case {
   const draws = new Draws(seed);
   const [[sampled, drawn]] = fc.sample(fc.tuple(randomObjects(), randomConfig()), { seed, numRuns: 1 });
   // Some rows of the rule set need several rare things at once.
   const internalLocal = draws.chance(25);
-  const statisticMode = draws.chance(60) ? "nth" : "random";
+  // What a policy drops behind the choice does not tell what was chosen.
+  const statisticMode = npm || draws.chance(60) ? "nth" : "random";
   const kubeProxy: KubeProxyConfig = {
     ...drawn, statisticMode, masqueradeAll: drawn.masqueradeAll || (internalLocal && draws.chance(30)),
     nfacctCounters: draws.of([[], ["ct_state_invalid_dropped_pkts"], ["ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts"]]),
   };
-  const objects = internalLocal ? sampled.map((one) => (one.kind !== "Service" ? one
+  const services = internalLocal ? sampled.map((one) => (one.kind !== "Service" ? one
     : { ...one, spec: { ...one.spec, internalTrafficPolicy: "Local" } })) : sampled;
-  const later = changed(objects, draws);
+  const policies = npm ? randomPolicies(draws) : [];
+  const objects = [...services, ...policies];
+  const later = [...changed(services, draws), ...changedPolicies(policies, draws)];
   return {
-    name: `${frontEnd} ${seed}`, frontEnd, objects, later,
+    name: `${frontEnd} ${npm ? "npm " : ""}${seed}`, frontEnd, objects, later,
     // nft keeps the count of an untouched `nth` through a partial sync, legacy starts it again. And crossing the threshold of
     // a large cluster does not rewrite what did not change.
-    reload: (statisticMode === "nth" && frontEnd === "nft") || kubeProxy.largeClusterEndpointsThreshold < 1000 || draws.chance(20)
+    reload: npm || (statisticMode === "nth" && frontEnd === "nft") || kubeProxy.largeClusterEndpointsThreshold < 1000 || draws.chance(20)
       ? "full" : "partial",
-    cleanUp: draws.chance(50), kubeProxy, masquerade: masqueradeOf(draws),
+    cleanUp: draws.chance(50), kubeProxy, masquerade: masqueradeOf(draws), npm,
     flows: randomFlows(objects, later, kubeProxy, draws, flowCount),
   };
 }

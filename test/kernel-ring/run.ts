@@ -10,8 +10,9 @@ import { generateKubeProxy } from "../../src/iptables/kubeproxy/generate.js";
 import { kubeProxySysctls } from "../../src/iptables/kubeproxy/config.js";
 import { UdpCleanup, udpSlicesChanged } from "../../src/iptables/kubeproxy/conntrackCleanup.js";
 import { generatedRules } from "../../src/iptables/planeNode.js";
+import type { NodeRules } from "../../src/iptables/ruleset.js";
 import type { Cluster, NodeFacts } from "../../src/cluster/cluster.js";
-import { type Case, clusterFrom, configOf, type Flow, type FrameEvent, nodeOf, type Recording, type RingEvent, type Step } from "./case.js";
+import { type Case, clusterFrom, configOf, connectionLine, type Flow, type FrameEvent, nodeOf, type Recording, type RingEvent, type Step } from "./case.js";
 import { build, bytesOf, Chunk, errorAbout, hexOf, isError, look, type Segment, Tcp, turned } from "./frames.js";
 import type { FrameResult, Kernel } from "./kernel.js";
 import { OWN } from "./topology.js";
@@ -69,11 +70,15 @@ class Run {
   // ---- rules ----
 
   private async load(cluster: Cluster, before: Cluster | null): Promise<void> {
-    const textOf = (of: Cluster, family: 4 | 6): string => generatedRules(of, nodeOf(this.facts), family, configOf(this.one)).text;
-    const texts = ([4, 6] as const).map((family) => [family, textOf(cluster, family)] as const);
+    const rulesOf = (of: Cluster): NodeRules[] => ([4, 6] as const).map((family) => (
+      generatedRules(of, nodeOf(this.facts), family, configOf(this.one))));
+    const [four, six] = rulesOf(cluster);
+    const [oldFour, oldSix] = before === null ? [null, null] : rulesOf(before);
+    const sets = four.sets + six.sets;
+    if (before === null || sets !== `${oldFour?.sets}${oldSix?.sets}`) await this.kernel.loadSets(sets);
     // Nothing to do, and so nothing that would start counters anew.
-    if (before !== null && texts.every(([family, text]) => text === textOf(before, family))) return;
-    const error = await this.kernel.load(texts, false);
+    if (four.text === oldFour?.text && six.text === oldSix?.text) return;
+    const error = await this.kernel.load([[4, four.text], [6, six.text]], false);
     if (error !== "") throw new Error(`${this.one.name}: the kernel refuses the rules: ${error}`);
   }
 
@@ -115,6 +120,12 @@ class Run {
 
   private async counters(baseline: boolean): Promise<void> {
     this.events.push({ kind: "counters", baseline, texts: await this.kernel.save() });
+    if (!baseline) this.events.push({ kind: "connections", lines: await this.connections() });
+  }
+
+  private async connections(): Promise<string[]> {
+    const texts = [await this.kernel.conntrack(["-L", "-f", "ipv4"]), await this.kernel.conntrack(["-L", "-f", "ipv6"])];
+    return texts.flatMap((text) => text.split("\n")).filter((line) => line !== "").map(connectionLine).sort();
   }
 
   // ---- packets ----
