@@ -28,6 +28,8 @@ export interface Case {
   readonly cleanUp: boolean;
   readonly kubeProxy: KubeProxyConfig;
   readonly masquerade: MasqueradeConfig;
+  /** Between the change and the new flows, so that affinity ends; ms. */
+  readonly pauseMs: number;
   /** With Azure Network Policy Manager's rules and sets. */
   readonly npm: boolean;
   readonly flows: readonly Flow[];

@@ -49,8 +49,13 @@ export function randomCase(seed: number, frontEnd: FrontEnd, flowCount: number, 
     ...drawn, statisticMode, masqueradeAll: drawn.masqueradeAll || (internalLocal && draws.chance(30)),
     nfacctCounters: draws.of([[], ["ct_state_invalid_dropped_pkts"], ["ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts"]]),
   };
-  const services = internalLocal ? sampled.map((one) => (one.kind !== "Service" ? one
-    : { ...one, spec: { ...one.spec, internalTrafficPolicy: "Local" } })) : sampled;
+  // An affinity of a second ends between the change and the new flows, or else is one that does not end.
+  const pauseMs = draws.below(20) === 0 ? 1300 : 0;
+  const timeout = pauseMs > 0 ? 1 : 10800;
+  const lasting = sampled.map((one) => (one.spec?.sessionAffinity === undefined ? one
+    : { ...one, spec: { ...one.spec, sessionAffinityConfig: { clientIP: { timeoutSeconds: timeout } } } }));
+  const services = internalLocal ? lasting.map((one) => (one.kind !== "Service" ? one
+    : { ...one, spec: { ...one.spec, internalTrafficPolicy: "Local" } })) : lasting;
   const policies = npm ? randomPolicies(draws) : [];
   const objects = [...services, ...policies];
   const later = [...changed(services, draws), ...changedPolicies(policies, draws)];
@@ -60,8 +65,8 @@ export function randomCase(seed: number, frontEnd: FrontEnd, flowCount: number, 
     // a large cluster does not rewrite what did not change.
     reload: npm || (statisticMode === "nth" && frontEnd === "nft") || kubeProxy.largeClusterEndpointsThreshold < 1000 || draws.chance(20)
       ? "full" : "partial",
-    cleanUp: draws.chance(50), kubeProxy, masquerade: masqueradeOf(draws), npm,
-    flows: randomFlows(objects, later, kubeProxy, draws, flowCount),
+    cleanUp: draws.chance(50), kubeProxy, masquerade: masqueradeOf(draws), pauseMs, npm,
+    flows: randomFlows(objects, later, kubeProxy, draws, pauseMs > 0 ? Math.ceil(flowCount / 2) : flowCount),
   };
 }
 

@@ -9,7 +9,7 @@ const LABELS: Readonly<Record<string, readonly string[]>> = { app: ["a", "b", "c
 const TEAMS: Readonly<Record<string, readonly string[]>> = { team: ["red", "blue"] };
 const PORTS = [53, 8080, 8081, 8082, 8180, 30000];
 const NAMES = ["http", "alt"];
-const BLOCKS = ["0.0.0.0/0", "10.244.0.0/16", "10.244.0.0/24", "10.244.1.0/24", "192.168.0.0/24", "203.0.113.0/24", "203.0.113.7/32",
+const BLOCKS = ["0.0.0.0/0", "10.244.0.0/16", "10.244.0.0/15", "10.244.0.0/24", "10.244.1.0/24", "192.168.0.0/24", "203.0.113.0/24", "203.0.113.7/32",
   "192.168.0.2/32", "10.244.0.254/32", "192.0.2.0/24", "198.51.100.0/24"];
 
 export function randomPolicies(draws: Draws): Plain[] {
@@ -43,13 +43,13 @@ function policy(at: number, draws: Draws): Plain {
   const rules = (peers: string): unknown => {
     const count = draws.of([-1, 0, 1, 1, 2]);
     return count < 0 ? undefined : Array.from({ length: count }, () => ({
-      ...(draws.chance(85) ? { [peers]: Array.from({ length: 1 + draws.below(2) }, () => peer(draws)) } : {}),
-      ...(draws.chance(60) ? { ports: Array.from({ length: 1 + draws.below(2) }, () => port(draws)) } : {}),
+      ...(draws.chance(85) ? { [peers]: Array.from({ length: 1 + draws.below(3) }, () => peer(draws)) } : {}),
+      ...(draws.chance(35) ? { ports: Array.from({ length: 1 + draws.below(2) }, () => port(draws)) } : {}),
     }));
   };
   return {
     apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { namespace: draws.of(NAMESPACES), name: `np${at}` },
-    spec: { podSelector: draws.chance(30) ? {} : selector(LABELS, draws), ...(types === undefined ? {} : { policyTypes: types }),
+    spec: { podSelector: draws.chance(15) ? {} : selector(LABELS, draws), ...(types === undefined ? {} : { policyTypes: types }),
       ingress: rules("from"), egress: rules("to") },
   };
 }

@@ -21,8 +21,26 @@ import { OWN } from "./topology.js";
 const UNTOUCHED = { "net.ipv4.conf.all.route_localnet": "0", "net.netfilter.nf_conntrack_tcp_be_liberal": "0" };
 const PAYLOAD = new TextEncoder().encode("ring    ");
 
+/** Affinity of a second holds through a phase only if that is over well before. */
+const LONGEST_PHASE_NS = 0.8e9;
+const TRIES = 5;
+
 export async function runCase(kernel: Kernel, one: Case, facts: NodeFacts): Promise<Recording> {
-  return new Run(kernel, one, facts).run();
+  for (let tried = 1; tried < TRIES; tried++) {
+    const recording = await new Run(kernel, one, facts).run();
+    if (one.pauseMs === 0 || longestPhase(recording) < LONGEST_PHASE_NS) return recording;
+  }
+  throw new Error(`${one.name}: this machine takes longer for a few flows than their affinity lasts`);
+}
+
+function longestPhase({ events }: Recording): number {
+  const times = (steps: readonly Step[]): number[] => events.flatMap((event) => (event.kind === "frame" && steps.includes(event.step)
+    ? [event.timeNs] : []));
+  const change = events.find((event) => event.kind === "change");
+  const opened = times(["open"]);
+  const early = opened.filter((time) => time < (change?.kind === "change" ? change.timeNs : 0));
+  const late = opened.slice(early.length);
+  return Math.max(0, ...[[...early, ...times(["second"])], late].map((list) => Math.max(...list) - Math.min(...list)).filter(Number.isFinite));
 }
 
 /** What a flow's packets became, as far as the next ones depend on it. */
@@ -58,6 +76,7 @@ class Run {
     await this.counters(false);
     await this.change(before, after);
     await this.counters(true);
+    await new Promise((resolve) => setTimeout(resolve, one.pauseMs));
     await this.round("again", early);
     await this.round("answer again", early);
     const late = one.flows.flatMap((flow, index) => (flow.late ? [index] : []));
