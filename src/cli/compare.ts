@@ -16,7 +16,7 @@ import { DEMO_NETWORK, demoStories } from "./demo.js";
 import { sentenceOf } from "./files.js";
 import { type Inputs, type NamedCapture, readInputs } from "./inputs.js";
 import { addInputOptions, addPlaneOptions, type InputOptions, networkOf, numberOf, type PlaneOptions, profileOf,
-  wholeNumberOf } from "./options.js";
+  refuseUnmodelled, wholeNumberOf } from "./options.js";
 import { Progress } from "./progress.js";
 import { UsageError } from "./usage.js";
 import { version } from "./version.js";
@@ -137,9 +137,11 @@ function strictly(options: InputOptions, report: Report): Report {
 export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "followCapture" | "copyWindow"> & Partial<CompareOptions>,
   inputs: Inputs, changes: readonly Change[]): SessionInput {
   const { timeline, problems, unreadable } = timelineOf(inputs, changes);
+  const current = profileOf(options.current);
+  const target = profileOf(options.target);
+  refuseUnmodelled(timeline.initial, [current, target]);
   const given = networkOf(options);
   const network = assumedNetwork(timeline.initial, given, problems);
-  const current = profileOf(options.current);
   const dumps = current.engine === "cilium" ? unusedDumps(inputs.dumps) : judgeDumps(inputs.dumps, timeline.initial);
   problems.push(...dumps.problems);
   for (const capture of inputs.captures) problems.push(...deviceProblems(capture, timeline.initial));
@@ -147,7 +149,7 @@ export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "follo
     version: version(),
     // Problems of captures are added while they are read; the report takes the list at the end.
     timeline: { ...timeline, get problems() { return [...inputs.problems, ...timeline.problems, ...problems]; } },
-    captures: inputs.captures, conntrack: inputs.conntrack, current, target: profileOf(options.target),
+    captures: inputs.captures, conntrack: inputs.conntrack, current, target,
     followCapture: options.followCapture === true, windowNs: numberOf(options.copyWindow, "--copy-window", 0, 60_000) * 1e6,
     minJudged: numberOf(options.minJudged ?? "90", "--min-judged", 0, 100) / 100, failOn: options.failOn ?? "any",
     unreadable: inputs.unreadable + unreadable + dumps.refused, rulesByNode: dumps.usable,

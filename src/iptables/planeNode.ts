@@ -28,6 +28,8 @@ export interface IptablesConfig {
   readonly masquerade: MasqueradeConfig;
   /** Further programs' rules, in the order in which they put theirs in place: policy engines, portmap. */
   readonly programs?: readonly RuleProgram[];
+  /** Sysctls that those programs set, by their names under /proc/sys with dots. */
+  readonly sysctls?: (cluster: Cluster, node: Node) => Readonly<Record<string, string>>;
 }
 
 /** A program that keeps rules on every node: what it writes for a node and a family. */
@@ -98,7 +100,7 @@ export class PlaneNode {
   private rules6: FamilyRules;
 
   constructor(private readonly options: PlaneNodeOptions) {
-    const { node, cluster, config, journeys, steps } = options;
+    const { node, cluster, journeys, steps } = options;
     this.number = options.number;
     this.name = node.name;
     this.cluster = cluster;
@@ -107,7 +109,7 @@ export class PlaneNode {
     this.rules6 = this.rules(cluster, node, 6, null);
     this.netfilter = createNetfilter({
       services: this.services, rules4: this.rules4.set, rules6: this.rules6.set, sets: this.setsOf(), chance: options.chance,
-      sysctls: sysctlsOf(node, config.kubeProxy),
+      sysctls: this.sysctls(node),
     });
     this.hooks = new NodeHooks({ node: node.name, netfilter: this.netfilter, journeys, steps });
     this.linux = this.stack(node);
@@ -169,12 +171,18 @@ export class PlaneNode {
     }
   }
 
+  /** What the node says itself comes before what programs would have set. */
+  private sysctls(node: Node): Readonly<Record<string, string>> {
+    const { config } = this.options;
+    return { ...kubeProxySysctls(config.kubeProxy, node, CORES), ...config.sysctls?.(this.cluster, node), ...node.facts.sysctls };
+  }
+
   private stack(node: Node): LinuxNode {
     const { facts } = node;
     this.kinds = [];
     for (const device of facts.devices) this.kinds[device.index] = device.kind;
     return new LinuxNode({
-      name: this.name, facts: { ...facts, sysctls: sysctlsOf(node, this.options.config.kubeProxy) },
+      name: this.name, facts: { ...facts, sysctls: this.sysctls(node) },
       tunnels: this.options.tunnels,
       netfilter: (services) => {
         this.services.target = services;
@@ -239,11 +247,6 @@ class SwitchedServices implements NodeServices {
     if (this.target === null) throw new Error("a node's rules were asked before its stack was there");
     return this.target;
   }
-}
-
-/** What the node says itself comes before what kube-proxy would have set. */
-function sysctlsOf(node: Node, config: KubeProxyConfig): Readonly<Record<string, string>> {
-  return { ...kubeProxySysctls(config, node, CORES), ...node.facts.sysctls };
 }
 
 function gateOf(facts: NodeFacts, engine: PolicyEngine | null): PolicyGate | null {
