@@ -7,6 +7,7 @@ import { parseAddress, type Family } from "../cluster/address.js";
 import type { Cluster, Device, Node, NodeFacts } from "../cluster/cluster.js";
 import type { Because, Step } from "../dataplane.js";
 import { LinuxNode, type TunnelResolver } from "../linux/node.js";
+import type { ConntrackRecord } from "../linux/netfilter/conntrack-record.js";
 import { createNetfilter, type Netfilter } from "../linux/netfilter/netfilter.js";
 import { parseRuleSet, type RuleSet } from "../linux/netfilter/rule-set.js";
 import type { TableName } from "../linux/netfilter/rule.js";
@@ -147,6 +148,11 @@ export class PlaneNode {
   /** `iptables-save -c` (family 4) or `ip6tables-save -c`: the rules in place with what they counted. */
   save(family: Family): string {
     return this.netfilter.save(family);
+  }
+
+  /** Live connections, oldest first, as `conntrack -L` shows them. */
+  conntrack(): ConntrackRecord[] {
+    return this.netfilter.conntrack();
   }
 
   /** kube-proxy's step after a sync: UDP entries that lead to no serving endpoint any more. */
