@@ -54,7 +54,7 @@ describe("verify", () => {
       .toEqual([["Docker", "-A PREROUTING -j DOCKER"], ["Docker", more]]);
     const screen = (await runCli(["verify", ...CLUSTER, ...NETWORK, "--node", "node1", "--rules", path])).stdout;
     expect(screen).toMatch(/in the dump, not generated: 2 \(Docker 2\)/);
-    expect(screen).toMatch(/because Service default\/web .*\(traces\/lab\/cluster\.yaml:\d+\)/);
+    expect(screen).toMatch(/because default\/web Service .*\(traces\/lab\/cluster\.yaml:\d+\)/);
     expect(screen).toMatch(/rules of node1 IPv4: \d+ of \d+ lines reproduced, 1 generated that it lacks\nexit code 1: differences in node1 IPv4\n$/);
   });
 

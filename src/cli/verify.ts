@@ -50,7 +50,7 @@ function verify(options: VerifyOptions): number {
   const { node } = options;
   const rules = (options.rules ?? [])
     .map((argument) => (node === undefined || argument.includes("=") ? argument : `${node}=${argument}`));
-  const inputs = readInputs(options.file, [], rules);
+  const inputs = readInputs(options.file, [], { rules });
   const { initial, problems: found } = buildTimeline({ initial: inputs.objects, facts: inputs.facts });
   if (node !== undefined && !initial.nodes.some((one) => one.name === node)) {
     throw new UsageError(`no node ${node} in the manifests`);
