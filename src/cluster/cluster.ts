@@ -84,6 +84,8 @@ export interface Endpoint {
   /** Defaulted: nil ready -> true, nil serving -> ready, nil terminating -> false. */
   readonly ready: boolean;
   readonly serving: boolean;
+  /** The condition `serving` is not there: the API's newer words and some readers take that for true. */
+  readonly servingAbsent?: boolean;
   readonly terminating: boolean;
   readonly targetRef: { readonly kind: string; readonly namespace: string; readonly name: string } | null;
   readonly hintZones: readonly string[];

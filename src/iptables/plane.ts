@@ -20,8 +20,8 @@ import { Walk } from "./walk.js";
 export interface IptablesPlaneOptions {
   /** `current`, `target`, or the user's name. */
   readonly name: string;
-  /** `kube-proxy+spec` needs `policyEngine`. */
-  readonly profile: "kube-proxy" | "kube-proxy+spec";
+  /** `kube-proxy+spec` needs `policyEngine`; `+npm` may have one, and has its rules in `config.programs`, as `+calico`. */
+  readonly profile: "kube-proxy" | `kube-proxy+${"spec" | "npm" | "calico"}`;
   /** The cluster at time 0: the timeline's initial one. */
   readonly cluster: Cluster;
   /**
@@ -34,6 +34,8 @@ export interface IptablesPlaneOptions {
   readonly rulesByNode?: ReadonlyMap<string, NodeDump>;
   /** Makes the engine for a cluster; called again for each change. */
   readonly policyEngine?: (cluster: Cluster) => PolicyEngine;
+  /** What the user should know of a cluster's objects; asked for each cluster. */
+  readonly problemsOf?: (cluster: Cluster) => readonly Problem[];
   /**
    * kube-proxy's deletion of stale UDP entries on a change; false where the timeline has the deletions
    * themselves.
@@ -71,7 +73,7 @@ class IptablesPlane implements Plane {
 
   constructor(private readonly options: IptablesPlaneOptions) {
     const { cluster, policyEngine } = options;
-    if ((options.profile === "kube-proxy+spec") !== (policyEngine !== undefined)) {
+    if (options.profile !== "kube-proxy+npm" && (options.profile === "kube-proxy+spec") !== (policyEngine !== undefined)) {
       throw new Error(`profile ${options.profile} and the policy engine given do not fit`);
     }
     this.name = options.name;
@@ -87,7 +89,8 @@ class IptablesPlane implements Plane {
     this.nodeObjects = new Map(cluster.nodes.map((node) => [node.name, node]));
     this.fabric = buildFabric(cluster, this.nodes);
     this.engine = policyEngine?.(cluster) ?? null;
-    this.problems.push(...this.fabric.problems);
+    this.report(this.fabric.problems);
+    this.report(options.problemsOf?.(cluster) ?? []);
     // Dumps are read here, so that what is wrong with one is said whether traffic meets its node or not.
     this.own = new Map([...options.rulesByNode ?? []].map(([name, dump]) => [name, readNodeDump(dump)]));
     for (const own of this.own.values()) this.problems.push(...own.problems);
@@ -117,9 +120,8 @@ class IptablesPlane implements Plane {
     this.cluster = cluster;
     this.nodeObjects = new Map(cluster.nodes.map((node) => [node.name, node]));
     this.fabric = buildFabric(cluster, this.nodes);
-    for (const problem of this.fabric.problems) {
-      if (!this.problems.some((known) => known.what === problem.what)) this.problems.push(problem);
-    }
+    this.report(this.fabric.problems);
+    this.report(this.options.problemsOf?.(cluster) ?? []);
     this.walk.fabric = this.fabric;
     this.engine = this.options.policyEngine?.(cluster) ?? null;
     for (let number = 0; number < this.built.length; number++) {
@@ -143,6 +145,13 @@ class IptablesPlane implements Plane {
 
   lastSteps(): Step[] {
     return this.steps === null ? [] : [...this.steps];
+  }
+
+  /** Each once. */
+  private report(problems: readonly Problem[]): void {
+    for (const problem of problems) {
+      if (!this.problems.some((known) => known.what === problem.what)) this.problems.push(problem);
+    }
   }
 
   private node(number: number): PlaneNode | null {

@@ -106,10 +106,10 @@ export class PlaneNode {
     this.rules6 = this.rules(cluster, node, 6, null);
     this.netfilter = createNetfilter({
       services: this.services, rules4: this.rules4.set, rules6: this.rules6.set, sets: this.setsOf(), chance: options.chance,
-      sysctls: sysctlsOf(node.facts, config.kubeProxy),
+      sysctls: sysctlsOf(node, config.kubeProxy),
     });
     this.hooks = new NodeHooks({ node: node.name, netfilter: this.netfilter, journeys, steps });
-    this.linux = this.stack(node.facts);
+    this.linux = this.stack(node);
     this.hooks.change(originOf(this.rules4, this.rules6), gateOf(node.facts, options.engine));
   }
 
@@ -130,16 +130,21 @@ export class PlaneNode {
     }
     if (node.facts !== this.facts && JSON.stringify(node.facts) !== JSON.stringify(this.facts)) {
       this.facts = node.facts;
-      this.linux = this.stack(node.facts);
+      this.linux = this.stack(node);
     }
     this.hooks.change(originOf(this.rules4, this.rules6), gateOf(node.facts, engine));
     for (const family of [4, 6] as const) {
-      if (cleanUp && udpSlicesChanged(before, cluster, family)) this.cleanUp(cluster, family);
+      if (cleanUp && udpSlicesChanged(before, cluster, family, this.options.config.kubeProxy)) this.cleanUp(cluster, family);
     }
   }
 
   deleteConntrack(entry: Parameters<Netfilter["deleteConntrack"]>[0]): void {
     this.netfilter.deleteConntrack(entry);
+  }
+
+  /** `iptables-save -c` (family 4) or `ip6tables-save -c`: the rules in place with what they counted. */
+  save(family: Family): string {
+    return this.netfilter.save(family);
   }
 
   /** kube-proxy's step after a sync: UDP entries that lead to no serving endpoint any more. */
@@ -158,11 +163,12 @@ export class PlaneNode {
     }
   }
 
-  private stack(facts: NodeFacts): LinuxNode {
+  private stack(node: Node): LinuxNode {
+    const { facts } = node;
     this.kinds = [];
     for (const device of facts.devices) this.kinds[device.index] = device.kind;
     return new LinuxNode({
-      name: this.name, facts: { ...facts, sysctls: sysctlsOf(facts, this.options.config.kubeProxy) },
+      name: this.name, facts: { ...facts, sysctls: sysctlsOf(node, this.options.config.kubeProxy) },
       tunnels: this.options.tunnels,
       netfilter: (services) => {
         this.services.target = services;
@@ -179,11 +185,12 @@ export class PlaneNode {
       return before ?? { text: "", sets: "", set: own.set, because: (line) => [{ where: { file: own.file, line },
         object: `rule of node ${node.name}`, rule: own.lines[line - 1] ?? "" }] };
     }
-    const { text, sets, becauseAt } = generatedRules(cluster, node, family, config);
+    const { text, sets, becauseAt, undecided } = generatedRules(cluster, node, family, config);
     if (before !== null && before.text === text) return { text, sets, set: before.set, because: becauseAt };
     const parsed = parseRuleSet(text, `rules of ${node.name} for IPv${family}`, family);
     // A rule that we write and do not understand ourselves is our own mistake.
     if (parsed.problems.length > 0) throw new Error(`generated rules: ${parsed.problems[0].what}`);
+    markUndecided(parsed.rules, undecided);
     return { text, sets, set: parsed.rules, because: becauseAt };
   }
 
@@ -229,12 +236,25 @@ class SwitchedServices implements NodeServices {
 }
 
 /** What the node says itself comes before what kube-proxy would have set. */
-function sysctlsOf(facts: NodeFacts, config: KubeProxyConfig): Readonly<Record<string, string>> {
-  return { ...kubeProxySysctls(config, CORES), ...facts.sysctls };
+function sysctlsOf(node: Node, config: KubeProxyConfig): Readonly<Record<string, string>> {
+  return { ...kubeProxySysctls(config, node, CORES), ...node.facts.sysctls };
 }
 
 function gateOf(facts: NodeFacts, engine: PolicyEngine | null): PolicyGate | null {
   return engine === null ? null : new PolicyGate(facts.devices, engine);
+}
+
+/** Where a program has rules that are not modelled, nothing is decided. */
+function markUndecided(set: RuleSet, lines: ReadonlyMap<number, string>): void {
+  if (lines.size === 0) return;
+  for (const { chains } of set.tables.values()) {
+    for (const chain of chains.values()) {
+      chain.rules = chain.rules.map((rule) => {
+        const why = lines.get(rule.line);
+        return why === undefined ? rule : { ...rule, matches: [...rule.matches, { kind: "unmodelled", text: why }] };
+      });
+    }
+  }
 }
 
 function originOf(rules4: FamilyRules, rules6: FamilyRules): RuleOrigin {

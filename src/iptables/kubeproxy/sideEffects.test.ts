@@ -1,11 +1,12 @@
 /** What kube-proxy does beside rules: UDP conntrack cleanup, the health check answer, sysctls. */
 import { describe, expect, test } from "vitest";
-import { clusterOf } from "../manifests.fixture.js";
+import { clusterOf, nodeNamed } from "../manifests.fixture.js";
 import { KUBE_PROXY_DEFAULTS, kubeProxySysctls } from "./config.js";
 import { UdpCleanup, udpSlicesChanged } from "./conntrackCleanup.js";
 import { healthAnswer } from "./healthCheck.js";
 
 const CONFIG = KUBE_PROXY_DEFAULTS;
+const NODE = nodeNamed("here", ["192.168.0.2"]);
 
 describe("UDP cleanup", () => {
   const cleanup = new UdpCleanup(cluster(["10.0.0.1"], { protocol: "UDP", port: 53, nodePort: 30053 }), 4, CONFIG);
@@ -37,10 +38,10 @@ describe("UDP cleanup", () => {
 
   test("runs when a slice of a UDP service changed, and only then", () => {
     const udp = { protocol: "UDP", port: 53 };
-    expect(udpSlicesChanged(cluster(["10.0.0.1"], udp), cluster(["10.0.0.2"], udp), 4)).toBe(true);
-    expect(udpSlicesChanged(cluster(["10.0.0.1"], udp), cluster(["10.0.0.1"], udp), 4)).toBe(false);
+    expect(udpSlicesChanged(cluster(["10.0.0.1"], udp), cluster(["10.0.0.2"], udp), 4, CONFIG)).toBe(true);
+    expect(udpSlicesChanged(cluster(["10.0.0.1"], udp), cluster(["10.0.0.1"], udp), 4, CONFIG)).toBe(false);
     const tcp = { protocol: "TCP", port: 53 };
-    expect(udpSlicesChanged(cluster(["10.0.0.1"], tcp), cluster(["10.0.0.2"], tcp), 4)).toBe(false);
+    expect(udpSlicesChanged(cluster(["10.0.0.1"], tcp), cluster(["10.0.0.2"], tcp), 4, CONFIG)).toBe(false);
   });
 });
 
@@ -58,9 +59,9 @@ describe("health check node port", () => {
 });
 
 test("conntrack settings become sysctls", () => {
-  const sysctls = kubeProxySysctls(CONFIG, 8);
+  const sysctls = kubeProxySysctls(CONFIG, NODE, 8);
   expect(sysctls["net.netfilter.nf_conntrack_max"]).toBe("262144");
-  expect(kubeProxySysctls(CONFIG, 2)["net.netfilter.nf_conntrack_max"]).toBe("131072");
+  expect(kubeProxySysctls(CONFIG, NODE, 2)["net.netfilter.nf_conntrack_max"]).toBe("131072");
   expect(sysctls["net.netfilter.nf_conntrack_tcp_timeout_established"]).toBe("86400");
   expect(sysctls["net.ipv4.conf.all.route_localnet"]).toBe("1");
   expect(sysctls["net.netfilter.nf_conntrack_udp_timeout"]).toBeUndefined();

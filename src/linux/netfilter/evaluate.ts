@@ -7,12 +7,15 @@ import { CtInfo, Hook, type NodeServices, type Skb, Verdict } from "../skb.js";
 import { type CompiledTable, Op, Row, stride } from "./compile.js";
 import { Status } from "./connection.js";
 import { Manip, manipOf } from "./manip.js";
-import { evaluateMatch, Matched, type MatchContext } from "./match.js";
+import { Matched } from "./extension.js";
+import { evaluateMatch, type MatchContext } from "./match.js";
 import { type Chance, type Nat, NatRange } from "./nat.js";
 import { word } from "./packet.js";
 import type { Packet } from "./packet.js";
 import type { RecentLists } from "./recent.js";
-import { StateBit, type Target } from "./rule.js";
+import { type Rule, StateBit, type Target } from "./rule.js";
+import type { IpSets } from "./sets/ipsets.js";
+import { changeSets } from "./sets/set-rule.js";
 import { connectionOf } from "./track.js";
 
 /** Told of every rule that matched: position in its chain from 1, 0 for a policy. */
@@ -40,7 +43,10 @@ export class Evaluator implements MatchContext {
   readonly recent: RecentLists;
   readonly chance: Chance;
   nowNs = 0;
+  hook: Hook = Hook.Prerouting;
+  doubt = "";
   eligibleBackends: readonly string[] | null = null;
+  sets: IpSets;
   /** Why the last Drop or Undecided. */
   reason = "";
   trace: TraceSink | null = null;
@@ -48,7 +54,15 @@ export class Evaluator implements MatchContext {
   private readonly masqueradeRange = new NatRange();
   private readonly stack = new Int32Array(stackLimit);
 
-  constructor(packet: Packet, services: NodeServices, recent: RecentLists, chance: Chance, nat: Nat) {
+  constructor(
+    packet: Packet,
+    services: NodeServices,
+    recent: RecentLists,
+    chance: Chance,
+    nat: Nat,
+    sets: IpSets,
+  ) {
+    this.sets = sets;
     this.packet = packet;
     this.services = services;
     this.recent = recent;
@@ -61,6 +75,7 @@ export class Evaluator implements MatchContext {
     const { code, op, argument, packets, bytes, indexed } = table;
     const { stack } = this;
     this.skb = skb;
+    this.hook = hook;
     this.state = stateOf(skb);
     let depth = 0;
     let row = start;
@@ -76,6 +91,15 @@ export class Evaluator implements MatchContext {
         if (matched === Matched.No) {
           row++;
           continue;
+        }
+        if (matched === Matched.Undecided) {
+          this.reason = this.doubtAt(table, row);
+          return Verdict.Undecided;
+        }
+        if (matched === Matched.Drop && hasUnmodelledMatch(table.rules[row])) {
+          // That match may have ruled the packet out before.
+          this.reason = table.reasons[row];
+          return Verdict.Undecided;
         }
         if (matched === Matched.Drop) {
           this.reason = `${table.name}/${table.chains[table.chainOf[row]].name}: cut header`;
@@ -195,11 +219,24 @@ export class Evaluator implements MatchContext {
       }
     }
     if ((flags & Row.Matches) === 0) return Matched.Yes;
+    let answer: Matched = Matched.Yes;
     for (const compiled of table.matches[code[base + 23]]) {
       const matched = evaluateMatch(compiled, this);
-      if (matched !== Matched.Yes) return matched;
+      if (matched === Matched.Yes) continue;
+      if (matched === Matched.No) return matched;
+      if (matched === Matched.Drop) return answer === Matched.Yes ? matched : answer;
+      // A later match may still rule the packet out, whatever this one would say.
+      if (!compiled.pureAfter) return matched;
+      answer = matched;
     }
-    return Matched.Yes;
+    return answer;
+  }
+
+  private doubtAt(table: CompiledTable, row: number): string {
+    const chain = table.chains[table.chainOf[row]];
+    const rule = table.rules[row];
+    const number = rule === null ? 0 : chain.rules.indexOf(rule) + 1;
+    return `undecided: ${table.name}/${chain.name} rule ${number}: ${this.doubt}`;
   }
 
   private devices(table: CompiledTable, row: number): boolean {
@@ -237,12 +274,23 @@ export class Evaluator implements MatchContext {
       case "notrack":
         if (ct === null) skb.ctinfo = CtInfo.Untracked;
         return -1;
+      case "set":
+        this.doubt = changeSets(target, this.sets, this);
+        if (this.doubt === "") return -1;
+        this.reason = this.doubtAt(table, row);
+        return Verdict.Undecided;
       case "reject":
         this.services.reject(skb, target.with, hook);
         this.reason = table.reasons[row];
         return Verdict.Drop;
       case "nat":
         return this.natTarget(table, row, target, range, hook, skb);
+      case "extension": {
+        const verdict = target.extension.act(this);
+        if (verdict === Verdict.Undecided) this.reason = this.doubtAt(table, row);
+        else if (verdict === Verdict.Drop) this.reason = `${table.reasons[row]}: cut header`;
+        return verdict;
+      }
       default:
         throw new Error(`target ${target.kind} is not one that is carried out`);
     }
@@ -316,6 +364,10 @@ export class Evaluator implements MatchContext {
 const localhost4 = Uint8Array.of(127, 0, 0, 1);
 const localhost6 = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1);
 
+function hasUnmodelledMatch(rule: Rule | null): boolean {
+  return rule?.matches.some(({ kind }) => kind === "unmodelled") ?? false;
+}
+
 /** The bits `--ctstate` is compared with. */
 export function stateOf(skb: Skb): number {
   const ct = connectionOf(skb.ct);
@@ -358,6 +410,7 @@ function verdictText(table: CompiledTable, row: number): string {
       return "UNDECIDED";
     case Op.Target: {
       const { target } = table.targets[table.argument[row]];
+      if (target.kind === "extension") return target.extension.text.split(" ")[0];
       return target.kind === "nat" ? target.name : target.kind.toUpperCase();
     }
     default:

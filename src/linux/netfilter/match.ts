@@ -1,28 +1,25 @@
 /** Matches that are not in a compiled row: one function per kind, called in the order of the rule's text. */
-import type { NodeServices, Skb } from "../skb.js";
 import type { CompiledMatch } from "./compile.js";
 import { type Connection, Dir } from "./connection.js";
+import { Matched, type TestContext, unknown, yes } from "./extension.js";
 import type { Chance } from "./nat.js";
 import { type Packet, Proto } from "./packet.js";
 import type { RecentLists } from "./recent.js";
-import { addressTypes, type AddressSpec, type Match, type RangeSpec } from "./rule.js";
+import type { AddressSpec, Match, RangeSpec } from "./rule.js";
+import { Found } from "./sets/element.js";
+import type { IpSets } from "./sets/ipsets.js";
+import { matchSet } from "./sets/set-rule.js";
 import { connectionOf, directionOf } from "./track.js";
 
-export const Matched = { No: 0, Yes: 1, /** hotdrop: the packet is dropped at once. */ Drop: 2 } as const;
-export type Matched = (typeof Matched)[keyof typeof Matched];
-
 /** What matches may look at beside the packet. */
-export interface MatchContext {
-  readonly skb: Skb;
-  readonly packet: Packet;
+export interface MatchContext extends TestContext {
   /** StateBit of the packet, with SNAT and DNAT. */
   state: number;
-  readonly services: NodeServices;
   readonly recent: RecentLists;
   readonly chance: Chance;
-  readonly nowNs: number;
   /** Backends of the choice that was met, or null. */
   eligibleBackends: readonly string[] | null;
+  readonly sets: IpSets;
 }
 
 export function evaluateMatch(compiled: CompiledMatch, context: MatchContext): Matched {
@@ -46,21 +43,22 @@ export function evaluateMatch(compiled: CompiledMatch, context: MatchContext): M
     }
     case "conntrack":
       return yes(conntrack(match, context));
-    case "addrtype":
-      return yes(addressType(match, context));
+    case "extension":
+      return compiled.test(context);
     case "statistic":
       return yes(statistic(compiled, context));
     case "recent":
       return yes(recent(match, context));
+    case "set": {
+      const found = matchSet(match, context.sets, context);
+      if (found !== Found.Undecided) return yes(found === Found.Yes);
+      return unknown(context, context.sets.whyUndecided(match.set));
+    }
     case "comment":
     case "nfacct":
     case "unmodelled":
       return Matched.Yes;
   }
-}
-
-function yes(value: boolean): Matched {
-  return value ? Matched.Yes : Matched.No;
 }
 
 function inside(spec: { readonly min: number; readonly max: number }, port: number): boolean {
@@ -146,21 +144,6 @@ function addressHolds(spec: AddressSpec, tuple: Connection["original"], source: 
     (tuple.d2 & mask[2]) === words[2] &&
     (tuple.d3 & mask[3]) === words[3]
   );
-}
-
-function addressType(match: Extract<Match, { kind: "addrtype" }>, { skb, services }: MatchContext): boolean {
-  const v4 = skb.family === 4;
-  if (match.source !== null) {
-    const type = services.addressType(skb.bytes, v4 ? 12 : 8, skb.family);
-    if (((match.source.value >> addressTypes.indexOf(type)) & 1) === (match.source.invert ? 1 : 0))
-      return false;
-  }
-  if (match.destination !== null) {
-    const type = services.addressType(skb.bytes, v4 ? 16 : 24, skb.family);
-    if (((match.destination.value >> addressTypes.indexOf(type)) & 1) === (match.destination.invert ? 1 : 0))
-      return false;
-  }
-  return true;
 }
 
 /**

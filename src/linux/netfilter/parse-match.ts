@@ -3,6 +3,8 @@
  * unmodelled; nothing throws.
  */
 import type { Family } from "../../cluster/address.js";
+import type { Option } from "./matches/options.js";
+import { extensionReaders } from "./matches/registry.js";
 import {
   parseAddressSpec,
   parseIcmpType,
@@ -13,7 +15,6 @@ import {
 } from "./names.js";
 import { RecentOp } from "./recent.js";
 import {
-  addressTypes,
   type AddressSpec,
   type ConntrackAddress,
   conntrackAddresses,
@@ -25,13 +26,9 @@ import {
   type RangeSpec,
   StateBit,
 } from "./rule.js";
+import { readSetMatch } from "./sets/set-rule.js";
 
-/** One option with its words: `! --dport 80` is {name: "--dport", values: ["80"], invert: true}. */
-export interface Option {
-  readonly name: string;
-  readonly values: readonly string[];
-  readonly invert: boolean;
-}
+export type { Option } from "./matches/options.js";
 
 /** A match, or the text of what is wrong with it. */
 export type MatchResult = Match | string;
@@ -46,14 +43,15 @@ const portProtocols: Readonly<Record<string, number>> = {
 
 /** The names of matches that parseMatch reads. */
 export function isKnownMatch(name: string): boolean {
-  return name in portProtocols || name in readers;
+  return Object.hasOwn(portProtocols, name) || Object.hasOwn(readers, name) || extensionReaders.has(name);
 }
 
 export function parseMatch(name: string, options: readonly Option[], family: Family): MatchResult {
-  const protocol = portProtocols[name];
-  if (protocol !== undefined) return readPorts(protocol, options);
-  const reader = readers[name];
-  return reader === undefined ? unmodelled(name, options) : reader(options, family, name);
+  if (Object.hasOwn(portProtocols, name)) return readPorts(portProtocols[name], options);
+  if (Object.hasOwn(readers, name)) return readers[name](options, family, name);
+  const read = extensionReaders.get(name)?.(options, family, name) ?? null;
+  if (read === null) return unmodelled(name, options);
+  return typeof read === "string" ? read : { kind: "extension", extension: read };
 }
 
 export function unmodelled(name: string, options: readonly Option[]): Match {
@@ -71,9 +69,9 @@ const readers: Readonly<
   connmark: (options) => readMark("connmark", options),
   conntrack: readConntrack,
   state: readConntrack,
-  addrtype: readAddressType,
   statistic: readStatistic,
   recent: readRecent,
+  set: (options, _family, name) => readSetMatch(options) ?? unmodelled(name, options),
   comment: (options) => {
     const text = options.length === 1 && options[0].name === "--comment" ? options[0].values[0] : undefined;
     return text === undefined ? "the comment match needs --comment and a text" : { kind: "comment", text };
@@ -238,26 +236,6 @@ function bitsOf(text: string, names: Readonly<Record<string, number>>): number |
     bits |= bit;
   }
   return bits;
-}
-
-function readAddressType(options: readonly Option[]): MatchResult {
-  let source: NumberSpec | null = null;
-  let destination: NumberSpec | null = null;
-  for (const { name, values, invert } of options) {
-    if (name !== "--src-type" && name !== "--dst-type") return unmodelled("addrtype", options);
-    let bits = 0;
-    for (const part of (values[0] ?? "").split(",")) {
-      const bit = (addressTypes as readonly string[]).indexOf(part.toUpperCase());
-      if (bit < 0) return `${name} ${values[0] ?? ""} is not a list of address types`;
-      bits |= 1 << bit;
-    }
-    // UNSPEC needs more than the routing type of an address.
-    if ((bits & 1) !== 0) return unmodelled("addrtype", options);
-    if (name === "--src-type") source = { value: bits, invert };
-    else destination = { value: bits, invert };
-  }
-  if (source === null && destination === null) return "the addrtype match needs --src-type or --dst-type";
-  return { kind: "addrtype", source, destination };
 }
 
 function readStatistic(options: readonly Option[]): MatchResult {

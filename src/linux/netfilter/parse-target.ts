@@ -3,7 +3,12 @@ import type { Family } from "../../cluster/address.js";
 import { parseAddress } from "../../cluster/address.js";
 import { parseNumber, parsePortRange, wordsOf } from "./names.js";
 import { type Option, parseMasked } from "./parse-match.js";
+import type { TargetExtension } from "./extension.js";
 import type { NatSpec, TableName, Target } from "./rule.js";
+import { readSetTarget } from "./sets/set-rule.js";
+import { readDscpTarget, readTosTarget, readTtlTarget } from "./targets/header-byte.js";
+import { isQuiet, readQuiet } from "./targets/quiet.js";
+import { readTcpMss } from "./targets/tcpmss.js";
 
 export type TargetResult = Target | string;
 
@@ -74,14 +79,33 @@ export function parseTarget(
       return options.length === 1 && options[0].name === "--notrack"
         ? { kind: "notrack" }
         : unmodelled(name, options);
-    case "LOG":
-    case "NFLOG":
-    case "TRACE":
-      return { kind: "log", text: words(name, options) };
-    default:
-      return unmodelled(name, options);
+    case "SET":
+      return readSetTarget(options) ?? unmodelled(name, options);
+    default: {
+      if (isQuiet(name)) {
+        const quiet = readQuiet(name, options);
+        if (quiet === null) return unmodelled(name, options);
+        return "fault" in quiet ? quiet.fault : { kind: "log", text: quiet.text };
+      }
+      const reader = extensions[name];
+      if (reader === undefined || !Object.hasOwn(extensions, name)) return unmodelled(name, options);
+      if (table !== "mangle") return `${name} belongs into the mangle table`;
+      const read = reader(options, family, name);
+      if (read === null) return unmodelled(name, options);
+      return typeof read === "string" ? read : { kind: "extension", extension: read };
+    }
   }
 }
+
+const extensions: Readonly<
+  Record<string, (options: readonly Option[], family: Family, name: string) => TargetExtension | string | null>
+> = {
+  TOS: readTosTarget,
+  DSCP: readDscpTarget,
+  TTL: readTtlTarget,
+  HL: readTtlTarget,
+  TCPMSS: readTcpMss,
+};
 
 function words(name: string, options: readonly Option[]): string {
   const quote = (value: string): string =>

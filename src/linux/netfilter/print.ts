@@ -6,7 +6,6 @@ import type { Family } from "../../cluster/address.js";
 import { protocolText, tcpFlagsText } from "./names.js";
 import { RecentOp } from "./recent.js";
 import {
-  addressTypes,
   type DeviceSpec,
   type MaskSpec,
   type Match,
@@ -16,6 +15,7 @@ import {
   StateBit,
   type Target,
 } from "./rule.js";
+import { printSetMatch, printSetTarget } from "./sets/set-rule.js";
 
 export function printRule(rule: Rule, family: Family): string {
   let text = "";
@@ -87,13 +87,8 @@ function printMatch(match: Match, family: Family): string {
       return `-m ${match.kind} ${bang(match.mark)}--mark ${masked(match.mark)}`;
     case "conntrack":
       return printConntrack(match);
-    case "addrtype": {
-      let text = "-m addrtype";
-      if (match.source !== null) text += ` ${bang(match.source)}--src-type ${typeNames(match.source.value)}`;
-      if (match.destination !== null)
-        text += ` ${bang(match.destination)}--dst-type ${typeNames(match.destination.value)}`;
-      return text;
-    }
+    case "extension":
+      return match.extension.text;
     case "statistic":
       return match.mode === "random"
         ? `-m statistic --mode random ${bang(match)}--probability ${(match.probability / 0x80000000).toFixed(11)}`
@@ -103,7 +98,10 @@ function printMatch(match: Match, family: Family): string {
     case "comment":
       return `-m comment --comment ${quoted(match.text)}`;
     case "nfacct":
-      return `-m nfacct --nfacct-name ${quoted(match.name)}`;
+      // iptables 1.8.9 writes the second space.
+      return `-m nfacct --nfacct-name  ${quoted(match.name)}`;
+    case "set":
+      return printSetMatch(match);
     case "unmodelled":
       return match.text;
   }
@@ -149,10 +147,6 @@ function printConntrack(match: Extract<Match, { kind: "conntrack" }>): string {
   return text;
 }
 
-function typeNames(bits: number): string {
-  return addressTypes.filter((_, bit) => (bits & (1 << bit)) !== 0).join(",");
-}
-
 function printRecent(match: Extract<Match, { kind: "recent" }>, family: Family): string {
   const op =
     match.op === RecentOp.Set
@@ -190,6 +184,10 @@ export function printTarget(target: Target): string {
       return ` -j CONNMARK --${target.mode}-mark --nfmask ${hex(target.nfMask)} --ctmask ${hex(target.ctMask)}`;
     case "notrack":
       return " -j CT --notrack";
+    case "set":
+      return ` -j ${printSetTarget(target)}`;
+    case "extension":
+      return ` -j ${target.extension.text}`;
     case "log":
     case "unmodelled":
       return ` -j ${target.text}`;

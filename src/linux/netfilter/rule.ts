@@ -3,6 +3,9 @@
  *
  * Addresses are four 32-bit words as in Packet, ports are host order, masks are unsigned.
  */
+import type { Extension, TargetExtension } from "./extension.js";
+import type { SetMatch, SetTarget } from "./sets/set-rule.js";
+
 export type TableName = "raw" | "mangle" | "nat" | "filter" | "security";
 export const tableNames: readonly TableName[] = ["raw", "mangle", "nat", "filter", "security"];
 
@@ -59,19 +62,6 @@ export const StateBit = {
   Untracked: 256,
 } as const;
 
-/** What addrtype can name; a set of these as a bit mask. */
-export const addressTypes = [
-  "UNSPEC",
-  "UNICAST",
-  "LOCAL",
-  "BROADCAST",
-  "ANYCAST",
-  "MULTICAST",
-  "BLACKHOLE",
-  "UNREACHABLE",
-  "PROHIBIT",
-] as const;
-
 export type Match =
   | {
       readonly kind: "ports";
@@ -109,7 +99,8 @@ export type Match =
       readonly addresses: readonly { readonly field: ConntrackAddress; readonly spec: AddressSpec }[];
       readonly ports: readonly { readonly field: ConntrackPort; readonly spec: RangeSpec }[];
     }
-  | { readonly kind: "addrtype"; readonly source: NumberSpec | null; readonly destination: NumberSpec | null }
+  /** Read, printed and judged by a file of `matches/`. */
+  | { readonly kind: "extension"; readonly extension: Extension }
   | {
       readonly kind: "statistic";
       readonly mode: "random";
@@ -136,6 +127,7 @@ export type Match =
     }
   | { readonly kind: "comment"; readonly text: string }
   | { readonly kind: "nfacct"; readonly name: string }
+  | SetMatch
   /** A match this engine does not know: the rule can be ruled out by its other matches, never matched. */
   | { readonly kind: "unmodelled"; readonly text: string };
 
@@ -177,7 +169,10 @@ export type Target =
       readonly nfMask: number;
     }
   | { readonly kind: "notrack" }
-  /** LOG, NFLOG, TRACE: says something, changes nothing. `text` is what follows `-j`. */
+  | SetTarget
+  /** Changes the packet; read, printed and carried out by a file of `targets/`. */
+  | { readonly kind: "extension"; readonly extension: TargetExtension }
+  /** LOG and others that change nothing a dataplane shows. `text` is what follows `-j`. */
   | { readonly kind: "log"; readonly text: string }
   | { readonly kind: "unmodelled"; readonly text: string };
 
