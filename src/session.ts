@@ -19,7 +19,9 @@ import { Topology } from "./replay/topology.js";
 import { Emission } from "./dataplane.js";
 import { StepWatch, type TracedPacket } from "./compare/watch.js";
 import { trustLine, type VerifiedDump } from "./report/verify.js";
-import { type CaptureSummary, type EntrySummary, type PlaneSummary, type Report, type TruthSummary, verdictOf } from "./report/report.js";
+import {
+  type CaptureSummary, type EntrySummary, type PlaneSummary, type Report, type TruthSummary, verdictOf,
+} from "./report/report.js";
 
 export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | "udpCleanup"> {
   readonly version: string;
@@ -158,7 +160,9 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
       id: one.id, title: CATALOGUE.find((entry) => entry.id === one.id)?.title ?? "No known difference fits; please report it",
       facet: one.facet, source: one.source, destination: one.destination, protocol: one.protocol, port: one.port,
       current: one.current, target: one.target, reachesNow: one.reachesNow, flows: one.flows, packets: one.packets, becauses: one.becauses,
-      example: { file: cursors[one.firstCapture].input.file, ...placeOf(cursors[one.firstCapture], one.firstRecord), flow: one.firstFlow },
+      example: {
+        file: cursors[one.firstCapture].input.file, ...placeOf(cursors[one.firstCapture], one.firstRecord), flow: one.firstFlow,
+      },
     })),
     limits,
     truth: truthOf(replay, cursors, topology),

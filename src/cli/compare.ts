@@ -40,8 +40,8 @@ export interface CompareOptions extends InputOptions, PlaneOptions {
 export function compareCommand(program: Command, exit: (code: number) => void): void {
   const command = program.command("compare").description("replay captures through both dataplanes and name every difference");
   addReplayOptions(addPlaneOptions(addInputOptions(command, true)))
-    .option("--input-file <entries...>", "conntrack -L or -E of a node instead of captures: each entry is replayed as its first packet"
-      + " and first answer, pinned to the recorded choices; [node=]path")
+    .option("--input-file <entries...>", "conntrack -L or -E of a node instead of captures: each entry is replayed as its first"
+      + " packet and first answer, pinned to the recorded choices; [node=]path")
     .option("--demo", "run on the recordings that come with twinplane, instead of -f and -r")
     .addOption(new Option("--fail-on <what>", "what makes the exit code 1").choices(["any", "unexplained", "none"]).default("any"))
     .option("--min-judged <percent>", "least share of packets that must match the cluster and be decided", "90")
@@ -151,7 +151,8 @@ export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "follo
   const given = networkOf(options);
   const network = assumedNetwork(timeline.initial, given, problems);
   const current = profileOf(options.current);
-  const dumps = current.engine === "cilium" ? unusedDumps(inputs.dumps) : judgeDumps(inputs.dumps, timeline.initial);
+  const dumps = current.engine === "cilium" ? unusedDumps(inputs.dumps)
+    : judgeDumps(inputs.dumps, timeline.initial, current.engine);
   problems.push(...dumps.problems);
   for (const capture of inputs.captures) problems.push(...deviceProblems(capture, timeline.initial));
   return {
@@ -161,10 +162,12 @@ export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "follo
     captures: entries === null ? inputs.captures : entries.captures.map(captureOf), conntrack: inputs.conntrack,
     ...(entries === null ? {} : { entries: summaryOf(entries) }),
     current, target: profileOf(options.target),
-    followCapture: options.followCapture === true || entries !== null, windowNs: numberOf(options.copyWindow, "--copy-window", 0, 60_000) * 1e6,
+    followCapture: options.followCapture === true || entries !== null,
+    windowNs: numberOf(options.copyWindow, "--copy-window", 0, 60_000) * 1e6,
     minJudged: numberOf(options.minJudged ?? "90", "--min-judged", 0, 100) / 100, failOn: options.failOn ?? "any",
     unreadable: inputs.unreadable + unreadable + dumps.refused, rulesByNode: dumps.usable,
-    verified: verifyDumps(timeline.initial, network, given, dumps.usable), wasm: readWasm(), network, seed: seedOf(options), traced: false,
+    verified: verifyDumps(timeline.initial, network, given, dumps.usable), wasm: readWasm(), network, seed: seedOf(options),
+    traced: false,
   };
 }
 

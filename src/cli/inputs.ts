@@ -9,8 +9,8 @@
  *     *.ct-events.txt *.conntrack   conntrack -E or -L of a node
  *     *.rules *.iptables *.ipset *.txt …   a node's rules or sets, told by their content
  *
- * Which node a file is of: `-r node1=FILE` or `--rules node1=FILE` says it; else the node whose name the file name begins with; else the only
- * node there is.
+ * Which node a file is of: `-r node1=FILE`, `--rules node1=FILE` say it; else the node whose name the file name begins
+ * with; else the only node there is.
  */
 import { existsSync } from "node:fs";
 import { basename } from "node:path";
@@ -91,7 +91,8 @@ export function readInputs(manifests: readonly string[], captures: readonly stri
   for (const { node, flows } of entries) conntrack.set(node, [...conntrack.get(node) ?? [], ...flows]);
   const dumps = dumpsByNode(found, nodes, (file) => nodeOf(file, nodes), (file, what) => reading.unusable(file, what));
   return {
-    objects: read.objects, facts, conntrack, dumps, entries, captures: captures.flatMap((argument) => capturesOf(argument, nodes, reading)),
+    objects: read.objects, facts, conntrack, dumps, entries,
+    captures: captures.flatMap((argument) => capturesOf(argument, nodes, reading)),
     problems: reading.problems, unreadable: reading.unreadable,
   };
 }

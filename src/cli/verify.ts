@@ -58,7 +58,7 @@ function verify(options: VerifyOptions): number {
   const problems = [...inputs.problems, ...found];
   const given = networkOf({ ...options, target: "" });
   const network = assumedNetwork(initial, given, []);
-  const judged = judgeDumps(wanted(inputs.dumps, node), initial);
+  const judged = judgeDumps(wanted(inputs.dumps, node), initial, null);
   problems.push(...judged.problems);
   const dumps = verifyDumps(initial, network, given, judged.usable);
   const all = [...problems, ...dumps.flatMap((one) => one.problems)];

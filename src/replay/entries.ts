@@ -124,7 +124,9 @@ class Places {
     if (flow.zone !== 0) return "of another conntrack zone than the node's own";
     if (!hasFirstPacket(flow.protocol)) return `of IP protocol ${flow.protocol}, of which no first packet is made`;
     const { icmp } = flow.original;
-    if (icmp !== null && icmp.type !== ECHO_REQUEST[flow.protocol]) return `of ICMP type ${icmp.type}; only echo requests are replayed`;
+    if (icmp !== null && icmp.type !== ECHO_REQUEST[flow.protocol]) {
+      return `of ICMP type ${icmp.type}; only echo requests are replayed`;
+    }
     const original = tupleOf(flow.original);
     const translated = turned(tupleOf(flow.reply));
     if (isLoopback(original.source) || isLoopback(translated.destination)) return "on loopback";
@@ -146,9 +148,10 @@ class Places {
 
   /** The hop on the node that this one's packets go to by the uplink; null: they go outside. */
   after(hop: Hop): Hop | null {
-    const node = hop.leaves?.kind === "uplink" ? this.nodeOf(hop.translated.destination) : null;
+    const { destination } = hop.translated;
+    const node = hop.leaves?.kind === "uplink" ? this.nodeOf(destination) : null;
     return node === null || node === hop.node ? null
-      : this.unchanged(hop, node, hop.translated, this.uplink(node), this.device(node, hop.translated.destination, "destination"), null);
+      : this.unchanged(hop, node, hop.translated, this.uplink(node), this.device(node, destination, "destination"), null);
   }
 
   private unchanged(hop: Hop, node: string, tuple: PacketTuple, enters: Device | null | string, leaves: Device | null | string,
@@ -159,8 +162,8 @@ class Places {
   }
 
   private nodeOf(address: Address): string | null {
-    return this.podNode.get(address.text) ?? this.cluster.nodes.find((one) => this.own.get(one.name)?.has(address.text) === true)?.name
-      ?? null;
+    return this.podNode.get(address.text)
+      ?? this.cluster.nodes.find((one) => this.own.get(one.name)?.has(address.text) === true)?.name ?? null;
   }
 
   private uplink(node: string): Device | string {
@@ -232,7 +235,7 @@ function write(heads: readonly Hop[]): EntryCapture[] {
       if (hop.enters !== null) put(hop, hop.enters, SeenDirection.Out, turned(hop.original), true, ttl);
     }
   });
-  return [...writers.values()].map((writer) => ({ file: writer.file, node: writer.node, bytes: writer.take(), lines: writer.lines }));
+  return [...writers.values()].map((one) => ({ file: one.file, node: one.node, bytes: one.take(), lines: one.lines }));
 }
 
 class Writer {
@@ -273,7 +276,8 @@ function tupleOf(tuple: ConntrackTuple): PacketTuple {
 }
 
 function turned(tuple: PacketTuple): PacketTuple {
-  return { source: tuple.destination, destination: tuple.source, sourcePort: tuple.destinationPort, destinationPort: tuple.sourcePort };
+  const { source, destination, sourcePort, destinationPort } = tuple;
+  return { source: destination, destination: source, sourcePort: destinationPort, destinationPort: sourcePort };
 }
 
 function keyOf(protocol: number, tuple: PacketTuple): string {

@@ -76,7 +76,8 @@ function finding(row: FindingRow, paint: TextOptions["paint"]): string[] {
     const where = because.where === null ? "" : ` (${because.where.file}:${because.where.line})`;
     lines.push(paint("dim", `      because ${because.object} ${because.rule}${where}`));
   }
-  lines.push(paint("dim", `      first: ${row.example.file} ${row.example.line ? "line" : "packet"} ${row.example.record}, ${row.example.flow}`));
+  const { file, line, record, flow } = row.example;
+  lines.push(paint("dim", `      first: ${file} ${line ? "line" : "packet"} ${record}, ${flow}`));
   return lines;
 }
 
@@ -128,13 +129,15 @@ function ground(report: Report, { paint, verbose }: TextOptions): string[] {
 function entryLines({ entries }: Report, paint: TextOptions["paint"]): string[] {
   if (entries === null) return [];
   const { replayed, disagreeing } = entries;
-  const lines = [`  ${replayed} of ${count(entries.entries, "conntrack entry", "conntrack entries")} replayed: ${replayed - disagreeing}`
-    + ` translated and delivered as the node had it, ${disagreeing} otherwise`];
+  const lines = [`  ${replayed} of ${count(entries.entries, "conntrack entry", "conntrack entries")} replayed:`
+    + ` ${replayed - disagreeing} translated and delivered as the node had it, ${disagreeing} otherwise`];
   if (entries.headless > 0) {
-    lines.push(paint("yellow", `  ${count(entries.headless, "connection")} from a node without entries of its own for them: what that node did`
-      + " to them first is not judged"));
+    lines.push(paint("yellow", `  ${count(entries.headless, "connection")} from a node without entries of its own for them:`
+      + " what that node did to them first is not judged"));
   }
-  for (const [reason, number] of entries.unplaced) lines.push(paint("yellow", `  ${count(number, "entry", "entries")} undecided: ${reason}`));
+  for (const [reason, number] of entries.unplaced) {
+    lines.push(paint("yellow", `  ${count(number, "entry", "entries")} undecided: ${reason}`));
+  }
   return lines;
 }
 
