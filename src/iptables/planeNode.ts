@@ -10,7 +10,7 @@ import { LinuxNode, type TunnelResolver } from "../linux/node.js";
 import type { ConntrackRecord } from "../linux/netfilter/conntrack-record.js";
 import { createNetfilter, type Netfilter } from "../linux/netfilter/netfilter.js";
 import { RuleCache } from "../linux/netfilter/rule-cache.js";
-import { parseRuleSet, type RuleSet } from "../linux/netfilter/rule-set.js";
+import type { RuleSet } from "../linux/netfilter/rule-set.js";
 import type { TableName } from "../linux/netfilter/rule.js";
 import { type IpSets, parseIpSets } from "../linux/netfilter/sets/ipsets.js";
 import type { NodeServices } from "../linux/skb.js";
