@@ -72,11 +72,12 @@ export function parseTarget(
     case "CONNMARK":
       return readConnmark(options);
     case "NOTRACK":
-      return table === "raw" ? { kind: "notrack" } : "NOTRACK belongs into the raw table";
+      if (options.length > 0) return "NOTRACK takes no options";
+      return table === "raw" ? { kind: "notrack", name } : "NOTRACK belongs into the raw table";
     case "CT":
       if (table !== "raw") return "CT belongs into the raw table";
       return options.length === 1 && options[0].name === "--notrack"
-        ? { kind: "notrack" }
+        ? { kind: "notrack", name }
         : unmodelled(name, options);
     default: {
       if (isQuiet(name)) {

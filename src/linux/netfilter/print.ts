@@ -180,7 +180,7 @@ export function printTarget(target: Target): string {
       if (target.mode === "set") return ` -j CONNMARK --set-xmark ${hex(target.xor)}/${hex(target.clear)}${shift(target)}`;
       return ` -j CONNMARK --${target.mode}-mark --nfmask ${hex(target.nfMask)} --ctmask ${hex(target.ctMask)}${shift(target)}`;
     case "notrack":
-      return " -j CT --notrack";
+      return target.name === "CT" ? " -j CT --notrack" : " -j NOTRACK";
     case "extension":
       return ` -j ${target.extension.text}`;
     case "log":

@@ -46,7 +46,8 @@ export function replayRing(folder: string): RingResult {
     end: End.None, reason: "", pinFlags: 0, enter: () => {}, local: () => {},
     transmit: (device, bytes, offset, length, made) => {
       const link = facts.devices.find(({ index }) => index === device)?.name ?? "";
-      count(sent, `${link} ${image(bytes.subarray(offset, offset + length), made === 1)}`, 1);
+      const chosen = netfilter?.lastEligibleSourcePorts != null;
+      count(sent, `${link} ${image(bytes.subarray(offset, offset + length), made === 1, chosen)}`, 1);
     },
   };
   const lines = read("frames.jsonl").trim().split("\n").map((line) => JSON.parse(line) as [number, string, string]);
@@ -71,9 +72,9 @@ export function replayRing(folder: string): RingResult {
     const bytes = new Uint8Array(Buffer.from(text, "hex"));
     if (isHousekeeping(bytes)) continue;
     result.left++;
-    const [plain, made] = [`${link} ${image(bytes, false)}`, `${link} ${image(bytes, true)}`];
-    const key = (sent.get(plain) ?? 0) > 0 ? plain : made;
-    if ((sent.get(key) ?? 0) > 0) count(sent, key, -1);
+    const images = [image(bytes, false, false), image(bytes, true, false), image(bytes, false, true)].map((one) => `${link} ${one}`);
+    const key = images.find((one) => (sent.get(one) ?? 0) > 0);
+    if (key !== undefined) count(sent, key, -1);
     else result.disagreements.push(`the kernel sent what the model did not: ${link} ${text}`);
   }
   for (const [key, left] of sent) if (left > 0) result.disagreements.push(`the model sent what the kernel did not: ${left} x ${key}`);
@@ -107,9 +108,15 @@ function byChain(text: string): Map<string, string[]> {
     const name = /^:(\S+)|^\[\d+:\d+\] -A (\S+)/.exec(line);
     if (name === null) continue;
     const key = `${table}/${name[1] ?? name[2]}`;
-    chains.set(key, [...(chains.get(key) ?? []), line.replace(/^(:\S+ -) .*/, "$1")]);
+    chains.set(key, [...(chains.get(key) ?? []), uninverted(line.replace(/^(:\S+ -) .*/, "$1"))]);
   }
   return chains;
+}
+
+/** iptables-nft turns a range of ports that is open at one side round: `! --dport 0:80` is printed as `--dport 81:65535`. */
+function uninverted(line: string): string {
+  return line.replace(/! (--[sd]port) 0:(\d+)/g, (_, option, last) => `${option} ${Number(last) + 1}:65535`)
+    .replace(/! (--[sd]port) (\d+):65535/g, (_, option, first) => `${option} 0:${Number(first) - 1}`);
 }
 
 /** `-m ttl --ttl-eq`, `-m ttl ! --ttl-eq`, `-j TTL --ttl-set`, for each option of a printed rule. */
@@ -130,12 +137,25 @@ function signatures(line: string): string[] {
   return names;
 }
 
-/** The packet as hexadecimal; of one the node made, without IPv4's identification and IPv6's flow label. */
-function image(bytes: Uint8Array, made: boolean): string {
+/**
+ * The packet as hexadecimal; of one the node made, without IPv4's identification and IPv6's flow label; of one whose source
+ * port chance chose, since it clashed with another connection's, without that port and the checksum.
+ */
+function image(bytes: Uint8Array, made: boolean, chosen: boolean): string {
+  if (chosen) return `${image(withoutPort(bytes), true, false)} by chance`;
   const copy = bytes.slice();
   if (made && copy[0] >> 4 === 4) copy.fill(0, 4, 6).fill(0, 10, 12);
   if (made && copy[0] >> 4 === 6) copy.set([copy[1] & 0xf0, 0, 0], 1);
   return Buffer.from(copy).toString("hex");
+}
+
+function withoutPort(bytes: Uint8Array): Uint8Array {
+  const copy = bytes.slice();
+  const v4 = copy[0] >> 4 === 4;
+  const at = v4 ? (copy[0] & 15) * 4 : 40;
+  const protocol = copy[v4 ? 9 : 6];
+  const checksum = at + (protocol === 6 ? 16 : protocol === 17 ? 6 : protocol === 132 ? 8 : 2);
+  return copy.fill(0, at, at + 2).fill(0, checksum, checksum + (protocol === 132 ? 4 : 2));
 }
 
 /** Neighbour discovery, multicast listener reports. */

@@ -176,7 +176,7 @@ export type Target =
       /** Bits to the left, below 0 to the right. */
       readonly shift: number;
     }
-  | { readonly kind: "notrack" }
+  | { readonly kind: "notrack"; readonly name: "CT" | "NOTRACK" }
   /** Changes the packet; read, printed and carried out by a file of `targets/`. */
   | { readonly kind: "extension"; readonly extension: TargetExtension }
   /** LOG and others that change nothing a dataplane shows. `text` is what follows `-j`. */
