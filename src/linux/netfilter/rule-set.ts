@@ -10,6 +10,7 @@ import type { Family } from "../../cluster/address.js";
 import type { Problem } from "../../cluster/problem.js";
 import { parseRule, splitWords, type Word } from "./parse-rule.js";
 import { printRule } from "./print.js";
+import { type ListShape, stampsFor } from "./recent.js";
 import { builtinChains, type Chain, type Rule, type Table, type TableName, tableNames } from "./rule.js";
 
 export interface LoadOptions {
@@ -75,11 +76,11 @@ export class RuleSet {
     return table;
   }
 
-  /** Rules that say `recent --name`: the lists that stay alive. */
-  recentLists(): Set<string> {
-    const names = new Set<string>();
-    for (const table of this.tables.values()) for (const name of recentOf(table)) names.add(name);
-    return names;
+  /** Lists that rules name by `recent --name`: these stay alive. The first rule's mask, the most times. */
+  recentLists(): Map<string, ListShape> {
+    const lists = new Map<string, ListShape>();
+    for (const table of this.tables.values()) for (const [name, shape] of recentOf(table)) joinShape(lists, name, shape);
+    return lists;
   }
 }
 
@@ -364,18 +365,25 @@ export function jumpProblems(table: Table, file: string, line = 0): Problem[] {
   return problems;
 }
 
-const recents = new WeakMap<Table, ReadonlySet<string>>();
+const recents = new WeakMap<Table, ReadonlyMap<string, ListShape>>();
 
-function recentOf(table: Table): ReadonlySet<string> {
+function recentOf(table: Table): ReadonlyMap<string, ListShape> {
   const known = recents.get(table);
   if (known !== undefined) return known;
-  const names = new Set<string>();
+  const lists = new Map<string, ListShape>();
   for (const chain of table.chains.values()) {
     for (const rule of chain.rules)
-      for (const match of rule.matches) if (match.kind === "recent") names.add(match.list);
+      for (const match of rule.matches) {
+        if (match.kind === "recent") joinShape(lists, match.list, { mask: match.mask, stamps: stampsFor(match.hitcount) });
+      }
   }
-  if (table.frozen === true) recents.set(table, names);
-  return names;
+  if (table.frozen === true) recents.set(table, lists);
+  return lists;
+}
+
+function joinShape(lists: Map<string, ListShape>, name: string, shape: ListShape): void {
+  const known = lists.get(name);
+  lists.set(name, known === undefined ? shape : { mask: known.mask, stamps: Math.max(known.stamps, shape.stamps) });
 }
 
 /** What was found of tables that do not change any more. */
