@@ -25,7 +25,7 @@ import { RecentLists } from "./recent.js";
 import type { TableName } from "./rule.js";
 import type { RuleSet } from "./rule-set.js";
 import { IpSets } from "./sets/ipsets.js";
-import { missingSets } from "./sets/missing-sets.js";
+import { referenceProblems } from "./sets/references.js";
 import { connectionOf, directionOf, Tracker } from "./track.js";
 
 export interface NetfilterOptions {
@@ -127,9 +127,9 @@ export class Netfilter implements NetfilterHooks {
     this.evaluator.sets = sets;
   }
 
-  /** Rules of both families that name IP sets which are not there. */
+  /** Rules of both families that name IP sets which are not there or of the other family. */
   setProblems(): Problem[] {
-    return [...missingSets(this.rules4, this.sets), ...missingSets(this.rules6, this.sets)];
+    return [...referenceProblems(this.rules4, this.sets), ...referenceProblems(this.rules6, this.sets)];
   }
 
   /** The IP sets as they stand, with what SET targets added. */
