@@ -33,7 +33,10 @@ export class IpSets {
   private readonly slots: (Slot | null)[] = [];
   private readonly byName = new Map<string, Slot>();
   private readonly readers = new Map<IpSet, EntryReader>();
-  /** `-exist` on a line holds for the lines after it too, as in ipset 7.17. */
+  /**
+   * `-exist` on a line holds for the lines after it too, as in ipset 7.17. (There, not for a line that goes to the
+   * kernel in one message with earlier lines without it.)
+   */
   private exist = false;
 
   /** `create`, `add`, `del`, `flush`, `destroy`, `swap` and `rename` lines. */
@@ -203,11 +206,9 @@ export class IpSets {
     if (set instanceof ListSet) return this.changeList(verb, set, text, options.element, options.before, options.after, exist);
     const reader = this.readers.get(set) ?? new EntryReader(set.type, set.layout, set.options);
     this.readers.set(set, reader);
-    // Within a range every entry has its own counters and timeout.
-    let first = true;
     return reader.read(text, (key, device) => {
-      const element = first || !set.withElements ? options.element : options.element.copy();
-      first = false;
+      // Within a range every entry has its own counters and timeout.
+      const element = set.withElements ? options.element.copy() : options.element;
       if (device !== "") {
         element.physdev = device.startsWith("physdev:");
         element.iface = element.physdev ? device.slice(8) : device;

@@ -221,6 +221,6 @@ function skbText(name: string, value: string): string | null {
     const match = /^([0-9a-f]{1,4}):([0-9a-f]{1,4})$/i.exec(value);
     return match === null ? null : ` skbprio ${match[1].toLowerCase()}:${match[2].toLowerCase()}`;
   }
-  const queue = parseNumber(value, 65534);
+  const queue = parseNumber(value, 65535);
   return queue === null ? null : queue === 0 ? "" : ` skbqueue ${queue}`;
 }

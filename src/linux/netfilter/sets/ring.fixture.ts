@@ -149,16 +149,17 @@ export class RingMaker {
     let options = this.createOptions(type, family);
     if (this.chance(0.3)) options += ` ${this.pick(oddOptions)}`;
     const lines = [`create s ${type}${options}`];
+    // In all lines or in none: ipset sends consecutive lines in one message, with the first one's flag.
+    const exist = this.pick(["", "", " -exist"]);
     for (let count = this.pick([1, 1, 2, 3]); count > 0; count--) {
       let entry = type === "list:set" ? this.pick(["s2", "s3", "s", "none", "s2,s3"]) : this.entry(type, family, options);
       if (this.chance(0.3)) entry = this.pick(oddEntries)(entry);
       let text = this.chance(0.4) ? this.entryOptions(options, type) : "";
       if (this.chance(0.25)) text += ` ${this.pick(oddEntryOptions)}`;
-      const verb = this.chance(0.8) ? "add" : this.pick(["del", "del -exist", "add -exist"]);
-      lines.push(`${verb} s ${entry}${text}`);
+      lines.push(`${this.chance(0.8) ? "add" : "del"}${exist} s ${entry}${text}`);
     }
     if (this.chance(0.2)) lines.push(this.pick(["swap s s2", "swap s s3", "rename s t", "rename s s2", "destroy s", "destroy s2", "flush s", "flush none",
-      "create s hash:ip", "create -exist s hash:ip family inet", "foo s", "create", "add s", "create u nohash", "swap s", "# nothing", ""]));
+      "create s hash:ip", "create -exist s2 hash:ip family inet", "foo s", "create", "add s", "create u nohash", "swap s", "# nothing", ""]));
     return `create s2 hash:ip\ncreate s3 hash:net family inet6\n${lines.join("\n")}\n`;
   }
 
@@ -255,9 +256,9 @@ export class RingMaker {
     const groups: Frame[][] = [];
     for (let made = 0; made < count; made++) {
       const last = groups.at(-1);
-      const open = last !== undefined && last[0].coded && last.length < 10;
+      const open = last?.[0].coded === true && last.length < 10;
       const frame = this.frame(family, 100 + 2 ** (open ? last.length : 0));
-      if (frame.coded && open) last.push(frame);
+      if (frame.coded && open) last?.push(frame);
       else groups.push([frame]);
     }
     return groups;
