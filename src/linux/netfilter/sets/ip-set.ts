@@ -92,8 +92,7 @@ export class IpSet {
     if (!this.concerns(reference, context.packet)) return "range";
     if (this.undecided !== "") return "undecided";
     if (!this.readPacket(reference, context)) return "zero";
-    const refusal = this.fitPacket();
-    if (refusal !== null) return refusal;
+    this.fitPacket();
     const element = this.withElements ? new Element() : PLAIN;
     // A packet takes the comment off an entry of a bitmap, not off one of a hash.
     if (this.withElements && this.type.method === "hash") element.comment = null;
@@ -111,8 +110,7 @@ export class IpSet {
     if (!this.concerns(reference, context.packet)) return "range";
     if (this.undecided !== "") return "undecided";
     if (!this.readPacket(reference, context)) return "zero";
-    const refusal = this.fitPacket();
-    if (refusal !== null) return refusal;
+    this.fitPacket();
     const element = this.withIface ? new Element() : PLAIN;
     this.deviceOf(reference, context, element);
     return this.delete(this.key, element);
@@ -178,9 +176,9 @@ export class IpSet {
   }
 
   /** An added network is as long as the longest in the set, whole addresses where it is empty (INIT_CIDR). */
-  private fitPacket(): Refusal {
+  private fitPacket(): void {
     const { layout, nets } = this;
-    if (layout.prefixes < 0) return null;
+    if (layout.prefixes < 0) return;
     const whole = layout.words * 32;
     let lengths = 0;
     for (let index = 0; index < nets.length; index++) {
@@ -189,10 +187,8 @@ export class IpSet {
       const length = used.count > 0 ? used.lengths[0] : whole;
       this.mask(index === 0 ? layout.first : layout.second, length);
       lengths |= length << (index * 8);
-      if (length === 0) return "zero";
     }
     this.key[layout.prefixes] = lengths;
-    return null;
   }
 
   private deviceOf(reference: SetReference, { services, skb }: SetContext, element: Element): void {
