@@ -118,7 +118,10 @@ export class Netfilter implements NetfilterHooks {
     this.starts = Int32Array.from(
       this.compiled.flatMap((table) => hookNames.map((hook) => table?.start(hook) ?? -1)),
     );
-    this.recent.keep(new Set([...rules4.recentLists(), ...rules6.recentLists()]));
+    const lists = [rules4.recentLists(), rules6.recentLists()] as const;
+    this.recent.keep(new Set(lists.flatMap((each) => [...each.keys()])));
+    for (const [at, each] of lists.entries())
+      for (const [name, shape] of each) this.recent.declare(name, at === 0 ? 4 : 6, shape);
   }
 
   /** Puts other IP sets in place; rules and their state stay. */
@@ -175,7 +178,7 @@ export class Netfilter implements NetfilterHooks {
       case Hook.Prerouting:
         verdict = this.table(Raw, hook, skb);
         if (verdict !== Verdict.Accept) return verdict;
-        this.track(hook, skb);
+        if (!this.track(hook, skb)) return Verdict.Undecided;
         verdict = this.table(Mangle, hook, skb);
         return verdict === Verdict.Accept ? this.translate(hook, skb) : verdict;
       case Hook.Input:
@@ -187,7 +190,7 @@ export class Netfilter implements NetfilterHooks {
       case Hook.Output:
         verdict = this.table(Raw, hook, skb);
         if (verdict !== Verdict.Accept) return verdict;
-        this.track(hook, skb);
+        if (!this.track(hook, skb)) return Verdict.Undecided;
         verdict = this.table(Mangle, hook, skb);
         if (verdict === Verdict.Accept) verdict = this.translate(hook, skb);
         if (verdict === Verdict.Accept) verdict = this.table(Filter, hook, skb);
@@ -205,9 +208,13 @@ export class Netfilter implements NetfilterHooks {
     return verdict === Verdict.Accept ? this.table(Security, hook, skb) : verdict;
   }
 
-  private track(hook: Hook, skb: Skb): void {
+  /** False where it cannot be said what the kernel does with one connection more. */
+  private track(hook: Hook, skb: Skb): boolean {
     this.tracker.enter(hook, skb, this.packet);
     this.evaluator.nowNs = this.tracker.table.nowNs;
+    if (!this.tracker.full) return true;
+    this.reason = `undecided: the connection tracking table is full (nf_conntrack_max ${this.tracker.limit})`;
+    return false;
   }
 
   private table(index: number, hook: Hook, skb: Skb): Verdict {
