@@ -25,7 +25,7 @@ import { RecentLists } from "./recent.js";
 import type { TableName } from "./rule.js";
 import type { RuleSet } from "./rule-set.js";
 import { IpSets } from "./sets/ipsets.js";
-import { referenceProblems } from "./sets/references.js";
+import { missingSets } from "./sets/missing-sets.js";
 import { connectionOf, directionOf, Tracker } from "./track.js";
 
 export interface NetfilterOptions {
@@ -132,7 +132,7 @@ export class Netfilter implements NetfilterHooks {
 
   /** Rules of both families that name IP sets which are not there or of the other family. */
   setProblems(): Problem[] {
-    return [...referenceProblems(this.rules4, this.sets), ...referenceProblems(this.rules6, this.sets)];
+    return [...missingSets(this.rules4, this.sets), ...missingSets(this.rules6, this.sets)];
   }
 
   /** The IP sets as they stand, with what SET targets added. */

@@ -175,6 +175,20 @@ describe("sets of rules", () => {
     expect(sets.save().trim().split("\n").slice(-2)).toEqual(["add l b", "add l a"]);
   });
 
+  test("ICMP type and code are a port; ! turns the answer round; --return-nomatch finds exceptions", () => {
+    const { sets } = parseIpSets("create p hash:ip,port\nadd p 10.0.0.1,icmp:3/1\ncreate n hash:net\nadd n 10.0.0.0/8\nadd n 10.0.0.0/24 nomatch\n", "sets");
+    const netfilter = load(sets, 4, ["-m set --match-set p src,src", "-m set ! --match-set p src,src", "-m set --match-set n src",
+      "-m set --match-set n src --return-nomatch"]);
+    const pass = (one: Frame): number[] => {
+      const before = counts(netfilter, 4);
+      netfilter.hook(Hook.Forward, skbOf(one));
+      return counts(netfilter, 4).map((count, index) => count - before[index]);
+    };
+    expect(pass(frame("10.0.0.1", "10.0.0.9", 1, [0x0301, 0]))).toEqual([1, 0, 0, 1]);
+    expect(pass(frame("10.0.0.1", "10.0.0.9", 1, [0x0303, 0]))).toEqual([0, 1, 0, 1]);
+    expect(pass(frame("10.0.1.1", "10.0.0.9", 1, [0x0301, 0]))).toEqual([0, 1, 1, 0]);
+  });
+
   test("timeouts count from the first packet, or from the time given", () => {
     const text = "create a hash:ip timeout 100\nadd a 10.0.0.1 timeout 5\nadd a 10.0.0.2\nadd a 10.0.0.3 timeout 0\n";
     const passes = (sets: IpSets, seconds: number, source: string): boolean => {

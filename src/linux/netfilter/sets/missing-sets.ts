@@ -5,7 +5,7 @@ import type { RuleSet } from "../rule-set.js";
 import type { IpSets } from "./ipsets.js";
 
 /** One Problem for each rule and set, in the order of the rules. A packet that comes to ask such a set is undecided. */
-export function referenceProblems(rules: RuleSet, sets: IpSets): Problem[] {
+export function missingSets(rules: RuleSet, sets: IpSets): Problem[] {
   const problems: Problem[] = [];
   for (const table of rules.tables.values()) {
     for (const chain of table.chains.values()) {
