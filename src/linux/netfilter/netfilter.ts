@@ -133,7 +133,7 @@ export class Netfilter implements NetfilterHooks {
     this.evaluator.sets = sets;
   }
 
-  /** Rules of both families that name IP sets which are not there. */
+  /** Rules of both families that name IP sets which are not there or of the other family. */
   setProblems(): Problem[] {
     return [...missingSets(this.rules4, this.sets), ...missingSets(this.rules6, this.sets)];
   }
