@@ -3,6 +3,8 @@
  *
  *     kube-proxy            kube-proxy's iptables rules, no policy engine
  *     kube-proxy+spec       the same, with NetworkPolicy judged by the words of its API
+ *     kube-proxy+npm        the same, with the rules and sets of Azure Network Policy Manager
+ *     kube-proxy+calico     the same, with the rules and sets of Calico's Felix
  *     cilium@1.20           Cilium's eBPF dataplane
  */
 import { addressFromBytes, type Family } from "./cluster/address.js";
@@ -14,9 +16,14 @@ import { compileImage, type MapImage } from "./ebpf/image.js";
 import { checkLimits } from "./ebpf/limits.js";
 import { CILIUM_VERSIONS, ciliumOptions, type OptionName } from "./ebpf/options.js";
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
+import { CALICO_DEFAULTS, type CalicoConfig } from "./iptables/calico/config.js";
+import { calicoProblems, calicoProgram, generateCalico } from "./iptables/calico/generate.js";
 import { KUBE_PROXY_DEFAULTS } from "./iptables/kubeproxy/config.js";
-import { createIptablesPlane } from "./iptables/plane.js";
-import { generatedRules, type IptablesConfig } from "./iptables/planeNode.js";
+import { npmConfig } from "./iptables/npm/config.js";
+import { npmProblems, npmProgram, npmSets } from "./iptables/npm/generate.js";
+import type { SetMaker } from "./iptables/dump/ownSets.js";
+import { createIptablesPlane, type IptablesPlaneOptions } from "./iptables/plane.js";
+import { generatedRules, type IptablesConfig, type NodeDump } from "./iptables/planeNode.js";
 import type { PolicyEngine } from "./iptables/policy.js";
 import { portmapProgram, portmapSysctls } from "./iptables/portmap/portmap.js";
 import { cniMasquerade, type Network } from "./network.js";
@@ -27,7 +34,7 @@ import { PolicyIndex } from "./spec/policy-index.js";
 
 export interface Profile {
   readonly text: string;
-  readonly engine: "kube-proxy" | "kube-proxy+spec" | "cilium";
+  readonly engine: IptablesPlaneOptions["profile"] | "cilium";
   /** Enforces NetworkPolicy at all. */
   readonly policyEngine: boolean;
 }
@@ -43,18 +50,26 @@ export interface PlaneInputs {
   readonly traced: boolean;
   /** kube-proxy deletes stale UDP entries on a change; false where the timeline has the deletions that were observed. */
   readonly udpCleanup: boolean;
+  /** Nodes' own rules, in place of generated ones; for a plane of iptables rules. */
+  readonly rulesByNode?: ReadonlyMap<string, NodeDump>;
 }
 
 export const PROFILES_HELP = `Profiles:
   kube-proxy        iptables rules of kube-proxy, no policy engine
   kube-proxy+spec   the same with NetworkPolicy as the API's words say
+  kube-proxy+npm    the same with Azure Network Policy Manager's rules and IP sets
+  kube-proxy+calico the same with Calico's rules and IP sets (Felix)
   cilium@1.20       Cilium's eBPF dataplane, that version`;
 
 /** The profile, or a sentence that says what is wrong with the text. */
 export function parseProfile(text: string): Profile | string {
-  if (text === "kube-proxy" || text === "kube-proxy+spec") return { text, engine: text, policyEngine: text === "kube-proxy+spec" };
+  if (text === "kube-proxy") return { text, engine: text, policyEngine: false };
+  if (text === "kube-proxy+spec" || text === "kube-proxy+npm" || text === "kube-proxy+calico") {
+    return { text, engine: text, policyEngine: true };
+  }
   if (CILIUM_VERSIONS.some((version) => text === `cilium@${version}`)) return { text, engine: "cilium", policyEngine: true };
-  return `no profile '${text}'; expected kube-proxy, kube-proxy+spec or cilium@1.20 (other versions: ${CILIUM_VERSIONS.join(", ")})`;
+  return `no profile '${text}'; expected kube-proxy, kube-proxy+spec, kube-proxy+npm, kube-proxy+calico or cilium@1.20`
+    + ` (other versions: ${CILIUM_VERSIONS.join(", ")})`;
 }
 
 export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs): Plane {
@@ -64,12 +79,53 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
       cilium: ciliumNetwork(profile.text, cluster, network) });
   }
   return createIptablesPlane({
-    name, profile: profile.engine, cluster, epochNs, seed, traced, config: iptablesConfig(network), udpCleanup: inputs.udpCleanup,
-    ...(profile.engine === "kube-proxy+spec" ? { policyEngine: specEngine } : {}),
+    name, profile: profile.engine, cluster, epochNs, seed, traced, udpCleanup: inputs.udpCleanup,
+    config: iptablesConfig(network, profile.engine), ...policyOf(profile.engine, cluster, network),
+    ...(inputs.rulesByNode === undefined ? {} : { rulesByNode: inputs.rulesByNode, setMaker: setMaker(network) }),
   });
 }
 
-function iptablesConfig(network: Network): IptablesConfig {
+/** What the plane has beside rules: an engine to ask, and what it says of a cluster's policies. */
+function policyOf(engine: Profile["engine"], cluster: Cluster, network: Network)
+  : Pick<IptablesPlaneOptions, "policyEngine" | "problemsOf"> {
+  if (engine === "kube-proxy+spec") return { policyEngine: specEngine };
+  if (engine === "kube-proxy+calico") return { problemsOf: (now) => calicoProblems(now, calicoConfig(network)) };
+  if (engine !== "kube-proxy+npm") return {};
+  return { problemsOf: npmProblems, ...(npmConfig(cluster).config.EnableV2NPM ? {} : { policyEngine: () => npmV1Engine }) };
+}
+
+/** NPM v1 has other chains, which are not modelled. */
+const npmV1Engine: PolicyEngine = () => {
+  const by = [{ where: null, object: "Azure NPM v1 (EnableV2NPM false) is not modelled", rule: "EnableV2NPM" }];
+  return { egress: { verdict: "undecided", by }, ingress: { verdict: "undecided", by } };
+};
+
+function calicoConfig(network: Network): CalicoConfig {
+  return { ...CALICO_DEFAULTS, assumedPools: network.clusterCidrs.map((cidr) => ({ cidr, natOutgoing: true })) };
+}
+
+/** The sets that Azure NPM and Calico keep on a node; each is asked for rules that name its sets. */
+function setMaker(network: Network): SetMaker {
+  return (cluster, node, family, rules) => {
+    const npm = family === 4 && rules.includes("azure-npm-") ? npmSets(cluster, rules, node.name) : "";
+    const calico = /--(match|add|del)-set cali/.test(rules) ? generateCalico(cluster, node, family, calicoConfig(network)).sets ?? [] : [];
+    return npm + calico.map((line) => `${line}\n`).join("");
+  };
+}
+
+/** How nodes' rules are generated. */
+export function iptablesConfig(network: Network, engine: Profile["engine"] = "kube-proxy"): IptablesConfig {
+  const base = baseConfig(network);
+  if (engine === "kube-proxy+npm") return { ...base, programs: [...(base.programs ?? []), npmProgram()] };
+  if (engine === "kube-proxy+calico") {
+    // Calico masquerades what leaves its pools; another agent does it too only where objects say that there is one.
+    const masquerade = base.masquerade.agent === "cni" ? { agent: "none" as const } : base.masquerade;
+    return { ...base, masquerade, programs: [...(base.programs ?? []), calicoProgram(calicoConfig(network))] };
+  }
+  return base;
+}
+
+function baseConfig(network: Network): IptablesConfig {
   const { clusterCidrs, nonMasqueradeCidrs, portmap } = network;
   return {
     kubeProxy: network.kubeProxy ?? { ...KUBE_PROXY_DEFAULTS, clusterCIDR: clusterCidrs },
@@ -101,12 +157,16 @@ export function dumpMaps(profile: Profile, cluster: Cluster, network: Network): 
   return dumpImage(imageOf(profile, cluster, network));
 }
 
-/** The generated rules as `iptables-save` prints them, of one node or all. */
-export function dumpRules(cluster: Cluster, network: Network, only: string | null): string {
-  const config = iptablesConfig(network);
+/** The generated rules as `iptables-save` prints them, of one node or all; before them its sets as `ipset save` does. */
+export function dumpRules(cluster: Cluster, network: Network, only: string | null, engine: Profile["engine"] = "kube-proxy"): string {
+  const config = iptablesConfig(network, engine);
   return cluster.nodes.filter((node) => only === null || node.name === only)
-    .flatMap((node) => ([4, 6] as const).map((family) =>
-      `# ${node.name}, IPv${family}\n${generatedRules(cluster, node, family, config).text}`)).join("");
+    .flatMap((node) => {
+      const generated = ([4, 6] as const).map((family) => ({ family, rules: generatedRules(cluster, node, family, config) }));
+      const sets = generated.map(({ rules }) => rules.sets).join("");
+      return [sets === "" ? "" : `# ${node.name}, IP sets\n${sets}`,
+        ...generated.map(({ family, rules }) => `# ${node.name}, IPv${family}\n${rules.text}`)];
+    }).join("");
 }
 
 function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage {

@@ -8,6 +8,7 @@ import { UsageError } from "./usage.js";
 export interface InputOptions {
   readonly file?: readonly string[];
   readonly read?: readonly string[];
+  readonly rules?: readonly string[];
   readonly strict?: boolean;
 }
 
@@ -25,9 +26,12 @@ export interface PlaneOptions extends TargetOptions {
 }
 
 export function addInputOptions(command: Command, captures: boolean): Command {
-  command.option("-f, --file <path...>", "manifests and dumps, node facts (ip -j), conntrack entries: files or folders, - for stdin");
+  command.option("-f, --file <path...>", "manifests, node facts (ip -j), conntrack entries, nodes' rules (iptables-save): files or folders,"
+    + " - for stdin");
   if (captures) {
     command.option("-r, --read <capture...>", "captures or folders of them; [node[:device]=]path names where one was taken");
+    command.option("--rules <dump...>", "a node's own rules or sets (iptables-save, ip6tables-save, ipset save), used on the"
+      + " current side instead of generated ones; [node=]path");
   }
   return command.option("--strict", "any error in the inputs ends with exit code 2; without it the rest is used");
 }

@@ -59,15 +59,46 @@ export class Skb {
   pinFlags = 0;
   /** Socket of the node this packet comes from, for `-m owner`; null: not a local socket's. */
   local = false;
+  /** Six bytes: source of the Ethernet frame it came in, for `-m mac`; null: not known. Stays with it through the hooks. */
+  sourceMac: Uint8Array | null = null;
+
+  /** Whether the bytes before `end` are the packet's own; false where the capture cut them off. */
+  has(_end: number): boolean {
+    return true;
+  }
+
+  /** Makes room for `size` bytes at `at`, which keep what stood there; the packet grows by them. */
+  insert(at: number, size: number): void {
+    if (this.bytes.length < this.length + size) {
+      const larger = new Uint8Array(this.length + size);
+      larger.set(this.bytes);
+      this.bytes = larger;
+    }
+    this.bytes.copyWithin(at + size, at, this.length);
+    this.length += size;
+  }
 }
 
 export type AddressType =
-  "LOCAL" | "UNICAST" | "BROADCAST" | "MULTICAST" | "UNREACHABLE" | "BLACKHOLE" | "PROHIBIT" | "ANYCAST";
+  "LOCAL" | "UNICAST" | "BROADCAST" | "MULTICAST" | "UNREACHABLE" | "BLACKHOLE" | "PROHIBIT" | "ANYCAST" | "THROW" | "NAT";
+
+/** Where a route leads: its type (`none` where there is no route) and ifindex. */
+export interface WayBack {
+  readonly type: "none" | "unicast" | "local" | "other";
+  readonly device: number;
+}
 
 /** What netfilter asks of the node it lives in. The IP stack implements it. */
 export interface NodeServices {
-  /** RTN_LOCAL for this address (`-m addrtype`); family of the bytes by length 4 or 16. */
-  addressType(bytes: Uint8Array, offset: number, family: 4 | 6): AddressType;
+  /**
+   * Type of the address at `bytes[offset…]` (`-m addrtype`): by the local table in IPv4, by the whole route lookup in
+   * IPv6. With a device (ifindex, 0: any) an address is LOCAL only where it is that device's.
+   */
+  addressType(bytes: Uint8Array, offset: number, family: 4 | 6, device?: number): AddressType;
+  /** The way to the packet's source (`-m rpfilter`); absent where routes are not known. */
+  wayBack?(skb: Skb): WayBack;
+  /** Bytes: the smaller MTU of the packet's route and of the way to its source (`TCPMSS --clamp-mss-to-pmtu`). */
+  pathMtu?(skb: Skb): number;
   /** Name of an ifindex, "" for 0. */
   deviceName(index: number): string;
   /** Source address the kernel picks on `device` towards the packet's destination (inet_select_addr), or null. */

@@ -41,6 +41,16 @@ export class Packet extends Skb {
   /** IPv4: record route, timestamp or source route present: an ICMP error would echo them. */
   echoesOptions = false;
 
+  override has(end: number): boolean {
+    return end <= this.captured;
+  }
+
+  override insert(at: number, size: number): void {
+    this.reserve(this.length + size);
+    super.insert(at, size);
+    this.captured += size;
+  }
+
   /** Copies `length` bytes in; the packet is otherwise as new. */
   load(source: Uint8Array, offset: number, length: number): void {
     this.reserve(length);
@@ -85,6 +95,7 @@ export class Packet extends Skb {
     this.fragDf = false;
     this.timeNs = 0;
     this.pin = null;
+    this.sourceMac = null;
     this.pinFlags = 0;
     this.local = false;
     this.gso = this.primary = this.answered = this.ignoreDf = this.fragPmtu = false;

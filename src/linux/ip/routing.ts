@@ -4,7 +4,7 @@
  */
 import type { Address } from "../../cluster/address.js";
 import type { NodeFacts } from "../../cluster/cluster.js";
-import type { NodeServices, Skb } from "../skb.js";
+import type { NodeServices, Skb, WayBack } from "../skb.js";
 import { AddressBook } from "./addresses.js";
 import { getU32 } from "./bytes.js";
 import { DeviceTable } from "./devices.js";
@@ -61,19 +61,36 @@ export class Routing {
   }
 
   /** inet_addr_type looks in the local table; xt_addrtype's IPv6 half does a whole route lookup. */
-  addressType(bytes: Uint8Array, offset: number, family: 4 | 6): AddressType {
+  addressType(bytes: Uint8Array, offset: number, family: 4 | 6, device = 0): AddressType {
     if (family === 4) {
       if (bytes[offset] === 0 || getU32(bytes, offset) === 0xffffffff) return "BROADCAST";
       if (bytes[offset] >= 224 && bytes[offset] < 240) return "MULTICAST";
       const route = this.routes4.lookupLocal(bytes, offset);
-      return route === null ? "UNICAST" : TYPES[route.type] ?? "UNICAST";
+      if (route === null || (device !== 0 && device !== route.device)) return "UNICAST";
+      return TYPES[route.type] ?? "UNICAST";
     }
     if (bytes[offset] === 0xff) return "MULTICAST";
     const route = this.routes6.lookup(bytes, offset);
+    if (route?.local === true && device !== 0 && device !== route.device) return "UNICAST";
     return route === null ? "UNREACHABLE" : TYPES[route.type] ?? "UNREACHABLE";
+  }
+
+  /** tcpmss_mangle_packet: dst_mtu, and that of the route tcpmss_reverse_mtu finds. */
+  pathMtu(skb: Skb): number {
+    const { route } = skb as Packet;
+    const back = this.table(skb.family).lookup(skb.bytes, skb.family === 4 ? 12 : 8);
+    return Math.min(route === null ? 0 : this.mtu(route), back === null ? 0xffffffff : this.mtu(back));
+  }
+
+  /** fib_lookup and ip6_route_lookup towards the packet's source. */
+  wayBack(skb: Skb): WayBack {
+    const route = this.table(skb.family).lookup(skb.bytes, skb.family === 4 ? 12 : 8);
+    if (route === null) return NO_WAY;
+    return { type: route.local ? "local" : route.type === "unicast" ? "unicast" : "other", device: route.device };
   }
 }
 
+const NO_WAY: WayBack = { type: "none", device: 0 };
 const TYPES: Readonly<Record<string, AddressType>> = {
   unicast: "UNICAST", local: "LOCAL", broadcast: "BROADCAST", multicast: "MULTICAST", anycast: "ANYCAST",
   unreachable: "UNREACHABLE", blackhole: "BLACKHOLE", prohibit: "PROHIBIT",

@@ -16,6 +16,7 @@
 import type { Family } from "../../cluster/address.js";
 import { choiceRuns, type ChoiceRun } from "./choice.js";
 import { ChainIndex, destinationHash, indexFrom } from "./chain-index.js";
+import { Matched, type Test } from "./extension.js";
 import { NatRange } from "./nat.js";
 import { printRule } from "./print.js";
 import {
@@ -73,9 +74,15 @@ export class CompiledMatch {
   /** statistic: the choice it is part of, and which member it stands for. */
   run: ChoiceRun | null = null;
   position = 0;
+  /** No match after it in the rule remembers anything: they may be asked where this one is undecided. */
+  pureAfter = true;
+  /** Of an extension. */
+  readonly test: Test;
 
   constructor(match: Match) {
     this.match = match;
+    const extension = match.kind === "extension" ? match.extension : match.kind === "ports" ? match.extra : null;
+    this.test = extension === null ? () => Matched.Undecided : extension.start();
     if (match.kind === "statistic" && match.mode === "nth") this.count = match.every - 1 - match.packet;
   }
 }
@@ -292,10 +299,12 @@ export class CompiledTable {
     const { code } = this;
     const rest: CompiledMatch[] = [];
     let pure = true;
+    let doubtful = false;
     for (const match of rule.matches) {
       const flags = code[base];
+      if (match.kind === "unmodelled") doubtful = true;
       if (match.kind === "comment" || match.kind === "unmodelled") continue;
-      if (pure && rest.length === 0 && match.kind === "ports" && match.flags === null) {
+      if (pure && rest.length === 0 && match.kind === "ports" && match.flags === null && match.extra === null) {
         // It may drop the packet: no test may change sides with it.
         pure = false;
         code[base] |= Row.Header;
@@ -315,10 +324,13 @@ export class CompiledTable {
         code[base] |= Row.State | (match.state?.invert ? Row.StateNot : 0);
         code[base + 20] = match.state?.value ?? 0;
       } else {
+        // Whether a packet comes this far is not known behind an unmodelled match, so nothing may be remembered of it.
+        if (doubtful && remembers(match)) continue;
         rest.push(new CompiledMatch(match));
-        if (!withoutEffect.has(match.kind)) pure = false;
+        if (!isPure(match)) pure = false;
       }
     }
+    for (let at = rest.length - 2; at >= 0; at--) rest[at].pureAfter = rest[at + 1].pureAfter && !remembers(rest[at + 1].match);
     return rest;
   }
 
@@ -349,6 +361,7 @@ export class CompiledTable {
       default: {
         this.op[row] = Op.Target;
         this.argument[row] = this.targets.push({ target, range: rangeOf(target) }) - 1;
+        if (target.kind === "extension") return `${place} ${target.extension.text}`;
         if (target.kind === "reject") return `${place} REJECT ${target.with}`;
         return target.kind === "nat" ? `${place} ${target.name}: no address to use` : "";
       }
@@ -356,8 +369,19 @@ export class CompiledTable {
   }
 }
 
-/** Matches that neither remember nor drop: they may be tested in any order. */
-const withoutEffect: ReadonlySet<Match["kind"]> = new Set(["mark", "connmark", "conntrack", "addrtype"]);
+/** Neither remembers nor drops, and always decides: may be tested in any order. */
+function isPure(match: Match): boolean {
+  return match.kind === "extension" ? match.extension.pure : withoutEffect.has(match.kind);
+}
+
+const withoutEffect: ReadonlySet<Match["kind"]> = new Set(["mark", "connmark", "conntrack", "set"]);
+
+/** What its answer was, or that it was asked, changes later answers. */
+function remembers(match: Match): boolean {
+  return match.kind === "extension" ? !match.extension.pure : !memoryless.has(match.kind);
+}
+
+const memoryless: ReadonlySet<Match["kind"]> = new Set([...withoutEffect, "ports", "multiport", "icmp", "comment", "nfacct"]);
 
 function isStateOnly(match: Extract<Match, { kind: "conntrack" }>): boolean {
   return (
@@ -376,6 +400,9 @@ function rangeOf(target: Target): NatRange {
   const spec = target.range;
   range.hasAddress = spec.address !== null;
   if (spec.address !== null) [range.a0, range.a1, range.a2, range.a3] = spec.address;
+  if (spec.lastAddress !== null) [range.b0, range.b1, range.b2, range.b3] = spec.lastAddress;
+  range.persistent = spec.persistent;
+  range.basePort = spec.basePort;
   range.minPort = spec.minPort;
   range.maxPort = spec.maxPort;
   // NF_NAT_RANGE_PROTO_RANDOM_ALL is either kind of random.

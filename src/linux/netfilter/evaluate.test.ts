@@ -45,7 +45,7 @@ const part = fc.oneof(
     "-m addrtype --dst-type LOCAL",
     "-m addrtype ! --src-type LOCAL",
     '-m comment --comment "x y"',
-    "-m limit --limit 5/min",
+    "-m connlimit --connlimit-above 5",
   ),
 );
 /** Parts about one subject are said once in a rule. */
@@ -235,7 +235,8 @@ class SlowReader {
   private chain(chain: Chain, skb: Skb): Verdict | "RETURN" {
     for (const rule of chain.rules) {
       const matched = this.matches(rule, skb);
-      if (matched === "drop") return Verdict.Drop;
+      if (matched === "drop")
+        return rule.matches.some(({ kind }) => kind === "unmodelled") ? Verdict.Undecided : Verdict.Drop;
       if (!matched) continue;
       rule.packets++;
       rule.bytes += skb.length;
@@ -269,7 +270,9 @@ class SlowReader {
     if (!onDevice(rule.inDevice, skb.inDevice) || !onDevice(rule.outDevice, skb.outDevice)) return false;
     if (rule.protocol !== null && (packet.protocol === rule.protocol.value) === rule.protocol.invert)
       return false;
-    for (const match of rule.matches) {
+    for (const [at, match] of rule.matches.entries()) {
+      // Behind one that is not modelled nothing is counted.
+      if (match.kind === "statistic" && rule.matches.slice(0, at).some(({ kind }) => kind === "unmodelled")) continue;
       const result = this.match(match, packet, skb);
       if (result !== true) return result;
     }
@@ -296,11 +299,10 @@ class SlowReader {
         return ((skb.mark & match.mark.mask) >>> 0 === match.mark.value) !== match.mark.invert;
       case "conntrack":
         return (((match.state?.value ?? 0) & slowState(skb)) !== 0) !== match.state?.invert;
-      case "addrtype": {
-        const local = (word: number): boolean => (word & 255) === 1;
-        const holds = (spec: { value: number; invert: boolean } | null, word: number): boolean =>
-          spec === null || local(word) !== spec.invert;
-        return holds(match.source, packet.s3) && holds(match.destination, packet.d3);
+      case "extension": {
+        const asked = /^-m addrtype (! )?--(src|dst)-type LOCAL$/.exec(match.extension.text);
+        if (asked === null) throw new Error("only addrtype LOCAL is generated");
+        return ((asked[2] === "src" ? packet.s3 : packet.d3) & 255) === 1 === (asked[1] === undefined);
       }
       case "statistic": {
         if (match.mode !== "nth") throw new Error("only nth is generated");

@@ -7,12 +7,15 @@ import { CtInfo, Hook, type NodeServices, type Skb, Verdict } from "../skb.js";
 import { type CompiledTable, Op, Row, stride } from "./compile.js";
 import { Status } from "./connection.js";
 import { Manip, manipOf } from "./manip.js";
-import { evaluateMatch, Matched, type MatchContext } from "./match.js";
+import { Matched } from "./extension.js";
+import { evaluateMatch, type MatchContext } from "./match.js";
 import { type Chance, type Nat, NatRange } from "./nat.js";
 import { word } from "./packet.js";
 import type { Packet } from "./packet.js";
 import type { RecentLists } from "./recent.js";
-import { StateBit, type Target } from "./rule.js";
+import { type Rule, StateBit, type Target } from "./rule.js";
+import type { IpSets } from "./sets/ipsets.js";
+import { changeSets } from "./sets/set-rule.js";
 import { connectionOf } from "./track.js";
 
 /** Told of every rule that matched: position in its chain from 1, 0 for a policy. */
@@ -40,7 +43,10 @@ export class Evaluator implements MatchContext {
   readonly recent: RecentLists;
   readonly chance: Chance;
   nowNs = 0;
+  hook: Hook = Hook.Prerouting;
+  doubt = "";
   eligibleBackends: readonly string[] | null = null;
+  sets: IpSets;
   /** Why the last Drop or Undecided. */
   reason = "";
   trace: TraceSink | null = null;
@@ -48,7 +54,15 @@ export class Evaluator implements MatchContext {
   private readonly masqueradeRange = new NatRange();
   private readonly stack = new Int32Array(stackLimit);
 
-  constructor(packet: Packet, services: NodeServices, recent: RecentLists, chance: Chance, nat: Nat) {
+  constructor(
+    packet: Packet,
+    services: NodeServices,
+    recent: RecentLists,
+    chance: Chance,
+    nat: Nat,
+    sets: IpSets,
+  ) {
+    this.sets = sets;
     this.packet = packet;
     this.services = services;
     this.recent = recent;
@@ -61,12 +75,13 @@ export class Evaluator implements MatchContext {
     const { code, op, argument, packets, bytes, indexed } = table;
     const { stack } = this;
     this.skb = skb;
+    this.hook = hook;
     this.state = stateOf(skb);
     let depth = 0;
     let row = start;
     const { packet } = this;
     const mayShortcut = !packet.l4Short && !packet.laterFragment;
-    const next = table.nextForState[31 - Math.clz32(this.state & bareState)];
+    let next = table.nextForState[31 - Math.clz32(this.state & bareState)];
     for (;;) {
       if (indexed[row] !== 0 && mayShortcut) row = table.indexes[indexed[row] - 1].seek(row, packet);
       row = next[row];
@@ -76,6 +91,15 @@ export class Evaluator implements MatchContext {
         if (matched === Matched.No) {
           row++;
           continue;
+        }
+        if (matched === Matched.Undecided) {
+          this.reason = this.doubtAt(table, row);
+          return Verdict.Undecided;
+        }
+        if (matched === Matched.Drop && hasUnmodelledMatch(table.rules[row])) {
+          // That match may have ruled the packet out before.
+          this.reason = table.reasons[row];
+          return Verdict.Undecided;
         }
         if (matched === Matched.Drop) {
           this.reason = `${table.name}/${table.chains[table.chainOf[row]].name}: cut header`;
@@ -120,6 +144,8 @@ export class Evaluator implements MatchContext {
         default: {
           const verdict = this.target(table, row, hook, skb);
           if (verdict >= 0) return verdict as Verdict;
+          // NOTRACK changes it.
+          next = table.nextForState[31 - Math.clz32(this.state & bareState)];
           row++;
         }
       }
@@ -195,11 +221,24 @@ export class Evaluator implements MatchContext {
       }
     }
     if ((flags & Row.Matches) === 0) return Matched.Yes;
+    let answer: Matched = Matched.Yes;
     for (const compiled of table.matches[code[base + 23]]) {
       const matched = evaluateMatch(compiled, this);
-      if (matched !== Matched.Yes) return matched;
+      if (matched === Matched.Yes) continue;
+      if (matched === Matched.No) return matched;
+      if (matched === Matched.Drop) return answer === Matched.Yes ? matched : answer;
+      // A later match may still rule the packet out, whatever this one would say.
+      if (!compiled.pureAfter) return matched;
+      answer = matched;
     }
-    return Matched.Yes;
+    return answer;
+  }
+
+  private doubtAt(table: CompiledTable, row: number): string {
+    const chain = table.chains[table.chainOf[row]];
+    const rule = table.rules[row];
+    const number = rule === null ? 0 : chain.rules.indexOf(rule) + 1;
+    return `undecided: ${table.name}/${chain.name} rule ${number}: ${this.doubt}`;
   }
 
   private devices(table: CompiledTable, row: number): boolean {
@@ -228,21 +267,34 @@ export class Evaluator implements MatchContext {
         return -1;
       case "connmark":
         if (ct !== null) {
-          if (target.mode === "set") ct.mark = ((ct.mark & ~target.clear) ^ target.xor) >>> 0;
+          const { shift } = target;
+          if (target.mode === "set") ct.mark = shifted((ct.mark & ~target.clear) ^ target.xor, shift);
           else if (target.mode === "save")
-            ct.mark = ((ct.mark & ~target.ctMask) ^ (skb.mark & target.nfMask)) >>> 0;
-          else skb.mark = ((skb.mark & ~target.nfMask) ^ (ct.mark & target.ctMask)) >>> 0;
+            ct.mark = ((ct.mark & ~target.ctMask) ^ shifted(skb.mark & target.nfMask, shift)) >>> 0;
+          else skb.mark = ((skb.mark & ~target.nfMask) ^ shifted(ct.mark & target.ctMask, shift)) >>> 0;
         }
         return -1;
       case "notrack":
         if (ct === null) skb.ctinfo = CtInfo.Untracked;
+        this.state = stateOf(skb);
         return -1;
+      case "set":
+        this.doubt = changeSets(target, this.sets, this);
+        if (this.doubt === "") return -1;
+        this.reason = this.doubtAt(table, row);
+        return Verdict.Undecided;
       case "reject":
         this.services.reject(skb, target.with, hook);
         this.reason = table.reasons[row];
         return Verdict.Drop;
       case "nat":
         return this.natTarget(table, row, target, range, hook, skb);
+      case "extension": {
+        const verdict = target.extension.act(this);
+        if (verdict === Verdict.Undecided) this.reason = this.doubtAt(table, row);
+        else if (verdict === Verdict.Drop) this.reason = `${table.reasons[row]}: cut header`;
+        return verdict;
+      }
       default:
         throw new Error(`target ${target.kind} is not one that is carried out`);
     }
@@ -293,6 +345,7 @@ export class Evaluator implements MatchContext {
     range.a1 = v4 ? 0 : word(address, 4);
     range.a2 = v4 ? 0 : word(address, 8);
     range.a3 = word(address, v4 ? 0 : 12);
+    [range.b0, range.b1, range.b2, range.b3] = [range.a0, range.a1, range.a2, range.a3];
     range.minPort = from.minPort;
     range.maxPort = from.maxPort;
     range.random = from.random;
@@ -315,6 +368,14 @@ export class Evaluator implements MatchContext {
 
 const localhost4 = Uint8Array.of(127, 0, 0, 1);
 const localhost6 = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1);
+
+function hasUnmodelledMatch(rule: Rule | null): boolean {
+  return rule?.matches.some(({ kind }) => kind === "unmodelled") ?? false;
+}
+
+function shifted(mark: number, by: number): number {
+  return by < 0 ? mark >>> -by : (mark << by) >>> 0;
+}
 
 /** The bits `--ctstate` is compared with. */
 export function stateOf(skb: Skb): number {
@@ -358,6 +419,7 @@ function verdictText(table: CompiledTable, row: number): string {
       return "UNDECIDED";
     case Op.Target: {
       const { target } = table.targets[table.argument[row]];
+      if (target.kind === "extension") return target.extension.text.split(" ")[0];
       return target.kind === "nat" ? target.name : target.kind.toUpperCase();
     }
     default:

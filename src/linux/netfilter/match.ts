@@ -1,28 +1,25 @@
 /** Matches that are not in a compiled row: one function per kind, called in the order of the rule's text. */
-import type { NodeServices, Skb } from "../skb.js";
 import type { CompiledMatch } from "./compile.js";
 import { type Connection, Dir } from "./connection.js";
+import { Matched, type TestContext, unknown, yes } from "./extension.js";
 import type { Chance } from "./nat.js";
 import { type Packet, Proto } from "./packet.js";
 import type { RecentLists } from "./recent.js";
-import { addressTypes, type AddressSpec, type Match, type RangeSpec } from "./rule.js";
+import type { AddressSpec, Match, RangeSpec } from "./rule.js";
+import { Found } from "./sets/element.js";
+import type { IpSets } from "./sets/ipsets.js";
+import { matchSet } from "./sets/set-rule.js";
 import { connectionOf, directionOf } from "./track.js";
 
-export const Matched = { No: 0, Yes: 1, /** hotdrop: the packet is dropped at once. */ Drop: 2 } as const;
-export type Matched = (typeof Matched)[keyof typeof Matched];
-
 /** What matches may look at beside the packet. */
-export interface MatchContext {
-  readonly skb: Skb;
-  readonly packet: Packet;
+export interface MatchContext extends TestContext {
   /** StateBit of the packet, with SNAT and DNAT. */
   state: number;
-  readonly services: NodeServices;
   readonly recent: RecentLists;
   readonly chance: Chance;
-  readonly nowNs: number;
   /** Backends of the choice that was met, or null. */
   eligibleBackends: readonly string[] | null;
+  readonly sets: IpSets;
 }
 
 export function evaluateMatch(compiled: CompiledMatch, context: MatchContext): Matched {
@@ -30,7 +27,7 @@ export function evaluateMatch(compiled: CompiledMatch, context: MatchContext): M
   const { packet } = context;
   switch (match.kind) {
     case "ports":
-      return ports(match, packet);
+      return ports(compiled, context);
     case "multiport":
       return multiport(match, packet);
     case "icmp":
@@ -46,12 +43,17 @@ export function evaluateMatch(compiled: CompiledMatch, context: MatchContext): M
     }
     case "conntrack":
       return yes(conntrack(match, context));
-    case "addrtype":
-      return yes(addressType(match, context));
+    case "extension":
+      return compiled.test(context);
     case "statistic":
       return yes(statistic(compiled, context));
     case "recent":
       return yes(recent(match, context));
+    case "set": {
+      const found = matchSet(match, context.sets, context);
+      if (found !== Found.Undecided) return yes(found === Found.Yes);
+      return unknown(context, context.sets.whyUndecided(match.set));
+    }
     case "comment":
     case "nfacct":
     case "unmodelled":
@@ -59,16 +61,14 @@ export function evaluateMatch(compiled: CompiledMatch, context: MatchContext): M
   }
 }
 
-function yes(value: boolean): Matched {
-  return value ? Matched.Yes : Matched.No;
-}
-
 function inside(spec: { readonly min: number; readonly max: number }, port: number): boolean {
   return port >= spec.min && port <= spec.max;
 }
 
 /** tcp_mt, udp_mt, sctp_mt: a later fragment never matches, a cut header drops the packet. */
-function ports(match: Extract<Match, { kind: "ports" }>, packet: Packet): Matched {
+function ports(compiled: CompiledMatch, context: MatchContext): Matched {
+  const match = compiled.match as Extract<Match, { kind: "ports" }>;
+  const { packet } = context;
   if (packet.laterFragment || packet.protocol !== match.protocol) return Matched.No;
   if (packet.l4Short) return Matched.Drop;
   const { source, destination, flags } = match;
@@ -76,7 +76,7 @@ function ports(match: Extract<Match, { kind: "ports" }>, packet: Packet): Matche
   if (destination !== null && inside(destination, packet.destinationPort) === destination.invert)
     return Matched.No;
   if (flags !== null && ((packet.tcpFlags & flags.mask) === flags.value) === flags.invert) return Matched.No;
-  return Matched.Yes;
+  return match.extra === null ? Matched.Yes : compiled.test(context);
 }
 
 function multiport(match: Extract<Match, { kind: "multiport" }>, packet: Packet): Matched {
@@ -148,21 +148,6 @@ function addressHolds(spec: AddressSpec, tuple: Connection["original"], source: 
   );
 }
 
-function addressType(match: Extract<Match, { kind: "addrtype" }>, { skb, services }: MatchContext): boolean {
-  const v4 = skb.family === 4;
-  if (match.source !== null) {
-    const type = services.addressType(skb.bytes, v4 ? 12 : 8, skb.family);
-    if (((match.source.value >> addressTypes.indexOf(type)) & 1) === (match.source.invert ? 1 : 0))
-      return false;
-  }
-  if (match.destination !== null) {
-    const type = services.addressType(skb.bytes, v4 ? 16 : 24, skb.family);
-    if (((match.destination.value >> addressTypes.indexOf(type)) & 1) === (match.destination.invert ? 1 : 0))
-      return false;
-  }
-  return true;
-}
-
 /**
  * statistic_mt. In a choice of backends a pin decides, where it names a member: the rule of that member
  * matches and those before it do not. A pin that names none is refused, and chance decides as without one.
@@ -198,18 +183,18 @@ function draw({ skb, packet, chance, nowNs }: MatchContext): number {
   return chance(flow >>> 0, Math.floor(nowNs / 1000) >>> 0) >>> 0;
 }
 
-function recent(
-  match: Extract<Match, { kind: "recent" }>,
-  { skb, packet, recent: lists, nowNs }: MatchContext,
-): boolean {
+function recent(match: Extract<Match, { kind: "recent" }>, context: MatchContext): boolean {
+  const { skb, packet, recent: lists, nowNs } = context;
   const { destination } = match;
+  const [m0, m1, m2, m3] = lists.maskOf(match.list, skb.family);
+  const last = (destination ? packet.d3 : packet.s3) & m3;
   const address =
     skb.family === 4
-      ? String((destination ? packet.d3 : packet.s3) >>> 0)
+      ? String(last >>> 0)
       : destination
-        ? `${packet.d0}:${packet.d1}:${packet.d2}:${packet.d3}`
-        : `${packet.s0}:${packet.s1}:${packet.s2}:${packet.s3}`;
+        ? `${packet.d0 & m0}:${packet.d1 & m1}:${packet.d2 & m2}:${last}`
+        : `${packet.s0 & m0}:${packet.s1 & m1}:${packet.s2 & m2}:${last}`;
   // As it was before forwarding took one off.
   const ttl = skb.bytes[skb.family === 4 ? 8 : 7] + (skb.outDevice !== 0 && !skb.local ? 1 : 0);
-  return lists.match(match, address, ttl, nowNs);
+  return lists.match(match, address, ttl & 255, nowNs);
 }

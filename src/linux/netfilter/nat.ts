@@ -4,20 +4,25 @@
  * manip.ts.
  *
  * Free ports are searched as the kernel does: from an offset that chance gives, inside the class of the old
- * port, 128 tries, then half as many from another offset, down to 16. Not modelled: the kernel's taking over
- * of tuples of connections about to end when the search nears its end, and address ranges.
+ * port, 128 tries, then half as many from another offset, down to 16; in the last tries of a round a TCP
+ * connection that is over gives its port away.
  */
 import type { Skb } from "../skb.js";
-import { type Connection, Status } from "./connection.js";
+import { jhash4, scaled, swapped } from "./address-range.js";
+import { type Connection, Dir, Status } from "./connection.js";
 import type { ConntrackTable } from "./conntrack-table.js";
 import { Manip } from "./manip.js";
 import { Proto } from "./packet.js";
+import { TcpState } from "./tcp-state.js";
 import { invertTuple, sameTuple, Tuple } from "./tuple.js";
+
+/** NF_NAT_HARDER_THRESH. */
+const harderAttempts = 32;
 
 /** A uint32 that depends on the seed, the plane, the flow and how many were drawn for it before. */
 export type Chance = (flow: number, draw: number) => number;
 
-/** struct nf_nat_range2 with one address: what a NAT target asks for. */
+/** struct nf_nat_range2: what a NAT target asks for. */
 export class NatRange {
   /** Whether the address is given (NF_NAT_RANGE_MAP_IPS). */
   hasAddress = false;
@@ -25,6 +30,15 @@ export class NatRange {
   a1 = 0;
   a2 = 0;
   a3 = 0;
+  /** The last address; the first, where it is one. */
+  b0 = 0;
+  b1 = 0;
+  b2 = 0;
+  b3 = 0;
+  /** --persistent: the address depends on the source alone. */
+  persistent = false;
+  /** NF_NAT_RANGE_PROTO_OFFSET: the port that maps to the first; -1: none. */
+  basePort = -1;
   /** 0: no port given. */
   minPort = 0;
   maxPort = 0;
@@ -76,6 +90,7 @@ export class Nat {
     range.a1 = source ? reply.d1 : reply.s1;
     range.a2 = source ? reply.d2 : reply.s2;
     range.a3 = source ? reply.d3 : reply.s3;
+    [range.b0, range.b1, range.b2, range.b3] = [range.a0, range.a1, range.a2, range.a3];
     this.setup(skb, ct, range, manip);
   }
 
@@ -99,7 +114,8 @@ export class Nat {
         const port = manip === Manip.Source ? chosen.source : chosen.destination;
         if (
           !hasPorts(chosen.protocol) ||
-          (port >= range.minPort &&
+          (range.basePort < 0 &&
+            port >= range.minPort &&
             port <= range.maxPort &&
             (range.minPort === range.maxPort || !this.used(chosen, ct)))
         )
@@ -146,6 +162,23 @@ export class Nat {
     return this.table.taken(this.probe, ct);
   }
 
+  /**
+   * nf_nat_used_tuple_harder: towards the end of a search a SYN may have the port of a translated connection
+   * that is over, if its sequence numbers are beyond the old ones; the old entry ends.
+   */
+  private usedHarder(tuple: Tuple, ct: Connection, attemptsLeft: number): boolean {
+    if (attemptsLeft > harderAttempts || ct.tcp?.state !== TcpState.SynSent) return this.used(tuple, ct);
+    invertTuple(this.probe, tuple);
+    const node = this.table.find(this.probe);
+    if (node === null || node.connection === ct) return node !== null;
+    const old = node.connection;
+    if (node.direction === Dir.Original || old.tcp === null || old.tcp.state < TcpState.TimeWait) return true;
+    if ((old.status & Status.SourceNat) === 0) return true;
+    if (((ct.tcp.original.end - old.tcp.original.end) | 0) <= 0) return true;
+    this.table.remove(old);
+    return false;
+  }
+
   /** nf_nat_l4proto_unique_tuple. */
   private searchPort(skb: Skb, ct: Connection, range: NatRange, manip: Manip): void {
     const { chosen } = this;
@@ -179,18 +212,24 @@ export class Nat {
       if (this.takePin(skb, ct, min, size)) return;
     }
     let attempts = Math.min(size, 128);
-    let offset = this.draw(ct) & 0xffff;
+    let offset = this.firstOffset(ct, range, manip, port);
     for (;;) {
       for (let i = 0; i < attempts; i++, offset = (offset + 1) & 0xffff) {
         const candidate = min + (offset % size);
         if (source) chosen.source = candidate;
         else chosen.destination = candidate;
-        if (!this.used(chosen, ct)) return;
+        if (!this.usedHarder(chosen, ct, attempts - i)) return;
       }
       if (attempts >= size || attempts < 16) return;
       attempts >>= 1;
       offset = this.draw(ct) & 0xffff;
     }
+  }
+
+  /** A shifted range tells where to begin, chance where a source's search does, a destination's begins at the first. */
+  private firstOffset(ct: Connection, range: NatRange, manip: Manip, port: number): number {
+    if (range.basePort >= 0) return (port - range.basePort) & 0xffff;
+    return range.random || manip === Manip.Source ? this.draw(ct) & 0xffff : 0;
   }
 
   /** The port seen in the capture, where it is one that chance could have given. */
@@ -200,7 +239,8 @@ export class Nat {
     const { chosen } = this;
     const before = chosen.source;
     chosen.source = port;
-    if (port >= min && port < min + size && !this.used(chosen, ct)) {
+    // A port of a connection that is over was seen given away: the search was at its end.
+    if (port >= min && port < min + size && !this.usedHarder(chosen, ct, 1)) {
       skb.pinFlags |= 1;
       return true;
     }
@@ -222,17 +262,52 @@ function hasPorts(protocol: number): boolean {
 
 /** in_range: whether the source part fits. */
 function inRange(tuple: Tuple, range: NatRange): boolean {
-  if (
-    range.hasAddress &&
-    (tuple.s3 !== range.a3 || tuple.s0 !== range.a0 || tuple.s1 !== range.a1 || tuple.s2 !== range.a2)
-  )
+  if (range.hasAddress && !(sourceOrder(tuple, range.a0, range.a1, range.a2, range.a3) >= 0
+    && sourceOrder(tuple, range.b0, range.b1, range.b2, range.b3) <= 0))
     return false;
   if (range.minPort === 0) return true;
   const ranged = hasPorts(tuple.protocol) || tuple.protocol === Proto.Icmp || tuple.protocol === Proto.Icmp6;
   return !ranged || (tuple.source >= range.minPort && tuple.source <= range.maxPort);
 }
 
+/** Below 0 where the source comes before the address; unsigned, word by word. */
+function sourceOrder({ s0, s1, s2, s3 }: Tuple, a: number, b: number, c: number, d: number): number {
+  if (s0 !== a) return (s0 >>> 0) - (a >>> 0);
+  if (s1 !== b) return (s1 >>> 0) - (b >>> 0);
+  if (s2 !== c) return (s2 >>> 0) - (c >>> 0);
+  return (s3 >>> 0) - (d >>> 0);
+}
+
+/** find_best_ips_proto for a range of addresses. */
+function pickAddress(tuple: Tuple, range: NatRange, manip: Manip): void {
+  const v4 = tuple.family === 4;
+  const low = v4 ? [range.a3] : [range.a0, range.a1, range.a2, range.a3];
+  const high = v4 ? [range.b3] : [range.b0, range.b1, range.b2, range.b3];
+  const to = v4 ? [tuple.d3] : [tuple.d0, tuple.d1, tuple.d2, tuple.d3];
+  const initial = range.persistent ? 0 : swapped(to[to.length - 1]);
+  let hash = v4 ? jhash4(swapped(tuple.s3), 0, 0, 0, initial)
+    : jhash4(swapped(tuple.s0), swapped(tuple.s1), swapped(tuple.s2), swapped(tuple.s3), initial);
+  const chosen: number[] = [];
+  let whole = false;
+  for (const [at, first] of low.entries()) {
+    const start = whole ? 0 : first >>> 0;
+    const size = whole ? 0xffffffff : ((high[at] >>> 0) - start + 1) >>> 0;
+    const word = (start + scaled(hash, size)) | 0;
+    chosen.push(word);
+    if (word !== high[at]) whole = true;
+    // The destination is the one being written, where that is what changes.
+    if (!range.persistent) hash = (hash ^ swapped(manip === Manip.Source ? to[at] : word)) >>> 0;
+  }
+  const [w0, w1, w2, w3] = v4 ? [0, 0, 0, chosen[0]] : chosen;
+  if (manip === Manip.Source) [tuple.s0, tuple.s1, tuple.s2, tuple.s3] = [w0, w1, w2, w3];
+  else [tuple.d0, tuple.d1, tuple.d2, tuple.d3] = [w0, w1, w2, w3];
+}
+
 function setAddress(tuple: Tuple, range: NatRange, manip: Manip): void {
+  if (range.a3 !== range.b3 || range.a0 !== range.b0 || range.a1 !== range.b1 || range.a2 !== range.b2) {
+    pickAddress(tuple, range, manip);
+    return;
+  }
   if (manip === Manip.Source) {
     tuple.s0 = range.a0;
     tuple.s1 = range.a1;

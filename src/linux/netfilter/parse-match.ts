@@ -2,7 +2,12 @@
  * Options of matches: from the words after `-m name` to a Match. An option that is not known makes the match
  * unmodelled; nothing throws.
  */
-import type { Family } from "../../cluster/address.js";
+import { type Family, parseAddress } from "../../cluster/address.js";
+import type { Extension } from "./extension.js";
+import type { Option } from "./matches/options.js";
+import { extensionReaders } from "./matches/registry.js";
+import { readChunkTypes } from "./matches/sctp-chunks.js";
+import { readTcpOption } from "./matches/tcp-option.js";
 import {
   parseAddressSpec,
   parseIcmpType,
@@ -10,10 +15,10 @@ import {
   parsePortRange,
   parseProtocol,
   parseTcpFlags,
+  wordsOf,
 } from "./names.js";
 import { RecentOp } from "./recent.js";
 import {
-  addressTypes,
   type AddressSpec,
   type ConntrackAddress,
   conntrackAddresses,
@@ -25,13 +30,9 @@ import {
   type RangeSpec,
   StateBit,
 } from "./rule.js";
+import { readSetMatch } from "./sets/set-rule.js";
 
-/** One option with its words: `! --dport 80` is {name: "--dport", values: ["80"], invert: true}. */
-export interface Option {
-  readonly name: string;
-  readonly values: readonly string[];
-  readonly invert: boolean;
-}
+export type { Option } from "./matches/options.js";
 
 /** A match, or the text of what is wrong with it. */
 export type MatchResult = Match | string;
@@ -46,14 +47,15 @@ const portProtocols: Readonly<Record<string, number>> = {
 
 /** The names of matches that parseMatch reads. */
 export function isKnownMatch(name: string): boolean {
-  return name in portProtocols || name in readers;
+  return Object.hasOwn(portProtocols, name) || Object.hasOwn(readers, name) || extensionReaders.has(name);
 }
 
 export function parseMatch(name: string, options: readonly Option[], family: Family): MatchResult {
-  const protocol = portProtocols[name];
-  if (protocol !== undefined) return readPorts(protocol, options);
-  const reader = readers[name];
-  return reader === undefined ? unmodelled(name, options) : reader(options, family, name);
+  if (Object.hasOwn(portProtocols, name)) return readPorts(portProtocols[name], options);
+  if (Object.hasOwn(readers, name)) return readers[name](options, family, name);
+  const read = extensionReaders.get(name)?.(options, family, name) ?? null;
+  if (read === null) return unmodelled(name, options);
+  return typeof read === "string" ? read : { kind: "extension", extension: read };
 }
 
 export function unmodelled(name: string, options: readonly Option[]): Match {
@@ -71,9 +73,9 @@ const readers: Readonly<
   connmark: (options) => readMark("connmark", options),
   conntrack: readConntrack,
   state: readConntrack,
-  addrtype: readAddressType,
   statistic: readStatistic,
   recent: readRecent,
+  set: (options, _family, name) => readSetMatch(options) ?? unmodelled(name, options),
   comment: (options) => {
     const text = options.length === 1 && options[0].name === "--comment" ? options[0].values[0] : undefined;
     return text === undefined ? "the comment match needs --comment and a text" : { kind: "comment", text };
@@ -89,7 +91,9 @@ function readPorts(protocol: number, options: readonly Option[]): MatchResult {
   let source: RangeSpec | null = null;
   let destination: RangeSpec | null = null;
   let flags: MaskSpec | null = null;
-  for (const { name, values, invert } of options) {
+  let extra: Extension | null = null;
+  for (const option of options) {
+    const { name, values, invert } = option;
     const range = parsePortRange(values[0] ?? "", ":");
     if (
       name === "--sport" ||
@@ -108,6 +112,12 @@ function readPorts(protocol: number, options: readonly Option[]): MatchResult {
       if (mask === null || value === null)
         return "--tcp-flags needs two lists of FIN,SYN,RST,PSH,ACK,URG,ALL or NONE";
       flags = { mask, value, invert };
+    } else if (name === "--tcp-option" && protocol === 6) {
+      extra = readTcpOption(option);
+      if (extra === null) return `--tcp-option ${values.join(" ")} is not a number from 1 to 255`;
+    } else if (name === "--chunk-types" && protocol === 132) {
+      extra = readChunkTypes(option);
+      if (extra === null) return unmodelled("sctp", options);
     } else {
       return unmodelled(
         Object.keys(portProtocols).find((key) => portProtocols[key] === protocol) ?? "",
@@ -115,7 +125,7 @@ function readPorts(protocol: number, options: readonly Option[]): MatchResult {
       );
     }
   }
-  return { kind: "ports", protocol, source, destination, flags };
+  return { kind: "ports", protocol, source, destination, flags, extra };
 }
 
 function readMultiport(options: readonly Option[]): MatchResult {
@@ -135,6 +145,8 @@ function readMultiport(options: readonly Option[]): MatchResult {
     if (range === null) return `${option.name} ${option.values[0] ?? ""} is not a list of ports`;
     ranges.push(range);
   }
+  // XT_MULTI_PORTS: a range takes two places.
+  if (ranges.reduce((places, { min, max }) => places + (min === max ? 1 : 2), 0) > 15) return `${option.name} has more than 15 ports`;
   return { kind: "multiport", side, ranges, invert: option.invert };
 }
 
@@ -173,12 +185,13 @@ const stateNames: Readonly<Record<string, number>> = {
   DNAT: StateBit.Dnat,
 };
 
-/** enum ip_conntrack_status; NONE is a mask of 0 that the kernel compares specially, left out. */
+/** enum ip_conntrack_status; NONE asks for no bit: it never holds, and always does inverted. */
 const statusNames: Readonly<Record<string, number>> = {
   EXPECTED: 1,
   SEEN_REPLY: 2,
   ASSURED: 4,
   CONFIRMED: 8,
+  NONE: 0,
 };
 
 function readConntrack(options: readonly Option[], family: Family, name: string): MatchResult {
@@ -240,26 +253,6 @@ function bitsOf(text: string, names: Readonly<Record<string, number>>): number |
   return bits;
 }
 
-function readAddressType(options: readonly Option[]): MatchResult {
-  let source: NumberSpec | null = null;
-  let destination: NumberSpec | null = null;
-  for (const { name, values, invert } of options) {
-    if (name !== "--src-type" && name !== "--dst-type") return unmodelled("addrtype", options);
-    let bits = 0;
-    for (const part of (values[0] ?? "").split(",")) {
-      const bit = (addressTypes as readonly string[]).indexOf(part.toUpperCase());
-      if (bit < 0) return `${name} ${values[0] ?? ""} is not a list of address types`;
-      bits |= 1 << bit;
-    }
-    // UNSPEC needs more than the routing type of an address.
-    if ((bits & 1) !== 0) return unmodelled("addrtype", options);
-    if (name === "--src-type") source = { value: bits, invert };
-    else destination = { value: bits, invert };
-  }
-  if (source === null && destination === null) return "the addrtype match needs --src-type or --dst-type";
-  return { kind: "addrtype", source, destination };
-}
-
 function readStatistic(options: readonly Option[]): MatchResult {
   const option = (name: string): Option | undefined => options.find((candidate) => candidate.name === name);
   const mode = option("--mode")?.values[0];
@@ -286,7 +279,7 @@ function readStatistic(options: readonly Option[]): MatchResult {
   return { kind: "statistic", mode, every, packet, invert: option("--every")?.invert ?? false };
 }
 
-function readRecent(options: readonly Option[]): MatchResult {
+function readRecent(options: readonly Option[], family: Family): MatchResult {
   let list = "DEFAULT";
   let op = 0;
   let seconds = 0;
@@ -295,6 +288,7 @@ function readRecent(options: readonly Option[]): MatchResult {
   let rttl = false;
   let destination = false;
   let invert = false;
+  let mask: readonly [number, number, number, number] = [-1, -1, -1, -1];
   const ops: Readonly<Record<string, number>> = {
     "--set": RecentOp.Set,
     "--rcheck": RecentOp.Check,
@@ -320,8 +314,10 @@ function readRecent(options: readonly Option[]): MatchResult {
       rttl = true;
     } else if (option.name === "--rsource" || option.name === "--rdest") {
       destination = option.name === "--rdest";
-    } else if (option.name === "--mask" && /^(255\.255\.255\.255|(ffff:){7}ffff)$/i.test(value)) {
-      // The whole address: the default, printed by iptables-save.
+    } else if (option.name === "--mask") {
+      const address = parseAddress(value);
+      if (address?.family !== family) return `--mask ${value} is not a mask of IPv${family}`;
+      mask = wordsOf(address.bytes);
     } else {
       return unmodelled("recent", options);
     }
@@ -330,6 +326,7 @@ function readRecent(options: readonly Option[]): MatchResult {
   if (reap && seconds === 0) return "recent --reap needs --seconds";
   if ((op === RecentOp.Set || op === RecentOp.Remove) && (seconds !== 0 || hitcount !== 0))
     return "recent --set and --remove take no --seconds or --hitcount";
-  if (hitcount > 20) return unmodelled("recent", options);
-  return { kind: "recent", list, op, seconds, hitcount, reap, rttl, destination, invert };
+  // XT_RECENT_MAX_NSTAMPS.
+  if (hitcount > 65535) return `--hitcount ${hitcount} is above 65535`;
+  return { kind: "recent", list, op, seconds, hitcount, reap, rttl, destination, invert, mask };
 }

@@ -4,6 +4,8 @@
  * that a packet that reaches it is undecided and never passes unjudged. Nothing throws.
  */
 import type { Family } from "../../cluster/address.js";
+import type { Extension } from "./extension.js";
+import { fragmentMatch } from "./matches/fragment.js";
 import { parseAddressSpec, parseNumber, parseProtocol } from "./names.js";
 import { isKnownMatch, type Option, parseMatch, unmodelled } from "./parse-match.js";
 import { parseTarget } from "./parse-target.js";
@@ -107,6 +109,7 @@ class RuleReader {
   private outDevice: DeviceSpec | null = null;
   private protocol: NumberSpec | null = null;
   private readonly extra: Match[] = [];
+  private fragment: Extension | null = null;
   private packets = 0;
   private bytes = 0;
   private otherFamily = false;
@@ -166,7 +169,9 @@ class RuleReader {
       ? 1
       : name === "-c"
         ? 2
-        : 99;
+        : name === "-f"
+          ? 0
+          : 99;
     while (values.length < limit && this.at < this.words.length) {
       const next = this.words[this.at];
       // A text may begin with anything; other values do not begin with a dash.
@@ -213,6 +218,10 @@ class RuleReader {
       case "-c":
         this.packets = parseNumber(value, 0xffffffff) ?? (Number(value) || 0);
         this.bytes = Number(option.values[1] ?? 0) || 0;
+        break;
+      case "-f":
+        if (this.context.family === 4) this.fragment = fragmentMatch(option.invert);
+        else this.broken("-f is not an option of IPv6");
         break;
       case "-4":
       case "-6":
@@ -323,7 +332,8 @@ class RuleReader {
         this.broken(`match ${name} needs -p ${name}`);
       }
     }
-    return [...matches, ...this.extra];
+    const fragment: Match[] = this.fragment === null ? [] : [{ kind: "extension", extension: this.fragment }];
+    return [...fragment, ...matches, ...this.extra];
   }
 
   private target(): Target {

@@ -129,7 +129,7 @@ describe("problems", () => {
     ["-A INPUT -p tcp --dport 99999 -j DROP", "--dport 99999 is not a port", true],
     ["-A INPUT --dport 80 -j DROP", "belongs to no match or target", true],
     ["-A INPUT -m tcp --dport 80 -j DROP", "needs -p tcp", true],
-    ["-A INPUT -m limit --limit 5/min -j ACCEPT", "match limit is not modelled", true],
+    ["-A INPUT -m connlimit --connlimit-above 5 -j ACCEPT", "match connlimit is not modelled", true],
     ['-A INPUT -m comment --comment "open', "a double quote is not closed", true],
     ["-A INPUT -j DNAT --to-destination 10.0.0.1", "DNAT belongs into the nat table", true],
     ["-A NOWHERE -j DROP", "chain NOWHERE is not in table filter", false],

@@ -3,6 +3,9 @@
  *
  * Addresses are four 32-bit words as in Packet, ports are host order, masks are unsigned.
  */
+import type { Extension, TargetExtension } from "./extension.js";
+import type { SetMatch, SetTarget } from "./sets/set-rule.js";
+
 export type TableName = "raw" | "mangle" | "nat" | "filter" | "security";
 export const tableNames: readonly TableName[] = ["raw", "mangle", "nat", "filter", "security"];
 
@@ -59,19 +62,6 @@ export const StateBit = {
   Untracked: 256,
 } as const;
 
-/** What addrtype can name; a set of these as a bit mask. */
-export const addressTypes = [
-  "UNSPEC",
-  "UNICAST",
-  "LOCAL",
-  "BROADCAST",
-  "ANYCAST",
-  "MULTICAST",
-  "BLACKHOLE",
-  "UNREACHABLE",
-  "PROHIBIT",
-] as const;
-
 export type Match =
   | {
       readonly kind: "ports";
@@ -81,6 +71,8 @@ export type Match =
       readonly destination: RangeSpec | null;
       /** `--tcp-flags mask compared`. */
       readonly flags: MaskSpec | null;
+      /** `--tcp-option`, `--chunk-types`. */
+      readonly extra: Extension | null;
     }
   | {
       readonly kind: "multiport";
@@ -109,7 +101,8 @@ export type Match =
       readonly addresses: readonly { readonly field: ConntrackAddress; readonly spec: AddressSpec }[];
       readonly ports: readonly { readonly field: ConntrackPort; readonly spec: RangeSpec }[];
     }
-  | { readonly kind: "addrtype"; readonly source: NumberSpec | null; readonly destination: NumberSpec | null }
+  /** Read, printed and judged by a file of `matches/`. */
+  | { readonly kind: "extension"; readonly extension: Extension }
   | {
       readonly kind: "statistic";
       readonly mode: "random";
@@ -133,9 +126,11 @@ export type Match =
       readonly rttl: boolean;
       readonly destination: boolean;
       readonly invert: boolean;
+      readonly mask: readonly [number, number, number, number];
     }
   | { readonly kind: "comment"; readonly text: string }
   | { readonly kind: "nfacct"; readonly name: string }
+  | SetMatch
   /** A match this engine does not know: the rule can be ruled out by its other matches, never matched. */
   | { readonly kind: "unmodelled"; readonly text: string };
 
@@ -146,13 +141,18 @@ export type ConntrackPort = (typeof conntrackPorts)[number];
 
 export interface NatSpec {
   readonly address: readonly [number, number, number, number] | null;
-  /** `10.0.0.1`, `fd00::1`; empty without an address. */
+  /** The last of a range; `address` where it is one. */
+  readonly lastAddress: readonly [number, number, number, number] | null;
+  /** `10.0.0.1`, `fd00::1`, `10.0.0.1-10.0.0.9`; empty without an address. */
   readonly addressText: string;
   /** 0: none. */
   readonly minPort: number;
   readonly maxPort: number;
   readonly random: boolean;
   readonly randomFully: boolean;
+  readonly persistent: boolean;
+  /** `--to-destination :9000-9010/7000`: the port that maps to the first; -1: none. */
+  readonly basePort: number;
 }
 
 export type Target =
@@ -175,9 +175,14 @@ export type Target =
       readonly xor: number;
       readonly ctMask: number;
       readonly nfMask: number;
+      /** Bits to the left, below 0 to the right. */
+      readonly shift: number;
     }
-  | { readonly kind: "notrack" }
-  /** LOG, NFLOG, TRACE: says something, changes nothing. `text` is what follows `-j`. */
+  | { readonly kind: "notrack"; readonly name: "CT" | "NOTRACK" }
+  | SetTarget
+  /** Changes the packet; read, printed and carried out by a file of `targets/`. */
+  | { readonly kind: "extension"; readonly extension: TargetExtension }
+  /** LOG and others that change nothing a dataplane shows. `text` is what follows `-j`. */
   | { readonly kind: "log"; readonly text: string }
   | { readonly kind: "unmodelled"; readonly text: string };
 
