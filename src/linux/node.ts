@@ -12,7 +12,7 @@
 import type { NodeFacts } from "../cluster/cluster.js";
 import { End, PacketType, type Pin } from "../dataplane.js";
 import { equalBytes, getU16, getU32 } from "./ip/bytes.js";
-import { cutChecksum, missingIcmpSum, Protocol, restoreIcmp } from "./ip/checksum.js";
+import { cutChecksum, isDamaged, missingIcmpSum, Protocol, restoreIcmp } from "./ip/checksum.js";
 import { Gathered, Reassembler } from "./ip/defrag.js";
 import type { DeviceEntry } from "./ip/devices.js";
 import { Fragmenter } from "./ip/fragment.js";
@@ -51,6 +51,8 @@ export class LinuxNode {
   readonly facts: NodeFacts;
   readonly netfilter: NetfilterHooks;
   readonly services: NodeServices;
+  /** Six bytes: source MAC of the frames that receive() is given from now on, for `-m mac`; null: not known. */
+  frameSource: Uint8Array | null = null;
   private readonly routing: Routing;
   private readonly tunnels: Tunnels;
   private readonly pool = new PacketPool();
@@ -130,6 +132,7 @@ export class LinuxNode {
     packet.family = etherType === 0x0800 ? 4 : 6;
     packet.packetType = packetType;
     packet.inDevice = index;
+    packet.sourceMac = packet.made === 0 && this.depth === 0 ? this.frameSource : null;
     const problem = parseHeader(packet, wireLength);
     if (problem !== "") return this.end(packet, endOf(problem), problem);
     if (packet.family === 6) {
@@ -422,8 +425,8 @@ export class LinuxNode {
   /** Answer of a REJECT, called from within a hook. The TCP reset goes from the address spoken to. */
   private reject(skb: Skb, kind: string, _hook: Hook): void {
     const packet = skb as Packet;
-    // nf_reject_verify_csum: what is damaged is not answered.
-    if (packet.csum === Csum.Wrong) return;
+    // What is damaged is not answered.
+    if (isDamaged(packet)) return;
     if (kind === "tcp-reset") {
       if (!this.descend(packet)) return;
       const made = this.pool.take();
