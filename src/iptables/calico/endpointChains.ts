@@ -86,7 +86,8 @@ function endpointChain(endpoint: LocalEndpoint, direction: PolicyDirection, inpu
   ];
   if (direction === "outbound") {
     rules.push(
-      rule(`-p 17 -m multiport --destination-ports ${VXLAN_PORT}`, DROP, own, "Drop VXLAN encapped packets originating in workloads"),
+      rule(`-p 17 -m multiport --destination-ports ${VXLAN_PORT}`, DROP, own,
+        "Drop VXLAN encapped packets originating in workloads"),
       rule("-p 4", DROP, own, "Drop IPinIP encapped packets originating in workloads"));
   }
   rules.push(...tierRules(endpoint, direction, input, chains));

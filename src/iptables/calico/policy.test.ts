@@ -85,7 +85,8 @@ describe("random clusters", () => {
         const right = denied ? fate.end === End.Dropped && /^filter\/cali-[ft]w-/.test(fate.reason) : allowed;
         const sourceRight = !allowed || fate.seenSource === expectedSource(asked);
         if (!right || !sourceRight || (difference === undefined && !blames(fate, words))) {
-          wrong.push(`cluster ${run}: ${sentence(probe)}: ${fate.end} ${fate.reason} from ${fate.seenSource}, words: ${words.allowed}`);
+          wrong.push(`cluster ${run}: ${sentence(probe)}: ${fate.end} ${fate.reason} from ${fate.seenSource}, `
+            + `words: ${words.allowed}`);
         } else if (difference !== undefined && denied === words.allowed) {
           named.set(difference.name, (named.get(difference.name) ?? 0) + 1);
         }

@@ -62,7 +62,7 @@ export function clusterOf(objects: readonly object[]): Cluster {
 export function node(name: string, index: number): object {
   return { apiVersion: "v1", kind: "Node", metadata: { name },
     spec: { podCIDRs: [`10.244.${index}.0/24`, `fd00:244:${index}::/64`] },
-    status: { addresses: [{ type: "InternalIP", address: `192.0.2.${index}` }, { type: "InternalIP", address: `fd00:2::${index}` }] } };
+    status: { addresses: [`192.0.2.${index}`, `fd00:2::${index}`].map((address) => ({ type: "InternalIP", address })) } };
 }
 
 function pod(chance: Chance, index: number, v6: boolean): object {
@@ -80,8 +80,9 @@ function pod(chance: Chance, index: number, v6: boolean): object {
 
 function ports(chance: Chance): object[] {
   const used = new Set<string>();
-  return chance.some(4, () => ({ name: chance.one(PORT_NAMES), containerPort: chance.one(PORTS), protocol: chance.one(PROTOCOLS) }))
-    .filter((one) => !used.has(one.name) && used.add(one.name) !== undefined);
+  return chance.some(4, () => ({
+    name: chance.one(PORT_NAMES), containerPort: chance.one(PORTS), protocol: chance.one(PROTOCOLS),
+  })).filter((one) => !used.has(one.name) && used.add(one.name) !== undefined);
 }
 
 function labels(chance: Chance): Record<string, string> {
@@ -139,5 +140,6 @@ function selector(chance: Chance, empty: number): object {
     const values = operator.endsWith("In") ? { values: [chance.one(VALUES), ...chance.some(1, () => chance.one(VALUES))] } : {};
     return { key: chance.one(KEYS), operator, ...values };
   });
-  return { ...(chance.happens(0.6) ? { matchLabels: labels(chance) } : {}), ...(matchExpressions.length > 0 ? { matchExpressions } : {}) };
+  return { ...(chance.happens(0.6) ? { matchLabels: labels(chance) } : {}),
+    ...(matchExpressions.length > 0 ? { matchExpressions } : {}) };
 }

@@ -26,7 +26,8 @@ export interface Unmodelled {
 
 const GROUPS = /^(crd\.projectcalico\.org|projectcalico\.org|policy\.networking\.k8s\.io)\//;
 /** Policies that may select any pod. */
-const CLUSTER_POLICIES = new Set(["GlobalNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy"]);
+const CLUSTER_POLICIES = new Set(["GlobalNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy",
+  "ClusterNetworkPolicy"]);
 /** Annotations by which Felix limits a pod's packets or connections. */
 const LIMITS = /^qos\.projectcalico\.org\/(ingress|egress)(PacketRate|MaxConnections)$/;
 /** Fields of FelixConfiguration that change no rule, or that the operator's environment overrides. */
@@ -67,7 +68,8 @@ export function unmodelledProblems(cluster: Cluster): Problem[] {
     if (one.kind === "NetworkPolicy") found(one, "is not modelled, so traffic of its namespace's pods is undecided");
     if (one.kind === "HostEndpoint") found(one, "is not modelled, so traffic of its node's own sockets is undecided");
     if (one.kind === "IPPool" && isTunnelled(one)) {
-      found(one, "tunnels are not modelled, so traffic of nodes' own sockets is undecided; expected ipipMode and vxlanMode Never");
+      found(one, "tunnels are not modelled, so traffic of nodes' own sockets is undecided; expected ipipMode and vxlanMode "
+        + "Never");
     }
     if (one.kind === "FelixConfiguration") {
       const fields = Object.keys(spec(one)).filter((field) => !HARMLESS.test(field));
