@@ -81,7 +81,7 @@ function endpointChain(endpoint: LocalEndpoint, direction: PolicyDirection, inpu
   const rules = [
     rule("-m conntrack --ctstate RELATED,ESTABLISHED", ACCEPT, own),
     rule("-m conntrack --ctstate INVALID", DROP, own),
-    ...input.unmodelled.ofPod(endpoint.pod).map(({ why, because }) => unknownRule(why, [because])),
+    ...input.unmodelled.ofPod(endpoint).map(({ why, because }) => unknownRule(why, [because])),
     rule("", clearMark(accept | pass), own),
   ];
   if (direction === "outbound") {

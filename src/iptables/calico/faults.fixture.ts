@@ -45,12 +45,12 @@ export const FAULTS: readonly Fault[] = [
     why: "a named port is looked up without its protocol",
   },
   {
-    id: "named-port-of-every-pod", file: POLICY_RULES, seenBy: "policy",
+    id: "named-port-of-every-pod", file: POLICY_RULES, seenBy: "plane",
     find: "sets.namedPort(direction === \"outbound\" ? one.selector : null,", replace: "sets.namedPort(null,",
     why: "egress to a port by name goes to every pod that has it, selected or not",
   },
   {
-    id: "last-split-of-ports-lost", file: POLICY_RULES, seenBy: "policy",
+    id: "last-split-of-ports-lost", file: POLICY_RULES, seenBy: "plane",
     find: "for (const split of splits) blocks", replace: "for (const split of splits.slice(0, 1)) blocks",
     why: "of more than fifteen ports the later ones are shut",
   },
@@ -66,7 +66,7 @@ export const FAULTS: readonly Fault[] = [
     why: "what no policy allows is left to the chains behind",
   },
   {
-    id: "entry-without-port-ignored", file: POLICIES, seenBy: "policy",
+    id: "entry-without-port-ignored", file: POLICIES, seenBy: "plane",
     find: "if (own.some((one) => one.port === null)) return [protocol, { ports: [], namedPorts: [] }] as const;", replace: "",
     why: "an entry that opens all ports of a protocol opens no more than the others name",
   },
@@ -87,9 +87,10 @@ export const FAULTS: readonly Fault[] = [
     why: "egress policies do not hold on the way to the pod's own node",
   },
   {
-    id: "forwarded-mark-kept", file: STATIC_CHAINS, seenBy: "policy",
-    find: "chain(\"cali-FORWARD\", [ [\"\", clearMark(ALL_MARKS & ~accept)],", replace: "chain(\"cali-FORWARD\", [ [marked(accept), ACCEPT],",
-    why: "what a mark of another table accepted is not judged",
+    id: "ingress-not-judged", file: STATIC_CHAINS, seenBy: "policy",
+    find: "[`--out-interface ${device}`, jump(\"cali-to-wl-dispatch\")] as const",
+    replace: "[`--out-interface ${device}`, RETURN] as const",
+    why: "ingress policies hold nowhere",
   },
   {
     id: "behind-kube-proxy", file: STATIC_CHAINS, seenBy: "plane",

@@ -21,7 +21,7 @@ afterAll(() => rmSync(copy, { recursive: true, force: true }));
 /** Whether the tests of that name pass in the copy as it stands. */
 function passes(name: string): boolean {
   const { status, stdout } = spawnSync(process.execPath, ["node_modules/vitest/vitest.mjs", "run", `src/iptables/calico/${name}.test.ts`],
-    { cwd: copy, encoding: "utf8", env: { ...process.env, TWINPLANE_CLUSTERS: "25" } });
+    { cwd: copy, encoding: "utf8", env: { ...process.env, TWINPLANE_CLUSTERS: "20" } });
   // A text that does not compile would be no fault of behaviour.
   expect(stdout, stdout).not.toMatch(/SyntaxError|Transform failed|no tests/);
   return status === 0;

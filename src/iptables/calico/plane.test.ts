@@ -5,6 +5,7 @@ import type { Cluster } from "../../cluster/cluster.js";
 import { End } from "../../dataplane.js";
 import { joinRules } from "../ruleset.js";
 import { CALICO_DEFAULTS } from "./config.js";
+import { parseExpression } from "./expression.js";
 import { generateCalico } from "./generate.js";
 import { calicoPlane, frameOf, type Fate, type Probe, Prober } from "./probe.fixture.js";
 import { Chance, clusterOf, node, randomCluster } from "./random.fixture.js";
@@ -116,6 +117,32 @@ describe("a new policy", () => {
   });
 });
 
+describe("ports of a rule", () => {
+  const open = (rule: object, ports: readonly number[]): number[] => {
+    const prober = proberOf([ingress("web", [rule])]);
+    return ports.filter((port) => prober.send({ ...probe(CLIENT, "10.244.1.10", "n1", "uplink"), port }).end === End.Delivered);
+  };
+
+  test("more than one match takes", () => {
+    const ports = Array.from({ length: 40 }, (_, index) => 100 + 2 * index);
+    expect(open({ ports: ports.map((port) => ({ port })) }, [...ports, 101, 179])).toEqual(ports);
+  });
+
+  test("an entry without a number opens its protocol", () => {
+    expect(open({ ports: [{ port: 80 }, { protocol: "TCP" }] }, [80, 81])).toEqual([80, 81]);
+    expect(open({ ports: [{ port: 80 }, { protocol: "UDP" }] }, [80, 81])).toEqual([80]);
+  });
+
+  test("a name is that of a selected pod's port", () => {
+    const clients = { to: [{ podSelector: { matchLabels: { app: "client" } }, namespaceSelector: {} }] };
+    const prober = proberOf([egress("web", [{ ...clients, ports: [{ port: "web" }] }])]);
+    const sent = (to: string, port: number): End => (
+      prober.send({ ...probe("10.244.1.10", to, "n1", { pod: "blue/web-1" }), port }).end);
+    expect([sent("10.244.1.20", 8080), sent("10.244.1.20", 80), sent("10.244.2.10", 8080)])
+      .toEqual([End.Delivered, End.Dropped, End.Dropped]);
+  });
+});
+
 describe("many policies of one selector", () => {
   test("go through a chain of their own, and each of them allows", () => {
     const policies = Array.from({ length: 12 }, (_, index) => ({ ...ingress("web", [{ ports: [{ port: 100 + index }] }]),
@@ -187,7 +214,29 @@ describe("what is not modelled", () => {
     expect(found).toEqual({ ...KNOWN, denied: expect.stringContaining(`${kind} x is not modelled`),
       open: expect.stringContaining(kind) });
     expect(problemsOf([calico(kind, "", {}, group)]).at(-1))
-      .toBe(`${kind} x: is not modelled, so every pod's traffic is undecided`);
+      .toBe(`${kind} x: is not modelled, so traffic of the pods it selects is undecided`);
+  });
+
+  test("only the pods that a policy of Calico's selects are", () => {
+    const denied = expect.stringContaining("GlobalNetworkPolicy x is not modelled");
+    const selecting = (spec: object): object => fates(calico("GlobalNetworkPolicy", "", spec));
+    expect(selecting({ selector: "app == 'web'" })).toEqual({ ...KNOWN, denied });
+    expect(selecting({ namespaceSelector: "kubernetes.io/metadata.name == 'blue'" })).toEqual({ ...KNOWN, denied });
+    expect(selecting({ selector: "app == 'db'" })).toEqual(KNOWN);
+    expect(selecting({ selector: "app == 'web'", namespaceSelector: "global()" })).toEqual(KNOWN);
+    expect(selecting({ selector: "app ===" })).toMatchObject({ denied, open: denied });
+    expect(fates(calico("NetworkPolicy", "blue", { selector: "app != 'web'" }))).toEqual(KNOWN);
+  });
+
+  test.each([["", true], ["all()", true], ["a == 'x'", true], ["a == \"y\"", false], ["a != 'y'", true], ["none != 'y'", true],
+    ["has(a) && has(none)", false], ["has(a)||has(none)", true], ["!has(none)", true], ["! ! has(a)", true],
+    ["a in {'y', 'x'}", true], ["a not in { 'x' }", false], ["none not in {'x'}", true], ["a in {}", false],
+    ["b/c.d contains 'ell'", true], ["b/c.d starts with 'he'", true], ["b/c.d ends  with 'he'", false],
+    ["!(a == 'x' && b/c.d == 'hello') || in == 'word'", true], ["a == 'x' || a == 'y' && has(none)", true],
+    ["a =", null], ["a == x", null], ["(a == 'x'", null], ["a == 'x' b", null], ["has()", null], ["a in 'x'", null], ["'x'", null],
+    ["a == 'x' &&", null], ["a in {'x' 'y'}", null]] as const)("selector %s", (text, holds) => {
+    const labels = new Map([["a", "x"], ["b/c.d", "hello"], ["in", "word"]]);
+    expect(parseExpression(text)?.(labels) ?? null).toBe(holds);
   });
 
   test("a NetworkPolicy of Calico's: pods of its namespace are", () => {
@@ -240,7 +289,8 @@ describe("what is not modelled", () => {
 
 function objects(more: readonly object[]): Cluster {
   const pod = (namespace: string, name: string, at: number, host: number, app: string): object => ({
-    apiVersion: "v1", kind: "Pod", metadata: { namespace, name, labels: { app } }, spec: { nodeName: `n${at}`, containers: [] },
+    apiVersion: "v1", kind: "Pod", metadata: { namespace, name, labels: { app } },
+    spec: { nodeName: `n${at}`, containers: [{ name: "c", ports: [{ name: "web", containerPort: 8080 }] }] },
     status: { phase: "Running", podIPs: [{ ip: `10.244.${at}.${host}` }, { ip: `fd00:244:${at}::${host}` }] } });
   return clusterOf([node("n1", 1), node("n2", 2), pod("blue", "web-1", 1, 10, "web"), pod("blue", "web-2", 2, 10, "web"),
     pod("red", "client", 1, 20, "client"), pod("red", "other", 2, 20, "client"), ...more]);

@@ -104,7 +104,7 @@ function policy(chance: Chance, index: number): object {
 function rule(chance: Chance, peers: "from" | "to"): object {
   return {
     ...(chance.happens(0.75) ? { [peers]: chance.some(3, () => peer(chance)) } : {}),
-    ...(chance.happens(0.6) ? { ports: chance.some(chance.happens(0.1) ? 25 : 4, () => policyPort(chance)) } : {}),
+    ...(chance.happens(0.6) ? { ports: policyPorts(chance) } : {}),
   };
 }
 
@@ -122,6 +122,14 @@ function ipBlock(chance: Chance): object {
     { cidr: "192.0.2.0/24" }, { cidr: "192.0.2.2/32" }, { cidr: "::/0" }, { cidr: "fd00:244::/32", except: ["fd00:244:1::/64"] },
     { cidr: "fd00:2::/64" }, { cidr: "2001:db8::/32" },
   ]);
+}
+
+/** Names alone, more numbers than one match takes, or any mixture. */
+function policyPorts(chance: Chance): object[] {
+  const kind = chance.number(8);
+  if (kind < 2) return [{ port: chance.one(PORT_NAMES), protocol: chance.one(PROTOCOLS) }];
+  if (kind === 2) return Array.from({ length: 20 + chance.number(15) }, (_, index) => ({ port: 1000 + 10 * index }));
+  return chance.some(4, () => policyPort(chance));
 }
 
 function policyPort(chance: Chance): object {
