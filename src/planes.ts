@@ -7,7 +7,7 @@
  *     kube-proxy+calico     the same, with the rules and sets of Calico's Felix
  *     cilium@1.20           Cilium's eBPF dataplane
  */
-import { addressFromBytes, type Family, type Prefix, prefixContains, prefixOf } from "./cluster/address.js";
+import { addressFromBytes, type Family } from "./cluster/address.js";
 import type { Cluster } from "./cluster/cluster.js";
 import type { Problem } from "./cluster/problem.js";
 import type { Plane } from "./dataplane.js";
@@ -17,13 +17,16 @@ import { checkLimits } from "./ebpf/limits.js";
 import { CILIUM_VERSIONS, ciliumOptions, type OptionName } from "./ebpf/options.js";
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
 import { CALICO_DEFAULTS, type CalicoConfig } from "./iptables/calico/config.js";
-import { calicoProblems, calicoProgram } from "./iptables/calico/generate.js";
+import { calicoProblems, calicoProgram, generateCalico } from "./iptables/calico/generate.js";
 import { KUBE_PROXY_DEFAULTS } from "./iptables/kubeproxy/config.js";
 import { npmConfig } from "./iptables/npm/config.js";
-import { npmProblems, npmProgram } from "./iptables/npm/generate.js";
+import { npmProblems, npmProgram, npmSets } from "./iptables/npm/generate.js";
+import type { SetMaker } from "./iptables/dump/ownSets.js";
 import { createIptablesPlane, type IptablesPlaneOptions } from "./iptables/plane.js";
 import { generatedRules, type IptablesConfig, type NodeDump } from "./iptables/planeNode.js";
 import type { PolicyEngine } from "./iptables/policy.js";
+import { portmapProgram, portmapSysctls } from "./iptables/portmap/portmap.js";
+import { cniMasquerade, type Network } from "./network.js";
 import type { CheckResult } from "./report/check.js";
 import type { LimitRow } from "./report/report.js";
 import { evaluateAddresses } from "./spec/evaluate.js";
@@ -36,13 +39,7 @@ export interface Profile {
   readonly policyEngine: boolean;
 }
 
-/** What both planes are told of the network beside the cluster's objects. */
-export interface Network {
-  /** Pod ranges, one of a family: kube-proxy's clusterCIDR, Cilium's native routing CIDR. */
-  readonly clusterCidrs: readonly Prefix[];
-  /** Destinations beside the pod ranges that see a pod's own address. */
-  readonly nonMasqueradeCidrs: readonly Prefix[];
-}
+export { assumedNetwork, type GivenNetwork, kubeProxyRefusal, type Network } from "./network.js";
 
 export interface PlaneInputs {
   readonly cluster: Cluster;
@@ -84,7 +81,7 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
   return createIptablesPlane({
     name, profile: profile.engine, cluster, epochNs, seed, traced, udpCleanup: inputs.udpCleanup,
     config: iptablesConfig(network, profile.engine), ...policyOf(profile.engine, cluster, network),
-    ...(inputs.rulesByNode === undefined ? {} : { rulesByNode: inputs.rulesByNode }),
+    ...(inputs.rulesByNode === undefined ? {} : { rulesByNode: inputs.rulesByNode, setMaker: setMaker(network) }),
   });
 }
 
@@ -107,20 +104,34 @@ function calicoConfig(network: Network): CalicoConfig {
   return { ...CALICO_DEFAULTS, assumedPools: network.clusterCidrs.map((cidr) => ({ cidr, natOutgoing: true })) };
 }
 
+/** The sets that Azure NPM and Calico keep on a node; each is asked for rules that name its sets. */
+function setMaker(network: Network): SetMaker {
+  return (cluster, node, family, rules) => {
+    const npm = family === 4 && rules.includes("azure-npm-") ? npmSets(cluster, rules, node.name) : "";
+    const calico = /--(match|add|del)-set cali/.test(rules) ? generateCalico(cluster, node, family, calicoConfig(network)).sets ?? [] : [];
+    return npm + calico.map((line) => `${line}\n`).join("");
+  };
+}
+
 /** How nodes' rules are generated. */
 export function iptablesConfig(network: Network, engine: Profile["engine"] = "kube-proxy"): IptablesConfig {
   const base = baseConfig(network);
-  if (engine === "kube-proxy+npm") return { ...base, programs: [npmProgram()] };
-  // Calico masquerades what leaves its pools, so no other agent does.
-  if (engine === "kube-proxy+calico") return { ...base, masquerade: { agent: "none" }, programs: [calicoProgram(calicoConfig(network))] };
+  if (engine === "kube-proxy+npm") return { ...base, programs: [...(base.programs ?? []), npmProgram()] };
+  if (engine === "kube-proxy+calico") {
+    // Calico masquerades what leaves its pools; another agent does it too only where objects say that there is one.
+    const masquerade = base.masquerade.agent === "cni" ? { agent: "none" as const } : base.masquerade;
+    return { ...base, masquerade, programs: [...(base.programs ?? []), calicoProgram(calicoConfig(network))] };
+  }
   return base;
 }
 
 function baseConfig(network: Network): IptablesConfig {
+  const { clusterCidrs, nonMasqueradeCidrs, portmap } = network;
   return {
-    kubeProxy: { ...KUBE_PROXY_DEFAULTS, clusterCIDR: network.clusterCidrs },
-    masquerade: network.clusterCidrs.length === 0 ? { agent: "none" }
-      : { agent: "cni", clusterCIDR: network.clusterCidrs, nonMasqueradeCIDRs: network.nonMasqueradeCidrs, randomFully: false },
+    kubeProxy: network.kubeProxy ?? { ...KUBE_PROXY_DEFAULTS, clusterCIDR: clusterCidrs },
+    masquerade: network.masquerade ?? cniMasquerade("cni", clusterCidrs, nonMasqueradeCidrs),
+    ...(portmap === undefined ? {} : { programs: [portmapProgram(portmap)],
+      sysctls: (cluster, node) => portmapSysctls(portmap, cluster, node) }),
   };
 }
 
@@ -197,44 +208,4 @@ export function policyDenial(cluster: Cluster): (source: Uint8Array, destination
     const found = evaluateAddresses(index, addressFromBytes(source), addressFromBytes(destination), protocol, port);
     return found.egress.verdict === "deny" || found.ingress.verdict === "deny";
   };
-}
-
-/**
- * The network as far as the cluster shows it: the least range that holds all nodes' podCIDRs, and the networks of the
- * nodes' uplinks. Each guess is a warning, because a wrong one changes who is masqueraded.
- */
-export function assumedNetwork(cluster: Cluster, given: Partial<Network>, problems: Problem[]): Network {
-  const clusterCidrs = given.clusterCidrs ?? [4, 6].flatMap((family) => leastCover(cluster, family as Family));
-  const nonMasqueradeCidrs = given.nonMasqueradeCidrs ?? uplinkNetworks(cluster);
-  const assume = (option: string, prefixes: readonly Prefix[], from: string): void => {
-    problems.push({ where: null, severity: "warning",
-      what: `${option} not given; assumed ${prefixes.map((one) => one.text).join(", ") || "none"} from ${from}` });
-  };
-  if (given.clusterCidrs === undefined) assume("--cluster-cidr", clusterCidrs, "the nodes' podCIDRs");
-  if (given.nonMasqueradeCidrs === undefined) assume("--non-masquerade-cidr", nonMasqueradeCidrs, "the nodes' networks");
-  return { clusterCidrs, nonMasqueradeCidrs };
-}
-
-function leastCover(cluster: Cluster, family: Family): Prefix[] {
-  const ranges = cluster.nodes.flatMap((node) => node.podCIDRs).filter((range) => range.address.family === family);
-  if (ranges.length === 0) return [];
-  for (let length = Math.min(...ranges.map((range) => range.length)); ; length--) {
-    const cover = prefixOf(ranges[0].address, length);
-    if (ranges.every((range) => prefixContains(cover, range.address))) return [cover];
-  }
-}
-
-function uplinkNetworks(cluster: Cluster): Prefix[] {
-  const networks = new Map<string, Prefix>();
-  for (const node of cluster.nodes) {
-    for (const device of node.facts.devices) {
-      if (device.kind !== "uplink") continue;
-      for (const { address, length } of device.addresses) {
-        const linkLocal = address.family === 6 && address.bytes[0] === 0xfe && (address.bytes[1] & 0xc0) === 0x80;
-        const network = prefixOf(address, length);
-        if (!linkLocal && length < address.bytes.length * 8) networks.set(network.text, network);
-      }
-    }
-  }
-  return [...networks.values()].sort((a, b) => (a.text < b.text ? -1 : 1));
 }

@@ -5,7 +5,8 @@ import { buildTimeline } from "../cluster/timeline.js";
 import { assumedNetwork, dumpMaps, dumpRules, type Profile } from "../planes.js";
 import { renderCluster } from "../report/cluster.js";
 import { readInputs } from "./inputs.js";
-import { addInputOptions, addTargetOptions, type InputOptions, networkOf, type TargetOptions, ciliumProfileOf, profileOf } from "./options.js";
+import { addInputOptions, addTargetOptions, type InputOptions, networkOf, profileOf, refuseUnmodelled, type TargetOptions,
+  ciliumProfileOf } from "./options.js";
 import { UsageError } from "./usage.js";
 
 interface DumpOptions extends InputOptions, TargetOptions {
@@ -32,6 +33,7 @@ function dump(what: "maps" | "rules" | "cluster", options: DumpOptions): number 
   const inputs = readInputs(options.file, []);
   const { initial, problems: found } = buildTimeline({ initial: inputs.objects, facts: inputs.facts });
   const problems = [...inputs.problems, ...found];
+  if (what === "rules") refuseUnmodelled(initial, [profileOf("kube-proxy")]);
   const network = assumedNetwork(initial, networkOf(options), problems);
   if (options.node !== undefined && !initial.nodes.some((node) => node.name === options.node)) {
     throw new UsageError(`no node ${options.node} in the manifests`);

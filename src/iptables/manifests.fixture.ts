@@ -123,7 +123,8 @@ function sliceOf(object: Plain): EndpointSlice {
       return {
         addresses: endpoint.addresses.map(address), nodeName: endpoint.nodeName ?? "", zone: endpoint.zone ?? "",
         ready, serving: endpoint.conditions?.serving ?? ready,
-        ...(endpoint.conditions?.serving === undefined && !ready ? { servingAbsent: true } : {}), terminating: endpoint.conditions?.terminating ?? false,
+        ...(endpoint.conditions?.serving === undefined && !ready ? { servingAbsent: true } : {}),
+        terminating: endpoint.conditions?.terminating ?? false,
         targetRef: null, hintZones: (endpoint.hints?.forZones ?? []).map((zone: Plain) => zone.name),
         hintNodes: (endpoint.hints?.forNodes ?? []).map((node: Plain) => node.name),
       };

@@ -7,12 +7,14 @@ import { parseAddress, type Family } from "../cluster/address.js";
 import type { Cluster, Device, Node, NodeFacts } from "../cluster/cluster.js";
 import type { Because, Step } from "../dataplane.js";
 import { LinuxNode, type TunnelResolver } from "../linux/node.js";
+import type { ConntrackRecord } from "../linux/netfilter/conntrack-record.js";
 import { createNetfilter, type Netfilter } from "../linux/netfilter/netfilter.js";
 import { parseRuleSet, type RuleSet } from "../linux/netfilter/rule-set.js";
 import type { TableName } from "../linux/netfilter/rule.js";
 import { type IpSets, parseIpSets } from "../linux/netfilter/sets/ipsets.js";
 import type { NodeServices } from "../linux/skb.js";
 import type { NodeOwnRules } from "./dump/ownRules.js";
+import { namedSets, type SetMaker } from "./dump/ownSets.js";
 import type { Journeys } from "./journeys.js";
 import { kubeProxySysctls, type KubeProxyConfig } from "./kubeproxy/config.js";
 import { UdpCleanup, udpSlicesChanged } from "./kubeproxy/conntrackCleanup.js";
@@ -27,6 +29,8 @@ export interface IptablesConfig {
   readonly masquerade: MasqueradeConfig;
   /** Further programs' rules, in the order in which they put theirs in place: policy engines, portmap. */
   readonly programs?: readonly RuleProgram[];
+  /** Sysctls that those programs set, by their names under /proc/sys with dots. */
+  readonly sysctls?: (cluster: Cluster, node: Node) => Readonly<Record<string, string>>;
 }
 
 /** A program that keeps rules on every node: what it writes for a node and a family. */
@@ -55,6 +59,8 @@ export interface PlaneNodeOptions {
   readonly config: IptablesConfig;
   /** The node's own rules and sets, in place of generated ones. */
   readonly own: NodeOwnRules | null;
+  /** Makes the sets that such rules name where the node did not say its sets. */
+  readonly setMaker?: SetMaker | undefined;
   readonly engine: PolicyEngine | null;
   readonly journeys: Journeys;
   readonly chance: (flow: number, draw: number) => number;
@@ -97,7 +103,7 @@ export class PlaneNode {
   private rules6: FamilyRules;
 
   constructor(private readonly options: PlaneNodeOptions) {
-    const { node, cluster, config, journeys, steps } = options;
+    const { node, cluster, journeys, steps } = options;
     this.number = options.number;
     this.name = node.name;
     this.cluster = cluster;
@@ -106,7 +112,7 @@ export class PlaneNode {
     this.rules6 = this.rules(cluster, node, 6, null);
     this.netfilter = createNetfilter({
       services: this.services, rules4: this.rules4.set, rules6: this.rules6.set, sets: this.setsOf(), chance: options.chance,
-      sysctls: sysctlsOf(node, config.kubeProxy),
+      sysctls: this.sysctls(node),
     });
     this.hooks = new NodeHooks({ node: node.name, netfilter: this.netfilter, journeys, steps });
     this.linux = this.stack(node);
@@ -147,6 +153,11 @@ export class PlaneNode {
     return this.netfilter.save(family);
   }
 
+  /** Live connections, oldest first, as `conntrack -L` shows them. */
+  conntrack(): ConntrackRecord[] {
+    return this.netfilter.conntrack();
+  }
+
   /** kube-proxy's step after a sync: UDP entries that lead to no serving endpoint any more. */
   private cleanUp(cluster: Cluster, family: Family): void {
     const cleanup = new UdpCleanup(cluster, family, this.options.config.kubeProxy);
@@ -163,12 +174,18 @@ export class PlaneNode {
     }
   }
 
+  /** What the node says itself comes before what programs would have set. */
+  private sysctls(node: Node): Readonly<Record<string, string>> {
+    const { config } = this.options;
+    return { ...kubeProxySysctls(config.kubeProxy, node, CORES), ...config.sysctls?.(this.cluster, node), ...node.facts.sysctls };
+  }
+
   private stack(node: Node): LinuxNode {
     const { facts } = node;
     this.kinds = [];
     for (const device of facts.devices) this.kinds[device.index] = device.kind;
     return new LinuxNode({
-      name: this.name, facts: { ...facts, sysctls: sysctlsOf(node, this.options.config.kubeProxy) },
+      name: this.name, facts: { ...facts, sysctls: this.sysctls(node) },
       tunnels: this.options.tunnels,
       netfilter: (services) => {
         this.services.target = services;
@@ -177,12 +194,14 @@ export class PlaneNode {
     });
   }
 
-  /** @param before the rules in place: a dump stays, being of one instant, and equal text is not read again */
+  /** @param before the rules in place; equal text is not read again. A dump's rules stay, and sets it did not say follow. */
   private rules(cluster: Cluster, node: Node, family: Family, before: FamilyRules | null): FamilyRules {
     const { config } = this.options;
     const own = family === 4 ? this.options.own?.v4 : this.options.own?.v6;
     if (own !== null && own !== undefined) {
-      return before ?? { text: "", sets: "", set: own.set, because: (line) => [{ where: { file: own.file, line },
+      const unsaid = this.options.own?.sets === null;
+      const made = unsaid ? this.options.setMaker?.(cluster, node, family, own.lines.join("\n")) ?? "" : "";
+      return { text: "", sets: namedSets(own.set, made), set: own.set, because: (line) => [{ where: { file: own.file, line },
         object: `rule of node ${node.name}`, rule: own.lines[line - 1] ?? "" }] };
     }
     const { text, sets, becauseAt, undecided } = generatedRules(cluster, node, family, config);
@@ -242,11 +261,6 @@ class SwitchedServices implements NodeServices {
     if (this.target === null) throw new Error("a node's rules were asked before its stack was there");
     return this.target;
   }
-}
-
-/** What the node says itself comes before what kube-proxy would have set. */
-function sysctlsOf(node: Node, config: KubeProxyConfig): Readonly<Record<string, string>> {
-  return { ...kubeProxySysctls(config, node, CORES), ...node.facts.sysctls };
 }
 
 function gateOf(facts: NodeFacts, engine: PolicyEngine | null): PolicyGate | null {

@@ -4,10 +4,13 @@
  */
 import { parsePrefix, type Prefix } from "../../src/cluster/address.js";
 import type { Cluster, Node, NodeFacts } from "../../src/cluster/cluster.js";
+import { readManifests } from "../../src/cluster/manifests.js";
+import { buildCluster } from "../../src/cluster/timeline.js";
 import { clusterOf, type Plain } from "../../src/iptables/manifests.fixture.js";
 import type { KubeProxyConfig } from "../../src/iptables/kubeproxy/config.js";
 import { HERE } from "../../src/iptables/kubeproxy/random.fixture.js";
 import type { MasqueradeConfig } from "../../src/iptables/masquerade/cni.js";
+import { npmProgram } from "../../src/iptables/npm/generate.js";
 import type { IptablesConfig } from "../../src/iptables/planeNode.js";
 import type { Transport } from "./frames.js";
 
@@ -25,6 +28,10 @@ export interface Case {
   readonly cleanUp: boolean;
   readonly kubeProxy: KubeProxyConfig;
   readonly masquerade: MasqueradeConfig;
+  /** Between the change and the new flows, so that affinity ends; ms. */
+  readonly pauseMs: number;
+  /** With Azure Network Policy Manager's rules and sets. */
+  readonly npm: boolean;
   readonly flows: readonly Flow[];
 }
 
@@ -72,6 +79,8 @@ export interface FrameEvent {
 export type RingEvent = FrameEvent
   | { readonly kind: "change"; readonly timeNs: number }
   /** `iptables-save -c` and `ip6tables-save -c`: a baseline to count from, or what is compared. */
+  /** `conntrack -L` of both families, without timeouts, sorted. */
+  | { readonly kind: "connections"; readonly lines: readonly string[] }
   | { readonly kind: "counters"; readonly baseline: boolean; readonly texts: readonly [v4: string, v6: string] };
 
 export interface Recording {
@@ -84,11 +93,22 @@ export function nodeOf(facts: NodeFacts): Node {
 }
 
 export function clusterFrom(objects: readonly Plain[], facts: NodeFacts): Cluster {
-  return { ...clusterOf(objects), nodes: [nodeOf(facts)] };
+  const services = (one: Plain): boolean => one.kind === "Service" || one.kind === "EndpointSlice";
+  // What policies are about is read as the product reads it; the fixture's services are sloppy on purpose.
+  const items = objects.filter((one) => !services(one));
+  const { objects: rest, problems } = readManifests([{ name: "cluster.yaml", text: JSON.stringify({ apiVersion: "v1", kind: "List", items }) }]);
+  if (problems.length > 0) throw new Error(`the ring's own objects: ${problems[0].what}`);
+  const { services: list, endpointSlices } = clusterOf(objects.filter(services));
+  return { ...buildCluster(rest), services: list, endpointSlices, nodes: [nodeOf(facts)] };
 }
 
 export function configOf(one: Case): IptablesConfig {
-  return { kubeProxy: one.kubeProxy, masquerade: one.masquerade };
+  return { kubeProxy: one.kubeProxy, masquerade: one.masquerade, programs: one.npm ? [npmProgram()] : [] };
+}
+
+/** A line of `conntrack -L` without its timeout, and with one space between words. */
+export function connectionLine(line: string): string {
+  return line.trim().replace(/\s+/g, " ").replace(/^(\w+ \d+) \d+/, "$1").replace(/ use=\d+$/, "");
 }
 
 /** JSON that keeps prefixes, addresses and bytes. */
@@ -96,7 +116,7 @@ export function toText(value: unknown): string {
   return JSON.stringify(value, (_, inner: unknown) => {
     if (inner instanceof Uint8Array) return { $bytes: Buffer.from(inner).toString("hex") };
     return isPrefix(inner) ? { $prefix: inner.text } : inner;
-  }, 1);
+  });
 }
 
 export function fromText<T>(text: string): T {

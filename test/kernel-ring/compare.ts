@@ -1,6 +1,6 @@
 /**
  * Runs a recorded case through the plane's own node and holds it against what the kernel did: every packet that left,
- * every packet that reached a socket, and every counter of every rule.
+ * every packet that reached a socket, every counter of every rule, and every entry of the conntrack table.
  *
  * Two things are chance: the endpoint that a `statistic` rule picks and the port of a masquerade. The model is pinned to
  * the kernel's choice and takes it only where it lies in the set the model itself computed; a refused pin disagrees.
@@ -11,10 +11,11 @@ import { addressFromBytes } from "../../src/cluster/address.js";
 import { End, type Pin } from "../../src/dataplane.js";
 import { Journeys } from "../../src/iptables/journeys.js";
 import { PlaneNode } from "../../src/iptables/planeNode.js";
+import { formatRecord } from "../../src/linux/netfilter/conntrack-record.js";
 import type { NodeSink } from "../../src/linux/node.js";
-import { type Case, clusterFrom, configOf, type FrameEvent, nodeOf, type Recording } from "./case.js";
+import { type Case, clusterFrom, configOf, connectionLine, type FrameEvent, nodeOf, type Recording } from "./case.js";
 import { countersOf, type Counters, differing } from "./counters.js";
-import { bytesOf, describe, hexOf, isError, look } from "./frames.js";
+import { addressText, bytesOf, describe, hexOf, isError, look } from "./frames.js";
 import { link, linkName } from "./topology.js";
 
 export interface Verdict {
@@ -47,20 +48,23 @@ class Comparison implements NodeSink {
   private modelBaseline: readonly Counters[] | null = null;
   private readonly counted: Counters[] = [];
   private packets = 0;
+  private chosen: ReadonlyMap<string, number> = new Map();
 
   constructor(private readonly one: Case, private readonly recording: Recording) {
     const { facts } = recording;
     const cluster = clusterFrom(one.objects, facts);
     this.node = new PlaneNode({
-      number: 0, node: nodeOf(facts), cluster, config: configOf(one), engine: null, dump: null, journeys: new Journeys(),
-      chance: (flow, draw) => Math.imul(flow ^ (draw + 1), 0x9e3779b1) >>> 0, tunnels: () => null, steps: null, problems: [],
+      number: 0, node: nodeOf(facts), cluster, config: configOf(one), engine: null, own: null, journeys: new Journeys(),
+      chance: (flow, draw) => Math.imul(flow ^ (draw + 1), 0x9e3779b1) >>> 0, tunnels: () => null, steps: null,
     });
   }
 
   run(): Verdict {
-    for (const event of this.recording.events) {
+    for (const [at, event] of this.recording.events.entries()) {
+      if (at === 0 || event.kind === "change") this.chosen = this.choicesAfter(at);
       if (event.kind === "frame") this.frame(event);
       else if (event.kind === "change") this.change();
+      else if (event.kind === "connections") this.connections(event.lines);
       else this.counters(event.baseline, event.texts);
     }
     const undecided = new Map<string, number>();
@@ -118,15 +122,39 @@ class Comparison implements NodeSink {
     }
   }
 
+  private connections(lines: readonly string[]): void {
+    if (this.undecidedFlows.size > 0) return;
+    const kernel = new Set(lines);
+    const model = new Set(this.node.conntrack().map((record) => connectionLine(formatRecord(record))));
+    const only = (one: ReadonlySet<string>, other: ReadonlySet<string>): string[] => [...one].filter((line) => !other.has(line));
+    for (const line of only(kernel, model).slice(0, 8)) this.disagree(`connections: the kernel alone has ${line}`);
+    for (const line of only(model, kernel).slice(0, 8)) this.disagree(`connections: the model alone has ${line}`);
+  }
+
   /** What the kernel chose: of the packet that came out, where it is the one that went in. */
   private pinOf(event: FrameEvent, bytes: Uint8Array): Pin | null {
     const sent = look(bytes);
     if (sent === null || isError(sent)) return null;
     const images = [...event.left.map(([, hex]) => hex), ...event.local].map((hex) => look(bytesOf(hex)));
     const image = images.find((one) => one !== null && one.protocol === sent.protocol && !isError(one)) ?? null;
-    if (image === null) return null;
+    // Masqueraded on the loopback device and dropped behind it: the connection tells.
+    if (image === null) {
+      const port = this.chosen.get(`${addressText(sent.from)} ${addressText(sent.to)} ${sent.sport} ${sent.dport}`);
+      return port === undefined ? null : { backend: null, sourcePort: port };
+    }
     const free = this.one.kubeProxy.statisticMode === "random" && image.protocol !== "ICMP";
     return { backend: free ? { address: addressFromBytes(image.to), port: image.dport } : null, sourcePort: image.sport };
+  }
+
+  /** Source ports as NAT chose them, by a connection's original addresses and ports, from the next table of connections. */
+  private choicesAfter(at: number): Map<string, number> {
+    const table = this.recording.events.slice(at).find((event) => event.kind === "connections");
+    const found = new Map<string, number>();
+    for (const line of table?.kind === "connections" ? table.lines : []) {
+      const values = [...line.matchAll(/\b(?:src|dst|sport|dport)=(\S+)/g)].map((match) => match[1]);
+      if (values.length === 8) found.set(values.slice(0, 4).join(" "), Number(values[7]));
+    }
+    return found;
   }
 
   private disagree(text: string): void {

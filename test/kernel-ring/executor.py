@@ -134,21 +134,26 @@ class Executor:
         return f"ip{'6' if family == 6 else ''}tables-{self.front_end}-{what}"
 
     def load(self, job):
-        """texts: [family, text]; noflush: kube-proxy's way; sets: for `ipset restore`; an error is answered, not raised."""
+        """texts: [family, text]; noflush: kube-proxy's way. An error is answered, not raised."""
         try:
-            if job.get("sets"):
-                run("ipset", "restore", "-exist", text=job["sets"])
             for family, text in job["texts"]:
                 run(self.tool(family, "restore"), *(["--noflush", "--counters"] if job["noflush"] else []), text=text)
         except RuntimeError as error:
             return {"error": str(error)}
         return {"error": ""}
 
+    def sets(self, job):
+        run("ipset", "flush")
+        run("ipset", "restore", "-exist", text=job["text"])
+        return {}
+
     def clear(self, _job):
         """No rules, no sets, no connections, and so no lists of `recent`."""
         empty = "".join(f"*{table}\nCOMMIT\n" for table in ("raw", "mangle", "nat", "filter"))
         for family in (4, 6):
             run(self.tool(family, "restore"), text=empty)
+        # A list of sets holds on to its members.
+        run("ipset", "flush")
         run("ipset", "destroy")
         run("conntrack", "-F")
         for one in self.sinks.values():
@@ -275,7 +280,7 @@ def make_counter(name):
 
 def main():
     executor = Executor(sys.argv[1])
-    operations = {name: getattr(executor, name) for name in ("setup", "sysctl", "load", "clear", "save", "conntrack", "sink", "now", "frames")}
+    operations = {name: getattr(executor, name) for name in ("setup", "sysctl", "load", "sets", "clear", "save", "conntrack", "sink", "now", "frames")}
     for line in sys.stdin:
         job = json.loads(line)
         print(json.dumps(operations[job["operation"]](job), separators=(",", ":")), flush=True)

@@ -104,7 +104,25 @@ const AGENTS: readonly Form[] = [
   form("cni", "CNI-MASQ MASQUERADE --random-fully", "nat CNI-MASQ", /-j MASQUERADE --random-fully$/),
 ];
 
-export const FORMS: readonly Form[] = [...JUMPS, ...FIXED, ...DISPATCH, ...OWN, ...TAIL, ...AGENTS];
+const NPM: readonly Form[] = [
+  form("npm", "FORWARD -j AZURE-NPM", "filter FORWARD", /-j AZURE-NPM /),
+  ...["INGRESS", "EGRESS", "ACCEPT"].map((next) => form("npm", `AZURE-NPM -j AZURE-NPM-${next}`, "filter AZURE-NPM", new RegExp(`-j AZURE-NPM-${next}$`))),
+  ...["INGRESS", "EGRESS"].flatMap((side) => [
+    form("npm", `${side}: to the policies of all pods`, `filter AZURE-NPM-${side}`, new RegExp(`^-j AZURE-NPM-${side}-\\S+ .*-POLICY-.*-(TO|FROM)-ns-`)),
+    form("npm", `${side}: to a policy of pods by label`, `filter AZURE-NPM-${side}`, new RegExp(`^-j AZURE-NPM-${side}-\\S+ .*-POLICY-.*-(TO|FROM)-(?!ns-)`)),
+    form("npm", `${side}: DROP what is marked`, `filter AZURE-NPM-${side}`, /^-j DROP/),
+    form("npm", `${side} policy: allow from or to all`, `filter AZURE-NPM-${side}-`, /^-j AZURE-NPM-(INGRESS-ALLOW-MARK|ACCEPT) .*--comment ALLOW-ALL/),
+    form("npm", `${side} policy: allow by sets`, `filter AZURE-NPM-${side}-`, /^-j AZURE-NPM-(INGRESS-ALLOW-MARK|ACCEPT) .*--comment ALLOW-(FROM|TO)-(?!.*cidr)/),
+    form("npm", `${side} policy: allow by address blocks`, `filter AZURE-NPM-${side}-`, /^-j AZURE-NPM-(INGRESS-ALLOW-MARK|ACCEPT) .*--comment ALLOW-(FROM|TO)-.*cidr/),
+    form("npm", `${side} policy: mark for DROP`, `filter AZURE-NPM-${side}-`, /^-j MARK --set-mark 0x[48]00/),
+  ]),
+  form("npm", "EGRESS: ACCEPT what ingress allowed", "filter AZURE-NPM-EGRESS", /^-j AZURE-NPM-ACCEPT /),
+  form("npm", "INGRESS-ALLOW-MARK: mark", "filter AZURE-NPM-INGRESS-ALLOW-MARK", /^-j MARK --set-mark 0x200/),
+  form("npm", "INGRESS-ALLOW-MARK: on to egress", "filter AZURE-NPM-INGRESS-ALLOW-MARK", /^-j AZURE-NPM-EGRESS$/),
+  form("npm", "ACCEPT", "filter AZURE-NPM-ACCEPT", /^-j ACCEPT$/),
+];
+
+export const FORMS: readonly Form[] = [...JUMPS, ...FIXED, ...DISPATCH, ...OWN, ...TAIL, ...AGENTS, ...NPM];
 
 /** Packets that met each form, by `section name`, and rules of that form that were in place. */
 export class Hits {

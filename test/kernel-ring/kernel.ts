@@ -62,8 +62,13 @@ export class Kernel {
   }
 
   /** The kernel's refusal, or an empty text. */
-  async load(texts: readonly (readonly [family: 4 | 6, text: string])[], noflush: boolean, sets = ""): Promise<string> {
-    return ((await this.ask("load", { texts, noflush, sets })) as { error: string }).error;
+  async load(texts: readonly (readonly [family: 4 | 6, text: string])[], noflush: boolean): Promise<string> {
+    return ((await this.ask("load", { texts, noflush })) as { error: string }).error;
+  }
+
+  /** All sets and what is in them, for `ipset restore`. Sets that are not among them stay, empty. */
+  async loadSets(text: string): Promise<void> {
+    await this.ask("sets", { text });
   }
 
   async save(): Promise<[v4: string, v6: string]> {

@@ -9,6 +9,7 @@ import { RANGES, randomConfig, randomObjects } from "../../src/iptables/kubeprox
 import type { MasqueradeConfig } from "../../src/iptables/masquerade/cni.js";
 import type { Case, FrontEnd } from "./case.js";
 import { randomFlows } from "./random-flows.js";
+import { changedPolicies, randomPolicies } from "./random-policies.js";
 
 /** Draws that a seed determines. */
 export class Draws {
@@ -37,27 +38,35 @@ export class Draws {
   }
 }
 
-export function randomCase(seed: number, frontEnd: FrontEnd, flowCount: number): Case {
+export function randomCase(seed: number, frontEnd: FrontEnd, flowCount: number, npm = false): Case {
   const draws = new Draws(seed);
   const [[sampled, drawn]] = fc.sample(fc.tuple(randomObjects(), randomConfig()), { seed, numRuns: 1 });
   // Some rows of the rule set need several rare things at once.
   const internalLocal = draws.chance(25);
-  const statisticMode = draws.chance(60) ? "nth" : "random";
+  // What a policy drops behind the choice does not tell what was chosen.
+  const statisticMode = npm || draws.chance(60) ? "nth" : "random";
   const kubeProxy: KubeProxyConfig = {
     ...drawn, statisticMode, masqueradeAll: drawn.masqueradeAll || (internalLocal && draws.chance(30)),
     nfacctCounters: draws.of([[], ["ct_state_invalid_dropped_pkts"], ["ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts"]]),
   };
-  const objects = internalLocal ? sampled.map((one) => (one.kind !== "Service" ? one
-    : { ...one, spec: { ...one.spec, internalTrafficPolicy: "Local" } })) : sampled;
-  const later = changed(objects, draws);
+  // An affinity of a second ends between the change and the new flows, or else is one that does not end.
+  const pauseMs = draws.below(20) === 0 ? 1300 : 0;
+  const timeout = pauseMs > 0 ? 1 : 10800;
+  const lasting = sampled.map((one) => (one.spec?.sessionAffinity === undefined ? one
+    : { ...one, spec: { ...one.spec, sessionAffinityConfig: { clientIP: { timeoutSeconds: timeout } } } }));
+  const services = internalLocal ? lasting.map((one) => (one.kind !== "Service" ? one
+    : { ...one, spec: { ...one.spec, internalTrafficPolicy: "Local" } })) : lasting;
+  const policies = npm ? randomPolicies(draws) : [];
+  const objects = [...services, ...policies];
+  const later = [...changed(services, draws), ...changedPolicies(policies, draws)];
   return {
-    name: `${frontEnd} ${seed}`, frontEnd, objects, later,
+    name: `${frontEnd} ${npm ? "npm " : ""}${seed}`, frontEnd, objects, later,
     // nft keeps the count of an untouched `nth` through a partial sync, legacy starts it again. And crossing the threshold of
     // a large cluster does not rewrite what did not change.
-    reload: (statisticMode === "nth" && frontEnd === "nft") || kubeProxy.largeClusterEndpointsThreshold < 1000 || draws.chance(20)
+    reload: npm || (statisticMode === "nth" && frontEnd === "nft") || kubeProxy.largeClusterEndpointsThreshold < 1000 || draws.chance(20)
       ? "full" : "partial",
-    cleanUp: draws.chance(50), kubeProxy, masquerade: masqueradeOf(draws),
-    flows: randomFlows(objects, later, kubeProxy, draws, flowCount),
+    cleanUp: draws.chance(50), kubeProxy, masquerade: masqueradeOf(draws), pauseMs, npm,
+    flows: randomFlows(objects, later, kubeProxy, draws, pauseMs > 0 ? Math.ceil(flowCount / 2) : flowCount),
   };
 }
 

@@ -10,8 +10,9 @@ import { generateKubeProxy } from "../../src/iptables/kubeproxy/generate.js";
 import { kubeProxySysctls } from "../../src/iptables/kubeproxy/config.js";
 import { UdpCleanup, udpSlicesChanged } from "../../src/iptables/kubeproxy/conntrackCleanup.js";
 import { generatedRules } from "../../src/iptables/planeNode.js";
+import type { NodeRules } from "../../src/iptables/ruleset.js";
 import type { Cluster, NodeFacts } from "../../src/cluster/cluster.js";
-import { type Case, clusterFrom, configOf, type Flow, type FrameEvent, nodeOf, type Recording, type RingEvent, type Step } from "./case.js";
+import { type Case, clusterFrom, configOf, connectionLine, type Flow, type FrameEvent, nodeOf, type Recording, type RingEvent, type Step } from "./case.js";
 import { build, bytesOf, Chunk, errorAbout, hexOf, isError, look, type Segment, Tcp, turned } from "./frames.js";
 import type { FrameResult, Kernel } from "./kernel.js";
 import { OWN } from "./topology.js";
@@ -20,8 +21,26 @@ import { OWN } from "./topology.js";
 const UNTOUCHED = { "net.ipv4.conf.all.route_localnet": "0", "net.netfilter.nf_conntrack_tcp_be_liberal": "0" };
 const PAYLOAD = new TextEncoder().encode("ring    ");
 
+/** Affinity of a second holds through a phase only if that is over well before. */
+const LONGEST_PHASE_NS = 0.8e9;
+const TRIES = 5;
+
 export async function runCase(kernel: Kernel, one: Case, facts: NodeFacts): Promise<Recording> {
-  return new Run(kernel, one, facts).run();
+  for (let tried = 1; tried < TRIES; tried++) {
+    const recording = await new Run(kernel, one, facts).run();
+    if (one.pauseMs === 0 || longestPhase(recording) < LONGEST_PHASE_NS) return recording;
+  }
+  throw new Error(`${one.name}: this machine takes longer for a few flows than their affinity lasts`);
+}
+
+function longestPhase({ events }: Recording): number {
+  const times = (steps: readonly Step[]): number[] => events.flatMap((event) => (event.kind === "frame" && steps.includes(event.step)
+    ? [event.timeNs] : []));
+  const change = events.find((event) => event.kind === "change");
+  const opened = times(["open"]);
+  const early = opened.filter((time) => time < (change?.kind === "change" ? change.timeNs : 0));
+  const late = opened.slice(early.length);
+  return Math.max(0, ...[[...early, ...times(["second"])], late].map((list) => Math.max(...list) - Math.min(...list)).filter(Number.isFinite));
 }
 
 /** What a flow's packets became, as far as the next ones depend on it. */
@@ -57,6 +76,7 @@ class Run {
     await this.counters(false);
     await this.change(before, after);
     await this.counters(true);
+    await new Promise((resolve) => setTimeout(resolve, one.pauseMs));
     await this.round("again", early);
     await this.round("answer again", early);
     const late = one.flows.flatMap((flow, index) => (flow.late ? [index] : []));
@@ -69,11 +89,15 @@ class Run {
   // ---- rules ----
 
   private async load(cluster: Cluster, before: Cluster | null): Promise<void> {
-    const textOf = (of: Cluster, family: 4 | 6): string => generatedRules(of, nodeOf(this.facts), family, configOf(this.one)).text;
-    const texts = ([4, 6] as const).map((family) => [family, textOf(cluster, family)] as const);
+    const rulesOf = (of: Cluster): NodeRules[] => ([4, 6] as const).map((family) => (
+      generatedRules(of, nodeOf(this.facts), family, configOf(this.one))));
+    const [four, six] = rulesOf(cluster);
+    const [oldFour, oldSix] = before === null ? [null, null] : rulesOf(before);
+    const sets = four.sets + six.sets;
+    if (before === null || sets !== `${oldFour?.sets}${oldSix?.sets}`) await this.kernel.loadSets(sets);
     // Nothing to do, and so nothing that would start counters anew.
-    if (before !== null && texts.every(([family, text]) => text === textOf(before, family))) return;
-    const error = await this.kernel.load(texts, false);
+    if (four.text === oldFour?.text && six.text === oldSix?.text) return;
+    const error = await this.kernel.load([[4, four.text], [6, six.text]], false);
     if (error !== "") throw new Error(`${this.one.name}: the kernel refuses the rules: ${error}`);
   }
 
@@ -115,6 +139,12 @@ class Run {
 
   private async counters(baseline: boolean): Promise<void> {
     this.events.push({ kind: "counters", baseline, texts: await this.kernel.save() });
+    if (!baseline) this.events.push({ kind: "connections", lines: await this.connections() });
+  }
+
+  private async connections(): Promise<string[]> {
+    const texts = [await this.kernel.conntrack(["-L", "-f", "ipv4"]), await this.kernel.conntrack(["-L", "-f", "ipv6"])];
+    return texts.flatMap((text) => text.split("\n")).filter((line) => line !== "").map(connectionLine).sort();
   }
 
   // ---- packets ----

@@ -2,10 +2,9 @@
  * A case and what a kernel did with it, as a folder: small ones to be read, all to be replayed without a kernel.
  *
  *     cluster.yaml, later.yaml    the objects before and after the change
- *     case.json                   configuration and flows
+ *     case.json, flows.jsonl      configuration; who speaks to whom
  *     v4.rules, v6.rules          the rules that were loaded first
- *     events.jsonl.gz             packets in order, each with what the kernel let out, and its counters
- *     facts.json                  the node
+ *     events.jsonl.gz             the node's facts; then packets in order, each with what the kernel let out, and its counters
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,7 +13,7 @@ import { dump, loadAll } from "js-yaml";
 import type { NodeFacts } from "../../src/cluster/cluster.js";
 import type { Plain } from "../../src/iptables/manifests.fixture.js";
 import { generatedRules } from "../../src/iptables/planeNode.js";
-import { type Case, clusterFrom, configOf, fromText, nodeOf, type Recording, type RingEvent, toText } from "./case.js";
+import { type Case, clusterFrom, configOf, type Flow, fromText, nodeOf, type Recording, type RingEvent, toText } from "./case.js";
 
 export interface Story {
   readonly one: Case;
@@ -27,20 +26,23 @@ export function saveStory(folder: string, { one, recording }: Story): void {
   const { objects, later, ...rest } = one;
   write("cluster.yaml", yaml(objects));
   write("later.yaml", yaml(later));
-  write("case.json", `${toText(rest)}\n`);
-  write("facts.json", `${toText(recording.facts)}\n`);
-  write("events.jsonl.gz", gzipSync(recording.events.map((event) => `${JSON.stringify(event)}\n`).join(""), { level: 9 }));
+  const { flows, ...configuration } = rest;
+  write("case.json", `${toText(configuration)}\n`);
+  write("flows.jsonl", flows.map((flow) => `${JSON.stringify(flow)}\n`).join(""));
+  const lines = [toText(recording.facts), ...recording.events.map((event) => JSON.stringify(event))];
+  write("events.jsonl.gz", gzipSync(lines.join("\n"), { level: 9 }));
   const cluster = clusterFrom(objects, recording.facts);
   for (const family of [4, 6] as const) write(`v${family}.rules`, generatedRules(cluster, nodeOf(recording.facts), family, configOf(one)).text);
 }
 
 export function loadStory(folder: string): Story {
   const read = (name: string): string => readFileSync(join(folder, name), "utf8");
-  const rest = fromText<Omit<Case, "objects" | "later">>(read("case.json"));
-  const events = gunzipSync(readFileSync(join(folder, "events.jsonl.gz"))).toString("utf8").trimEnd().split("\n");
+  const configuration = fromText<Omit<Case, "objects" | "later" | "flows">>(read("case.json"));
+  const [facts, ...events] = gunzipSync(readFileSync(join(folder, "events.jsonl.gz"))).toString("utf8").split("\n");
+  const flows = read("flows.jsonl").trimEnd().split("\n").map((line) => JSON.parse(line) as Flow);
   return {
-    one: { ...rest, objects: loadAll(read("cluster.yaml")) as Plain[], later: loadAll(read("later.yaml")) as Plain[] },
-    recording: { facts: fromText<NodeFacts>(read("facts.json")), events: events.map((line) => JSON.parse(line) as RingEvent) },
+    one: { ...configuration, objects: loadAll(read("cluster.yaml")) as Plain[], later: loadAll(read("later.yaml")) as Plain[], flows },
+    recording: { facts: fromText<NodeFacts>(facts), events: events.map((line) => JSON.parse(line) as RingEvent) },
   };
 }
 

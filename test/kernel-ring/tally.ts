@@ -22,6 +22,7 @@ export class Tally {
       if (flow.opening !== "open") this.count("opening", flow.opening);
     }
     this.count("front end", one.frontEnd, one.flows.length);
+    this.count("programs", one.npm ? "kube-proxy and NPM" : "kube-proxy", one.flows.length);
     this.count("endpoint by", one.kubeProxy.statisticMode, one.flows.length);
     this.count("detectLocalMode", one.kubeProxy.detectLocalMode, one.flows.length);
     this.count("change loaded", one.reload, one.flows.length);

@@ -8,7 +8,7 @@ import { buildCluster } from "../../src/cluster/timeline.js";
 
 export const NODES = ["n1", "n2", "n3"] as const;
 export const OUTSIDE = ["203.0.113.9", "203.0.113.200", "198.18.0.1", "8.8.8.8"];
-export const OUTSIDE6 = ["2001:db8:9::9"];
+export const OUTSIDE6 = "2001:db8:9::9";
 const PORTS = [53, 80, 443, 8080, 9090];
 const PORT_NAMES = ["http", "dns", "alt"];
 const PROTOCOLS = ["TCP", "TCP", "UDP", "SCTP"];

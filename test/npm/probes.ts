@@ -1,8 +1,8 @@
 /** Probes of the policy ring: first packets of new connections, put into a plane where they would begin. */
 import type { Cluster } from "../../src/cluster/cluster.js";
-import { parseAddress } from "../../src/cluster/address.js";
+import { addressFromBytes, parseAddress } from "../../src/cluster/address.js";
 import { Emission, type Journey, PacketType, FrameBlock, type Pin, type Plane, StepResults } from "../../src/dataplane.js";
-import { NODES, OUTSIDE, type Random } from "./clusters.js";
+import { NODES, OUTSIDE, OUTSIDE6, type Random } from "./clusters.js";
 import type { End, Entry } from "./route.js";
 
 export const PROTOCOL_NUMBERS = { TCP: 6, UDP: 17, SCTP: 132, ICMP: 1 } as const;
@@ -22,9 +22,13 @@ export interface Probe {
 
 /** A probe at random, or null where what was drawn has no sense (a pod to itself, a service without endpoints). */
 export function randomProbe(random: Random, cluster: Cluster): Probe | null {
+  if (random.chance(4)) return inIPv6(directProbe(random, cluster, randomSource(random, cluster)), cluster);
   const source = randomSource(random, cluster);
   const service = random.chance(30) ? random.pick(cluster.services) : undefined;
-  if (service !== undefined) return serviceProbe(random, cluster, source, service);
+  return service === undefined ? directProbe(random, cluster, source) : serviceProbe(random, cluster, source, service);
+}
+
+function directProbe(random: Random, cluster: Cluster, source: End): Probe | null {
   const backend = random.chance(70) ? podEnd(random, cluster) : random.chance(60) ? nodeEnd(random, cluster)
     : outsideEnd(random);
   if (backend === null || backend.address === source.address) return null;
@@ -34,6 +38,19 @@ export function randomProbe(random: Random, cluster: Cluster): Probe | null {
   const port = protocol === "ICMP" ? 0 : random.pick([53, 80, 443, 8080, 9090, 81, 300, 22]);
   return { source, backend, port, protocol, at: backend.node ?? NODES[0],
     entry: { kind: "direct", local: false, address: backend.address, port, node: null } };
+}
+
+/** The same ends by their IPv6 addresses. */
+function inIPv6(probe: Probe | null, cluster: Cluster): Probe | null {
+  if (probe === null) return null;
+  const six = (end: End): End => {
+    const pods = cluster.pods.filter((pod) => !pod.hostNetwork && pod.phase !== "Succeeded").map((pod) => pod.ips);
+    const owners = [...pods, ...cluster.nodes.map((node) => node.addresses.map(({ address }) => address))];
+    const owner = owners.find((ips) => ips.some((ip) => ip.text === end.address));
+    return { ...end, address: owner?.find((ip) => ip.family === 6)?.text ?? OUTSIDE6 };
+  };
+  const [source, backend] = [six(probe.source), six(probe.backend)];
+  return { ...probe, source, backend, entry: { ...probe.entry, address: backend.address } };
 }
 
 function serviceProbe(random: Random, cluster: Cluster, source: End, service: Cluster["services"][number]): Probe | null {
@@ -47,7 +64,8 @@ function serviceProbe(random: Random, cluster: Cluster, source: End, service: Cl
   const translator = kind === "NodePort" ? node : at;
   const ready = slice?.endpoints.filter(({ nodeName }) => (
     // Traffic from outside the pods' range goes to endpoints of the node only; a node's own goes to all.
-    kind === "ClusterIP" || !local || source.kind === "pod" || (source.kind === "node" && translator === at) || nodeName === translator)) ?? [];
+    kind === "ClusterIP" || !local || source.kind === "pod" || (source.kind === "node" && translator === at)
+      || nodeName === translator)) ?? [];
   if (slice === undefined || ready.length === 0) return null;
   const endpoint = random.pick(ready);
   const address = endpoint.addresses[0].text;
@@ -92,7 +110,8 @@ export interface Fate {
   readonly end: number;
   readonly reason: string;
   readonly journey: Journey;
-  /** Destination of the last image. */
+  /** Source and destination of the last image. */
+  readonly source: string;
   readonly reached: string;
 }
 
@@ -118,24 +137,29 @@ export class Sender {
       : { backend: { address, port: probe.port }, sourcePort: null };
     if (pin !== null) block.pin[0] = block.pins.push(pin);
     plane.step(block, results);
-    return { end: results.end[0], reason: plane.reasons[results.reason[0]], journey: plane.journey(results.journey[0]), reached: this.reached() };
+    return { end: results.end[0], reason: plane.reasons[results.reason[0]], journey: plane.journey(results.journey[0]),
+      ...this.lastImage() };
   }
 
-  private reached(): string {
+  private lastImage(): { source: string; reached: string } {
     const { results } = this;
     for (let index = results.emissions - 1; index >= 0; index--) {
       if (results.emissionMade[index] !== 0 || results.emissionKind[index] === Emission.In) continue;
-      const at = results.emissionOffset[index];
-      return results.bytes.subarray(at + 16, at + 20).join(".");
+      const bytes = results.bytes.subarray(results.emissionOffset[index]);
+      const [from, size] = bytes[0] >> 4 === 6 ? [8, 16] : [12, 4];
+      const text = (at: number): string => addressFromBytes(bytes.subarray(at, at + size)).text;
+      return { source: text(from), reached: text(from + size) };
     }
-    return "";
+    return { source: "", reached: "" };
   }
 
   private device(source: End, node: string): number {
     if (source.kind === "node") return 0;
     const { facts } = this.cluster.nodes.find((one) => one.name === node)!;
-    const pod = this.cluster.pods.find((one) => !one.hostNetwork && one.phase !== "Succeeded" && one.ips.some((ip) => ip.text === source.address));
-    return facts.devices.find((device) => (source.kind === "pod" ? device.pod === `${pod!.namespace}/${pod!.name}` : device.kind === "uplink"))!.index;
+    if (source.kind === "outside") return facts.devices.find((device) => device.kind === "uplink")!.index;
+    const pod = this.cluster.pods.find((one) => !one.hostNetwork && one.phase !== "Succeeded"
+      && one.ips.some((ip) => ip.text === source.address))!;
+    return facts.devices.find((device) => device.pod === `${pod.namespace}/${pod.name}`)!.index;
   }
 }
 

@@ -22,7 +22,8 @@ export const ITSELF: Reading = {
 export const READINGS: readonly Reading[] = [
   {
     name: "refused policy (IPv6 block, or NPM Lite and a selector or a named port)",
-    apply: (cluster, _node, lite) => ({ ...cluster, networkPolicies: cluster.networkPolicies.filter((policy) => !isRefused(policy, lite)) }),
+    apply: (cluster, _node, lite) => (
+      { ...cluster, networkPolicies: cluster.networkPolicies.filter((policy) => !isRefused(policy, lite)) }),
   },
   {
     name: "NotIn of several values for namespaces is any of them",
@@ -54,8 +55,9 @@ function isRefused(policy: NetworkPolicy, lite: boolean): boolean {
     const rules = type === "Ingress" ? policy.ingress : policy.egress;
     // Where a rule allows everything, NPM looks at no other.
     if (rules.some((rule) => rule.peers === null && rule.ports === null)) return false;
-    return rules.some((rule) => (rule.peers ?? []).some((peer) => peer.ipBlock?.cidr.address.family === 6 || (lite && peer.ipBlock === null))
-      || (lite && (rule.ports ?? []).some((port) => typeof port.port === "string")));
+    const peers = rules.flatMap((rule) => rule.peers ?? []);
+    return peers.some((peer) => peer.ipBlock?.cidr.address.family === 6 || (lite && peer.ipBlock === null))
+      || (lite && rules.some((rule) => (rule.ports ?? []).some((port) => typeof port.port === "string")));
   });
 }
 
@@ -79,11 +81,12 @@ function isNegative({ podSelector, namespaceSelector }: NetworkPolicyPeer): bool
   if (namespaceSelector === null) return false;
   const negative = ({ matchLabels, matchExpressions }: LabelSelector): boolean => Object.keys(matchLabels).length === 0
     && matchExpressions.every(({ operator }) => operator === "NotIn" || operator === "DoesNotExist");
-  return namespaceSelector.matchExpressions.length > 0 && negative(namespaceSelector) && (podSelector === null || negative(podSelector));
+  return namespaceSelector.matchExpressions.length > 0 && negative(namespaceSelector)
+    && (podSelector === null || negative(podSelector));
 }
 
 function everythingButPods(cluster: Cluster): NetworkPolicyPeer {
-  const pods = cluster.pods.filter((pod) => !pod.hostNetwork && pod.phase !== "Succeeded" && pod.phase !== "Failed" && pod.ips[0]?.family === 4);
+  const pods = cluster.pods.filter((pod) => !pod.hostNetwork && pod.phase !== "Succeeded" && pod.ips[0]?.family === 4);
   return { podSelector: null, namespaceSelector: null,
     ipBlock: { cidr: parsePrefix("0.0.0.0/0")!, except: pods.map((pod) => prefixOf(pod.ips[0], 32)) } };
 }

@@ -87,7 +87,8 @@ export function nodePortJumps(config: KubeProxyConfig, node: Node, family: Famil
   const comment = "-m comment --comment "
     + '"kubernetes service nodeports; NOTE: this must be the last rule in this chain"';
   const { nodePortAddresses: configured } = config;
-  const becauses = option("nodePortAddresses", configured === "primary" ? configured : configured.map((range) => range.text).join(","));
+  const becauses = option("nodePortAddresses",
+    configured === "primary" ? configured : configured.map((range) => range.text).join(","));
   const jump = (match: string): Rule => (
     { table: "nat", chain: "KUBE-SERVICES", text: `${comment} ${match} -j KUBE-NODEPORTS`, becauses });
   const ranges = nodePortRanges(config, node, family);

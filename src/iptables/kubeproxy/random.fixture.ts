@@ -22,8 +22,9 @@ import type { Cluster, Node } from "../../cluster/cluster.js";
 import { clusterOf, deviceOf, nodeNamed, type Plain, prefix } from "../manifests.fixture.js";
 import { type DetectLocalMode, KUBE_PROXY_DEFAULTS, type KubeProxyConfig } from "./config.js";
 
-export const RANGES: Readonly<Record<"pods" | "localPods" | "otherPods" | "clusterIPs" | "externalIPs" | "vips" | "clients" | "nodes",
-  readonly [v4: Prefix, v6: Prefix]>> = {
+type RangeName = "pods" | "localPods" | "otherPods" | "clusterIPs" | "externalIPs" | "vips" | "clients" | "nodes";
+
+export const RANGES: Readonly<Record<RangeName, readonly [v4: Prefix, v6: Prefix]>> = {
   pods: [prefix("10.244.0.0/16"), prefix("fd00:10:244::/48")],
   localPods: [prefix("10.244.0.0/24"), prefix("fd00:10:244::/64")],
   otherPods: [prefix("10.244.1.0/24"), prefix("fd00:10:244:1::/64")],

@@ -50,6 +50,7 @@ function readToggles(data: unknown, where: Where, problems: Problem[]): Record<s
     // Said below.
   }
   problems.push({ where, severity: "warning",
-    what: `ConfigMap kube-system/azure-npm-config has no ${FILE} that is JSON; NPM takes its defaults then, and so it is judged here` });
+    what: `ConfigMap kube-system/azure-npm-config has no ${FILE} that is JSON; expected one, as without it NPM takes its `
+      + "defaults, and so it is judged here" });
   return null;
 }

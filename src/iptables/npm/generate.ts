@@ -37,7 +37,7 @@ export function npmProgram(given: Partial<NpmConfig> = {}): RuleProgram {
     const state = npmState(cluster, given);
     if (!state.config.EnableV2NPM) return EMPTY;
     const rules = npmRules(state.policies, state.config);
-    const names = new Set([...rules.rules].flatMap(({ text }) => [...text.matchAll(/--match-set (\S+)/g)].map(([, name]) => name)));
+    const names = new Set(rules.rules.flatMap(({ text }) => [...text.matchAll(/--match-set (\S+)/g)]).map(([, name]) => name));
     const part = { ...rules, sets: setLines(referenced(npmSetsOf(cluster, state.policies, state.config, node.name), names)) };
     last = { cluster, part, state };
     return part;
@@ -88,7 +88,8 @@ function npmState(cluster: Cluster, given: Partial<NpmConfig>): NpmState {
   const sorted = [...cluster.networkPolicies].sort((a, b) => byName(a.namespace, b.namespace) || byName(a.name, b.name));
   for (const policy of sorted) {
     const translated = translatePolicy(policy, config);
-    const why = typeof translated === "string" ? translated : tooLong(translated) ?? takenChain(translated, config.naming, owners);
+    const why = typeof translated === "string" ? translated
+      : tooLong(translated) ?? takenChain(translated, config.naming, owners);
     if (why === null) policies.push(translated as NpmPolicy);
     else {
       problems.push({ where: policy.where, severity: "warning",

@@ -45,12 +45,13 @@ export function npmRules(policies: readonly NpmPolicy[], config: NpmConfig): Pic
       ...(policies.length === 0 ? [] : [INGRESS, EGRESS, ACCEPT].map((chain) => rule("AZURE-NPM", `-j ${chain}`, NOBODY))),
       ...policies.flatMap((policy) => policyJump(policy, "Ingress", naming)),
       dropRule(INGRESS, "Ingress"),
-      rule(ALLOW_MARK, `-j MARK --set-mark ${MARKS.ingressAllow} ${comment(`SET-INGRESS-ALLOW-MARK-${MARKS.ingressAllow}`)}`, NOBODY),
+      rule(ALLOW_MARK, `-j MARK --set-mark ${MARKS.ingressAllow} ${comment(`SET-INGRESS-ALLOW-MARK-${MARKS.ingressAllow}`)}`,
+        NOBODY),
       rule(ALLOW_MARK, `-j ${EGRESS}`),
       ...policies.flatMap((policy) => policyJump(policy, "Egress", naming)),
       dropRule(EGRESS, "Egress"),
-      rule(EGRESS, `-j ${ACCEPT} -m mark --mark ${MARKS.ingressAllow} ${comment(`ACCEPT-ON-INGRESS-ALLOW-MARK-${MARKS.ingressAllow}`)}`,
-        NOBODY),
+      rule(EGRESS, `-j ${ACCEPT} -m mark --mark ${MARKS.ingressAllow} `
+        + comment(`ACCEPT-ON-INGRESS-ALLOW-MARK-${MARKS.ingressAllow}`), NOBODY),
       rule(ACCEPT, "-j ACCEPT"),
       ...policies.flatMap((policy) => policy.acls.map((acl) => aclRule(policy, acl, naming))),
     ],
@@ -61,7 +62,8 @@ export function npmRules(policies: readonly NpmPolicy[], config: NpmConfig): Pic
 export function tooLong(policy: NpmPolicy): string | null {
   const comments = [...directionsOf(policy).map((direction) => jumpComment(policy, direction)), ...policy.acls.map(aclComment)];
   const longest = Math.max(...comments.map((text) => text.length));
-  return longest < WORD_LIMIT ? null : `a comment of its rules has ${longest} characters, and iptables-restore takes fewer than ${WORD_LIMIT}`;
+  if (longest < WORD_LIMIT) return null;
+  return `a comment of its rules has ${longest} characters, and iptables-restore takes fewer than ${WORD_LIMIT}`;
 }
 
 export function directionsOf(policy: NpmPolicy): Direction[] {
@@ -81,8 +83,9 @@ function forwardJump({ PlaceAzureChainFirst }: NpmConfig): Jump {
 function policyJump(policy: NpmPolicy, direction: Direction, naming: NpmNaming): Rule[] {
   if (!directionsOf(policy).includes(direction)) return [];
   const [chain, side] = direction === "Ingress" ? [INGRESS, "dst"] : [EGRESS, "src"];
-  return [rule(chain, [`-j ${chainOf(naming, policy, direction)}`, ...policy.subject.map((match) => matchSet(naming, match, side)),
-    comment(jumpComment(policy, direction))].join(" "), [{ where: policy.policy.where, object: policy.key, rule: "podSelector" }])];
+  const sets = policy.subject.map((match) => matchSet(naming, match, side));
+  return [rule(chain, [`-j ${chainOf(naming, policy, direction)}`, ...sets, comment(jumpComment(policy, direction))].join(" "),
+    [{ where: policy.policy.where, object: policy.key, rule: "podSelector" }])];
 }
 
 /** Which policies isolate is known from the marks that led here. */

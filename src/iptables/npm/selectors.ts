@@ -48,7 +48,8 @@ export function namespaceMatches(selector: LabelSelector): SetMatch[][] {
     const matches = labelMatches(single, namespaceLabelSet);
     for (const { key, operator, values } of single.matchExpressions) {
       const named = operator === "In" || operator === "NotIn";
-      matches.push({ set: namespaceLabelSet(named ? `${key}:${values[0]}` : key), included: operator === "In" || operator === "Exists" });
+      matches.push({ set: namespaceLabelSet(named ? `${key}:${values[0]}` : key),
+        included: operator === "In" || operator === "Exists" });
     }
     return unique(matches);
   });

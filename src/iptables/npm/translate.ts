@@ -115,7 +115,8 @@ class PolicyReader {
     const holes = new Set(except.map((one) => one.text));
     const halves = cidr.length === 0 ? ["0.0.0.0/1", "128.0.0.0/1"] : [cidr.text];
     // A half that is itself left out stands there once, as a hole.
-    this.blocks.push({ set, members: [...halves.filter((half) => !holes.has(half)), ...[...holes].map((hole) => `${hole} nomatch`)] });
+    const whole = halves.filter((half) => !holes.has(half));
+    this.blocks.push({ set, members: [...whole, ...[...holes].map((hole) => `${hole} nomatch`)] });
     return { set, included: true };
   }
 
