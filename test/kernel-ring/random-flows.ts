@@ -127,8 +127,8 @@ function sourceFor(target: Target, family: 4 | 6, places: readonly Place[], draw
   const loopback = OWN[family].at(-1)!;
   if (target.address === loopback && target.kind !== "localhost from outside") return { kind: "localhost", device: "", address: loopback };
   // A VIP that speaks to itself: from the node where it is bound, else from outside.
-  if (target.kind === "VIP on lo" && draws.chance(25)) return { kind: "VIP", device: "", address: target.address };
-  if (target.kind === "VIP" && draws.chance(15)) return { kind: "VIP", device: "eth0", address: target.address };
+  if (target.kind === "VIP on lo" && draws.chance(35)) return { kind: "VIP", device: "", address: target.address };
+  if (target.kind === "VIP" && draws.chance(30)) return { kind: "VIP", device: "eth0", address: target.address };
   const local = target.endpoints.filter((address) => podHost(address) > 0);
   // Hairpin, more often than chance would have it.
   if (local.length > 0 && draws.chance(12)) {

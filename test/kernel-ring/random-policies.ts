@@ -43,8 +43,8 @@ function policy(at: number, draws: Draws): Plain {
   const rules = (peers: string): unknown => {
     const count = draws.of([-1, 0, 1, 1, 2]);
     return count < 0 ? undefined : Array.from({ length: count }, () => ({
-      ...(draws.chance(85) ? { [peers]: Array.from({ length: 1 + draws.below(3) }, () => peer(draws)) } : {}),
-      ...(draws.chance(35) ? { ports: Array.from({ length: 1 + draws.below(2) }, () => port(draws)) } : {}),
+      ...(draws.chance(75) ? { [peers]: Array.from({ length: 1 + draws.below(3) }, () => peer(draws)) } : {}),
+      ...(draws.chance(25) ? { ports: Array.from({ length: 1 + draws.below(2) }, () => port(draws)) } : {}),
     }));
   };
   return {
@@ -65,7 +65,7 @@ function peer(draws: Draws): Plain {
     case 2:
       return { ...pods(), ...namespaces() };
     default: {
-      const cidr = draws.of(BLOCKS);
+      const cidr = draws.chance(50) ? draws.of(BLOCKS.slice(0, 3)) : draws.of(BLOCKS);
       const except = BLOCKS.filter((one) => one !== cidr && within(one, cidr));
       return { ipBlock: { cidr, ...(except.length > 0 && draws.chance(40) ? { except: [draws.of(except)] } : {}) } };
     }
