@@ -69,7 +69,7 @@ export function randomCase(seed: number, frontEnd: FrontEnd, flowCount: number, 
     reload: npm || (statisticMode === "nth" && frontEnd === "nft") || kubeProxy.largeClusterEndpointsThreshold < 1000 || draws.chance(20)
       ? "full" : "partial",
     cleanUp: draws.chance(50), kubeProxy, masquerade: masqueradeOf(draws), pauseMs, npm,
-    flows: randomFlows(objects, later, kubeProxy, draws, pauseMs > 0 ? Math.ceil(flowCount / 2) : flowCount),
+    flows: randomFlows(objects, later, kubeProxy, draws, pauseMs > 0 ? Math.ceil(flowCount / 2) : flowCount, npm ? 40 : 10),
   };
 }
 
