@@ -17,10 +17,11 @@ import { checkLimits } from "./ebpf/limits.js";
 import { CILIUM_VERSIONS, ciliumOptions, type OptionName } from "./ebpf/options.js";
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
 import { CALICO_DEFAULTS, type CalicoConfig } from "./iptables/calico/config.js";
-import { calicoProblems, calicoProgram } from "./iptables/calico/generate.js";
+import { calicoProblems, calicoProgram, generateCalico } from "./iptables/calico/generate.js";
 import { KUBE_PROXY_DEFAULTS } from "./iptables/kubeproxy/config.js";
 import { npmConfig } from "./iptables/npm/config.js";
-import { npmProblems, npmProgram } from "./iptables/npm/generate.js";
+import { npmProblems, npmProgram, npmSets } from "./iptables/npm/generate.js";
+import type { SetMaker } from "./iptables/dump/ownSets.js";
 import { createIptablesPlane, type IptablesPlaneOptions } from "./iptables/plane.js";
 import { generatedRules, type IptablesConfig, type NodeDump } from "./iptables/planeNode.js";
 import type { PolicyEngine } from "./iptables/policy.js";
@@ -80,7 +81,7 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
   return createIptablesPlane({
     name, profile: profile.engine, cluster, epochNs, seed, traced, udpCleanup: inputs.udpCleanup,
     config: iptablesConfig(network, profile.engine), ...policyOf(profile.engine, cluster, network),
-    ...(inputs.rulesByNode === undefined ? {} : { rulesByNode: inputs.rulesByNode }),
+    ...(inputs.rulesByNode === undefined ? {} : { rulesByNode: inputs.rulesByNode, setMaker: setMaker(network) }),
   });
 }
 
@@ -101,6 +102,15 @@ const npmV1Engine: PolicyEngine = () => {
 
 function calicoConfig(network: Network): CalicoConfig {
   return { ...CALICO_DEFAULTS, assumedPools: network.clusterCidrs.map((cidr) => ({ cidr, natOutgoing: true })) };
+}
+
+/** The sets that Azure NPM and Calico keep on a node; each is asked for rules that name its sets. */
+function setMaker(network: Network): SetMaker {
+  return (cluster, node, family, rules) => {
+    const npm = family === 4 && rules.includes("azure-npm-") ? npmSets(cluster, rules, node.name) : "";
+    const calico = /--(match|add|del)-set cali/.test(rules) ? generateCalico(cluster, node, family, calicoConfig(network)).sets ?? [] : [];
+    return npm + calico.map((line) => `${line}\n`).join("");
+  };
 }
 
 /** How nodes' rules are generated. */

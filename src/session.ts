@@ -19,7 +19,9 @@ import { Topology } from "./replay/topology.js";
 import { Emission } from "./dataplane.js";
 import { StepWatch, type TracedPacket } from "./compare/watch.js";
 import { trustLine, type VerifiedDump } from "./report/verify.js";
-import { type CaptureSummary, type PlaneSummary, type Report, type TruthSummary, verdictOf } from "./report/report.js";
+import {
+  type CaptureSummary, type EntrySummary, type PlaneSummary, type Report, type TruthSummary, verdictOf,
+} from "./report/report.js";
 
 export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | "udpCleanup"> {
   readonly version: string;
@@ -31,6 +33,8 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   readonly verified?: readonly VerifiedDump[];
   readonly current: Profile;
   readonly target: Profile;
+  /** conntrack entries among the captures, and those that are not replayed. */
+  readonly entries?: Omit<EntrySummary, "disagreeing">;
   readonly followCapture: boolean;
   readonly windowNs: number;
   readonly minJudged: number;
@@ -138,6 +142,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
       || (a.firstFlow < b.firstFlow ? -1 : 1));
   const emptyCaptures = cursors.filter((one) => one.end !== null && one.end.error !== null && one.end.counters.records === 0).length;
   const limits = limitsOf(planes[1]);
+  const unplaced = (input.entries?.entries ?? 0) - (input.entries?.replayed ?? 0);
   return {
     twinplane: input.version,
     captures: cursors.map(summaryOf),
@@ -155,14 +160,19 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
       id: one.id, title: CATALOGUE.find((entry) => entry.id === one.id)?.title ?? "No known difference fits; please report it",
       facet: one.facet, source: one.source, destination: one.destination, protocol: one.protocol, port: one.port,
       current: one.current, target: one.target, reachesNow: one.reachesNow, flows: one.flows, packets: one.packets, becauses: one.becauses,
-      example: { file: cursors[one.firstCapture].input.file, record: one.firstRecord, flow: one.firstFlow },
+      example: {
+        file: cursors[one.firstCapture].input.file, ...placeOf(cursors[one.firstCapture], one.firstRecord), flow: one.firstFlow,
+      },
     })),
     limits,
     truth: truthOf(replay, cursors, topology),
+    entries: input.entries === undefined ? null : { ...input.entries, disagreeing: disagreeingLines(replay, cursors) },
     untouched: comparison.coverage.untouched(cluster),
     problems,
     verdict: verdictOf({
-      replayed: replay.counts.packets, matched: counts.matched, undecided: counts.undecided, findings: findings.length,
+      // An entry that could not be placed is a packet that was not judged.
+      replayed: replay.counts.packets + unplaced, matched: counts.matched + unplaced, undecided: counts.undecided + unplaced,
+      findings: findings.length,
       limits: limits.filter((one) => one.exceeded).length, unreadable: input.unreadable + emptyCaptures,
       minJudged: input.minJudged, failOn: input.failOn,
       unexplained: findings.filter((one) => one.id === UNEXPLAINED).length,
@@ -230,10 +240,28 @@ function truthOf(replay: Replay, cursors: readonly CaptureCursor[], topology: To
   return {
     views: tally.views, agreed: tally.agreed, disagreed: tally.disagreed,
     undecided: sorted(tally.undecided), consumed: tally.consumedAgreed,
-    disagreements: tally.disagreements.map((one) => `${cursors[one.capture].input.file} packet ${one.record}: ${one.kind}`
+    disagreements: tally.disagreements.map((one) => `${placeText(cursors[one.capture], one.record)}: ${one.kind}`
       + ` at ${topology.nodes[one.node]} ${topology.deviceName(one.node, one.device)} ${one.direction === Emission.Out ? "out" : "in"}`
       + `${one.detail === "" ? "" : ` (${one.detail})`}`),
   };
+}
+
+/** What a record is to a user: a packet of a capture, or a line of a text. */
+function placeOf(cursor: CaptureCursor, record: number): { record: number; line: boolean } {
+  const line = cursor.input.lines?.[record - 1];
+  return { record: line ?? record, line: line !== undefined };
+}
+
+function placeText(cursor: CaptureCursor, record: number): string {
+  const place = placeOf(cursor, record);
+  return `${cursor.input.file} ${place.line ? "line" : "packet"} ${place.record}`;
+}
+
+/** Lines of which a view is not as the current side has it; of the disagreements that are kept. */
+function disagreeingLines(replay: Replay, cursors: readonly CaptureCursor[]): number {
+  const lines = replay.truth.tally.disagreements.filter((one) => cursors[one.capture].input.lines !== undefined)
+    .map((one) => placeText(cursors[one.capture], one.record));
+  return new Set(lines).size;
 }
 
 function sorted(counts: ReadonlyMap<string, number>): (readonly [string, number])[] {

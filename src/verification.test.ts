@@ -227,7 +227,8 @@ if (!present && process.env.TWINPLANE_REQUIRE_KERNEL === "1") {
 }
 
 describe.skipIf(!present)("what the real iptables prints of generated rules (needs root, iptables legacy and nft)", () => {
-  it.each([["legacy", 4], ["legacy", 6], ["nft", 4], ["nft", 6]] as const)("%s, IPv%s is reproduced to the last line", (back, family) => {
+  const backs = [["legacy", 4], ["legacy", 6], ["nft", 4], ["nft", 6]] as const;
+  it.each(backs)("%s, IPv%s is reproduced to the last line", (back, family) => {
     let lines = 0;
     for (const cluster of fc.sample(clusters, { seed, numRuns: 4 })) {
       const text = throughIptables(back, family, generated(cluster, family));

@@ -8,7 +8,7 @@ import { signsOfAge } from "./iptables/dump/owners.js";
 import { verifyRules } from "./iptables/dump/verify.js";
 import type { KubeProxyConfig } from "./iptables/kubeproxy/config.js";
 import { generatedRules, type IptablesConfig, type NodeDump } from "./iptables/planeNode.js";
-import { parseRuleSet } from "./linux/netfilter/rule-set.js";
+import { parseRuleSet, type RuleSet } from "./linux/netfilter/rule-set.js";
 import { iptablesConfig, type Network } from "./planes.js";
 import type { VerifiedDump } from "./report/verify.js";
 
@@ -25,17 +25,27 @@ export function verifyDumps(cluster: Cluster, network: Network, given: Partial<N
       const text = family === 4 ? dump.v4 : dump.v6;
       if (text === null) return [];
       const own = readOwnRules(text, family);
-      const base = iptablesConfig(network);
+      const engine = policyEngineOf(own.set);
+      const base = iptablesConfig(network, engine);
       const options = optionsOfDump(own.set, base.kubeProxy, fixed);
       const made = generatedRules(cluster, node, family, { ...base, kubeProxy: options.config, ...masqueradeOf(own, base) });
       const { rules: set, problems } = parseRuleSet(made.text, `rules of ${name} for IPv${family}`, family);
       if (problems.length > 0) throw new Error(`generated rules: ${problems[0].what}`);
       return [{
-        node: name, family, file: text.file, options: options.read, writtenBy: signsOfAge(own.set), problems: own.problems,
+        node: name, family, file: text.file,
+        options: engine === "kube-proxy" ? options.read : [["policy engine", engine.replace("kube-proxy+", "")], ...options.read],
+        writtenBy: signsOfAge(own.set), problems: own.problems,
         ...verifyRules(own.set, { set, because: made.becauseAt }, family),
       }];
     });
   });
+}
+
+/** Who enforces policy on the node of a dump, by its chains. */
+export function policyEngineOf(set: RuleSet): "kube-proxy" | "kube-proxy+npm" | "kube-proxy+calico" {
+  const chains = [...set.tables.get("filter")?.chains.keys() ?? []];
+  if (chains.some((chain) => chain.startsWith("AZURE-NPM"))) return "kube-proxy+npm";
+  return chains.some((chain) => chain.startsWith("cali-")) ? "kube-proxy+calico" : "kube-proxy";
 }
 
 /** A masquerade agent that a dump has no chain of does not run on its node; which one does is not known here. */

@@ -54,7 +54,7 @@ describe("verify", () => {
       .toEqual([["Docker", "-A PREROUTING -j DOCKER"], ["Docker", more]]);
     const screen = (await runCli(["verify", ...CLUSTER, ...NETWORK, "--node", "node1", "--rules", path])).stdout;
     expect(screen).toMatch(/in the dump, not generated: 2 \(Docker 2\)/);
-    expect(screen).toMatch(/because Service default\/web .*\(traces\/lab\/cluster\.yaml:\d+\)/);
+    expect(screen).toMatch(/because default\/web Service .*\(traces\/lab\/cluster\.yaml:\d+\)/);
     expect(screen).toMatch(/rules of node1 IPv4: \d+ of \d+ lines reproduced, 1 generated that it lacks\nexit code 1: differences in node1 IPv4\n$/);
   });
 
@@ -180,5 +180,57 @@ describe("compare with nodes' own rules", () => {
       "--capture", "node1.any.pcap"]);
     expect(exitCode).toBe(0);
     expect(stdout).toMatch(/because rule of node node1 -A KUBE-SEP-.* \(traces\/lab\/node1\.v4\.rules:\d+\)/);
+  });
+});
+
+const POLICY = file("policy.yaml", `apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: default}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  policyTypes: [Ingress]
+  ingress:
+  - from: [{podSelector: {matchLabels: {app: nobody}}}]
+`);
+
+describe.each([["npm", /^:AZURE-NPM/m, "azure-npm-"], ["calico", /^:cali-/m, "cali40"]])("rules of %s that name IP sets", (engine, chains, prefix) => {
+  const profile = ["--current", `kube-proxy+${engine}`];
+
+  async function dumps(): Promise<string[]> {
+    return Promise.all(["node1", "node2"].map(async (node) => {
+      const { stdout } = await runCli(["dump", "rules", "--node", node, ...CLUSTER, "-f", POLICY, ...NETWORK, ...profile]);
+      const text = /# node\d, IPv4\n([\s\S]*?)(?=# node\d, IPv6|$)/.exec(stdout)?.[1] ?? "";
+      expect(text).toMatch(chains);
+      expect(text).toContain(`--match-set ${prefix}`);
+      return `${node}=${file(`${node}.${engine}.rules`, text)}`;
+    }));
+  }
+
+  it("are judged with sets made from the cluster's objects, as the generated ones are", async () => {
+    const generated = await compare("-f", POLICY, ...profile);
+    const own = await compare("-f", POLICY, ...profile, "--rules", ...await dumps());
+    expect(own.report.packets).toEqual(generated.report.packets);
+    expect(own.report.packets.undecided).toBe(0);
+    expect(generated.report.findings.length + generated.report.truth.disagreed).toBeGreaterThan(0);
+    expect(own.report.truth.disagreed).toBe(generated.report.truth.disagreed);
+    expect(own.report.problems.map((one) => one.what).join("\n")).toMatch(/the rules of node1 name (\d+) IP sets .*; \1 of them are made again/);
+    expect(own.report.rules[0].verified).toMatch(/^node1 IPv4: (\d+) of \1 lines reproduced$/);
+  });
+
+  it("whose names nobody can make again leave packets undecided, with set and line", async () => {
+    const [, second] = await dumps();
+    const path = second.slice(second.indexOf("=") + 1);
+    writeFileSync(path, readFileSync(path, "utf8").replaceAll(new RegExp(`--match-set ${prefix}`, "g"), `--match-set other-`));
+    const { report } = await compare("-f", POLICY, ...profile, "--rules", second);
+    const missing = report.problems.filter((one) => /IP set other-\S+ is not loaded/.test(one.what));
+    expect(missing.length).toBeGreaterThan(0);
+    expect(missing.every((one) => one.severity === "error" && (one.where?.line ?? 0) > 0)).toBe(true);
+    expect(report.packets.undecided).toBeGreaterThan(0);
+    expect(report.undecided.map(([reason]) => reason).join("\n")).toMatch(/other-/);
+  });
+
+  it("under another profile are warned of", async () => {
+    const { report } = await compare("-f", POLICY, "--rules", ...await dumps());
+    expect(report.problems.map((one) => one.what).join("\n")).toContain(`--current kube-proxy+${engine} says so`);
   });
 });

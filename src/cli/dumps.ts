@@ -7,6 +7,7 @@ import type { Cluster } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
 import { dumpKind } from "../iptables/dump/kind.js";
 import type { DumpText, NodeDump } from "../iptables/planeNode.js";
+import type { Profile } from "../planes.js";
 
 /** A dump among the inputs, before the nodes are known. */
 export interface FoundDump {
@@ -51,7 +52,10 @@ export function dumpsByNode(found: readonly FoundDump[], nodes: readonly string[
     const kind = family === null ? "sets" : `v${family}` as const;
     const other = before[kind];
     if (other === null) byNode.set(node, { ...before, [kind]: text });
-    else unusable(file, `a second dump of the ${family === null ? "sets" : `IPv${family} rules`} of ${node}; ${other.file} is the first`);
+    else {
+      const what = family === null ? "sets" : `IPv${family} rules`;
+      unusable(file, `a second dump of the ${what} of ${node}; ${other.file} is the first`);
+    }
   }
   return byNode;
 }
@@ -73,7 +77,7 @@ export function unusedDumps(dumps: ReadonlyMap<string, NodeDump>): JudgedDumps {
  * Dumps that say how kube-proxy balances on their node. A node with Services and no chain of kube-proxy in its rules
  * has another mode or another program, and is refused: its Services would seem to lead nowhere.
  */
-export function judgeDumps(dumps: ReadonlyMap<string, NodeDump>, cluster: Cluster): JudgedDumps {
+export function judgeDumps(dumps: ReadonlyMap<string, NodeDump>, cluster: Cluster, engine: Profile["engine"] | null): JudgedDumps {
   const problems: Problem[] = [];
   const usable = new Map<string, NodeDump>();
   let refused = 0;
@@ -92,10 +96,22 @@ export function judgeDumps(dumps: ReadonlyMap<string, NodeDump>, cluster: Cluste
           what: `holds Cilium's chains: ${node} is not a node of kube-proxy alone, and what its eBPF programs do is not judged`
             + " on this side" });
       }
+      const other = engine === null ? null : otherEngine(text.text, engine);
+      if (other !== null) {
+        problems.push({ where: { file: text.file, line: 0 }, severity: "warning",
+          what: `holds chains of ${other[0]}, so ${node} enforces NetworkPolicy by them; --current ${other[1]} says so` });
+      }
     }
     usable.set(node, judged);
   }
   return { usable, problems, refused };
+}
+
+/** A policy engine whose chains are there while the profile names another or none. */
+function otherEngine(text: string, engine: Profile["engine"]): readonly [name: string, profile: Profile["engine"]] | null {
+  const engines = [[/^:AZURE-NPM/m, "Azure NPM", "kube-proxy+npm"], [/^:cali-/m, "Calico", "kube-proxy+calico"]] as const;
+  const found = engines.find(([chains]) => chains.test(text));
+  return found === undefined || found[2] === engine ? null : [found[1], found[2]];
 }
 
 function otherBalancer(text: string, cluster: Cluster, family: Family): string | null {

@@ -9,8 +9,8 @@
  *     *.ct-events.txt *.conntrack   conntrack -E or -L of a node
  *     *.rules *.iptables *.ipset *.txt …   a node's rules or sets, told by their content
  *
- * Which node a file is of: `-r node1=FILE` or `--rules node1=FILE` says it; else the node whose name the file name begins with; else the only
- * node there is.
+ * Which node a file is of: `-r node1=FILE`, `--rules node1=FILE` say it; else the node whose name the file name begins
+ * with; else the only node there is.
  */
 import { existsSync } from "node:fs";
 import { basename } from "node:path";
@@ -20,6 +20,7 @@ import { type ManifestObjects, readManifests } from "../cluster/manifests.js";
 import { readNodeFacts } from "../cluster/node-facts.js";
 import type { Problem } from "../cluster/problem.js";
 import type { NodeDump } from "../iptables/planeNode.js";
+import type { EntryFile } from "../replay/entries.js";
 import { fileChunks } from "./chunks.js";
 import { dumpsByNode, findDumps, type FoundDump } from "./dumps.js";
 import { list, openFailure, readText } from "./files.js";
@@ -28,6 +29,7 @@ export interface NamedCapture {
   readonly file: string;
   readonly node: string;
   readonly device: string;
+  readonly lines?: readonly number[];
   readonly chunks: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
 }
 
@@ -37,6 +39,8 @@ export interface Inputs {
   readonly conntrack: ReadonlyMap<string, readonly ConntrackFlow[]>;
   /** Nodes' own rules and sets. */
   readonly dumps: ReadonlyMap<string, NodeDump>;
+  /** conntrack entries to be replayed. */
+  readonly entries: readonly EntryFile[];
   readonly captures: readonly NamedCapture[];
   /** Grows while captures are read. */
   readonly problems: readonly Problem[];
@@ -58,14 +62,21 @@ const CONNTRACK_NAME = /\.(ct-events\.txt|conntrack)$/i;
 /** Files of a folder that may be a node's rules or sets; their content says whether they are. */
 const DUMP_NAME = /\.(rules|ip6?tables(-save)?|ipsets?|nft|save|dump|txt)$/i;
 
-/** @param rules dumps of nodes' rules and sets as `--rules` takes them, `[node=]path` */
-export function readInputs(manifests: readonly string[], captures: readonly string[], rules: readonly string[] = []): Inputs {
+/** What other options than `-f` and `-r` name, as `[node=]path`. */
+export interface FurtherInputs {
+  /** Dumps of nodes' rules and sets. */
+  readonly rules?: readonly string[];
+  /** conntrack entries to be replayed. */
+  readonly inputFile?: readonly string[];
+}
+
+export function readInputs(manifests: readonly string[], captures: readonly string[], further: FurtherInputs = {}): Inputs {
   const reading = new Reading();
   const texts: Text[] = [];
   const conntrackTexts: Text[] = [];
   const found: FoundDump[] = [];
   for (const path of new Set(manifests)) readPath(path, reading, texts, conntrackTexts, found);
-  for (const argument of rules) readRules(argument, reading, found);
+  for (const argument of further.rules ?? []) readRules(argument, reading, found);
   const { facts: factTexts, manifests: manifestTexts } = splitFacts(texts);
   const read = readManifests(manifestTexts);
   reading.problems.push(...read.problems);
@@ -75,9 +86,13 @@ export function readInputs(manifests: readonly string[], captures: readonly stri
   const nodes = read.objects.nodes.map((node) => node.name);
   const facts = readFacts(factTexts, nodes, read.objects, reading.problems);
   const conntrack = readConntrack(conntrackTexts, nodes, reading.problems);
+  const entries = (further.inputFile ?? []).flatMap((argument) => readEntries(argument, nodes, reading));
+  // What a node's own sockets sent is known from the same entries.
+  for (const { node, flows } of entries) conntrack.set(node, [...conntrack.get(node) ?? [], ...flows]);
   const dumps = dumpsByNode(found, nodes, (file) => nodeOf(file, nodes), (file, what) => reading.unusable(file, what));
   return {
-    objects: read.objects, facts, conntrack, dumps, captures: captures.flatMap((argument) => capturesOf(argument, nodes, reading)),
+    objects: read.objects, facts, conntrack, dumps, entries,
+    captures: captures.flatMap((argument) => capturesOf(argument, nodes, reading)),
     problems: reading.problems, unreadable: reading.unreadable,
   };
 }
@@ -136,6 +151,28 @@ function readRules(argument: string, reading: Reading, found: FoundDump[]): void
   }
 }
 
+/** The conntrack entries that one `--input-file` names. */
+function readEntries(argument: string, nodes: readonly string[], reading: Reading): EntryFile[] {
+  const { said, path } = splitNode(argument);
+  const listed = path === "-" ? { folder: false, files: ["-"], failures: [] } : list(path);
+  for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
+  return listed.files.filter((file) => !listed.folder || CONNTRACK_NAME.test(file)).flatMap((file): EntryFile[] => {
+    const node = said === "" ? nodeOf(file, nodes) : said;
+    const failure = nodeFailure(file, node, nodes, "--input-file");
+    const read = readText(file);
+    if ("what" in read) reading.unusable(file, read.what);
+    else if (failure !== null) reading.unusable(file, failure.what);
+    if ("what" in read || failure !== null || node === null) return [];
+    const { flows, problems } = readConntrackFlows({ name: file, text: read.text });
+    reading.problems.push(...problems);
+    if (flows.length === 0) {
+      reading.problems.push({ where: { file, line: 0 }, severity: problems.length > 0 ? "error" : "warning",
+        what: "no conntrack entry in this file; expected what conntrack -L or conntrack -E prints" });
+    }
+    return [{ file, node, flows }];
+  });
+}
+
 /** `[node=]path`; a path that has an equals sign itself is a path. */
 function splitNode(argument: string): { said: string; path: string } {
   const equals = argument.indexOf("=");
@@ -170,12 +207,12 @@ function capturesOf(argument: string, nodes: readonly string[], reading: Reading
   });
 }
 
-function nodeFailure(file: string, node: string | null, nodes: readonly string[]): { what: string } | null {
+function nodeFailure(file: string, node: string | null, nodes: readonly string[], option = "-r"): { what: string } | null {
   if (node !== null && nodes.includes(node)) return null;
   if (nodes.length === 0) return { what: "the manifests hold no Node object, and a capture belongs to a node" };
   const known = `${nodes.slice(0, 8).join(", ")}${nodes.length > 8 ? ", …" : ""}`;
   return node !== null ? { what: `no node ${node} in the manifests; the nodes are ${known}` }
-    : { what: `which node it was taken on is not known; name it, as in -r ${nodes[0]}=${file}; the nodes are ${known}` };
+    : { what: `which node it was taken on is not known; name it, as in ${option} ${nodes[0]}=${file}; the nodes are ${known}` };
 }
 
 /** `ip -j` output is JSON whose entries have an ifindex or a route's dst, or the lab's one object of all of them. */

@@ -50,7 +50,7 @@ function verify(options: VerifyOptions): number {
   const { node } = options;
   const rules = (options.rules ?? [])
     .map((argument) => (node === undefined || argument.includes("=") ? argument : `${node}=${argument}`));
-  const inputs = readInputs(options.file, [], rules);
+  const inputs = readInputs(options.file, [], { rules });
   const { initial, problems: found } = buildTimeline({ initial: inputs.objects, facts: inputs.facts });
   if (node !== undefined && !initial.nodes.some((one) => one.name === node)) {
     throw new UsageError(`no node ${node} in the manifests`);
@@ -58,7 +58,7 @@ function verify(options: VerifyOptions): number {
   const problems = [...inputs.problems, ...found];
   const given = networkOf({ ...options, target: "" });
   const network = assumedNetwork(initial, given, []);
-  const judged = judgeDumps(wanted(inputs.dumps, node), initial);
+  const judged = judgeDumps(wanted(inputs.dumps, node), initial, null);
   problems.push(...judged.problems);
   const dumps = verifyDumps(initial, network, given, judged.usable);
   const all = [...problems, ...dumps.flatMap((one) => one.problems)];

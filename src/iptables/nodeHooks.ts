@@ -22,6 +22,8 @@ export interface NodeHooksOptions {
   readonly steps: Step[] | null;
 }
 
+/** Chains whose marks say that a packet is to be dropped; other programs' marks say what allowed it, or nothing. */
+const DROP_MARKS = "AZURE-NPM-";
 const INGRESS_ALLOWED = "AZURE-NPM-INGRESS-ALLOW-MARK";
 /** Rules that decided something about a packet; the others only led there. */
 const DECIDING = new Set(["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "DROP", "REJECT", "UNDECIDED", "KUBE-MARK-MASQ",
@@ -138,7 +140,7 @@ export class NodeHooks implements NetfilterHooks {
   private readonly sink = (table: string, chain: string, position: number, text: string, verdict: string): void => {
     const { steps, node } = this.options;
     const deciding = DECIDING.has(verdict);
-    const marks = verdict === "MARK";
+    const marks = verdict === "MARK" && chain.startsWith(DROP_MARKS);
     if (steps === null && !deciding && !marks) return;
     const becauses = this.origin(this.family, table, chain, position);
     if (deciding) this.pending.push(...becauses);

@@ -13,6 +13,7 @@ import { buildFabric, type Fabric } from "../fabric/fabric.js";
 import type { TunnelResolver } from "../linux/node.js";
 import { Journeys } from "./journeys.js";
 import { type NodeOwnRules, readNodeDump } from "./dump/ownRules.js";
+import { type SetMaker, setProblems } from "./dump/ownSets.js";
 import { PlaneNode, type IptablesConfig, type NodeDump } from "./planeNode.js";
 import type { PolicyEngine } from "./policy.js";
 import { Walk } from "./walk.js";
@@ -32,6 +33,8 @@ export interface IptablesPlaneOptions {
   readonly config: IptablesConfig;
   /** A node's own rules, in place of generated ones. They stay through changes of the cluster. */
   readonly rulesByNode?: ReadonlyMap<string, NodeDump>;
+  /** Makes the sets that a node's own rules name where it did not say its sets. */
+  readonly setMaker?: SetMaker;
   /** Makes the engine for a cluster; called again for each change. */
   readonly policyEngine?: (cluster: Cluster) => PolicyEngine;
   /** What the user should know of a cluster's objects; asked for each cluster. */
@@ -93,7 +96,11 @@ class IptablesPlane implements Plane {
     this.report(options.problemsOf?.(cluster) ?? []);
     // Dumps are read here, so that what is wrong with one is said whether traffic meets its node or not.
     this.own = new Map([...options.rulesByNode ?? []].map(([name, dump]) => [name, readNodeDump(dump)]));
-    for (const own of this.own.values()) this.problems.push(...own.problems);
+    for (const [name, own] of this.own) {
+      this.problems.push(...own.problems);
+      const node = this.nodeObjects.get(name);
+      if (node !== undefined) this.problems.push(...setProblems(own, cluster, node, options.setMaker ?? null));
+    }
     this.walk = new Walk({ node: (number) => this.node(number) }, this.fabric, (walk, { hooks }) => {
       walk.choice = this.journeys.join(walk.choice, hooks.choice);
       walk.because = this.journeys.joinBecauses(walk.because, hooks.because);
@@ -170,7 +177,7 @@ class IptablesPlane implements Plane {
     const nodeHash = mix(this.planeHash, textHash(name));
     return new PlaneNode({
       number, node, cluster: this.cluster, config: this.options.config, engine: this.engine,
-      own: this.own.get(name) ?? null, journeys: this.journeys, steps: this.steps,
+      own: this.own.get(name) ?? null, setMaker: this.options.setMaker, journeys: this.journeys, steps: this.steps,
       chance: (flow, draw) => mix(mix(nodeHash, flow), draw), tunnels: this.tunnels,
     });
   }

@@ -14,6 +14,7 @@ import type { TableName } from "../linux/netfilter/rule.js";
 import { type IpSets, parseIpSets } from "../linux/netfilter/sets/ipsets.js";
 import type { NodeServices } from "../linux/skb.js";
 import type { NodeOwnRules } from "./dump/ownRules.js";
+import { namedSets, type SetMaker } from "./dump/ownSets.js";
 import type { Journeys } from "./journeys.js";
 import { kubeProxySysctls, type KubeProxyConfig } from "./kubeproxy/config.js";
 import { UdpCleanup, udpSlicesChanged } from "./kubeproxy/conntrackCleanup.js";
@@ -58,6 +59,8 @@ export interface PlaneNodeOptions {
   readonly config: IptablesConfig;
   /** The node's own rules and sets, in place of generated ones. */
   readonly own: NodeOwnRules | null;
+  /** Makes the sets that such rules name where the node did not say its sets. */
+  readonly setMaker?: SetMaker | undefined;
   readonly engine: PolicyEngine | null;
   readonly journeys: Journeys;
   readonly chance: (flow: number, draw: number) => number;
@@ -191,12 +194,14 @@ export class PlaneNode {
     });
   }
 
-  /** @param before the rules in place: a dump stays, being of one instant, and equal text is not read again */
+  /** @param before the rules in place; equal text is not read again. A dump's rules stay, and sets it did not say follow. */
   private rules(cluster: Cluster, node: Node, family: Family, before: FamilyRules | null): FamilyRules {
     const { config } = this.options;
     const own = family === 4 ? this.options.own?.v4 : this.options.own?.v6;
     if (own !== null && own !== undefined) {
-      return before ?? { text: "", sets: "", set: own.set, because: (line) => [{ where: { file: own.file, line },
+      const unsaid = this.options.own?.sets === null;
+      const made = unsaid ? this.options.setMaker?.(cluster, node, family, own.lines.join("\n")) ?? "" : "";
+      return { text: "", sets: namedSets(own.set, made), set: own.set, because: (line) => [{ where: { file: own.file, line },
         object: `rule of node ${node.name}`, rule: own.lines[line - 1] ?? "" }] };
     }
     const { text, sets, becauseAt, undecided } = generatedRules(cluster, node, family, config);
@@ -222,8 +227,17 @@ export class PlaneNode {
 class SwitchedServices implements NodeServices {
   target: NodeServices | null = null;
 
-  addressType(bytes: Uint8Array, offset: number, family: 4 | 6): ReturnType<NodeServices["addressType"]> {
-    return this.now().addressType(bytes, offset, family);
+  addressType(bytes: Uint8Array, offset: number, family: 4 | 6, device?: number): ReturnType<NodeServices["addressType"]> {
+    return this.now().addressType(bytes, offset, family, device);
+  }
+
+  // Both are absent where the stack does not know routes, which a match takes for undecided.
+  get wayBack(): NodeServices["wayBack"] {
+    return this.now().wayBack;
+  }
+
+  get pathMtu(): NodeServices["pathMtu"] {
+    return this.now().pathMtu;
   }
 
   deviceName(index: number): string {

@@ -51,6 +51,8 @@ export class LinuxNode {
   readonly facts: NodeFacts;
   readonly netfilter: NetfilterHooks;
   readonly services: NodeServices;
+  /** Six bytes: source MAC of the frames that receive() is given from now on, for `-m mac`; null: not known. */
+  frameSource: Uint8Array | null = null;
   private readonly routing: Routing;
   private readonly tunnels: Tunnels;
   private readonly pool = new PacketPool();
@@ -130,6 +132,7 @@ export class LinuxNode {
     packet.family = etherType === 0x0800 ? 4 : 6;
     packet.packetType = packetType;
     packet.inDevice = index;
+    packet.sourceMac = packet.made === 0 && this.depth === 0 ? this.frameSource : null;
     const problem = parseHeader(packet, wireLength);
     if (problem !== "") return this.end(packet, endOf(problem), problem);
     if (packet.family === 6) {

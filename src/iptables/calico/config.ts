@@ -16,14 +16,9 @@ export interface CalicoPool {
 export interface CalicoConfig {
   /** Pools of a cluster that has no IPPool objects. */
   readonly assumedPools: readonly CalicoPool[];
-  /**
-   * Whether raw's rule against spoofed pod addresses is written (`-m rpfilter`). Without it a packet that leaves a
-   * pod with a source that is not routed back to that pod is judged as if it were not spoofed.
-   */
-  readonly rpfilter: boolean;
 }
 
-export const CALICO_DEFAULTS: CalicoConfig = { assumedPools: [], rpfilter: false };
+export const CALICO_DEFAULTS: CalicoConfig = { assumedPools: [] };
 
 /**
  * Bits of IptablesMarkMask 0xffff0000 in the order Felix takes them; none is kube-proxy's 0x4000 or 0x8000. The third

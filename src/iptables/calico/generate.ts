@@ -36,7 +36,7 @@ export function generateCalico(cluster: Cluster, node: Node, family: Family, con
   const unknown = unmodelled(cluster, node.name);
   const chains = [
     ...staticChains({ family, sets, devices: devicePatterns(node.facts), pools: poolsOf(cluster, config),
-      blocked: blockedCidrs(cluster, family), rpfilter: config.rpfilter, unmodelled: unknown }),
+      blocked: blockedCidrs(cluster, family), unmodelled: unknown }),
     ...endpointChains({ endpoints: localEndpoints(endpoints, node), policies: calicoPolicies(cluster), family, sets,
       unmodelled: unknown }),
   ];

@@ -1,5 +1,5 @@
 /** Test support: first packets of new connections through a plane with Calico's rules, and what became of each. */
-import type { Address } from "../../cluster/address.js";
+import { type Address, addressFromBytes } from "../../cluster/address.js";
 import type { Cluster } from "../../cluster/cluster.js";
 import { End, FrameBlock, type Journey, PacketType, type Plane, StepResults } from "../../dataplane.js";
 import { KUBE_PROXY_DEFAULTS } from "../kubeproxy/config.js";
@@ -67,7 +67,7 @@ export class Prober {
     const { emissions, bytes, emissionOffset } = this.results;
     if (emissions === 0) return "";
     const at = emissionOffset[emissions - 1];
-    return bytes[at] >> 4 === 4 ? bytes.subarray(at + 12, at + 16).join(".") : "";
+    return addressFromBytes(bytes[at] >> 4 === 4 ? bytes.subarray(at + 12, at + 16) : bytes.subarray(at + 8, at + 24)).text;
   }
 }
 

@@ -25,7 +25,6 @@ export interface StaticInput {
   readonly sets: IpSetBuilder;
   /** Of services, that no packet may be forwarded to (BGPConfiguration). */
   readonly blocked: readonly string[];
-  readonly rpfilter: boolean;
   readonly unmodelled: Unmodelled;
 }
 
@@ -58,7 +57,7 @@ export function staticChains(input: StaticInput): FelixChain[] {
 }
 
 /** Strict reverse path filtering of pods; host endpoints' untracked policies. */
-function rawChains({ devices, rpfilter, unmodelled }: StaticInput): FelixChain[] {
+function rawChains({ devices, unmodelled }: StaticInput): FelixChain[] {
   const chain = builder("raw");
   const { accept, scratch0 } = MARK;
   return [
@@ -66,7 +65,7 @@ function rawChains({ devices, rpfilter, unmodelled }: StaticInput): FelixChain[]
       ["", clearMark(ALL_MARKS)],
       ...devices.map((device) => [`--in-interface ${device}`, setMark(scratch0)] as const),
       [marked(scratch0), jump("cali-rpf-skip")],
-      ...(rpfilter ? [[`${marked(scratch0)} -m rpfilter --invert --validmark`, DROP] as const] : []),
+      [`${marked(scratch0)} -m rpfilter --invert --validmark`, DROP],
       [notMarked(scratch0), jump("cali-from-host-endpoint")],
       [marked(accept), ACCEPT],
     ]),

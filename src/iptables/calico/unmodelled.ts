@@ -30,7 +30,10 @@ const CLUSTER_POLICIES = new Set(["GlobalNetworkPolicy", "AdminNetworkPolicy", "
 /** Annotations by which Felix limits a pod's packets or connections. */
 const LIMITS = /^qos\.projectcalico\.org\/(ingress|egress)(PacketRate|MaxConnections)$/;
 /** Fields of FelixConfiguration that change no rule, or that the operator's environment overrides. */
-const HARMLESS = /^(log|health|prometheus|reporting|usage|debug|bpf(?!Enabled)|wireguard(?!Enabled)|vxlan(VNI|MTU)|.*(Refresh)?Interval|.*Timeout)|^(defaultEndpointToHostAction|floatingIPs|ipv6Support|nftablesMode)/;
+const HARMLESS = new RegExp([
+  "^(log|health|prometheus|reporting|usage|debug|bpf(?!Enabled)|wireguard(?!Enabled)|vxlan(VNI|MTU))", "(Interval|Timeout)$",
+  "^(defaultEndpointToHostAction|floatingIPs|ipv6Support|nftablesMode)$",
+].join("|"));
 
 /** The objects, in the cluster's order. */
 function objects(cluster: Cluster, kind: string): OtherObject[] {

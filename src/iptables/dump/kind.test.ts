@@ -49,7 +49,8 @@ describe("the family of rules", () => {
 
   it("that the header denies is said", () => {
     const kind = dumpKind("node1.txt", dump(V6, { header: header("iptables-save") }));
-    expect(kind.problems.map((one) => one.what)).toEqual([expect.stringMatching(/header says iptables-save, the rules are of IPv6/)]);
+    expect(kind.problems.map((one) => one.what))
+      .toEqual([expect.stringMatching(/header says iptables-save, the rules are of IPv6/)]);
   });
 
   it("both in one file are two dumps, and each line keeps its number", () => {
@@ -69,14 +70,16 @@ describe("the family of rules", () => {
 
 describe("other dumps", () => {
   it("sets", () => {
-    const kind = dumpKind("node1.ipset", "create azure-npm-1 hash:net family inet hashsize 1024 maxelem 65536\nadd azure-npm-1 10.0.0.0/8\n");
+    const kind = dumpKind("node1.ipset",
+      "create azure-npm-1 hash:net family inet hashsize 1024 maxelem 65536\nadd azure-npm-1 10.0.0.0/8\n");
     expect([kind.sets.length, kind.rules.length, kind.refused]).toEqual([1, 0, null]);
   });
 
   it("rules in the file of a Retina capture end where the next command begins", () => {
     const saved = header("iptables-save", " (nf_tables)") + dump(V4);
-    const text = "Summary:\n\n/usr/sbin/iptables-save(IPtables rules)\n/usr/sbin/iptables -vnx -L(IPtables rules and stats in filter table)\n\n"
-      + `Execute:\n\n/usr/sbin/iptables-save\n\n${saved}/usr/sbin/iptables -vnx -L\n\nChain INPUT (policy ACCEPT 1 packets, 2 bytes)\n`
+    const text = "Summary:\n\n/usr/sbin/iptables-save(IPtables rules)\n"
+      + "/usr/sbin/iptables -vnx -L(IPtables rules and stats in filter table)\n\nExecute:\n\n/usr/sbin/iptables-save\n\n"
+      + `${saved}/usr/sbin/iptables -vnx -L\n\nChain INPUT (policy ACCEPT 1 packets, 2 bytes)\n`
       + "    pkts      bytes target     prot opt in     out     source               destination\n";
     const kind = dumpKind("iptables-rules.txt", text);
     expect(kind.refused).toBeNull();
@@ -85,7 +88,8 @@ describe("other dumps", () => {
   });
 
   it("a Retina file without rules is refused", () => {
-    const text = "Summary:\n\niptables-save(IPtables rules)\n\nExecute:\n\niptables-save\n\nFailed to run \"iptables-save\", error: x)";
+    const text = "Summary:\n\niptables-save(IPtables rules)\n\nExecute:\n\niptables-save\n\n"
+      + "Failed to run \"iptables-save\", error: x)";
     expect(dumpKind("iptables-rules.txt", text).refused).toMatch(/without rules/);
   });
 
@@ -102,13 +106,16 @@ describe("nodes and programs that are not modelled are refused in a sentence", (
     ["IPVS servers", "-A -t 10.96.0.1:443 -s rr\n-a -t 10.96.0.1:443 -r 10.0.0.1:6443 -m -w 1\n", /IPVS mode \(ipvsadm\)/],
     ["IPVS servers, listed", "IP Virtual Server version 1.2.1 (size=4096)\nProt LocalAddress:Port\n", /IPVS mode \(ipvsadm\)/],
     ["rules of IPVS mode", dump(sets), /kube-proxy is in IPVS mode/],
-    ["chains of IPVS mode", dump(PLAIN).replace(":KUBE-SERVICES", ":KUBE-IPVS-FILTER - [0:0]\n:KUBE-SERVICES"), /kube-proxy is in IPVS mode/],
+    ["chains of IPVS mode", dump(PLAIN).replace(":KUBE-SERVICES", ":KUBE-IPVS-FILTER - [0:0]\n:KUBE-SERVICES"),
+      /kube-proxy is in IPVS mode/],
     ["the other back end", `# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n${
       dump(PLAIN).replace(/:KUBE.*\n/, "")}`, /rules are in iptables-legacy/],
-    ["both back ends", dump(V4, { header: header("iptables-save") }) + dump(V4, { header: header("iptables-save", " (nf_tables)") }),
+    ["both back ends",
+      dump(V4, { header: header("iptables-save") }) + dump(V4, { header: header("iptables-save", " (nf_tables)") }),
       /both iptables-legacy and iptables-nft/],
     ["two dumps", dump(V4) + dump(V4), /table filter twice/],
-    ["iptables -L", "Chain INPUT (policy ACCEPT)\ntarget     prot opt source               destination\n", /`iptables -L`.*expected iptables-save/],
+    ["iptables -L", "Chain INPUT (policy ACCEPT)\ntarget     prot opt source               destination\n",
+      /`iptables -L`.*expected iptables-save/],
     ["iptables -S", "-P INPUT ACCEPT\n-P FORWARD ACCEPT\n-N KUBE-SERVICES\n", /`iptables -S`.*expected iptables-save/],
   ])("%s", (_what, text, sentence) => {
     const kind = dumpKind("node1.txt", text);
@@ -133,7 +140,8 @@ describe("what is no dump", () => {
     ["prose", "create a set of rules first\n"],
     ["nothing", ""],
     ["sysctl", "net.ipv4.ip_forward = 1\n"],
-    ["conntrack", "tcp      6 86399 ESTABLISHED src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1\n"],
+    ["conntrack",
+      "tcp      6 86399 ESTABLISHED src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1\n"],
   ])("%s", (_what, text) => {
     expect(dumpKind("node1.txt", text)).toEqual({ rules: [], sets: [], refused: null, problems: [] });
   });

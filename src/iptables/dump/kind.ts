@@ -187,5 +187,5 @@ function retinaRules(file: string, lines: readonly string[]): DumpKind {
     return inside && !/^Failed to run /.test(line) ? line : "";
   });
   if (kept.some((line) => /^\*/.test(line))) return rulesOf(file, kept);
-  return { ...NOTHING, refused: "a Retina file without rules: iptables-save was not there, failed, or printed nothing on the node" };
+  return { ...NOTHING, refused: "a Retina file without rules: iptables-save was not on the node, failed, or printed nothing" };
 }

@@ -23,7 +23,8 @@ function chains(set: RuleSet): Map<string, string[]> {
   const found = new Map<string, string[]>();
   for (const table of set.tables.values()) {
     for (const chain of table.chains.values()) {
-      found.set(`${table.name}/${chain.name}`, chain.rules.map((rule) => (unmodelledPart(rule) !== null ? "?" : String(rule.line))));
+      const rules = chain.rules.map((rule) => (unmodelledPart(rule) !== null ? "?" : String(rule.line)));
+      found.set(`${table.name}/${chain.name}`, rules);
     }
   }
   return found;
@@ -74,7 +75,7 @@ describe("a damaged line", () => {
       const rules = lines.flatMap((line, index) => (line.includes("-A ") ? [index] : []));
       const at = rules[draw % rules.length];
       const line = lines[at];
-      const broken = how === "cut" ? `${line.slice(0, line.indexOf("-A") + 3)}` : how === "noise" ? "%&/()=" : line.replace("-A ", "A ");
+      const broken = how === "cut" ? line.slice(0, line.indexOf("-A") + 3) : how === "noise" ? "%&/()=" : line.replace("-A ", "A ");
       const own = readOwnRules({ file: "x", text: lines.with(at, broken).join("\n") }, 4);
       expect(own.problems.filter((one) => one.severity === "error" && one.where?.line === at + 1).length).toBeGreaterThan(0);
       const whole = chains(readOwnRules({ file: "x", text }, 4).set);

@@ -39,6 +39,8 @@ interface Queue {
   /** Kernel's fragment runs: [start, end) of what was appended in order; sorted, never merged. */
   readonly runs: [number, number][];
   header: Uint8Array | null;
+  /** Of the first fragment's frame, whose skb becomes the whole packet's. */
+  sourceMac: Uint8Array | null;
   /** IPv6: places in `header`. */
   fragmentPrevious: number;
   fragmentHeader: number;
@@ -124,6 +126,7 @@ export class Reassembler {
     queue.ecn |= 1 << ((this.family === 4 ? bytes[1] : getU16(bytes, 0) >> 4) & 3);
     if (offset === 0) {
       queue.header = bytes.slice(0, headerLength);
+      queue.sourceMac = packet.sourceMac;
       queue.fragmentPrevious = packet.fragmentPrevious;
       queue.fragmentHeader = packet.fragmentHeader;
     }
@@ -148,7 +151,7 @@ export class Reassembler {
     }
     const created: Queue = {
       user, hash, key: key.slice(0, length), expiresNs: packet.timeNs + (this.family === 4 ? 30 : 60) * SECOND,
-      length: 0, lastIn: false, meat: 0, fragments: [], runs: [], header: null, fragmentPrevious: 0, fragmentHeader: 0,
+      length: 0, lastIn: false, meat: 0, fragments: [], runs: [], header: null, sourceMac: null, fragmentPrevious: 0, fragmentHeader: 0,
       maxSize: 0, maxDfSize: 0, ecn: 0, cut: false,
     };
     this.queues.push(created);
@@ -259,4 +262,5 @@ function fill(queue: Queue, header: Uint8Array, packet: Packet, headerLength: nu
   }
   packet.length = packet.captured = total;
   packet.ignoreDf = true;
+  packet.sourceMac = queue.sourceMac;
 }

@@ -81,7 +81,8 @@ export class CompiledMatch {
 
   constructor(match: Match) {
     this.match = match;
-    this.test = match.kind === "extension" ? match.extension.start() : () => Matched.Undecided;
+    const extension = match.kind === "extension" ? match.extension : match.kind === "ports" ? match.extra : null;
+    this.test = extension === null ? () => Matched.Undecided : extension.start();
     if (match.kind === "statistic" && match.mode === "nth") this.count = match.every - 1 - match.packet;
   }
 }
@@ -303,7 +304,7 @@ export class CompiledTable {
       const flags = code[base];
       if (match.kind === "unmodelled") doubtful = true;
       if (match.kind === "comment" || match.kind === "unmodelled") continue;
-      if (pure && rest.length === 0 && match.kind === "ports" && match.flags === null) {
+      if (pure && rest.length === 0 && match.kind === "ports" && match.flags === null && match.extra === null) {
         // It may drop the packet: no test may change sides with it.
         pure = false;
         code[base] |= Row.Header;
@@ -399,6 +400,9 @@ function rangeOf(target: Target): NatRange {
   const spec = target.range;
   range.hasAddress = spec.address !== null;
   if (spec.address !== null) [range.a0, range.a1, range.a2, range.a3] = spec.address;
+  if (spec.lastAddress !== null) [range.b0, range.b1, range.b2, range.b3] = spec.lastAddress;
+  range.persistent = spec.persistent;
+  range.basePort = spec.basePort;
   range.minPort = spec.minPort;
   range.maxPort = spec.maxPort;
   // NF_NAT_RANGE_PROTO_RANDOM_ALL is either kind of random.

@@ -81,7 +81,7 @@ export class Evaluator implements MatchContext {
     let row = start;
     const { packet } = this;
     const mayShortcut = !packet.l4Short && !packet.laterFragment;
-    const next = table.nextForState[31 - Math.clz32(this.state & bareState)];
+    let next = table.nextForState[31 - Math.clz32(this.state & bareState)];
     for (;;) {
       if (indexed[row] !== 0 && mayShortcut) row = table.indexes[indexed[row] - 1].seek(row, packet);
       row = next[row];
@@ -144,6 +144,8 @@ export class Evaluator implements MatchContext {
         default: {
           const verdict = this.target(table, row, hook, skb);
           if (verdict >= 0) return verdict as Verdict;
+          // NOTRACK changes it.
+          next = table.nextForState[31 - Math.clz32(this.state & bareState)];
           row++;
         }
       }
@@ -265,14 +267,16 @@ export class Evaluator implements MatchContext {
         return -1;
       case "connmark":
         if (ct !== null) {
-          if (target.mode === "set") ct.mark = ((ct.mark & ~target.clear) ^ target.xor) >>> 0;
+          const { shift } = target;
+          if (target.mode === "set") ct.mark = shifted((ct.mark & ~target.clear) ^ target.xor, shift);
           else if (target.mode === "save")
-            ct.mark = ((ct.mark & ~target.ctMask) ^ (skb.mark & target.nfMask)) >>> 0;
-          else skb.mark = ((skb.mark & ~target.nfMask) ^ (ct.mark & target.ctMask)) >>> 0;
+            ct.mark = ((ct.mark & ~target.ctMask) ^ shifted(skb.mark & target.nfMask, shift)) >>> 0;
+          else skb.mark = ((skb.mark & ~target.nfMask) ^ shifted(ct.mark & target.ctMask, shift)) >>> 0;
         }
         return -1;
       case "notrack":
         if (ct === null) skb.ctinfo = CtInfo.Untracked;
+        this.state = stateOf(skb);
         return -1;
       case "set":
         this.doubt = changeSets(target, this.sets, this);
@@ -341,6 +345,7 @@ export class Evaluator implements MatchContext {
     range.a1 = v4 ? 0 : word(address, 4);
     range.a2 = v4 ? 0 : word(address, 8);
     range.a3 = word(address, v4 ? 0 : 12);
+    [range.b0, range.b1, range.b2, range.b3] = [range.a0, range.a1, range.a2, range.a3];
     range.minPort = from.minPort;
     range.maxPort = from.maxPort;
     range.random = from.random;
@@ -366,6 +371,10 @@ const localhost6 = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)
 
 function hasUnmodelledMatch(rule: Rule | null): boolean {
   return rule?.matches.some(({ kind }) => kind === "unmodelled") ?? false;
+}
+
+function shifted(mark: number, by: number): number {
+  return by < 0 ? mark >>> -by : (mark << by) >>> 0;
 }
 
 /** The bits `--ctstate` is compared with. */

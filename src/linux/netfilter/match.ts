@@ -27,7 +27,7 @@ export function evaluateMatch(compiled: CompiledMatch, context: MatchContext): M
   const { packet } = context;
   switch (match.kind) {
     case "ports":
-      return ports(match, packet);
+      return ports(compiled, context);
     case "multiport":
       return multiport(match, packet);
     case "icmp":
@@ -66,7 +66,9 @@ function inside(spec: { readonly min: number; readonly max: number }, port: numb
 }
 
 /** tcp_mt, udp_mt, sctp_mt: a later fragment never matches, a cut header drops the packet. */
-function ports(match: Extract<Match, { kind: "ports" }>, packet: Packet): Matched {
+function ports(compiled: CompiledMatch, context: MatchContext): Matched {
+  const match = compiled.match as Extract<Match, { kind: "ports" }>;
+  const { packet } = context;
   if (packet.laterFragment || packet.protocol !== match.protocol) return Matched.No;
   if (packet.l4Short) return Matched.Drop;
   const { source, destination, flags } = match;
@@ -74,7 +76,7 @@ function ports(match: Extract<Match, { kind: "ports" }>, packet: Packet): Matche
   if (destination !== null && inside(destination, packet.destinationPort) === destination.invert)
     return Matched.No;
   if (flags !== null && ((packet.tcpFlags & flags.mask) === flags.value) === flags.invert) return Matched.No;
-  return Matched.Yes;
+  return match.extra === null ? Matched.Yes : compiled.test(context);
 }
 
 function multiport(match: Extract<Match, { kind: "multiport" }>, packet: Packet): Matched {
@@ -181,18 +183,18 @@ function draw({ skb, packet, chance, nowNs }: MatchContext): number {
   return chance(flow >>> 0, Math.floor(nowNs / 1000) >>> 0) >>> 0;
 }
 
-function recent(
-  match: Extract<Match, { kind: "recent" }>,
-  { skb, packet, recent: lists, nowNs }: MatchContext,
-): boolean {
+function recent(match: Extract<Match, { kind: "recent" }>, context: MatchContext): boolean {
+  const { skb, packet, recent: lists, nowNs } = context;
   const { destination } = match;
+  const [m0, m1, m2, m3] = lists.maskOf(match.list, skb.family);
+  const last = (destination ? packet.d3 : packet.s3) & m3;
   const address =
     skb.family === 4
-      ? String((destination ? packet.d3 : packet.s3) >>> 0)
+      ? String(last >>> 0)
       : destination
-        ? `${packet.d0}:${packet.d1}:${packet.d2}:${packet.d3}`
-        : `${packet.s0}:${packet.s1}:${packet.s2}:${packet.s3}`;
+        ? `${packet.d0 & m0}:${packet.d1 & m1}:${packet.d2 & m2}:${last}`
+        : `${packet.s0 & m0}:${packet.s1 & m1}:${packet.s2 & m2}:${last}`;
   // As it was before forwarding took one off.
   const ttl = skb.bytes[skb.family === 4 ? 8 : 7] + (skb.outDevice !== 0 && !skb.local ? 1 : 0);
-  return lists.match(match, address, ttl, nowNs);
+  return lists.match(match, address, ttl & 255, nowNs);
 }

@@ -5,9 +5,10 @@
  *
  * Free ports are searched as the kernel does: from an offset that chance gives, inside the class of the old
  * port, 128 tries, then half as many from another offset, down to 16; in the last tries of a round a TCP
- * connection that is over gives its port away. Not modelled: address ranges.
+ * connection that is over gives its port away.
  */
 import type { Skb } from "../skb.js";
+import { jhash4, scaled, swapped } from "./address-range.js";
 import { type Connection, Dir, Status } from "./connection.js";
 import type { ConntrackTable } from "./conntrack-table.js";
 import { Manip } from "./manip.js";
@@ -21,7 +22,7 @@ const harderAttempts = 32;
 /** A uint32 that depends on the seed, the plane, the flow and how many were drawn for it before. */
 export type Chance = (flow: number, draw: number) => number;
 
-/** struct nf_nat_range2 with one address: what a NAT target asks for. */
+/** struct nf_nat_range2: what a NAT target asks for. */
 export class NatRange {
   /** Whether the address is given (NF_NAT_RANGE_MAP_IPS). */
   hasAddress = false;
@@ -29,6 +30,15 @@ export class NatRange {
   a1 = 0;
   a2 = 0;
   a3 = 0;
+  /** The last address; the first, where it is one. */
+  b0 = 0;
+  b1 = 0;
+  b2 = 0;
+  b3 = 0;
+  /** --persistent: the address depends on the source alone. */
+  persistent = false;
+  /** NF_NAT_RANGE_PROTO_OFFSET: the port that maps to the first; -1: none. */
+  basePort = -1;
   /** 0: no port given. */
   minPort = 0;
   maxPort = 0;
@@ -80,6 +90,7 @@ export class Nat {
     range.a1 = source ? reply.d1 : reply.s1;
     range.a2 = source ? reply.d2 : reply.s2;
     range.a3 = source ? reply.d3 : reply.s3;
+    [range.b0, range.b1, range.b2, range.b3] = [range.a0, range.a1, range.a2, range.a3];
     this.setup(skb, ct, range, manip);
   }
 
@@ -103,7 +114,8 @@ export class Nat {
         const port = manip === Manip.Source ? chosen.source : chosen.destination;
         if (
           !hasPorts(chosen.protocol) ||
-          (port >= range.minPort &&
+          (range.basePort < 0 &&
+            port >= range.minPort &&
             port <= range.maxPort &&
             (range.minPort === range.maxPort || !this.used(chosen, ct)))
         )
@@ -200,8 +212,7 @@ export class Nat {
       if (this.takePin(skb, ct, min, size)) return;
     }
     let attempts = Math.min(size, 128);
-    // A destination's search begins at the first of the range, unless --random says otherwise.
-    let offset = range.random || manip === Manip.Source ? this.draw(ct) & 0xffff : 0;
+    let offset = this.firstOffset(ct, range, manip, port);
     for (;;) {
       for (let i = 0; i < attempts; i++, offset = (offset + 1) & 0xffff) {
         const candidate = min + (offset % size);
@@ -213,6 +224,12 @@ export class Nat {
       attempts >>= 1;
       offset = this.draw(ct) & 0xffff;
     }
+  }
+
+  /** A shifted range tells where to begin, chance where a source's search does, a destination's begins at the first. */
+  private firstOffset(ct: Connection, range: NatRange, manip: Manip, port: number): number {
+    if (range.basePort >= 0) return (port - range.basePort) & 0xffff;
+    return range.random || manip === Manip.Source ? this.draw(ct) & 0xffff : 0;
   }
 
   /** The port seen in the capture, where it is one that chance could have given. */
@@ -245,17 +262,52 @@ function hasPorts(protocol: number): boolean {
 
 /** in_range: whether the source part fits. */
 function inRange(tuple: Tuple, range: NatRange): boolean {
-  if (
-    range.hasAddress &&
-    (tuple.s3 !== range.a3 || tuple.s0 !== range.a0 || tuple.s1 !== range.a1 || tuple.s2 !== range.a2)
-  )
+  if (range.hasAddress && !(sourceOrder(tuple, range.a0, range.a1, range.a2, range.a3) >= 0
+    && sourceOrder(tuple, range.b0, range.b1, range.b2, range.b3) <= 0))
     return false;
   if (range.minPort === 0) return true;
   const ranged = hasPorts(tuple.protocol) || tuple.protocol === Proto.Icmp || tuple.protocol === Proto.Icmp6;
   return !ranged || (tuple.source >= range.minPort && tuple.source <= range.maxPort);
 }
 
+/** Below 0 where the source comes before the address; unsigned, word by word. */
+function sourceOrder({ s0, s1, s2, s3 }: Tuple, a: number, b: number, c: number, d: number): number {
+  if (s0 !== a) return (s0 >>> 0) - (a >>> 0);
+  if (s1 !== b) return (s1 >>> 0) - (b >>> 0);
+  if (s2 !== c) return (s2 >>> 0) - (c >>> 0);
+  return (s3 >>> 0) - (d >>> 0);
+}
+
+/** find_best_ips_proto for a range of addresses. */
+function pickAddress(tuple: Tuple, range: NatRange, manip: Manip): void {
+  const v4 = tuple.family === 4;
+  const low = v4 ? [range.a3] : [range.a0, range.a1, range.a2, range.a3];
+  const high = v4 ? [range.b3] : [range.b0, range.b1, range.b2, range.b3];
+  const to = v4 ? [tuple.d3] : [tuple.d0, tuple.d1, tuple.d2, tuple.d3];
+  const initial = range.persistent ? 0 : swapped(to[to.length - 1]);
+  let hash = v4 ? jhash4(swapped(tuple.s3), 0, 0, 0, initial)
+    : jhash4(swapped(tuple.s0), swapped(tuple.s1), swapped(tuple.s2), swapped(tuple.s3), initial);
+  const chosen: number[] = [];
+  let whole = false;
+  for (const [at, first] of low.entries()) {
+    const start = whole ? 0 : first >>> 0;
+    const size = whole ? 0xffffffff : ((high[at] >>> 0) - start + 1) >>> 0;
+    const word = (start + scaled(hash, size)) | 0;
+    chosen.push(word);
+    if (word !== high[at]) whole = true;
+    // The destination is the one being written, where that is what changes.
+    if (!range.persistent) hash = (hash ^ swapped(manip === Manip.Source ? to[at] : word)) >>> 0;
+  }
+  const [w0, w1, w2, w3] = v4 ? [0, 0, 0, chosen[0]] : chosen;
+  if (manip === Manip.Source) [tuple.s0, tuple.s1, tuple.s2, tuple.s3] = [w0, w1, w2, w3];
+  else [tuple.d0, tuple.d1, tuple.d2, tuple.d3] = [w0, w1, w2, w3];
+}
+
 function setAddress(tuple: Tuple, range: NatRange, manip: Manip): void {
+  if (range.a3 !== range.b3 || range.a0 !== range.b0 || range.a1 !== range.b1 || range.a2 !== range.b2) {
+    pickAddress(tuple, range, manip);
+    return;
+  }
   if (manip === Manip.Source) {
     tuple.s0 = range.a0;
     tuple.s1 = range.a1;

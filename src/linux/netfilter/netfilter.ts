@@ -118,7 +118,10 @@ export class Netfilter implements NetfilterHooks {
     this.starts = Int32Array.from(
       this.compiled.flatMap((table) => hookNames.map((hook) => table?.start(hook) ?? -1)),
     );
-    this.recent.keep(new Set([...rules4.recentLists(), ...rules6.recentLists()]));
+    const lists = [rules4.recentLists(), rules6.recentLists()] as const;
+    this.recent.keep(new Set(lists.flatMap((each) => [...each.keys()])));
+    for (const [at, each] of lists.entries())
+      for (const [name, shape] of each) this.recent.declare(name, at === 0 ? 4 : 6, shape);
   }
 
   /** Puts other IP sets in place; rules and their state stay. */

@@ -2,9 +2,12 @@
  * Options of matches: from the words after `-m name` to a Match. An option that is not known makes the match
  * unmodelled; nothing throws.
  */
-import type { Family } from "../../cluster/address.js";
+import { type Family, parseAddress } from "../../cluster/address.js";
+import type { Extension } from "./extension.js";
 import type { Option } from "./matches/options.js";
 import { extensionReaders } from "./matches/registry.js";
+import { readChunkTypes } from "./matches/sctp-chunks.js";
+import { readTcpOption } from "./matches/tcp-option.js";
 import {
   parseAddressSpec,
   parseIcmpType,
@@ -12,6 +15,7 @@ import {
   parsePortRange,
   parseProtocol,
   parseTcpFlags,
+  wordsOf,
 } from "./names.js";
 import { RecentOp } from "./recent.js";
 import {
@@ -87,7 +91,9 @@ function readPorts(protocol: number, options: readonly Option[]): MatchResult {
   let source: RangeSpec | null = null;
   let destination: RangeSpec | null = null;
   let flags: MaskSpec | null = null;
-  for (const { name, values, invert } of options) {
+  let extra: Extension | null = null;
+  for (const option of options) {
+    const { name, values, invert } = option;
     const range = parsePortRange(values[0] ?? "", ":");
     if (
       name === "--sport" ||
@@ -106,6 +112,12 @@ function readPorts(protocol: number, options: readonly Option[]): MatchResult {
       if (mask === null || value === null)
         return "--tcp-flags needs two lists of FIN,SYN,RST,PSH,ACK,URG,ALL or NONE";
       flags = { mask, value, invert };
+    } else if (name === "--tcp-option" && protocol === 6) {
+      extra = readTcpOption(option);
+      if (extra === null) return `--tcp-option ${values.join(" ")} is not a number from 1 to 255`;
+    } else if (name === "--chunk-types" && protocol === 132) {
+      extra = readChunkTypes(option);
+      if (extra === null) return unmodelled("sctp", options);
     } else {
       return unmodelled(
         Object.keys(portProtocols).find((key) => portProtocols[key] === protocol) ?? "",
@@ -113,7 +125,7 @@ function readPorts(protocol: number, options: readonly Option[]): MatchResult {
       );
     }
   }
-  return { kind: "ports", protocol, source, destination, flags };
+  return { kind: "ports", protocol, source, destination, flags, extra };
 }
 
 function readMultiport(options: readonly Option[]): MatchResult {
@@ -133,6 +145,8 @@ function readMultiport(options: readonly Option[]): MatchResult {
     if (range === null) return `${option.name} ${option.values[0] ?? ""} is not a list of ports`;
     ranges.push(range);
   }
+  // XT_MULTI_PORTS: a range takes two places.
+  if (ranges.reduce((places, { min, max }) => places + (min === max ? 1 : 2), 0) > 15) return `${option.name} has more than 15 ports`;
   return { kind: "multiport", side, ranges, invert: option.invert };
 }
 
@@ -171,12 +185,13 @@ const stateNames: Readonly<Record<string, number>> = {
   DNAT: StateBit.Dnat,
 };
 
-/** enum ip_conntrack_status; NONE is a mask of 0 that the kernel compares specially, left out. */
+/** enum ip_conntrack_status; NONE asks for no bit: it never holds, and always does inverted. */
 const statusNames: Readonly<Record<string, number>> = {
   EXPECTED: 1,
   SEEN_REPLY: 2,
   ASSURED: 4,
   CONFIRMED: 8,
+  NONE: 0,
 };
 
 function readConntrack(options: readonly Option[], family: Family, name: string): MatchResult {
@@ -264,7 +279,7 @@ function readStatistic(options: readonly Option[]): MatchResult {
   return { kind: "statistic", mode, every, packet, invert: option("--every")?.invert ?? false };
 }
 
-function readRecent(options: readonly Option[]): MatchResult {
+function readRecent(options: readonly Option[], family: Family): MatchResult {
   let list = "DEFAULT";
   let op = 0;
   let seconds = 0;
@@ -273,6 +288,7 @@ function readRecent(options: readonly Option[]): MatchResult {
   let rttl = false;
   let destination = false;
   let invert = false;
+  let mask: readonly [number, number, number, number] = [-1, -1, -1, -1];
   const ops: Readonly<Record<string, number>> = {
     "--set": RecentOp.Set,
     "--rcheck": RecentOp.Check,
@@ -298,8 +314,10 @@ function readRecent(options: readonly Option[]): MatchResult {
       rttl = true;
     } else if (option.name === "--rsource" || option.name === "--rdest") {
       destination = option.name === "--rdest";
-    } else if (option.name === "--mask" && /^(255\.255\.255\.255|(ffff:){7}ffff)$/i.test(value)) {
-      // The whole address: the default, printed by iptables-save.
+    } else if (option.name === "--mask") {
+      const address = parseAddress(value);
+      if (address?.family !== family) return `--mask ${value} is not a mask of IPv${family}`;
+      mask = wordsOf(address.bytes);
     } else {
       return unmodelled("recent", options);
     }
@@ -308,6 +326,7 @@ function readRecent(options: readonly Option[]): MatchResult {
   if (reap && seconds === 0) return "recent --reap needs --seconds";
   if ((op === RecentOp.Set || op === RecentOp.Remove) && (seconds !== 0 || hitcount !== 0))
     return "recent --set and --remove take no --seconds or --hitcount";
-  if (hitcount > 20) return unmodelled("recent", options);
-  return { kind: "recent", list, op, seconds, hitcount, reap, rttl, destination, invert };
+  // XT_RECENT_MAX_NSTAMPS.
+  if (hitcount > 65535) return `--hitcount ${hitcount} is above 65535`;
+  return { kind: "recent", list, op, seconds, hitcount, reap, rttl, destination, invert, mask };
 }

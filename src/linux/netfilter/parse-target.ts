@@ -73,11 +73,12 @@ export function parseTarget(
     case "CONNMARK":
       return readConnmark(options);
     case "NOTRACK":
-      return table === "raw" ? { kind: "notrack" } : "NOTRACK belongs into the raw table";
+      if (options.length > 0) return "NOTRACK takes no options";
+      return table === "raw" ? { kind: "notrack", name } : "NOTRACK belongs into the raw table";
     case "CT":
       if (table !== "raw") return "CT belongs into the raw table";
       return options.length === 1 && options[0].name === "--notrack"
-        ? { kind: "notrack" }
+        ? { kind: "notrack", name }
         : unmodelled(name, options);
     case "SET":
       return readSetTarget(options) ?? unmodelled(name, options);
@@ -136,11 +137,14 @@ function readNat(
 ): TargetResult {
   let spec: NatSpec = {
     address: null,
+    lastAddress: null,
     addressText: "",
     minPort: 0,
     maxPort: 0,
     random: false,
     randomFully: false,
+    persistent: false,
+    basePort: -1,
   };
   let given = false;
   for (const option of options) {
@@ -149,14 +153,15 @@ function readNat(
       spec = { ...spec, random: true };
     } else if (option.name === "--random-fully" && name !== "DNAT" && name !== "REDIRECT") {
       spec = { ...spec, randomFully: true };
+    } else if (option.name === "--persistent" && (name === "DNAT" || name === "SNAT")) {
+      spec = { ...spec, persistent: true };
     } else if (
       (option.name === "--to-destination" && name === "DNAT") ||
       (option.name === "--to-source" && name === "SNAT")
     ) {
-      const read = readEndpoint(value, family);
+      const read = readEndpoint(value, family, name === "DNAT");
       if (typeof read === "string") return read;
-      // A range of addresses is chosen from by a hash that is not modelled.
-      if (read === null || given) return unmodelled(name, options);
+      if (given) return `${option.name} is given twice`;
       spec = { ...spec, ...read };
       given = true;
     } else if (option.name === "--to-ports" && (name === "MASQUERADE" || name === "REDIRECT")) {
@@ -173,13 +178,14 @@ function readNat(
 }
 
 /**
- * `1.2.3.4`, `1.2.3.4:80`, `1.2.3.4:80-90`, `:80`, `[fd00::1]:80`; null for a range of addresses or a shifted
- * range.
+ * `1.2.3.4`, `1.2.3.4-1.2.3.9`, `1.2.3.4:80`, `1.2.3.4:80-90`, `:80`, `[fd00::1]:80`; of DNAT also a shifted range of
+ * ports, `1.2.3.4:80-90/7000`.
  */
 function readEndpoint(
   text: string,
   family: Family,
-): Pick<NatSpec, "address" | "addressText" | "minPort" | "maxPort"> | string | null {
+  mayShift: boolean,
+): Pick<NatSpec, "address" | "lastAddress" | "addressText" | "minPort" | "maxPort" | "basePort"> | string {
   const match =
     family === 4
       ? /^([\d.]*(?:-[\d.]+)?)(?::(.+))?$/.exec(text)
@@ -194,19 +200,25 @@ function readEndpoint(
   } else {
     return `${text} is not an address with or without a port`;
   }
-  if (addressText.includes("-") || portText?.includes("/")) return null;
-  const address = addressText === "" ? null : parseAddress(addressText);
-  if (addressText !== "" && (address === null || address.family !== family))
+  const [first, last, more] = addressText.split("-");
+  const address = first === "" ? null : parseAddress(first);
+  const lastAddress = last === undefined ? address : parseAddress(last);
+  if (more !== undefined || (addressText !== "" && (address?.family !== family || lastAddress?.family !== family)))
     return `${text} is not an IPv${family} address`;
-  const range = portText === undefined ? { min: 0, max: 0 } : parsePortRange(portText, "-");
-  if (range === null || (portText !== undefined && range.min === 0))
+  const [rangeText, baseText, beyond] = portText?.split("/") ?? [];
+  const range = portText === undefined ? { min: 0, max: 0 } : parsePortRange(rangeText, "-");
+  const base = baseText === undefined ? -1 : parseNumber(baseText, 65535);
+  if (range === null || (portText !== undefined && range.min === 0) || base === null || beyond !== undefined || (base >= 0 && !mayShift))
     return `${portText ?? ""} is not a port or a range of ports`;
   if (address === null && portText === undefined) return `${text} is not an address with or without a port`;
+  const single = address?.text === lastAddress?.text;
   return {
     address: address === null ? null : wordsOf(address.bytes),
-    addressText: address?.text ?? "",
+    lastAddress: lastAddress === null ? null : wordsOf(lastAddress.bytes),
+    addressText: address === null ? "" : single ? address.text : `${address.text}-${lastAddress?.text ?? ""}`,
     minPort: range.min,
     maxPort: range.max,
+    basePort: base,
   };
 }
 
@@ -240,12 +252,17 @@ function markChange(name: string, text: string): { clear: number; xor: number } 
 }
 
 function readConnmark(options: readonly Option[]): TargetResult {
-  const first = options[0];
+  const shifts = options.filter(({ name }) => name === "--left-shift-mark" || name === "--right-shift-mark");
+  const rest = options.filter((option) => !shifts.includes(option));
+  const bits = shifts.length === 0 ? 0 : parseNumber(shifts[0].values[0] ?? "", 31);
+  if (shifts.length > 1 || bits === null) return "CONNMARK takes one of --left-shift-mark and --right-shift-mark, up to 31";
+  const shift = shifts.length > 0 && shifts[0].name === "--right-shift-mark" ? -bits : bits;
+  const first = rest[0];
   if (first === undefined) return "CONNMARK needs an option";
   if (first.name === "--save-mark" || first.name === "--restore-mark") {
     let ctMask = 0xffffffff;
     let nfMask = 0xffffffff;
-    for (const { name, values } of options.slice(1)) {
+    for (const { name, values } of rest.slice(1)) {
       const value = parseNumber(values[0] ?? "", 0xffffffff);
       if (value === null) return `${name} ${values[0] ?? ""} is not a mask`;
       if (name === "--mask") ctMask = nfMask = value;
@@ -253,16 +270,10 @@ function readConnmark(options: readonly Option[]): TargetResult {
       else if (name === "--nfmask") nfMask = value;
       else return unmodelled("CONNMARK", options);
     }
-    return {
-      kind: "connmark",
-      mode: first.name === "--save-mark" ? "save" : "restore",
-      clear: 0,
-      xor: 0,
-      ctMask,
-      nfMask,
-    };
+    const mode = first.name === "--save-mark" ? "save" : "restore";
+    return { kind: "connmark", mode, clear: 0, xor: 0, ctMask, nfMask, shift };
   }
-  const change = options.length === 1 ? markChange(first.name, first.values[0] ?? "") : null;
+  const change = rest.length === 1 ? markChange(first.name, first.values[0] ?? "") : null;
   if (change === null) return unmodelled("CONNMARK", options);
-  return { kind: "connmark", mode: "set", ...change, ctMask: 0, nfMask: 0 };
+  return { kind: "connmark", mode: "set", ...change, ctMask: 0, nfMask: 0, shift };
 }

@@ -3,7 +3,7 @@
  * read in.
  */
 import type { Family } from "../../cluster/address.js";
-import { protocolText, tcpFlagsText } from "./names.js";
+import { protocolText, tcpFlagsText, wordsText } from "./names.js";
 import { RecentOp } from "./recent.js";
 import {
   type DeviceSpec,
@@ -23,7 +23,7 @@ export function printRule(rule: Rule, family: Family): string {
   if (rule.destination !== null) text += `${not(rule.destination)} -d ${rule.destination.text}`;
   if (rule.inDevice !== null) text += `${not(rule.inDevice)} -i ${device(rule.inDevice)}`;
   if (rule.outDevice !== null) text += `${not(rule.outDevice)} -o ${device(rule.outDevice)}`;
-  if (rule.protocol !== null) text += `${not(rule.protocol)} -p ${protocolText(rule.protocol.value)}`;
+  if (rule.protocol !== null && rule.protocol.value !== 0) text += `${not(rule.protocol)} -p ${protocolText(rule.protocol.value)}`;
   for (const match of rule.matches) text += ` ${printMatch(match, family)}`;
   return text + printTarget(rule.target);
 }
@@ -65,6 +65,7 @@ function printMatch(match: Match, family: Family): string {
   switch (match.kind) {
     case "ports": {
       let text = `-m ${protocolText(match.protocol)}${option("sport", match.source)}${option("dport", match.destination)}`;
+      if (match.extra !== null) text += ` ${match.extra.text}`;
       if (match.flags !== null)
         text += ` ${bang(match.flags)}--tcp-flags ${tcpFlagsText(match.flags.mask)} ${tcpFlagsText(match.flags.value)}`;
       return text;
@@ -142,7 +143,7 @@ function printConntrack(match: Extract<Match, { kind: "conntrack" }>): string {
     text += ` ${bang(spec)}--${field} ${spec.text.replace(/\/(32|128)$/, "")}`;
   for (const { field, spec } of match.ports) text += option(field, spec);
   if (match.status !== null)
-    text += ` ${bang(match.status)}--ctstatus ${bitNames(match.status.value, statusOrder)}`;
+    text += ` ${bang(match.status)}--ctstatus ${bitNames(match.status.value, statusOrder) || "NONE"}`;
   if (match.original !== null) text += ` --ctdir ${match.original ? "ORIGINAL" : "REPLY"}`;
   return text;
 }
@@ -161,7 +162,7 @@ function printRecent(match: Extract<Match, { kind: "recent" }>, family: Family):
   if (match.reap) text += " --reap";
   if (match.hitcount !== 0) text += ` --hitcount ${match.hitcount}`;
   if (match.rttl) text += " --rttl";
-  const mask = family === 4 ? "255.255.255.255" : "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
+  const mask = wordsText(match.mask, family);
   return `${text} --name ${match.list} --mask ${mask} ${match.destination ? "--rdest" : "--rsource"}`;
 }
 
@@ -180,10 +181,10 @@ export function printTarget(target: Target): string {
     case "mark":
       return ` -j MARK --set-xmark ${hex(target.xor)}/${hex(target.clear)}`;
     case "connmark":
-      if (target.mode === "set") return ` -j CONNMARK --set-xmark ${hex(target.xor)}/${hex(target.clear)}`;
-      return ` -j CONNMARK --${target.mode}-mark --nfmask ${hex(target.nfMask)} --ctmask ${hex(target.ctMask)}`;
+      if (target.mode === "set") return ` -j CONNMARK --set-xmark ${hex(target.xor)}/${hex(target.clear)}${shift(target)}`;
+      return ` -j CONNMARK --${target.mode}-mark --nfmask ${hex(target.nfMask)} --ctmask ${hex(target.ctMask)}${shift(target)}`;
     case "notrack":
-      return " -j CT --notrack";
+      return target.name === "CT" ? " -j CT --notrack" : " -j NOTRACK";
     case "set":
       return ` -j ${printSetTarget(target)}`;
     case "extension":
@@ -194,13 +195,17 @@ export function printTarget(target: Target): string {
   }
 }
 
+function shift({ shift: by }: { readonly shift: number }): string {
+  return by === 0 ? "" : ` --${by < 0 ? "right" : "left"}-shift-mark ${Math.abs(by)}`;
+}
+
 function printNat(name: string, range: NatSpec): string {
   const ports =
     range.minPort === 0
       ? ""
       : range.minPort === range.maxPort
         ? String(range.minPort)
-        : `${range.minPort}-${range.maxPort}`;
+        : `${range.minPort}-${range.maxPort}${range.basePort < 0 ? "" : `/${range.basePort}`}`;
   let text = "";
   if (name === "DNAT" || name === "SNAT") {
     const address =
@@ -211,5 +216,6 @@ function printNat(name: string, range: NatSpec): string {
   }
   if (range.random) text += " --random";
   if (range.randomFully) text += " --random-fully";
+  if (range.persistent) text += " --persistent";
   return text;
 }

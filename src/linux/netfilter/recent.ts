@@ -2,14 +2,29 @@
  * xt_recent's lists (net/netfilter/xt_recent.c): named lists of addresses with the times they were seen,
  * shared by all rules of a node that name them, of both families. They outlive a reload of the rules.
  *
- * A list holds 100 addresses (ip_list_tot) and 20 times each (ip_pkt_list_tot); a new address pushes out the
- * one that was longest not updated. `--reap` removes at most the one entry that was longest not updated.
- * Times are virtual ns.
+ * A list holds 100 addresses (ip_list_tot); a new address pushes out the one that was longest not updated. Of each it
+ * keeps as many times as the largest --hitcount that names the list, rounded up to a power of two, or 32 without one.
+ * `--reap` removes at most the one entry that was longest not updated. Times are virtual ns.
+ *
+ * The mask of a list is that of the first rule that names it; the families, which may share a list, have one each here.
  */
 export const RecentOp = { Set: 1, Check: 2, Update: 4, Remove: 8 } as const;
 
 const listLimit = 100;
-const stampLimit = 20;
+/** Times an address is kept with where no rule of the list has a --hitcount. */
+const plainStamps = 32;
+const wholeAddress: readonly [number, number, number, number] = [-1, -1, -1, -1];
+
+/** What the rules say of a list. */
+export interface ListShape {
+  readonly mask: readonly [number, number, number, number];
+  readonly stamps: number;
+}
+
+/** recent_mt_check: how many times a list keeps for the sake of one rule. */
+export function stampsFor(hitcount: number): number {
+  return hitcount === 0 ? plainStamps : 2 ** Math.ceil(Math.log2(hitcount));
+}
 
 interface Entry {
   readonly key: string;
@@ -32,6 +47,26 @@ export interface RecentQuery {
 export class RecentLists {
   /** In the order of last update: the Map's own order, entries are re-inserted when updated. */
   private readonly lists = new Map<string, Map<string, Entry>>();
+
+  private readonly shapes = new Map<string, { masks: [ListShape["mask"] | null, ListShape["mask"] | null]; stamps: number }>();
+
+  /** A family's rules that are put in place name the list: a larger number of times empties it. */
+  declare(name: string, family: 4 | 6, { mask, stamps }: ListShape): void {
+    const at = family === 4 ? 0 : 1;
+    const shape = this.shapes.get(name);
+    if (shape === undefined) {
+      this.shapes.set(name, { masks: family === 4 ? [mask, null] : [null, mask], stamps });
+      return;
+    }
+    shape.masks[at] ??= mask;
+    if (stamps <= shape.stamps) return;
+    shape.stamps = stamps;
+    this.lists.get(name)?.clear();
+  }
+
+  maskOf(name: string, family: 4 | 6): ListShape["mask"] {
+    return this.shapes.get(name)?.masks[family === 4 ? 0 : 1] ?? wholeAddress;
+  }
 
   /** recent_mt: whether the match holds for an address; records it as the operation says. */
   match(query: RecentQuery, address: string, ttl: number, nowNs: number): boolean {
@@ -66,7 +101,7 @@ export class RecentLists {
       if (query.reap) reap(list, oldest);
     }
     if (query.op === RecentOp.Set || (query.op === RecentOp.Update && held)) {
-      entry.index %= stampLimit;
+      entry.index %= this.shapes.get(query.list)?.stamps ?? plainStamps;
       entry.stamps[entry.index++] = nowNs;
       entry.ttl = ttl;
       list.delete(entry.key);
@@ -78,6 +113,7 @@ export class RecentLists {
   /** Forgets the lists that no rule names any more. */
   keep(names: ReadonlySet<string>): void {
     for (const name of this.lists.keys()) if (!names.has(name)) this.lists.delete(name);
+    for (const name of this.shapes.keys()) if (!names.has(name)) this.shapes.delete(name);
   }
 
   /** Addresses of a list, longest not updated first. */

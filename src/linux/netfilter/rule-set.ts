@@ -10,6 +10,7 @@ import type { Family } from "../../cluster/address.js";
 import type { Problem } from "../../cluster/problem.js";
 import { parseRule, splitWords, type Word } from "./parse-rule.js";
 import { printRule } from "./print.js";
+import { type ListShape, stampsFor } from "./recent.js";
 import { builtinChains, type Chain, type Rule, type Table, type TableName, tableNames } from "./rule.js";
 
 export interface LoadOptions {
@@ -64,16 +65,20 @@ export class RuleSet {
     return table;
   }
 
-  /** Rules that say `recent --name`: the lists that stay alive. */
-  recentLists(): Set<string> {
-    const names = new Set<string>();
+  /** Lists that rules name by `recent --name`: these stay alive. The first rule's mask, the most times. */
+  recentLists(): Map<string, ListShape> {
+    const lists = new Map<string, ListShape>();
     for (const table of this.tables.values()) {
       for (const chain of table.chains.values()) {
         for (const rule of chain.rules)
-          for (const match of rule.matches) if (match.kind === "recent") names.add(match.list);
+          for (const match of rule.matches) {
+            if (match.kind !== "recent") continue;
+            const { mask, stamps } = lists.get(match.list) ?? { mask: match.mask, stamps: 0 };
+            lists.set(match.list, { mask, stamps: Math.max(stamps, stampsFor(match.hitcount)) });
+          }
       }
     }
-    return names;
+    return lists;
   }
 }
 

@@ -71,6 +71,8 @@ export type Match =
       readonly destination: RangeSpec | null;
       /** `--tcp-flags mask compared`. */
       readonly flags: MaskSpec | null;
+      /** `--tcp-option`, `--chunk-types`. */
+      readonly extra: Extension | null;
     }
   | {
       readonly kind: "multiport";
@@ -124,6 +126,7 @@ export type Match =
       readonly rttl: boolean;
       readonly destination: boolean;
       readonly invert: boolean;
+      readonly mask: readonly [number, number, number, number];
     }
   | { readonly kind: "comment"; readonly text: string }
   | { readonly kind: "nfacct"; readonly name: string }
@@ -138,13 +141,18 @@ export type ConntrackPort = (typeof conntrackPorts)[number];
 
 export interface NatSpec {
   readonly address: readonly [number, number, number, number] | null;
-  /** `10.0.0.1`, `fd00::1`; empty without an address. */
+  /** The last of a range; `address` where it is one. */
+  readonly lastAddress: readonly [number, number, number, number] | null;
+  /** `10.0.0.1`, `fd00::1`, `10.0.0.1-10.0.0.9`; empty without an address. */
   readonly addressText: string;
   /** 0: none. */
   readonly minPort: number;
   readonly maxPort: number;
   readonly random: boolean;
   readonly randomFully: boolean;
+  readonly persistent: boolean;
+  /** `--to-destination :9000-9010/7000`: the port that maps to the first; -1: none. */
+  readonly basePort: number;
 }
 
 export type Target =
@@ -167,8 +175,10 @@ export type Target =
       readonly xor: number;
       readonly ctMask: number;
       readonly nfMask: number;
+      /** Bits to the left, below 0 to the right. */
+      readonly shift: number;
     }
-  | { readonly kind: "notrack" }
+  | { readonly kind: "notrack"; readonly name: "CT" | "NOTRACK" }
   | SetTarget
   /** Changes the packet; read, printed and carried out by a file of `targets/`. */
   | { readonly kind: "extension"; readonly extension: TargetExtension }

@@ -63,7 +63,9 @@ const delta = new ChecksumDelta();
 
 function replaceMss(skb: Skb, l4: number, at: number, mss: number): void {
   const { bytes } = skb;
-  // The value may stand at an odd offset; the kernel sums it up as if it stood at an even one.
+  // At an odd offset the kernel still sums it up as if it stood at an even one, which breaks the checksum. IPv6 finds
+  // out where it looks again (nf_ip6_checksum, for REJECT), IPv4 has noted before that the packet was right.
+  if ((at & 1) === 1 && skb.family === 6 && skb.csum === Csum.Right) skb.csum = Csum.Wrong;
   delta.clear();
   delta.half(half(bytes, l4 + at), mss);
   // What offload still has to sum needs no change.
