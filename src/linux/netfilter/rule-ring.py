@@ -36,7 +36,7 @@ MACS = ["02:00:00:00:01:02", "02:00:00:00:01:03"]
 CHAINS = {"raw": ["PREROUTING", "OUTPUT"], "mangle": ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
           "filter": ["INPUT", "FORWARD", "OUTPUT"], "security": ["INPUT", "FORWARD", "OUTPUT"],
           "nat": ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]}
-PORTS = [80, 443, 1000, 5353, 7000, 7001, 7002, 7003, 7004, 7005, 7006]
+PORTS = [80, 80, 443, 1000, 5353, 7000, 7001, 7001, 7001, 7001, 7002, 7003, 7004, 7005, 7006]
 libc = ctypes.CDLL(None, use_errno=True)
 R = random.Random(SEED)
 pick, chance = R.choice, lambda p: R.random() < p
@@ -162,7 +162,8 @@ class Rules:
         add("-p tcp --dport http"); add("-p tcp --syn"); add("-p tcp ! --syn"); add(f"-p tcp -m tcp {bang()}--tcp-option {pick([2, 3, 8])}"); add("-p tcp -m tcp --tcp-option 2")
         for words in (["all", "any", "only"]):
             add(f"-p sctp -m sctp {bang()}--chunk-types {words} {pick(['DATA,INIT', 'INIT', 'DATA', 'DATA:Be,ABORT', 'ABORT:T', 'DATA,COOKIE_ACK', 'SHUTDOWN_COMPLETE:t'])}")
-        add(f"-m iprange {bang()}--src-range {self.range()}"); add(f"-m iprange {bang()}--dst-range {self.address()}")
+        add(f"-m iprange {bang()}--src-range {self.range()}"); add(f"-m iprange {bang()}--dst-range {pick(['10.3.0.5', '10.1.0.1-10.96.0.1'] if v4 else ['fd00:3::5', 'fd00:2::1-fd00:96::1'])}")
+        add(f"-m iprange --dst-range {pick(['10.3.0.0-10.6.0.9', '10.96.0.1'] if v4 else ['fd00:3::-fd00:6::9', 'fd00:96::1'])}", ["PREROUTING"], ["raw", "mangle"])
         add(f"-m iprange --src-range {self.range()} ! --dst-range {self.range()}")
         for option in ("--physdev-in a0", "--physdev-out b0", "--physdev-is-in", "--physdev-is-out", "--physdev-is-bridged"):
             for not_ in ("", "! "):
@@ -197,7 +198,7 @@ class Rules:
         add(f"-m state {bang()}--state NEW,INVALID"); add("-m state --state ESTABLISHED")
         tracked = ["mangle", "filter", "security"]
         for option in (f"{bang()}--ctproto {pick(['tcp', 'udp', '17'])}", f"{bang()}--ctstatus {pick(['CONFIRMED', 'SEEN_REPLY', 'ASSURED,EXPECTED', 'CONFIRMED,SEEN_REPLY'])}",
-                       "--ctdir ORIGINAL", "--ctdir REPLY", f"{bang()}--ctorigsrc {self.net()}", f"{bang()}--ctorigdst {self.address()}", f"{bang()}--ctreplsrc {self.address()}",
+                       "--ctdir ORIGINAL", "--ctdir REPLY", f"{bang()}--ctorigsrc {self.net().replace('/255.255.0.252', '/30')}", f"{bang()}--ctorigdst {self.address()}", f"{bang()}--ctreplsrc {self.address()}",
                        f"{bang()}--ctrepldst {self.address()}", f"{bang()}--ctorigsrcport 1:30000", f"{bang()}--ctorigdstport {port()}", f"{bang()}--ctreplsrcport {port()}",
                        f"{bang()}--ctrepldstport 1:30000", "--ctstatus NONE", "! --ctstatus NONE", f"--ctstate NEW --ctdir ORIGINAL --ctproto udp ! --ctorigdst {self.address()}"):
             add(f"-m conntrack {option}", None, tracked)
@@ -278,7 +279,7 @@ class Rules:
             if len(lines) < 12: continue
             name = f"U-{chain[:4]}"
             moved = [line.replace(f"-A {chain} ", f"-A {name} ", 1) for line in lines[6:12] if "0x80000000/0x80000000 -m owner" not in line]
-            lines[6:12] = [line for line in lines[6:12] if "0x80000000/0x80000000 -m owner" in line] + [f"-A {chain} -j {name}", f"-A {chain} -p udp {pick(['-g', '-j'])} {name}2"]
+            lines[6:12] = [line for line in lines[6:12] if "0x80000000/0x80000000 -m owner" in line] + [f"-A {chain} -j {name}", f"-A {chain} -p udp {'-j' if chain == 'INPUT' else pick(['-g', '-j'])} {name}2"]
             moved.insert(3, f"-A {name} -m statistic --mode nth --every 4 --packet 0 -j RETURN")
             self.users.append((table, name, moved))
             self.users.append((table, name + "2", [f"-A {name}2 -m mark --mark 1/1 -j RETURN", f"-A {name}2 -j MARK --xor-mark 2"]))
@@ -377,7 +378,7 @@ class Frames:
 
     def one(self):
         family = pick([4, 6])
-        host = R.randint(100, 150)
+        host = pick([110, 111, 112, 113, *R.choices(range(100, 151), k=6)])
         p = (lambda a, b: a) if family == 4 else (lambda a, b: b)
         source = f"10.1.0.{host}" if family == 4 else f"fd00:1::{host}"
         target = pick(["10.3.0.5", "10.3.0.5", "10.6.0.5", "10.9.0.5", "10.7.0.5", "10.2.0.10", "10.96.0.1", "10.96.0.2", "10.96.0.3", "10.96.0.4", "10.1.0.1", "10.2.0.1", "10.2.0.255"] if family == 4
