@@ -79,7 +79,8 @@ const readers: Readonly<
   recent: readRecent,
   comment: (options) => {
     const text = options.length === 1 && options[0].name === "--comment" ? options[0].values[0] : undefined;
-    return text === undefined ? "the comment match needs --comment and a text" : { kind: "comment", text: text.slice(0, longestComment) };
+    if (text === undefined) return "the comment match needs --comment and a text";
+    return { kind: "comment", text: text.slice(0, longestComment) };
   },
   nfacct: (options) => {
     const name =
@@ -147,7 +148,8 @@ function readMultiport(options: readonly Option[]): MatchResult {
     ranges.push(range);
   }
   // XT_MULTI_PORTS: a range takes two places.
-  if (ranges.reduce((places, { min, max }) => places + (min === max ? 1 : 2), 0) > 15) return `${option.name} has more than 15 ports`;
+  const places = ranges.reduce((sum, { min, max }) => sum + (min === max ? 1 : 2), 0);
+  if (places > 15) return `${option.name} has more than 15 ports`;
   return { kind: "multiport", side, ranges, invert: option.invert };
 }
 

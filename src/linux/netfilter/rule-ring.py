@@ -36,7 +36,7 @@ MACS = ["02:00:00:00:01:02", "02:00:00:00:01:03"]
 CHAINS = {"raw": ["PREROUTING", "OUTPUT"], "mangle": ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
           "filter": ["INPUT", "FORWARD", "OUTPUT"], "security": ["INPUT", "FORWARD", "OUTPUT"],
           "nat": ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]}
-PORTS = [80, 80, 443, 1000, 5353, 7000, 7001, 7001, 7001, 7001, 7002, 7003, 7004, 7005, 7006]
+PORTS = [80, 80, 443, 1000, 5353, 7000, 7000, *range(7100, 7107), *range(7100, 7107), 7002, 7003, 7004, 7005, 7006]
 libc = ctypes.CDLL(None, use_errno=True)
 R = random.Random(SEED)
 pick, chance = R.choice, lambda p: R.random() < p
@@ -147,7 +147,7 @@ class Rules:
             add(f"-p {p} -m {p} {bang()}{pick(['--dport', '--destination-port'])} {port()}")
             add(f"-p {l4()} {bang()}--sport {port()}")
             add(f"-p tcp -m tcp {bang()}--tcp-flags {pick(['SYN,ACK', 'ALL', 'FIN,SYN,RST,ACK', 'RST'])} {pick(['SYN', 'ACK', 'NONE', 'RST'])}")
-            add(f"-p {pick(['tcp', 'udp', 'sctp', 'dccp', 'udplite'])} -m multiport {bang()}{pick(['--dports', '--sports', '--ports'])} 80,443,7000:7003,5353")
+            add(f"-p {pick(['tcp', 'udp', 'sctp', 'dccp', 'udplite'])} -m multiport {bang()}{pick(['--dports', '--sports', '--ports'])} 80,443,7000:7103,20000:20400")
             add(f"-m mark {bang()}--mark {mark()}")
             add(f"-m connmark {bang()}--mark {mark()}", None, ["mangle", "filter", "security", "nat"])
             add(f"-m statistic --mode nth {bang()}--every {some(1, 6)} --packet 0")
@@ -290,7 +290,8 @@ class Rules:
         for chain in ("INPUT", "FORWARD"):
             put("filter", chain, "-p tcp --dport 7000 -j REJECT --reject-with tcp-reset")
             for index, kind in enumerate(rejects):
-                put("filter", chain, f"-p udp --dport 7001 -m statistic --mode nth --every {len(rejects)} --packet {index} -j REJECT --reject-with {kind}")
+                for protocol in ("udp", "tcp"):
+                    put("filter", chain, f"-p {protocol} --dport {7100 + index} -j REJECT --reject-with {kind}")
             put("filter", chain, "-p sctp --dport 7002 -j REJECT")
             put("filter", chain, f"-p tcp --dport 7003 -j DROP")
         put("security", "FORWARD", "-p udp --dport 7004 -j DROP")

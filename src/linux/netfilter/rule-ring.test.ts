@@ -25,6 +25,8 @@ const unreachable = [
   /^-m owner --(uid|gid)-owner/, /^-m owner ! --socket-exists/, /^-m owner --suppl-groups/,
   // Asks for no bit at all.
   /^-m conntrack --ctstatus$/, /^-m statistic --mode random/,
+  // It notes the address and says no.
+  /^-m recent ! --set/,
 ];
 
 function able(): boolean {
