@@ -3,9 +3,11 @@
  *
  *     kube-proxy            kube-proxy's iptables rules, no policy engine
  *     kube-proxy+spec       the same, with NetworkPolicy judged by the words of its API
+ *     kube-proxy+npm        the same, with the rules and sets of Azure Network Policy Manager
+ *     kube-proxy+calico     the same, with the rules and sets of Calico's Felix
  *     cilium@1.20           Cilium's eBPF dataplane
  */
-import { addressFromBytes, type Family, type Prefix, prefixContains, prefixOf } from "./cluster/address.js";
+import { addressFromBytes, type Family } from "./cluster/address.js";
 import type { Cluster } from "./cluster/cluster.js";
 import type { Problem } from "./cluster/problem.js";
 import type { Plane } from "./dataplane.js";
@@ -14,10 +16,17 @@ import { compileImage, type MapImage } from "./ebpf/image.js";
 import { checkLimits } from "./ebpf/limits.js";
 import { CILIUM_VERSIONS, ciliumOptions, type OptionName } from "./ebpf/options.js";
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
+import { CALICO_DEFAULTS, type CalicoConfig } from "./iptables/calico/config.js";
+import { calicoProblems, calicoProgram, generateCalico } from "./iptables/calico/generate.js";
 import { KUBE_PROXY_DEFAULTS } from "./iptables/kubeproxy/config.js";
-import { createIptablesPlane } from "./iptables/plane.js";
-import { generatedRules, type IptablesConfig } from "./iptables/planeNode.js";
+import { npmConfig } from "./iptables/npm/config.js";
+import { npmProblems, npmProgram, npmSets } from "./iptables/npm/generate.js";
+import type { SetMaker } from "./iptables/dump/ownSets.js";
+import { createIptablesPlane, type IptablesPlaneOptions } from "./iptables/plane.js";
+import { generatedRules, type IptablesConfig, type NodeDump } from "./iptables/planeNode.js";
 import type { PolicyEngine } from "./iptables/policy.js";
+import { portmapProgram, portmapSysctls } from "./iptables/portmap/portmap.js";
+import { cniMasquerade, type Network } from "./network.js";
 import type { CheckResult } from "./report/check.js";
 import type { LimitRow } from "./report/report.js";
 import { evaluateAddresses } from "./spec/evaluate.js";
@@ -25,18 +34,12 @@ import { PolicyIndex } from "./spec/policy-index.js";
 
 export interface Profile {
   readonly text: string;
-  readonly engine: "kube-proxy" | "kube-proxy+spec" | "cilium";
+  readonly engine: IptablesPlaneOptions["profile"] | "cilium";
   /** Enforces NetworkPolicy at all. */
   readonly policyEngine: boolean;
 }
 
-/** What both planes are told of the network beside the cluster's objects. */
-export interface Network {
-  /** Pod ranges, one of a family: kube-proxy's clusterCIDR, Cilium's native routing CIDR. */
-  readonly clusterCidrs: readonly Prefix[];
-  /** Destinations beside the pod ranges that see a pod's own address. */
-  readonly nonMasqueradeCidrs: readonly Prefix[];
-}
+export { assumedNetwork, type GivenNetwork, kubeProxyRefusal, type Network } from "./network.js";
 
 export interface PlaneInputs {
   readonly cluster: Cluster;
@@ -47,18 +50,26 @@ export interface PlaneInputs {
   readonly traced: boolean;
   /** kube-proxy deletes stale UDP entries on a change; false where the timeline has the deletions that were observed. */
   readonly udpCleanup: boolean;
+  /** Nodes' own rules, in place of generated ones; for a plane of iptables rules. */
+  readonly rulesByNode?: ReadonlyMap<string, NodeDump>;
 }
 
 export const PROFILES_HELP = `Profiles:
   kube-proxy        iptables rules of kube-proxy, no policy engine
   kube-proxy+spec   the same with NetworkPolicy as the API's words say
+  kube-proxy+npm    the same with Azure Network Policy Manager's rules and IP sets
+  kube-proxy+calico the same with Calico's rules and IP sets (Felix)
   cilium@1.20       Cilium's eBPF dataplane, that version`;
 
 /** The profile, or a sentence that says what is wrong with the text. */
 export function parseProfile(text: string): Profile | string {
-  if (text === "kube-proxy" || text === "kube-proxy+spec") return { text, engine: text, policyEngine: text === "kube-proxy+spec" };
+  if (text === "kube-proxy") return { text, engine: text, policyEngine: false };
+  if (text === "kube-proxy+spec" || text === "kube-proxy+npm" || text === "kube-proxy+calico") {
+    return { text, engine: text, policyEngine: true };
+  }
   if (CILIUM_VERSIONS.some((version) => text === `cilium@${version}`)) return { text, engine: "cilium", policyEngine: true };
-  return `no profile '${text}'; expected kube-proxy, kube-proxy+spec or cilium@1.20 (other versions: ${CILIUM_VERSIONS.join(", ")})`;
+  return `no profile '${text}'; expected kube-proxy, kube-proxy+spec, kube-proxy+npm, kube-proxy+calico or cilium@1.20`
+    + ` (other versions: ${CILIUM_VERSIONS.join(", ")})`;
 }
 
 export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs): Plane {
@@ -68,16 +79,59 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
       cilium: ciliumNetwork(profile.text, cluster, network) });
   }
   return createIptablesPlane({
-    name, profile: profile.engine, cluster, epochNs, seed, traced, config: iptablesConfig(network), udpCleanup: inputs.udpCleanup,
-    ...(profile.engine === "kube-proxy+spec" ? { policyEngine: specEngine } : {}),
+    name, profile: profile.engine, cluster, epochNs, seed, traced, udpCleanup: inputs.udpCleanup,
+    config: iptablesConfig(network, profile.engine), ...policyOf(profile.engine, cluster, network),
+    ...(inputs.rulesByNode === undefined ? {} : { rulesByNode: inputs.rulesByNode, setMaker: setMaker(network) }),
   });
 }
 
-function iptablesConfig(network: Network): IptablesConfig {
+/** What the plane has beside rules: an engine to ask, and what it says of a cluster's policies. */
+function policyOf(engine: Profile["engine"], cluster: Cluster, network: Network)
+  : Pick<IptablesPlaneOptions, "policyEngine" | "problemsOf"> {
+  if (engine === "kube-proxy+spec") return { policyEngine: specEngine };
+  if (engine === "kube-proxy+calico") return { problemsOf: (now) => calicoProblems(now, calicoConfig(network)) };
+  if (engine !== "kube-proxy+npm") return {};
+  return { problemsOf: npmProblems, ...(npmConfig(cluster).config.EnableV2NPM ? {} : { policyEngine: () => npmV1Engine }) };
+}
+
+/** NPM v1 has other chains, which are not modelled. */
+const npmV1Engine: PolicyEngine = () => {
+  const by = [{ where: null, object: "Azure NPM v1 (EnableV2NPM false) is not modelled", rule: "EnableV2NPM" }];
+  return { egress: { verdict: "undecided", by }, ingress: { verdict: "undecided", by } };
+};
+
+function calicoConfig(network: Network): CalicoConfig {
+  return { ...CALICO_DEFAULTS, assumedPools: network.clusterCidrs.map((cidr) => ({ cidr, natOutgoing: true })) };
+}
+
+/** The sets that Azure NPM and Calico keep on a node; each is asked for rules that name its sets. */
+function setMaker(network: Network): SetMaker {
+  return (cluster, node, family, rules) => {
+    const npm = family === 4 && rules.includes("azure-npm-") ? npmSets(cluster, rules, node.name) : "";
+    const calico = /--(match|add|del)-set cali/.test(rules) ? generateCalico(cluster, node, family, calicoConfig(network)).sets ?? [] : [];
+    return npm + calico.map((line) => `${line}\n`).join("");
+  };
+}
+
+/** How nodes' rules are generated. */
+export function iptablesConfig(network: Network, engine: Profile["engine"] = "kube-proxy"): IptablesConfig {
+  const base = baseConfig(network);
+  if (engine === "kube-proxy+npm") return { ...base, programs: [...(base.programs ?? []), npmProgram()] };
+  if (engine === "kube-proxy+calico") {
+    // Calico masquerades what leaves its pools; another agent does it too only where objects say that there is one.
+    const masquerade = base.masquerade.agent === "cni" ? { agent: "none" as const } : base.masquerade;
+    return { ...base, masquerade, programs: [...(base.programs ?? []), calicoProgram(calicoConfig(network))] };
+  }
+  return base;
+}
+
+function baseConfig(network: Network): IptablesConfig {
+  const { clusterCidrs, nonMasqueradeCidrs, portmap } = network;
   return {
-    kubeProxy: { ...KUBE_PROXY_DEFAULTS, clusterCIDR: network.clusterCidrs },
-    masquerade: network.clusterCidrs.length === 0 ? { agent: "none" }
-      : { agent: "cni", clusterCIDR: network.clusterCidrs, nonMasqueradeCIDRs: network.nonMasqueradeCidrs, randomFully: false },
+    kubeProxy: network.kubeProxy ?? { ...KUBE_PROXY_DEFAULTS, clusterCIDR: clusterCidrs },
+    masquerade: network.masquerade ?? cniMasquerade("cni", clusterCidrs, nonMasqueradeCidrs),
+    ...(portmap === undefined ? {} : { programs: [portmapProgram(portmap)],
+      sysctls: (cluster, node) => portmapSysctls(portmap, cluster, node) }),
   };
 }
 
@@ -103,12 +157,16 @@ export function dumpMaps(profile: Profile, cluster: Cluster, network: Network): 
   return dumpImage(imageOf(profile, cluster, network));
 }
 
-/** The generated rules as `iptables-save` prints them, of one node or all. */
-export function dumpRules(cluster: Cluster, network: Network, only: string | null): string {
-  const config = iptablesConfig(network);
+/** The generated rules as `iptables-save` prints them, of one node or all; before them its sets as `ipset save` does. */
+export function dumpRules(cluster: Cluster, network: Network, only: string | null, engine: Profile["engine"] = "kube-proxy"): string {
+  const config = iptablesConfig(network, engine);
   return cluster.nodes.filter((node) => only === null || node.name === only)
-    .flatMap((node) => ([4, 6] as const).map((family) =>
-      `# ${node.name}, IPv${family}\n${generatedRules(cluster, node, family, config).text}`)).join("");
+    .flatMap((node) => {
+      const generated = ([4, 6] as const).map((family) => ({ family, rules: generatedRules(cluster, node, family, config) }));
+      const sets = generated.map(({ rules }) => rules.sets).join("");
+      return [sets === "" ? "" : `# ${node.name}, IP sets\n${sets}`,
+        ...generated.map(({ family, rules }) => `# ${node.name}, IPv${family}\n${rules.text}`)];
+    }).join("");
 }
 
 function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage {
@@ -150,44 +208,4 @@ export function policyDenial(cluster: Cluster): (source: Uint8Array, destination
     const found = evaluateAddresses(index, addressFromBytes(source), addressFromBytes(destination), protocol, port);
     return found.egress.verdict === "deny" || found.ingress.verdict === "deny";
   };
-}
-
-/**
- * The network as far as the cluster shows it: the least range that holds all nodes' podCIDRs, and the networks of the
- * nodes' uplinks. Each guess is a warning, because a wrong one changes who is masqueraded.
- */
-export function assumedNetwork(cluster: Cluster, given: Partial<Network>, problems: Problem[]): Network {
-  const clusterCidrs = given.clusterCidrs ?? [4, 6].flatMap((family) => leastCover(cluster, family as Family));
-  const nonMasqueradeCidrs = given.nonMasqueradeCidrs ?? uplinkNetworks(cluster);
-  const assume = (option: string, prefixes: readonly Prefix[], from: string): void => {
-    problems.push({ where: null, severity: "warning",
-      what: `${option} not given; assumed ${prefixes.map((one) => one.text).join(", ") || "none"} from ${from}` });
-  };
-  if (given.clusterCidrs === undefined) assume("--cluster-cidr", clusterCidrs, "the nodes' podCIDRs");
-  if (given.nonMasqueradeCidrs === undefined) assume("--non-masquerade-cidr", nonMasqueradeCidrs, "the nodes' networks");
-  return { clusterCidrs, nonMasqueradeCidrs };
-}
-
-function leastCover(cluster: Cluster, family: Family): Prefix[] {
-  const ranges = cluster.nodes.flatMap((node) => node.podCIDRs).filter((range) => range.address.family === family);
-  if (ranges.length === 0) return [];
-  for (let length = Math.min(...ranges.map((range) => range.length)); ; length--) {
-    const cover = prefixOf(ranges[0].address, length);
-    if (ranges.every((range) => prefixContains(cover, range.address))) return [cover];
-  }
-}
-
-function uplinkNetworks(cluster: Cluster): Prefix[] {
-  const networks = new Map<string, Prefix>();
-  for (const node of cluster.nodes) {
-    for (const device of node.facts.devices) {
-      if (device.kind !== "uplink") continue;
-      for (const { address, length } of device.addresses) {
-        const linkLocal = address.family === 6 && address.bytes[0] === 0xfe && (address.bytes[1] & 0xc0) === 0x80;
-        const network = prefixOf(address, length);
-        if (!linkLocal && length < address.bytes.length * 8) networks.set(network.text, network);
-      }
-    }
-  }
-  return [...networks.values()].sort((a, b) => (a.text < b.text ? -1 : 1));
 }

@@ -18,7 +18,10 @@ import { SocketTuples } from "./replay/sockets.js";
 import { Topology } from "./replay/topology.js";
 import { Emission } from "./dataplane.js";
 import { StepWatch, type TracedPacket } from "./compare/watch.js";
-import { type CaptureSummary, type PlaneSummary, type Report, type TruthSummary, verdictOf } from "./report/report.js";
+import { trustLine, type VerifiedDump } from "./report/verify.js";
+import {
+  type CaptureSummary, type EntrySummary, type PlaneSummary, type Report, type TruthSummary, verdictOf,
+} from "./report/report.js";
 
 export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | "udpCleanup"> {
   readonly version: string;
@@ -26,8 +29,12 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   readonly captures: readonly (Omit<CaptureInput, "node"> & { readonly node: string })[];
   /** conntrack entries or events by node. */
   readonly conntrack: ReadonlyMap<string, readonly ConntrackFlow[]>;
+  /** Dumps of nodes' rules held against generated ones. */
+  readonly verified?: readonly VerifiedDump[];
   readonly current: Profile;
   readonly target: Profile;
+  /** conntrack entries among the captures, and those that are not replayed. */
+  readonly entries?: Omit<EntrySummary, "disagreeing">;
   readonly followCapture: boolean;
   readonly windowNs: number;
   readonly minJudged: number;
@@ -62,7 +69,8 @@ export async function runSession(input: SessionInput): Promise<Session> {
   const udpCleanup = !input.timeline.changes.some((change) => change.kind === "conntrack-delete");
   const planes: [Plane, Plane] = [
     buildPlane("current", input.current, { ...input, cluster, epochNs, udpCleanup }),
-    buildPlane("target", input.target, { ...input, cluster, epochNs, udpCleanup }),
+    // What stands on a node stands there now.
+    buildPlane("target", input.target, { ...input, rulesByNode: new Map(), cluster, epochNs, udpCleanup }),
   ];
   let names = new Names(cluster);
   let denies = policyDenial(cluster);
@@ -134,10 +142,12 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
       || (a.firstFlow < b.firstFlow ? -1 : 1));
   const emptyCaptures = cursors.filter((one) => one.end !== null && one.end.error !== null && one.end.counters.records === 0).length;
   const limits = limitsOf(planes[1]);
+  const unplaced = (input.entries?.entries ?? 0) - (input.entries?.replayed ?? 0);
   return {
     twinplane: input.version,
     captures: cursors.map(summaryOf),
     facts: cluster.nodes.map((node) => ({ node: node.name, source: node.facts.source })),
+    rules: rulesOf(input, cluster),
     planes: [planeSummary(input.current, planes[0], replay, 0), planeSummary(input.target, planes[1], replay, 1)],
     followCapture: input.followCapture,
     packets: {
@@ -150,19 +160,35 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
       id: one.id, title: CATALOGUE.find((entry) => entry.id === one.id)?.title ?? "No known difference fits; please report it",
       facet: one.facet, source: one.source, destination: one.destination, protocol: one.protocol, port: one.port,
       current: one.current, target: one.target, reachesNow: one.reachesNow, flows: one.flows, packets: one.packets, becauses: one.becauses,
-      example: { file: cursors[one.firstCapture].input.file, record: one.firstRecord, flow: one.firstFlow },
+      example: {
+        file: cursors[one.firstCapture].input.file, ...placeOf(cursors[one.firstCapture], one.firstRecord), flow: one.firstFlow,
+      },
     })),
     limits,
     truth: truthOf(replay, cursors, topology),
+    entries: input.entries === undefined ? null : { ...input.entries, disagreeing: disagreeingLines(replay, cursors) },
     untouched: comparison.coverage.untouched(cluster),
     problems,
     verdict: verdictOf({
-      replayed: replay.counts.packets, matched: counts.matched, undecided: counts.undecided, findings: findings.length,
+      // An entry that could not be placed is a packet that was not judged.
+      replayed: replay.counts.packets + unplaced, matched: counts.matched + unplaced, undecided: counts.undecided + unplaced,
+      findings: findings.length,
       limits: limits.filter((one) => one.exceeded).length, unreadable: input.unreadable + emptyCaptures,
       minJudged: input.minJudged, failOn: input.failOn,
       unexplained: findings.filter((one) => one.id === UNEXPLAINED).length,
     }),
   };
+}
+
+function rulesOf(input: SessionInput, cluster: Cluster): Report["rules"] {
+  if (input.current.engine === "cilium") return [];
+  return cluster.nodes.flatMap(({ name }) => ([4, 6] as const).map((family) => {
+    const dump = input.rulesByNode?.get(name);
+    const own = family === 4 ? dump?.v4 : dump?.v6;
+    const verified = input.verified?.find((one) => one.node === name && one.family === family);
+    return { node: name, family, source: own === null || own === undefined ? "generated" : own.file,
+      verified: verified === undefined ? "" : trustLine(verified) };
+  }));
 }
 
 function summaryOf(cursor: CaptureCursor): CaptureSummary {
@@ -214,10 +240,28 @@ function truthOf(replay: Replay, cursors: readonly CaptureCursor[], topology: To
   return {
     views: tally.views, agreed: tally.agreed, disagreed: tally.disagreed,
     undecided: sorted(tally.undecided), consumed: tally.consumedAgreed,
-    disagreements: tally.disagreements.map((one) => `${cursors[one.capture].input.file} packet ${one.record}: ${one.kind}`
+    disagreements: tally.disagreements.map((one) => `${placeText(cursors[one.capture], one.record)}: ${one.kind}`
       + ` at ${topology.nodes[one.node]} ${topology.deviceName(one.node, one.device)} ${one.direction === Emission.Out ? "out" : "in"}`
       + `${one.detail === "" ? "" : ` (${one.detail})`}`),
   };
+}
+
+/** What a record is to a user: a packet of a capture, or a line of a text. */
+function placeOf(cursor: CaptureCursor, record: number): { record: number; line: boolean } {
+  const line = cursor.input.lines?.[record - 1];
+  return { record: line ?? record, line: line !== undefined };
+}
+
+function placeText(cursor: CaptureCursor, record: number): string {
+  const place = placeOf(cursor, record);
+  return `${cursor.input.file} ${place.line ? "line" : "packet"} ${place.record}`;
+}
+
+/** Lines of which a view is not as the current side has it; of the disagreements that are kept. */
+function disagreeingLines(replay: Replay, cursors: readonly CaptureCursor[]): number {
+  const lines = replay.truth.tally.disagreements.filter((one) => cursors[one.capture].input.lines !== undefined)
+    .map((one) => placeText(cursors[one.capture], one.record));
+  return new Set(lines).size;
 }
 
 function sorted(counts: ReadonlyMap<string, number>): (readonly [string, number])[] {

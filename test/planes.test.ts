@@ -39,11 +39,11 @@ describe("the target's options", () => {
 });
 
 describe("profiles", () => {
-  it.each(["kube-proxy", "kube-proxy+spec", "cilium@1.16", "cilium@1.20"])("%s is one", (text) => {
+  it.each(["kube-proxy", "kube-proxy+spec", "kube-proxy+calico", "kube-proxy+npm", "cilium@1.16", "cilium@1.20"])("%s is one", (text) => {
     expect(parseProfile(text)).toMatchObject({ text });
   });
 
-  it.each(["cilium", "cilium@1.99", "cilium@2", "kube-proxy+npm", "", "KUBE-PROXY"])("'%s' is none, and the answer names those there are", (text) => {
+  it.each(["cilium", "cilium@1.99", "cilium@2", "kube-proxy+felix", "", "KUBE-PROXY"])("'%s' is none, and the answer names those there are", (text) => {
     expect(parseProfile(text)).toContain("cilium@1.20");
   });
 });

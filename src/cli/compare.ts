@@ -9,20 +9,24 @@ import { mergeReports, type NamedReport } from "../report/merge.js";
 import { count, type Report } from "../report/report.js";
 import { renderStories } from "../report/stories.js";
 import { renderText, type TextOptions } from "../report/text.js";
+import { type EntryCapture, type EntryCaptures, entryCaptures } from "../replay/entries.js";
 import { runSession, type SessionInput } from "../session.js";
+import { verifyDumps } from "../verification.js";
 import { type Change, changeOf, timelineOf } from "./changes.js";
 import { DEMO_NETWORK, demoStories } from "./demo.js";
 import { sentenceOf } from "./files.js";
 import { type Inputs, type NamedCapture, readInputs } from "./inputs.js";
 import { addInputOptions, addPlaneOptions, type InputOptions, networkOf, numberOf, type PlaneOptions, profileOf,
-  wholeNumberOf } from "./options.js";
+  refuseUnmodelled, wholeNumberOf } from "./options.js";
 import { Progress } from "./progress.js";
 import { UsageError } from "./usage.js";
 import { version } from "./version.js";
+import { judgeDumps, unusedDumps } from "./dumps.js";
 import { readWasm } from "./wasm.js";
 
 export interface CompareOptions extends InputOptions, PlaneOptions {
   readonly demo?: boolean;
+  readonly inputFile?: readonly string[];
   readonly followCapture?: boolean;
   readonly change?: readonly string[];
   readonly copyWindow: string;
@@ -36,6 +40,8 @@ export interface CompareOptions extends InputOptions, PlaneOptions {
 export function compareCommand(program: Command, exit: (code: number) => void): void {
   const command = program.command("compare").description("replay captures through both dataplanes and name every difference");
   addReplayOptions(addPlaneOptions(addInputOptions(command, true)))
+    .option("--input-file <entries...>", "conntrack -L or -E of a node instead of captures: each entry is replayed as its first"
+      + " packet and first answer, pinned to the recorded choices; [node=]path")
     .option("--demo", "run on the recordings that come with twinplane, instead of -f and -r")
     .addOption(new Option("--fail-on <what>", "what makes the exit code 1").choices(["any", "unexplained", "none"]).default("any"))
     .option("--min-judged <percent>", "least share of packets that must match the cluster and be decided", "90")
@@ -52,6 +58,8 @@ Exit codes:
 Examples:
   twinplane compare --demo
   twinplane compare -f cluster.yaml -f facts/ -r node1=node1.pcap -r node2=node2.pcap
+  twinplane compare -f cluster.yaml --rules node1=node1.iptables-save -r node1=node1.pcap
+  twinplane compare -f cluster.yaml --input-file node1=conntrack.txt
   twinplane compare -f cluster.yaml -r node1:eth0=uplink.pcapng -o json | jq '.findings[].id'`)
     .action(async (options: CompareOptions) => exit(await compare(options)));
 }
@@ -79,7 +87,7 @@ interface Result {
 }
 
 async function compareOnce(options: CompareOptions, progress: Progress): Promise<Result> {
-  const inputs = readInputs(options.file ?? [], options.read ?? []);
+  const inputs = readInputs(options.file ?? [], options.read ?? [], options);
   const input = sessionInput(options, inputs, (options.change ?? []).map(changeOf));
   const { report } = await runSession({ ...input, onProgress: (records) => progress.show(records) });
   return printed(options, strictly(options, report), renderText);
@@ -103,12 +111,17 @@ async function compareDemo(given: CompareOptions, progress: Progress): Promise<R
 /** What can be said before anything is read. */
 function checkUsage(options: CompareOptions): void {
   if (options.demo === true) {
-    if (options.file !== undefined || options.read !== undefined || options.change !== undefined) {
-      throw new UsageError("--demo brings its own inputs; it is given without -f, -r and --change");
+    if ([options.file, options.read, options.rules, options.change, options.inputFile].some((one) => one !== undefined)) {
+      throw new UsageError("--demo brings its own inputs; it is given without -f, -r, --rules, --input-file and --change");
     }
   } else {
     if (options.file === undefined) throw new UsageError("no manifests; give -f with a file or folder, or try --demo");
-    if (options.read === undefined) throw new UsageError("no captures; give -r with a capture or folder, or try --demo");
+    if (options.read !== undefined && options.inputFile !== undefined) {
+      throw new UsageError("captures and conntrack entries have clocks of their own; give -r or --input-file, not both");
+    }
+    if (options.read === undefined && options.inputFile === undefined) {
+      throw new UsageError("no captures; give -r with a capture or folder, or try --demo");
+    }
   }
   if (options.outFile === undefined) return;
   try {
@@ -134,17 +147,38 @@ function strictly(options: InputOptions, report: Report): Report {
 export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "followCapture" | "copyWindow"> & Partial<CompareOptions>,
   inputs: Inputs, changes: readonly Change[]): SessionInput {
   const { timeline, problems, unreadable } = timelineOf(inputs, changes);
-  const network = assumedNetwork(timeline.initial, networkOf(options), problems);
+  const current = profileOf(options.current);
+  const target = profileOf(options.target);
+  refuseUnmodelled(timeline.initial, [current, target]);
+  const entries = inputs.entries.length === 0 ? null : entryCaptures(timeline.initial, inputs.entries);
+  const given = networkOf(options);
+  const network = assumedNetwork(timeline.initial, given, problems);
+  const dumps = current.engine === "cilium" ? unusedDumps(inputs.dumps)
+    : judgeDumps(inputs.dumps, timeline.initial, current.engine);
+  problems.push(...dumps.problems);
   for (const capture of inputs.captures) problems.push(...deviceProblems(capture, timeline.initial));
   return {
     version: version(),
     // Problems of captures are added while they are read; the report takes the list at the end.
     timeline: { ...timeline, get problems() { return [...inputs.problems, ...timeline.problems, ...problems]; } },
-    captures: inputs.captures, conntrack: inputs.conntrack, current: profileOf(options.current), target: profileOf(options.target),
-    followCapture: options.followCapture === true, windowNs: numberOf(options.copyWindow, "--copy-window", 0, 60_000) * 1e6,
+    captures: entries === null ? inputs.captures : entries.captures.map(captureOf), conntrack: inputs.conntrack,
+    ...(entries === null ? {} : { entries: summaryOf(entries) }),
+    current, target,
+    followCapture: options.followCapture === true || entries !== null,
+    windowNs: numberOf(options.copyWindow, "--copy-window", 0, 60_000) * 1e6,
     minJudged: numberOf(options.minJudged ?? "90", "--min-judged", 0, 100) / 100, failOn: options.failOn ?? "any",
-    unreadable: inputs.unreadable + unreadable, wasm: readWasm(), network, seed: seedOf(options), traced: false,
+    unreadable: inputs.unreadable + unreadable + dumps.refused, rulesByNode: dumps.usable,
+    verified: verifyDumps(timeline.initial, network, given, dumps.usable), wasm: readWasm(), network, seed: seedOf(options),
+    traced: false,
   };
+}
+
+function summaryOf({ entries, replayed, headless, unplaced }: EntryCaptures): SessionInput["entries"] {
+  return { entries, replayed, headless, unplaced };
+}
+
+function captureOf({ file, node, bytes, lines }: EntryCapture): NamedCapture {
+  return { file, node, device: "", lines, chunks: [bytes][Symbol.iterator]() };
 }
 
 function seedOf(options: PlaneOptions): number {

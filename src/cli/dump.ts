@@ -2,14 +2,16 @@
 import { type Command, Argument } from "commander";
 import { formatProblem } from "../cluster/problem.js";
 import { buildTimeline } from "../cluster/timeline.js";
-import { assumedNetwork, dumpMaps, dumpRules } from "../planes.js";
+import { assumedNetwork, dumpMaps, dumpRules, type Profile } from "../planes.js";
 import { renderCluster } from "../report/cluster.js";
 import { readInputs } from "./inputs.js";
-import { addInputOptions, addTargetOptions, type InputOptions, networkOf, type TargetOptions, ciliumProfileOf } from "./options.js";
+import { addInputOptions, addTargetOptions, type InputOptions, networkOf, profileOf, refuseUnmodelled, type TargetOptions,
+  ciliumProfileOf } from "./options.js";
 import { UsageError } from "./usage.js";
 
 interface DumpOptions extends InputOptions, TargetOptions {
   readonly node?: string;
+  readonly current: string;
 }
 
 export function dumpCommand(program: Command, exit: (code: number) => void): void {
@@ -17,10 +19,12 @@ export function dumpCommand(program: Command, exit: (code: number) => void): voi
     .addArgument(new Argument("<what>").choices(["maps", "rules", "cluster"]));
   addTargetOptions(addInputOptions(command, false))
     .option("--node <name>", "rules of this node (default: every node)")
+    .option("--current <profile>", "whose rules: kube-proxy or kube-proxy+npm, which has IP sets too", "kube-proxy")
     .addHelpText("after", `
 Examples:
   twinplane dump maps -f cluster.yaml
-  twinplane dump rules -f cluster.yaml --node node1 > node1.rules`)
+  twinplane dump rules -f cluster.yaml --node node1 > node1.rules
+  twinplane dump rules -f cluster.yaml --current kube-proxy+npm`)
     .action((what: "maps" | "rules" | "cluster", options: DumpOptions) => exit(dump(what, options)));
 }
 
@@ -29,14 +33,22 @@ function dump(what: "maps" | "rules" | "cluster", options: DumpOptions): number 
   const inputs = readInputs(options.file, []);
   const { initial, problems: found } = buildTimeline({ initial: inputs.objects, facts: inputs.facts });
   const problems = [...inputs.problems, ...found];
+  if (what === "rules") refuseUnmodelled(initial, [profileOf("kube-proxy")]);
   const network = assumedNetwork(initial, networkOf(options), problems);
   if (options.node !== undefined && !initial.nodes.some((node) => node.name === options.node)) {
     throw new UsageError(`no node ${options.node} in the manifests`);
   }
   if (what === "maps") process.stdout.write(dumpMaps(ciliumProfileOf(options.target), initial, network));
-  else if (what === "rules") process.stdout.write(dumpRules(initial, network, options.node ?? null));
+  else if (what === "rules") process.stdout.write(dumpRules(initial, network, options.node ?? null, rulesProfileOf(options.current)));
   else process.stdout.write(renderCluster(initial));
   for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
   const strict = options.strict === true && problems.some((one) => one.severity === "error");
   return inputs.unreadable > 0 || strict ? 2 : 0;
+}
+
+/** A profile that has rules. */
+function rulesProfileOf(text: string): Profile["engine"] {
+  const { engine } = profileOf(text);
+  if (engine === "cilium") throw new UsageError(`${text} has no rules; expected --current kube-proxy or kube-proxy+npm`);
+  return engine;
 }

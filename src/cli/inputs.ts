@@ -7,9 +7,10 @@
  *     *.sysctl               `sysctl -a` of a node
  *     *.pcap *.pcapng *.gz   captures, told by their magic, never by the name
  *     *.ct-events.txt *.conntrack   conntrack -E or -L of a node
+ *     *.rules *.iptables *.ipset *.txt …   a node's rules or sets, told by their content
  *
- * Which node a file is of: `-r node1=FILE` says it; else the node whose name the file name begins with; else the only
- * node there is.
+ * Which node a file is of: `-r node1=FILE`, `--rules node1=FILE` say it; else the node whose name the file name begins
+ * with; else the only node there is.
  */
 import { existsSync } from "node:fs";
 import { basename } from "node:path";
@@ -18,13 +19,17 @@ import { type ConntrackFlow, readConntrackFlows } from "../cluster/conntrack-flo
 import { type ManifestObjects, readManifests } from "../cluster/manifests.js";
 import { readNodeFacts } from "../cluster/node-facts.js";
 import type { Problem } from "../cluster/problem.js";
+import type { NodeDump } from "../iptables/planeNode.js";
+import type { EntryFile } from "../replay/entries.js";
 import { fileChunks } from "./chunks.js";
+import { dumpsByNode, findDumps, type FoundDump } from "./dumps.js";
 import { list, openFailure, readText } from "./files.js";
 
 export interface NamedCapture {
   readonly file: string;
   readonly node: string;
   readonly device: string;
+  readonly lines?: readonly number[];
   readonly chunks: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
 }
 
@@ -32,6 +37,10 @@ export interface Inputs {
   readonly objects: ManifestObjects;
   readonly facts: ReadonlyMap<string, NodeFacts>;
   readonly conntrack: ReadonlyMap<string, readonly ConntrackFlow[]>;
+  /** Nodes' own rules and sets. */
+  readonly dumps: ReadonlyMap<string, NodeDump>;
+  /** conntrack entries to be replayed. */
+  readonly entries: readonly EntryFile[];
   readonly captures: readonly NamedCapture[];
   /** Grows while captures are read. */
   readonly problems: readonly Problem[];
@@ -50,12 +59,24 @@ const MANIFEST_NAME = /\.(ya?ml|json|sysctl)$/i;
 const FACTS_LIST = /^\s*\[\s*(\]\s*$|(\{\s*\}\s*,\s*)*\{\s*"(ifindex|link_index|dst|type)")/;
 const FACTS_OBJECT = /^\s*\{\s*"(link|addr|route[46]?|neigh)"\s*:\s*\[/;
 const CONNTRACK_NAME = /\.(ct-events\.txt|conntrack)$/i;
+/** Files of a folder that may be a node's rules or sets; their content says whether they are. */
+const DUMP_NAME = /\.(rules|ip6?tables(-save)?|ipsets?|nft|save|dump|txt)$/i;
 
-export function readInputs(manifests: readonly string[], captures: readonly string[]): Inputs {
+/** What other options than `-f` and `-r` name, as `[node=]path`. */
+export interface FurtherInputs {
+  /** Dumps of nodes' rules and sets. */
+  readonly rules?: readonly string[];
+  /** conntrack entries to be replayed. */
+  readonly inputFile?: readonly string[];
+}
+
+export function readInputs(manifests: readonly string[], captures: readonly string[], further: FurtherInputs = {}): Inputs {
   const reading = new Reading();
   const texts: Text[] = [];
   const conntrackTexts: Text[] = [];
-  for (const path of new Set(manifests)) readPath(path, reading, texts, conntrackTexts);
+  const found: FoundDump[] = [];
+  for (const path of new Set(manifests)) readPath(path, reading, texts, conntrackTexts, found);
+  for (const argument of further.rules ?? []) readRules(argument, reading, found);
   const { facts: factTexts, manifests: manifestTexts } = splitFacts(texts);
   const read = readManifests(manifestTexts);
   reading.problems.push(...read.problems);
@@ -65,8 +86,13 @@ export function readInputs(manifests: readonly string[], captures: readonly stri
   const nodes = read.objects.nodes.map((node) => node.name);
   const facts = readFacts(factTexts, nodes, read.objects, reading.problems);
   const conntrack = readConntrack(conntrackTexts, nodes, reading.problems);
+  const entries = (further.inputFile ?? []).flatMap((argument) => readEntries(argument, nodes, reading));
+  // What a node's own sockets sent is known from the same entries.
+  for (const { node, flows } of entries) conntrack.set(node, [...conntrack.get(node) ?? [], ...flows]);
+  const dumps = dumpsByNode(found, nodes, (file) => nodeOf(file, nodes), (file, what) => reading.unusable(file, what));
   return {
-    objects: read.objects, facts, conntrack, captures: captures.flatMap((argument) => capturesOf(argument, nodes, reading)),
+    objects: read.objects, facts, conntrack, dumps, entries,
+    captures: captures.flatMap((argument) => capturesOf(argument, nodes, reading)),
     problems: reading.problems, unreadable: reading.unreadable,
   };
 }
@@ -82,28 +108,81 @@ class Reading {
   }
 }
 
-/** Adds the texts of a file, or of the manifests and conntrack entries in a folder. */
-function readPath(path: string, reading: Reading, texts: Text[], conntrack: Text[]): void {
+/** Adds the texts of a file, or of the manifests, conntrack entries and dumps in a folder. */
+function readPath(path: string, reading: Reading, texts: Text[], conntrack: Text[], found: FoundDump[]): void {
   const listed = path === "-" ? { folder: false, files: ["-"], failures: [] } : list(path);
   for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
-  const wanted = listed.files.filter((file) => !listed.folder || CONNTRACK_NAME.test(file) || MANIFEST_NAME.test(file));
+  const wanted = listed.files.filter((file) => !listed.folder || CONNTRACK_NAME.test(file) || MANIFEST_NAME.test(file)
+    || DUMP_NAME.test(file));
   if (wanted.length === 0 && listed.failures.length === 0) {
     reading.unusable(path, "no manifest in this folder; expected *.yaml, *.yml or *.json");
   }
   for (const file of wanted) {
     const read = readText(file);
     if ("what" in read) reading.unusable(file, read.what);
+    else if (addDumps(file, read.text, null, reading, found)) continue;
+    else if (listed.folder && !CONNTRACK_NAME.test(file) && !MANIFEST_NAME.test(file)) continue;
     else if (read.text.slice(0, 4096).includes("\0")) {
       reading.unusable(file, `this is binary, not a manifest${CAPTURE_NAME.test(file) ? "; captures are given with -r" : ""}`);
     } else (CONNTRACK_NAME.test(file) ? conntrack : texts).push({ name: file, text: read.text });
   }
 }
 
-/** The captures that one `-r` names. */
-function capturesOf(argument: string, nodes: readonly string[], reading: Reading): NamedCapture[] {
+/** Whether the text is a dump; what cannot be used of one is said. */
+function addDumps(file: string, text: string, node: string | null, reading: Reading, found: FoundDump[]): boolean {
+  const { dumps, problems, refused } = findDumps(file, text, node);
+  found.push(...dumps);
+  reading.problems.push(...problems);
+  if (refused !== null) reading.unusable(file, refused);
+  return dumps.length > 0 || refused !== null;
+}
+
+/** The dumps that one `--rules` names. */
+function readRules(argument: string, reading: Reading, found: FoundDump[]): void {
+  const { said, path } = splitNode(argument);
+  const listed = path === "-" ? { files: ["-"], failures: [] } : list(path);
+  for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
+  for (const file of listed.files) {
+    const read = readText(file);
+    if ("what" in read) reading.unusable(file, read.what);
+    else if (!addDumps(file, read.text, said === "" ? null : said, reading, found)) {
+      reading.unusable(file, "no rules or sets of a node; expected what iptables-save, ip6tables-save or ipset save prints");
+    }
+  }
+}
+
+/** The conntrack entries that one `--input-file` names. */
+function readEntries(argument: string, nodes: readonly string[], reading: Reading): EntryFile[] {
+  const { said, path } = splitNode(argument);
+  const listed = path === "-" ? { folder: false, files: ["-"], failures: [] } : list(path);
+  for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
+  return listed.files.filter((file) => !listed.folder || CONNTRACK_NAME.test(file)).flatMap((file): EntryFile[] => {
+    const node = said === "" ? nodeOf(file, nodes) : said;
+    const failure = nodeFailure(file, node, nodes, "--input-file");
+    const read = readText(file);
+    if ("what" in read) reading.unusable(file, read.what);
+    else if (failure !== null) reading.unusable(file, failure.what);
+    if ("what" in read || failure !== null || node === null) return [];
+    const { flows, problems } = readConntrackFlows({ name: file, text: read.text });
+    reading.problems.push(...problems);
+    if (flows.length === 0) {
+      reading.problems.push({ where: { file, line: 0 }, severity: problems.length > 0 ? "error" : "warning",
+        what: "no conntrack entry in this file; expected what conntrack -L or conntrack -E prints" });
+    }
+    return [{ file, node, flows }];
+  });
+}
+
+/** `[node=]path`; a path that has an equals sign itself is a path. */
+function splitNode(argument: string): { said: string; path: string } {
   const equals = argument.indexOf("=");
   const said = equals > 0 && !existsSync(argument) ? argument.slice(0, equals) : "";
-  const path = said === "" ? argument : argument.slice(equals + 1);
+  return { said, path: said === "" ? argument : argument.slice(equals + 1) };
+}
+
+/** The captures that one `-r` names. */
+function capturesOf(argument: string, nodes: readonly string[], reading: Reading): NamedCapture[] {
+  const { said, path } = splitNode(argument);
   const colon = said.indexOf(":");
   const nodeSaid = colon < 0 ? said : said.slice(0, colon);
   const device = colon < 0 ? "" : said.slice(colon + 1);
@@ -128,12 +207,12 @@ function capturesOf(argument: string, nodes: readonly string[], reading: Reading
   });
 }
 
-function nodeFailure(file: string, node: string | null, nodes: readonly string[]): { what: string } | null {
+function nodeFailure(file: string, node: string | null, nodes: readonly string[], option = "-r"): { what: string } | null {
   if (node !== null && nodes.includes(node)) return null;
   if (nodes.length === 0) return { what: "the manifests hold no Node object, and a capture belongs to a node" };
   const known = `${nodes.slice(0, 8).join(", ")}${nodes.length > 8 ? ", …" : ""}`;
   return node !== null ? { what: `no node ${node} in the manifests; the nodes are ${known}` }
-    : { what: `which node it was taken on is not known; name it, as in -r ${nodes[0]}=${file}; the nodes are ${known}` };
+    : { what: `which node it was taken on is not known; name it, as in ${option} ${nodes[0]}=${file}; the nodes are ${known}` };
 }
 
 /** `ip -j` output is JSON whose entries have an ifindex or a route's dst, or the lab's one object of all of them. */

@@ -9,6 +9,7 @@ import { checkCommand } from "./check.js";
 import { compareCommand } from "./compare.js";
 import { dumpCommand } from "./dump.js";
 import { traceCommand } from "./trace.js";
+import { verifyCommand } from "./verify.js";
 import { UsageError } from "./usage.js";
 import { version } from "./version.js";
 
@@ -25,7 +26,7 @@ Examples:
   twinplane compare --demo
   twinplane compare -f cluster.yaml -r node1=node1.pcap -r node2=node2.pcap
   twinplane check -f cluster.yaml`);
-  for (const command of [compareCommand, traceCommand, dumpCommand, checkCommand]) {
+  for (const command of [compareCommand, traceCommand, dumpCommand, checkCommand, verifyCommand]) {
     command(program, (code) => {
       exitCode = code;
     });

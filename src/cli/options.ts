@@ -1,12 +1,14 @@
 /** Options that several commands share, and what they mean. */
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { parsePrefix, type Prefix } from "../cluster/address.js";
-import { type Network, parseProfile, type Profile, PROFILES_HELP } from "../planes.js";
+import type { Cluster } from "../cluster/cluster.js";
+import { type GivenNetwork, kubeProxyRefusal, parseProfile, type Profile, PROFILES_HELP } from "../planes.js";
 import { UsageError } from "./usage.js";
 
 export interface InputOptions {
   readonly file?: readonly string[];
   readonly read?: readonly string[];
+  readonly rules?: readonly string[];
   readonly strict?: boolean;
 }
 
@@ -15,6 +17,7 @@ export interface TargetOptions {
   readonly target: string;
   readonly clusterCidr?: readonly string[];
   readonly nonMasqueradeCidr?: readonly string[];
+  readonly masquerade?: "cni" | "ip-masq-agent" | "none";
 }
 
 export interface PlaneOptions extends TargetOptions {
@@ -23,9 +26,12 @@ export interface PlaneOptions extends TargetOptions {
 }
 
 export function addInputOptions(command: Command, captures: boolean): Command {
-  command.option("-f, --file <path...>", "manifests and dumps, node facts (ip -j), conntrack entries: files or folders, - for stdin");
+  command.option("-f, --file <path...>", "manifests, node facts (ip -j), conntrack entries, nodes' rules (iptables-save): files or folders,"
+    + " - for stdin");
   if (captures) {
     command.option("-r, --read <capture...>", "captures or folders of them; [node[:device]=]path names where one was taken");
+    command.option("--rules <dump...>", "a node's own rules or sets (iptables-save, ip6tables-save, ipset save), used on the"
+      + " current side instead of generated ones; [node=]path");
   }
   return command.option("--strict", "any error in the inputs ends with exit code 2; without it the rest is used");
 }
@@ -40,8 +46,11 @@ export function addPlaneOptions(command: Command): Command {
 export function addTargetOptions(command: Command): Command {
   return command
     .option("--target <profile>", "the dataplane it is to have", "cilium@1.20")
-    .option("--cluster-cidr <cidr...>", "pod address ranges (default: from the nodes' podCIDRs)")
-    .option("--non-masquerade-cidr <cidr...>", "destinations that see a pod's own address (default: the nodes' networks)");
+    .option("--cluster-cidr <cidr...>", "pod address ranges (default: kube-proxy's clusterCIDR, else from the nodes' podCIDRs)")
+    .option("--non-masquerade-cidr <cidr...>", "destinations that see a pod's own address "
+      + "(default: ip-masq-agent's list, else the nodes' networks)")
+    .addOption(new Option("--masquerade <agent>", "who masquerades pods now (default: ip-masq-agent if the objects have it, else cni)")
+      .choices(["cni", "ip-masq-agent", "none"]));
 }
 
 export function profileOf(text: string): Profile {
@@ -57,9 +66,16 @@ export function ciliumProfileOf(text: string): Profile {
   return profile;
 }
 
+/** Ends the command where a side is kube-proxy and the cluster's runs in a mode that is not modelled. */
+export function refuseUnmodelled(cluster: Cluster, profiles: readonly Profile[]): void {
+  const refusal = profiles.some((profile) => profile.engine !== "cilium") ? kubeProxyRefusal(cluster) : null;
+  if (refusal !== null) throw new UsageError(refusal);
+}
+
 /** The network the user states; what is not stated is left out. */
-export function networkOf(options: TargetOptions): Partial<Network> {
+export function networkOf(options: TargetOptions): GivenNetwork {
   return {
+    ...(options.masquerade === undefined ? {} : { masqueradeAgent: options.masquerade }),
     ...(options.clusterCidr === undefined ? {} : { clusterCidrs: prefixesOf(options.clusterCidr, "--cluster-cidr") }),
     ...(options.nonMasqueradeCidr === undefined ? {}
       : { nonMasqueradeCidrs: prefixesOf(options.nonMasqueradeCidr, "--non-masquerade-cidr") }),

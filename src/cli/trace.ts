@@ -32,7 +32,7 @@ async function trace(options: TraceOptions): Promise<number> {
   if (options.file === undefined) throw new UsageError("no manifests; give -f with a file or folder");
   if (options.read === undefined) throw new UsageError("no captures; give -r with a capture or folder");
   const record = wholeNumberOf(options.packet, "--packet", 1);
-  const inputs = readInputs(options.file, options.read);
+  const inputs = readInputs(options.file, options.read, options);
   const capture = captureNamed(options.capture, inputs);
   const session = await runSession({
     ...sessionInput(options, inputs, (options.change ?? []).map(changeOf)), traced: true, until: { capture, record },

@@ -5,6 +5,7 @@
  * Field names are Kubernetes' own. A Timeline holds one immutable Cluster for each interval of time.
  */
 import type { Address, Prefix } from "./address.js";
+import type { FieldLines } from "./lines.js";
 import type { Problem, Where } from "./problem.js";
 
 /** Kubernetes' spelling. */
@@ -84,6 +85,8 @@ export interface Endpoint {
   /** Defaulted: nil ready -> true, nil serving -> ready, nil terminating -> false. */
   readonly ready: boolean;
   readonly serving: boolean;
+  /** The condition `serving` is not there: the API's newer words and some readers take that for true. */
+  readonly servingAbsent?: boolean;
   readonly terminating: boolean;
   readonly targetRef: { readonly kind: string; readonly namespace: string; readonly name: string } | null;
   readonly hintZones: readonly string[];
@@ -142,6 +145,8 @@ export interface NetworkPolicy extends ObjectMeta {
 export interface OtherObject extends ObjectMeta {
   readonly apiVersion: string;
   readonly object: Readonly<Record<string, unknown>>;
+  /** Lines of its fields, for kinds that configure a program on nodes; `lines.ts` reads them. */
+  readonly lines?: FieldLines;
 }
 
 export interface Cluster {

@@ -44,6 +44,8 @@ export interface ConntrackFlow {
   /** A DESTROY asked for by a process (`conntrack -D`, kube-proxy), not by a timer or the kernel. */
   readonly byUserspace: boolean;
   readonly id: number | null;
+  /** Zone of the entry or of one of its directions; 0: the default zone of both. */
+  readonly zone: number;
   /** 1-based line of the text. */
   readonly line: number;
 }
@@ -113,9 +115,10 @@ function readHead(words: readonly string[]): Head | null {
   return { family: named, protocol: Number(protocolText), timeoutSeconds: timeout, state };
 }
 
-function readBody(words: readonly string[]): Pick<ConntrackFlow, "original" | "reply" | "id"> | null {
+function readBody(words: readonly string[]): Pick<ConntrackFlow, "original" | "reply" | "id" | "zone"> | null {
   const tuples: Map<string, string>[] = [];
   let entryId: number | null = null;
+  let zone = 0;
   for (const word of words) {
     const equals = word.indexOf("=");
     if (equals < 0) continue;
@@ -128,12 +131,13 @@ function readBody(words: readonly string[]): Pick<ConntrackFlow, "original" | "r
     const ofTuple = TUPLE_KEYS.has(key) || (key === "id" && tuple.has("type"));
     if (ofTuple && !tuple.has(key)) tuple.set(key, value);
     else if (key === "id") entryId = wholeNumber(value, 0xffffffff);
+    else if (/^zone(-orig|-reply)?$/.test(key)) zone = wholeNumber(value, 0xffff) ?? zone;
   }
   if (tuples.length !== 2) return null;
   const original = readTuple(tuples[0]);
   const reply = readTuple(tuples[1]);
   if (original === null || reply === null || original.source.family !== reply.source.family) return null;
-  return { original, reply, id: entryId };
+  return { original, reply, id: entryId, zone };
 }
 
 function readTuple(fields: ReadonlyMap<string, string>): ConntrackTuple | null {

@@ -12,6 +12,7 @@ import type { EndpointSlice, Namespace, NetworkPolicy, ObjectMeta, OtherObject, 
   from "./cluster.js";
 import { type ManifestItem, readDocuments } from "./documents.js";
 import { type Field, ObjectReading } from "./field.js";
+import { readLines } from "./lines.js";
 import { readMeta } from "./meta.js";
 import { readNetworkPolicy } from "./network-policy.js";
 import { readOther } from "./other.js";
@@ -141,10 +142,28 @@ function readObject(item: ManifestItem, collection: Collection, problems: Proble
   }
   // The same kind name in another group (Knative's Service, Calico's NetworkPolicy) is another kind.
   const ours = known !== undefined && known.apiVersion === apiVersion ? known : undefined;
+  if (isConfiguration(kindName, apiVersion)) {
+    const meta = { kind: kindName, namespace: "", name: "", labels: {}, annotations: {}, where: root.where() };
+    const object: OtherObject = { ...readOther(item.value, meta, apiVersion), lines: readLines(item.value, item.positions) };
+    collection.add("others", object);
+    return;
+  }
   const meta = readMeta(root, kindName, ours?.namespaced ?? !root.get("metadata").get("namespace").absent);
   reading.title = title(meta);
-  const object = ours === undefined ? readOther(item.value, meta, apiVersion) : ours.read(root, meta);
+  const object = ours === undefined ? otherOf(item, meta, apiVersion) : ours.read(root, meta);
   if (!reading.refused) collection.add(ours?.list ?? "others", object);
+}
+
+/** A component's configuration file, which is a document with a kind but without metadata. */
+function isConfiguration(kindName: string, apiVersion: string): boolean {
+  return kindName === "KubeProxyConfiguration" && apiVersion.startsWith("kubeproxy.config.k8s.io/");
+}
+
+/** Programs on nodes are configured by objects of kube-system; what reads them says the line of what is wrong. */
+function otherOf(item: ManifestItem, meta: ObjectMeta, apiVersion: string): OtherObject {
+  const other = readOther(item.value, meta, apiVersion);
+  const configures = meta.namespace === "kube-system" && (meta.kind === "ConfigMap" || meta.kind === "DaemonSet");
+  return configures ? { ...other, lines: readLines(other.object, item.positions) } : other;
 }
 
 function kind(list: keyof ManifestObjects, namespaced: boolean, apiVersion: string,
@@ -153,7 +172,7 @@ function kind(list: keyof ManifestObjects, namespaced: boolean, apiVersion: stri
 }
 
 function title(object: ObjectMeta): string {
-  return `${object.kind} ${object.namespace === "" ? "" : `${object.namespace}/`}${object.name}`;
+  return `${object.kind} ${object.namespace === "" ? "" : `${object.namespace}/`}${object.name}`.trimEnd();
 }
 
 /** By code units, which does not depend on the machine's language. */

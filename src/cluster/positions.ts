@@ -14,6 +14,8 @@ export type Path = readonly (string | number)[];
 
 interface Place {
   readonly offset: number;
+  /** A text that begins on the line after its key (`|`, `>`). */
+  readonly block?: boolean;
   readonly children: ReadonlyMap<string | number, Place> | null;
 }
 
@@ -37,7 +39,15 @@ export class Positions {
   ) {}
 
   where(path: Path): Where {
-    if (path.length === 0) return this.source.where(this.start);
+    return this.source.where(path.length === 0 ? this.start : this.place(path).offset);
+  }
+
+  /** Whether the text at this path begins on the line after its key. */
+  isBlock(path: Path): boolean {
+    return this.place(path).block === true;
+  }
+
+  private place(path: Path): Place {
     this.root ??= this.build();
     let place = this.root;
     for (const key of path) {
@@ -45,7 +55,7 @@ export class Positions {
       if (next === undefined) break;
       place = next;
     }
-    return this.source.where(place.offset);
+    return place;
   }
 
   private build(): Place {
@@ -83,8 +93,9 @@ class PlaceReader {
       const at = offsetOf(key, this.base, offset);
       const name = key.type === EVENT_ID.SCALAR ? this.keyName(key) : null;
       this.read(this.next, offset);
+      const block = isBlockScalar(this.events[this.next]);
       const value = this.read(this.next, at);
-      if (name !== null) children.set(name, { offset: at, children: value.children });
+      if (name !== null) children.set(name, { offset: at, children: value.children, block });
     }
     this.next++;
     return { offset, children };
@@ -103,6 +114,11 @@ class PlaceReader {
     this.next++;
     return { offset, children };
   }
+}
+
+function isBlockScalar(event: Event): boolean {
+  return event.type === EVENT_ID.SCALAR
+    && (event.style === SCALAR_STYLE.LITERAL_BLOCK || event.style === SCALAR_STYLE.FOLDED_BLOCK);
 }
 
 function offsetOf(event: Event, base: number, outer: number): number {

@@ -71,6 +71,7 @@ function readEndpoint(field: Field, addressType: EndpointSlice["addressType"]): 
     zone: field.get("zone").string(),
     ready,
     serving: conditions.get("serving").boolean(ready),
+    ...(conditions.get("serving").absent && !ready ? { servingAbsent: true } : {}),
     terminating: conditions.get("terminating").boolean(false),
     targetRef: target.absent ? null : {
       kind: target.get("kind").string(),

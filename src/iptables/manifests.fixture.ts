@@ -122,7 +122,9 @@ function sliceOf(object: Plain): EndpointSlice {
       const ready = endpoint.conditions?.ready ?? true;
       return {
         addresses: endpoint.addresses.map(address), nodeName: endpoint.nodeName ?? "", zone: endpoint.zone ?? "",
-        ready, serving: endpoint.conditions?.serving ?? ready, terminating: endpoint.conditions?.terminating ?? false,
+        ready, serving: endpoint.conditions?.serving ?? ready,
+        ...(endpoint.conditions?.serving === undefined && !ready ? { servingAbsent: true } : {}),
+        terminating: endpoint.conditions?.terminating ?? false,
         targetRef: null, hintZones: (endpoint.hints?.forZones ?? []).map((zone: Plain) => zone.name),
         hintNodes: (endpoint.hints?.forNodes ?? []).map((node: Plain) => node.name),
       };

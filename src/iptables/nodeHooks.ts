@@ -22,8 +22,12 @@ export interface NodeHooksOptions {
   readonly steps: Step[] | null;
 }
 
+/** Chains whose marks say that a packet is to be dropped; other programs' marks say what allowed it, or nothing. */
+const DROP_MARKS = "AZURE-NPM-";
+const INGRESS_ALLOWED = "AZURE-NPM-INGRESS-ALLOW-MARK";
 /** Rules that decided something about a packet; the others only led there. */
-const DECIDING = new Set(["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "DROP", "REJECT", "UNDECIDED", "KUBE-MARK-MASQ"]);
+const DECIDING = new Set(["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "DROP", "REJECT", "UNDECIDED", "KUBE-MARK-MASQ",
+  "AZURE-NPM-ACCEPT", INGRESS_ALLOWED]);
 
 export class NodeHooks implements NetfilterHooks {
   reason = "";
@@ -40,6 +44,8 @@ export class NodeHooks implements NetfilterHooks {
   private settled = new Uint8Array(1024);
   private readonly choiceNumbers = new Map<readonly string[], number>();
   private readonly pending: Because[] = [];
+  /** Of rules that marked the packet in the hook under way: where a mark is what drops it, they decided. */
+  private readonly marking: Because[] = [];
   private family: 4 | 6 = 4;
 
   constructor(private readonly options: NodeHooksOptions) {
@@ -69,8 +75,10 @@ export class NodeHooks implements NetfilterHooks {
     const known = skb.ctinfo === CtInfo.Established || skb.ctinfo === CtInfo.EstablishedReply
       || (skb.ct !== null && this.settled[skb.ct.id] === 1);
     netfilter.traceSink = this.options.steps !== null || !known ? this.sink : null;
+    this.marking.length = 0;
     let verdict = netfilter.hook(hook, skb);
     this.reason = netfilter.reason;
+    if (verdict === Verdict.Drop) this.pending.push(...this.marking);
     const id = skb.ct === null ? 0 : skb.ct.id;
     const first = skb.ctinfo === CtInfo.New;
     if (id > 0 && first) this.learnChoice(id);
@@ -132,9 +140,13 @@ export class NodeHooks implements NetfilterHooks {
   private readonly sink = (table: string, chain: string, position: number, text: string, verdict: string): void => {
     const { steps, node } = this.options;
     const deciding = DECIDING.has(verdict);
-    if (steps === null && !deciding) return;
+    const marks = verdict === "MARK" && chain.startsWith(DROP_MARKS);
+    if (steps === null && !deciding && !marks) return;
     const becauses = this.origin(this.family, table, chain, position);
     if (deciding) this.pending.push(...becauses);
+    else if (marks) this.marking.push(...becauses);
+    // Who allows ingress overrules the policies that marked the packet for a drop before.
+    if (verdict === INGRESS_ALLOWED) this.marking.length = 0;
     steps?.push({ node, program: table, what: position === 0 ? `${chain} ${text}` : `${chain} ${position}: ${text}`,
       result: verdict, becauses });
   };

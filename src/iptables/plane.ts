@@ -12,6 +12,8 @@ import { End, type FrameBlock, type Journey, type Plane, type Step, type StepRes
 import { buildFabric, type Fabric } from "../fabric/fabric.js";
 import type { TunnelResolver } from "../linux/node.js";
 import { Journeys } from "./journeys.js";
+import { type NodeOwnRules, readNodeDump } from "./dump/ownRules.js";
+import { type SetMaker, setProblems } from "./dump/ownSets.js";
 import { PlaneNode, type IptablesConfig, type NodeDump } from "./planeNode.js";
 import type { PolicyEngine } from "./policy.js";
 import { Walk } from "./walk.js";
@@ -19,8 +21,8 @@ import { Walk } from "./walk.js";
 export interface IptablesPlaneOptions {
   /** `current`, `target`, or the user's name. */
   readonly name: string;
-  /** `kube-proxy+spec` needs `policyEngine`. */
-  readonly profile: "kube-proxy" | "kube-proxy+spec";
+  /** `kube-proxy+spec` needs `policyEngine`; `+npm` may have one, and has its rules in `config.programs`, as `+calico`. */
+  readonly profile: "kube-proxy" | `kube-proxy+${"spec" | "npm" | "calico"}`;
   /** The cluster at time 0: the timeline's initial one. */
   readonly cluster: Cluster;
   /**
@@ -31,8 +33,12 @@ export interface IptablesPlaneOptions {
   readonly config: IptablesConfig;
   /** A node's own rules, in place of generated ones. They stay through changes of the cluster. */
   readonly rulesByNode?: ReadonlyMap<string, NodeDump>;
+  /** Makes the sets that a node's own rules name where it did not say its sets. */
+  readonly setMaker?: SetMaker;
   /** Makes the engine for a cluster; called again for each change. */
   readonly policyEngine?: (cluster: Cluster) => PolicyEngine;
+  /** What the user should know of a cluster's objects; asked for each cluster. */
+  readonly problemsOf?: (cluster: Cluster) => readonly Problem[];
   /**
    * kube-proxy's deletion of stale UDP entries on a change; false where the timeline has the deletions
    * themselves.
@@ -62,6 +68,7 @@ class IptablesPlane implements Plane {
   private readonly built: (PlaneNode | null | undefined)[];
   private readonly numbers: ReadonlyMap<string, number>;
   private readonly planeHash: number;
+  private readonly own: ReadonlyMap<string, NodeOwnRules>;
   private cluster: Cluster;
   private nodeObjects: Map<string, Node>;
   private fabric: Fabric;
@@ -69,7 +76,7 @@ class IptablesPlane implements Plane {
 
   constructor(private readonly options: IptablesPlaneOptions) {
     const { cluster, policyEngine } = options;
-    if ((options.profile === "kube-proxy+spec") !== (policyEngine !== undefined)) {
+    if (options.profile !== "kube-proxy+npm" && (options.profile === "kube-proxy+spec") !== (policyEngine !== undefined)) {
       throw new Error(`profile ${options.profile} and the policy engine given do not fit`);
     }
     this.name = options.name;
@@ -85,7 +92,15 @@ class IptablesPlane implements Plane {
     this.nodeObjects = new Map(cluster.nodes.map((node) => [node.name, node]));
     this.fabric = buildFabric(cluster, this.nodes);
     this.engine = policyEngine?.(cluster) ?? null;
-    this.problems.push(...this.fabric.problems);
+    this.report(this.fabric.problems);
+    this.report(options.problemsOf?.(cluster) ?? []);
+    // Dumps are read here, so that what is wrong with one is said whether traffic meets its node or not.
+    this.own = new Map([...options.rulesByNode ?? []].map(([name, dump]) => [name, readNodeDump(dump)]));
+    for (const [name, own] of this.own) {
+      this.problems.push(...own.problems);
+      const node = this.nodeObjects.get(name);
+      if (node !== undefined) this.problems.push(...setProblems(own, cluster, node, options.setMaker ?? null));
+    }
     this.walk = new Walk({ node: (number) => this.node(number) }, this.fabric, (walk, { hooks }) => {
       walk.choice = this.journeys.join(walk.choice, hooks.choice);
       walk.because = this.journeys.joinBecauses(walk.because, hooks.because);
@@ -112,9 +127,8 @@ class IptablesPlane implements Plane {
     this.cluster = cluster;
     this.nodeObjects = new Map(cluster.nodes.map((node) => [node.name, node]));
     this.fabric = buildFabric(cluster, this.nodes);
-    for (const problem of this.fabric.problems) {
-      if (!this.problems.some((known) => known.what === problem.what)) this.problems.push(problem);
-    }
+    this.report(this.fabric.problems);
+    this.report(this.options.problemsOf?.(cluster) ?? []);
     this.walk.fabric = this.fabric;
     this.engine = this.options.policyEngine?.(cluster) ?? null;
     for (let number = 0; number < this.built.length; number++) {
@@ -140,6 +154,13 @@ class IptablesPlane implements Plane {
     return this.steps === null ? [] : [...this.steps];
   }
 
+  /** Each once. */
+  private report(problems: readonly Problem[]): void {
+    for (const problem of problems) {
+      if (!this.problems.some((known) => known.what === problem.what)) this.problems.push(problem);
+    }
+  }
+
   private node(number: number): PlaneNode | null {
     let node = this.built[number];
     if (node === undefined) {
@@ -156,8 +177,8 @@ class IptablesPlane implements Plane {
     const nodeHash = mix(this.planeHash, textHash(name));
     return new PlaneNode({
       number, node, cluster: this.cluster, config: this.options.config, engine: this.engine,
-      dump: this.options.rulesByNode?.get(name) ?? null, journeys: this.journeys, steps: this.steps,
-      problems: this.problems, chance: (flow, draw) => mix(mix(nodeHash, flow), draw), tunnels: this.tunnels,
+      own: this.own.get(name) ?? null, setMaker: this.options.setMaker, journeys: this.journeys, steps: this.steps,
+      chance: (flow, draw) => mix(mix(nodeHash, flow), draw), tunnels: this.tunnels,
     });
   }
 

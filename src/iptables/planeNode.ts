@@ -5,14 +5,16 @@
  */
 import { parseAddress, type Family } from "../cluster/address.js";
 import type { Cluster, Device, Node, NodeFacts } from "../cluster/cluster.js";
-import type { Problem } from "../cluster/problem.js";
 import type { Because, Step } from "../dataplane.js";
 import { LinuxNode, type TunnelResolver } from "../linux/node.js";
+import type { ConntrackRecord } from "../linux/netfilter/conntrack-record.js";
 import { createNetfilter, type Netfilter } from "../linux/netfilter/netfilter.js";
 import { parseRuleSet, type RuleSet } from "../linux/netfilter/rule-set.js";
 import type { TableName } from "../linux/netfilter/rule.js";
 import { type IpSets, parseIpSets } from "../linux/netfilter/sets/ipsets.js";
 import type { NodeServices } from "../linux/skb.js";
+import type { NodeOwnRules } from "./dump/ownRules.js";
+import { namedSets, type SetMaker } from "./dump/ownSets.js";
 import type { Journeys } from "./journeys.js";
 import { kubeProxySysctls, type KubeProxyConfig } from "./kubeproxy/config.js";
 import { UdpCleanup, udpSlicesChanged } from "./kubeproxy/conntrackCleanup.js";
@@ -27,6 +29,8 @@ export interface IptablesConfig {
   readonly masquerade: MasqueradeConfig;
   /** Further programs' rules, in the order in which they put theirs in place: policy engines, portmap. */
   readonly programs?: readonly RuleProgram[];
+  /** Sysctls that those programs set, by their names under /proc/sys with dots. */
+  readonly sysctls?: (cluster: Cluster, node: Node) => Readonly<Record<string, string>>;
 }
 
 /** A program that keeps rules on every node: what it writes for a node and a family. */
@@ -53,13 +57,15 @@ export interface PlaneNodeOptions {
   readonly node: Node;
   readonly cluster: Cluster;
   readonly config: IptablesConfig;
-  readonly dump: NodeDump | null;
+  /** The node's own rules and sets, in place of generated ones. */
+  readonly own: NodeOwnRules | null;
+  /** Makes the sets that such rules name where the node did not say its sets. */
+  readonly setMaker?: SetMaker | undefined;
   readonly engine: PolicyEngine | null;
   readonly journeys: Journeys;
   readonly chance: (flow: number, draw: number) => number;
   readonly tunnels: TunnelResolver;
   readonly steps: Step[] | null;
-  readonly problems: Problem[];
 }
 
 interface FamilyRules {
@@ -97,7 +103,7 @@ export class PlaneNode {
   private rules6: FamilyRules;
 
   constructor(private readonly options: PlaneNodeOptions) {
-    const { node, cluster, config, journeys, steps } = options;
+    const { node, cluster, journeys, steps } = options;
     this.number = options.number;
     this.name = node.name;
     this.cluster = cluster;
@@ -106,10 +112,10 @@ export class PlaneNode {
     this.rules6 = this.rules(cluster, node, 6, null);
     this.netfilter = createNetfilter({
       services: this.services, rules4: this.rules4.set, rules6: this.rules6.set, sets: this.setsOf(), chance: options.chance,
-      sysctls: sysctlsOf(node.facts, config.kubeProxy),
+      sysctls: this.sysctls(node),
     });
     this.hooks = new NodeHooks({ node: node.name, netfilter: this.netfilter, journeys, steps });
-    this.linux = this.stack(node.facts);
+    this.linux = this.stack(node);
     this.hooks.change(originOf(this.rules4, this.rules6), gateOf(node.facts, options.engine));
   }
 
@@ -130,16 +136,26 @@ export class PlaneNode {
     }
     if (node.facts !== this.facts && JSON.stringify(node.facts) !== JSON.stringify(this.facts)) {
       this.facts = node.facts;
-      this.linux = this.stack(node.facts);
+      this.linux = this.stack(node);
     }
     this.hooks.change(originOf(this.rules4, this.rules6), gateOf(node.facts, engine));
     for (const family of [4, 6] as const) {
-      if (cleanUp && udpSlicesChanged(before, cluster, family)) this.cleanUp(cluster, family);
+      if (cleanUp && udpSlicesChanged(before, cluster, family, this.options.config.kubeProxy)) this.cleanUp(cluster, family);
     }
   }
 
   deleteConntrack(entry: Parameters<Netfilter["deleteConntrack"]>[0]): void {
     this.netfilter.deleteConntrack(entry);
+  }
+
+  /** `iptables-save -c` (family 4) or `ip6tables-save -c`: the rules in place with what they counted. */
+  save(family: Family): string {
+    return this.netfilter.save(family);
+  }
+
+  /** Live connections, oldest first, as `conntrack -L` shows them. */
+  conntrack(): ConntrackRecord[] {
+    return this.netfilter.conntrack();
   }
 
   /** kube-proxy's step after a sync: UDP entries that lead to no serving endpoint any more. */
@@ -158,11 +174,18 @@ export class PlaneNode {
     }
   }
 
-  private stack(facts: NodeFacts): LinuxNode {
+  /** What the node says itself comes before what programs would have set. */
+  private sysctls(node: Node): Readonly<Record<string, string>> {
+    const { config } = this.options;
+    return { ...kubeProxySysctls(config.kubeProxy, node, CORES), ...config.sysctls?.(this.cluster, node), ...node.facts.sysctls };
+  }
+
+  private stack(node: Node): LinuxNode {
+    const { facts } = node;
     this.kinds = [];
     for (const device of facts.devices) this.kinds[device.index] = device.kind;
     return new LinuxNode({
-      name: this.name, facts: { ...facts, sysctls: sysctlsOf(facts, this.options.config.kubeProxy) },
+      name: this.name, facts: { ...facts, sysctls: this.sysctls(node) },
       tunnels: this.options.tunnels,
       netfilter: (services) => {
         this.services.target = services;
@@ -171,33 +194,31 @@ export class PlaneNode {
     });
   }
 
-  /** @param before the rules in place: a dump stays, being of one instant, and equal text is not read again */
+  /** @param before the rules in place; equal text is not read again. A dump's rules stay, and sets it did not say follow. */
   private rules(cluster: Cluster, node: Node, family: Family, before: FamilyRules | null): FamilyRules {
-    const { dump, config, problems } = this.options;
-    const own = family === 4 ? dump?.v4 : dump?.v6;
+    const { config } = this.options;
+    const own = family === 4 ? this.options.own?.v4 : this.options.own?.v6;
     if (own !== null && own !== undefined) {
-      if (before !== null) return before;
-      const parsed = parseRuleSet(own.text, own.file, family);
-      problems.push(...parsed.problems);
-      const lines = own.text.split(/\r?\n/);
-      return { text: own.text, sets: "", set: parsed.rules, because: (line) => [{ where: { file: own.file, line },
-        object: `rule of node ${node.name}`, rule: lines[line - 1] ?? "" }] };
+      const unsaid = this.options.own?.sets === null;
+      const made = unsaid ? this.options.setMaker?.(cluster, node, family, own.lines.join("\n")) ?? "" : "";
+      return { text: "", sets: namedSets(own.set, made), set: own.set, because: (line) => [{ where: { file: own.file, line },
+        object: `rule of node ${node.name}`, rule: own.lines[line - 1] ?? "" }] };
     }
-    const { text, sets, becauseAt } = generatedRules(cluster, node, family, config);
+    const { text, sets, becauseAt, undecided } = generatedRules(cluster, node, family, config);
     if (before !== null && before.text === text) return { text, sets, set: before.set, because: becauseAt };
     const parsed = parseRuleSet(text, `rules of ${node.name} for IPv${family}`, family);
     // A rule that we write and do not understand ourselves is our own mistake.
     if (parsed.problems.length > 0) throw new Error(`generated rules: ${parsed.problems[0].what}`);
+    markUndecided(parsed.rules, undecided);
     return { text, sets, set: parsed.rules, because: becauseAt };
   }
 
   /** The node's own sets where it said them, else the generators' of both families. */
   private setsOf(): IpSets {
-    const own = this.options.dump?.sets ?? null;
-    const text = own === null ? this.rules4.sets + this.rules6.sets : own.text;
-    const { sets, problems } = parseIpSets(text, own?.file ?? `sets of ${this.name}`);
-    if (own !== null) this.options.problems.push(...problems);
-    else if (problems.length > 0) throw new Error(`generated sets: ${problems[0].what}`);
+    const own = this.options.own?.sets ?? null;
+    if (own !== null) return own;
+    const { sets, problems } = parseIpSets(this.rules4.sets + this.rules6.sets, `sets of ${this.name}`);
+    if (problems.length > 0) throw new Error(`generated sets: ${problems[0].what}`);
     return sets;
   }
 }
@@ -206,8 +227,17 @@ export class PlaneNode {
 class SwitchedServices implements NodeServices {
   target: NodeServices | null = null;
 
-  addressType(bytes: Uint8Array, offset: number, family: 4 | 6): ReturnType<NodeServices["addressType"]> {
-    return this.now().addressType(bytes, offset, family);
+  addressType(bytes: Uint8Array, offset: number, family: 4 | 6, device?: number): ReturnType<NodeServices["addressType"]> {
+    return this.now().addressType(bytes, offset, family, device);
+  }
+
+  // Both are absent where the stack does not know routes, which a match takes for undecided.
+  get wayBack(): NodeServices["wayBack"] {
+    return this.now().wayBack;
+  }
+
+  get pathMtu(): NodeServices["pathMtu"] {
+    return this.now().pathMtu;
   }
 
   deviceName(index: number): string {
@@ -233,13 +263,21 @@ class SwitchedServices implements NodeServices {
   }
 }
 
-/** What the node says itself comes before what kube-proxy would have set. */
-function sysctlsOf(facts: NodeFacts, config: KubeProxyConfig): Readonly<Record<string, string>> {
-  return { ...kubeProxySysctls(config, CORES), ...facts.sysctls };
-}
-
 function gateOf(facts: NodeFacts, engine: PolicyEngine | null): PolicyGate | null {
   return engine === null ? null : new PolicyGate(facts.devices, engine);
+}
+
+/** Where a program has rules that are not modelled, nothing is decided. */
+function markUndecided(set: RuleSet, lines: ReadonlyMap<number, string>): void {
+  if (lines.size === 0) return;
+  for (const { chains } of set.tables.values()) {
+    for (const chain of chains.values()) {
+      chain.rules = chain.rules.map((rule) => {
+        const why = lines.get(rule.line);
+        return why === undefined ? rule : { ...rule, matches: [...rule.matches, { kind: "unmodelled", text: why }] };
+      });
+    }
+  }
 }
 
 function originOf(rules4: FamilyRules, rules6: FamilyRules): RuleOrigin {

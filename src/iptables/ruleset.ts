@@ -20,6 +20,11 @@ export interface Rule {
   /** What follows `-A CHAIN `. */
   readonly text: string;
   readonly becauses: readonly Because[];
+  /**
+   * The program has rules here that are not modelled: why. The rule's own text decides nothing, and a packet that
+   * comes to it is undecided.
+   */
+  readonly undecided?: string;
 }
 
 /** A rule in a built-in chain, and where it is put when other programs' rules stand there already. */
@@ -51,6 +56,8 @@ export interface NodeRules {
   because(table: string, line: string): readonly Because[];
   /** The same by the line's number in the text, 1-based. */
   becauseAt(line: number): readonly Because[];
+  /** Lines of rules that are not modelled, and why. */
+  readonly undecided: ReadonlyMap<number, string>;
 }
 
 /** Built-in chains in the order iptables-save prints them. */
@@ -68,6 +75,7 @@ export function joinRules(parts: readonly RulePart[]): NodeRules {
   const lines: string[] = [];
   const origins = new Map<string, readonly Because[]>();
   const byLine: (readonly Because[])[] = [];
+  const undecided = new Map<number, string>();
   for (const table of TABLES) {
     if (table !== "filter" && table !== "nat" && !isUsed(parts, table)) continue;
     lines.push(`*${table}`);
@@ -76,7 +84,9 @@ export function joinRules(parts: readonly RulePart[]): NodeRules {
     for (const rule of [...jumpsOf(parts, table), ...parts.flatMap((part) => part.rules)]) {
       if (rule.table !== table) continue;
       const line = ruleLine(rule);
-      byLine[lines.push(line)] = rule.becauses;
+      const number = lines.push(line);
+      byLine[number] = rule.becauses;
+      if (rule.undecided !== undefined) undecided.set(number, rule.undecided);
       remember(origins, table, line, rule.becauses);
     }
     lines.push("COMMIT");
@@ -87,6 +97,7 @@ export function joinRules(parts: readonly RulePart[]): NodeRules {
     sets: parts.flatMap((part) => part.sets ?? []).map((line) => `${line}\n`).join(""),
     because: (table, line) => origins.get(`${table} ${line}`) ?? [],
     becauseAt: (line) => byLine[line] ?? [],
+    undecided,
   };
 }
 

@@ -12,7 +12,7 @@
 import type { NodeFacts } from "../cluster/cluster.js";
 import { End, PacketType, type Pin } from "../dataplane.js";
 import { equalBytes, getU16, getU32 } from "./ip/bytes.js";
-import { cutChecksum, missingIcmpSum, Protocol, restoreIcmp } from "./ip/checksum.js";
+import { cutChecksum, isDamaged, missingIcmpSum, Protocol, restoreIcmp } from "./ip/checksum.js";
 import { Gathered, Reassembler } from "./ip/defrag.js";
 import type { DeviceEntry } from "./ip/devices.js";
 import { Fragmenter } from "./ip/fragment.js";
@@ -423,8 +423,8 @@ export class LinuxNode {
   /** Answer of a REJECT, called from within a hook. The TCP reset goes from the address spoken to. */
   private reject(skb: Skb, kind: string, _hook: Hook): void {
     const packet = skb as Packet;
-    // nf_reject_verify_csum: what is damaged is not answered.
-    if (packet.csum === Csum.Wrong) return;
+    // What is damaged is not answered.
+    if (isDamaged(packet)) return;
     if (kind === "tcp-reset") {
       if (!this.descend(packet)) return;
       const made = this.pool.take();

@@ -22,6 +22,8 @@ export interface CaptureInput {
   /** Device it was taken on, for captures of one interface; empty: the capture says. */
   readonly device: string;
   readonly chunks: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
+  /** Where records stand for lines of a text: the line of each, in order. */
+  readonly lines?: readonly number[];
 }
 
 export class CaptureCursor {

@@ -15,7 +15,7 @@ const finding: fc.Arbitrary<FindingRow> = fc.record({
   source: fc.constantFrom("a", "b"), destination: fc.constantFrom("c", "d"), protocol: fc.constantFrom("TCP", "UDP"),
   port: fc.constantFrom(0, 80), current: fc.constant("delivered"), target: fc.constantFrom("dropped", "delivered"),
   flows: fc.integer({ min: 1, max: 9 }), packets: fc.integer({ min: 1, max: 99 }), becauses: fc.constant([]),
-  example: fc.record({ file: fc.constantFrom("x.pcap", "y.pcap"), record: number, flow: fc.constant("tcp") }),
+  example: fc.record({ file: fc.constantFrom("x.pcap", "y.pcap"), record: number, line: fc.constant(false), flow: fc.constant("tcp") }),
 }) as fc.Arbitrary<FindingRow>;
 
 const counted = fc.uniqueArray(fc.tuple(fc.constantFrom("p", "q", "r"), number), { selector: ([text]) => text });
@@ -32,6 +32,7 @@ const report = fc.record({
   exitCode: fc.constantFrom(0, 1, 2, 3),
 }).map((made): Report => ({
   twinplane: "0", captures: [{ file: "x.pcap", node: "n", packets: 1, notes: [] }], facts: [{ node: "n", source: "read" }],
+  rules: [{ node: "n", family: 4, source: "generated", verified: "" }],
   planes: [plane("kube-proxy"), plane("cilium")], followCapture: true, packets: made.packets, undecided: made.undecided,
   findings: made.findings,
   limits: [{
@@ -40,7 +41,7 @@ const report = fc.record({
   truth: {
     views: made.packets.records, agreed: made.packets.same, disagreed: 0, undecided: made.undecided, consumed: 1, disagreements: ["d"],
   },
-  untouched: { services: made.services, policies: [] }, problems: [{ where: null, severity: "warning", what: "the same" }],
+  entries: null, untouched: { services: made.services, policies: [] }, problems: [{ where: null, severity: "warning", what: "the same" }],
   verdict: { exitCode: made.exitCode, why: `because ${made.exitCode}` },
 }) as Report);
 

@@ -39,7 +39,13 @@ export interface FindingRow {
   readonly packets: number;
   readonly becauses: readonly Because[];
   /** Where to look first. */
-  readonly example: { readonly file: string; readonly record: number; readonly flow: string };
+  readonly example: {
+    readonly file: string;
+    /** Record of a capture; where `line`, a line of a text. */
+    readonly record: number;
+    readonly line: boolean;
+    readonly flow: string;
+  };
 }
 
 /** A capacity limit that the compiled target takes up by 80 percent or more. */
@@ -65,10 +71,33 @@ export interface TruthSummary {
   readonly disagreements: readonly string[];
 }
 
+/** Rules of one node and family. */
+export interface RulesRow {
+  readonly node: string;
+  readonly family: 4 | 6;
+  /** `generated`, or the file of the node's own rules. */
+  readonly source: string;
+  /** How far the generated rules are the node's own; empty where there are none to hold them against. */
+  readonly verified: string;
+}
+
+/** conntrack entries that were replayed as first packet and first answer. */
+export interface EntrySummary {
+  readonly entries: number;
+  readonly replayed: number;
+  /** Of those, how many the current side has otherwise than the node had them. */
+  readonly disagreeing: number;
+  /** Of those replayed, how many begin on a node of the cluster that has no entry of them. */
+  readonly headless: number;
+  readonly unplaced: readonly (readonly [reason: string, entries: number])[];
+}
+
 export interface Report {
   readonly twinplane: string;
   readonly captures: readonly CaptureSummary[];
   readonly facts: readonly { readonly node: string; readonly source: "read" | "assumed" }[];
+  /** Where the current side's rules are from; empty where it has none. */
+  readonly rules: readonly RulesRow[];
   readonly planes: readonly [PlaneSummary, PlaneSummary];
   readonly followCapture: boolean;
   readonly packets: {
@@ -92,6 +121,8 @@ export interface Report {
   readonly findings: readonly FindingRow[];
   readonly limits: readonly LimitRow[];
   readonly truth: TruthSummary;
+  /** null: no conntrack entries were given to replay. */
+  readonly entries: EntrySummary | null;
   /** Services and policies that no packet touched. */
   readonly untouched: { readonly services: readonly string[]; readonly policies: readonly string[] };
   readonly problems: readonly Problem[];
@@ -141,6 +172,6 @@ export function percent(share: number): string {
   return `${(share * 100).toFixed(share > 0.9995 || share === 0 ? 0 : 1)} %`;
 }
 
-export function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+export function count(number: number, noun: string, plural = `${noun}s`): string {
+  return `${number} ${number === 1 ? noun : plural}`;
 }

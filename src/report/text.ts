@@ -76,7 +76,8 @@ function finding(row: FindingRow, paint: TextOptions["paint"]): string[] {
     const where = because.where === null ? "" : ` (${because.where.file}:${because.where.line})`;
     lines.push(paint("dim", `      because ${because.object} ${because.rule}${where}`));
   }
-  lines.push(paint("dim", `      first: ${row.example.file} packet ${row.example.record}, ${row.example.flow}`));
+  const { file, line, record, flow } = row.example;
+  lines.push(paint("dim", `      first: ${file} ${line ? "line" : "packet"} ${record}, ${flow}`));
   return lines;
 }
 
@@ -112,6 +113,7 @@ function ground(report: Report, { paint, verbose }: TextOptions): string[] {
   ];
   for (const [reason, views] of truth.undecided) lines.push(`  ${views} views undecided: ${reason}`);
   for (const line of truth.disagreements.slice(0, verbose ? 100 : 5)) lines.push(paint("red", `  ${line}`));
+  lines.push(...entryLines(report, paint), ...rulesLines(report, paint));
   const assumed = report.facts.filter((one) => one.source === "assumed").map((one) => one.node);
   if (assumed.length > 0) lines.push(paint("yellow", `  devices and routes assumed, not read: ${assumed.join(", ")}`));
   const { services, policies } = report.untouched;
@@ -120,6 +122,32 @@ function ground(report: Report, { paint, verbose }: TextOptions): string[] {
     const word = policies.length === 1 ? "1 policy" : `${policies.length} policies`;
     lines.push(`Never exercised: ${word}${shortList(policies)}`);
   }
+  return lines;
+}
+
+/** conntrack entries: how many the current side translates as the node did, and why some were not replayed. */
+function entryLines({ entries }: Report, paint: TextOptions["paint"]): string[] {
+  if (entries === null) return [];
+  const { replayed, disagreeing } = entries;
+  const lines = [`  ${replayed} of ${count(entries.entries, "conntrack entry", "conntrack entries")} replayed:`
+    + ` ${replayed - disagreeing} translated and delivered as the node had it, ${disagreeing} otherwise`];
+  if (entries.headless > 0) {
+    lines.push(paint("yellow", `  ${count(entries.headless, "connection")} from a node without entries of its own for them:`
+      + " what that node did to them first is not judged"));
+  }
+  for (const [reason, number] of entries.unplaced) {
+    lines.push(paint("yellow", `  ${count(number, "entry", "entries")} undecided: ${reason}`));
+  }
+  return lines;
+}
+
+/** Nodes with rules of their own, how far generated ones are the same, and that the rest is generated. */
+function rulesLines(report: Report, paint: TextOptions["paint"]): string[] {
+  const own = report.rules.filter((one) => one.source !== "generated");
+  if (own.length === 0) return [];
+  const generated = report.rules.filter((one) => one.source === "generated").map((one) => `${one.node} IPv${one.family}`);
+  const lines = own.map((one) => `  rules of ${one.verified} by the generated ones; judged by its own, ${one.source}`);
+  if (generated.length > 0) lines.push(paint("yellow", `  rules generated, not read: ${generated.join(", ")}`));
   return lines;
 }
 

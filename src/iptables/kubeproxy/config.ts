@@ -2,8 +2,9 @@
  * What kube-proxy's iptables mode is configured with. Field names are KubeProxyConfiguration's where it has
  * one (kubernetes/kube-proxy/config/v1alpha1); defaults are those of the v1.33 era.
  */
-import { addressFromBytes, prefixContains, type Family, type Prefix } from "../../cluster/address.js";
+import type { Address, Family, Prefix } from "../../cluster/address.js";
 import type { Node } from "../../cluster/cluster.js";
+import { localhostNodePorts } from "./nodeAddresses.js";
 
 export type DetectLocalMode = "ClusterCIDR" | "NodeCIDR" | "BridgeInterface" | "InterfaceNamePrefix" | "None";
 
@@ -16,8 +17,15 @@ export interface KubeProxyConfig {
   /** Pod ranges; the first of a family counts. */
   readonly clusterCIDR: readonly Prefix[];
   readonly detectLocal: { readonly bridgeInterface: string; readonly interfaceNamePrefix: string };
-  /** Empty: node ports are open on every local address. */
-  readonly nodePortAddresses: readonly Prefix[];
+  /** Empty: node ports are open on every local address. `primary`: on the node's primary address of each family. */
+  readonly nodePortAddresses: readonly Prefix[] | "primary";
+  /** Takes the place of the node's primary address of its family; null or 0.0.0.0: nothing is replaced. */
+  readonly bindAddress: Address | null;
+  /**
+   * Only Services and slices with this value of label service.kubernetes.io/service-proxy-name are handled; empty:
+   * those without the label.
+   */
+  readonly serviceProxyName: string;
   /** IPv4 only; node ports answer on 127.0.0.0/8. */
   readonly localhostNodePorts: boolean;
   /** The iptables binary knows `--random-fully` (1.6.2 and later, so nearly always). */
@@ -34,8 +42,9 @@ export interface KubeProxyConfig {
   readonly largeClusterEndpointsThreshold: number;
   /** How an endpoint is picked. `nth` is no kube-proxy option: the lab uses it for repeatable recordings. */
   readonly statisticMode: "random" | "nth";
-  /** Values for the node's sysctls; null leaves what the node has. kube-proxy's ConntrackConfiguration. */
+  /** Values for the node's sysctls; 0 leaves what the node has. kube-proxy's ConntrackConfiguration. */
   readonly conntrack: {
+    /** Entries for each CPU; 0 leaves the limit alone, whatever `min` says. */
     readonly maxPerCore: number;
     readonly min: number;
     readonly tcpEstablishedTimeoutSeconds: number;
@@ -54,6 +63,8 @@ export const KUBE_PROXY_DEFAULTS: KubeProxyConfig = {
   clusterCIDR: [],
   detectLocal: { bridgeInterface: "", interfaceNamePrefix: "" },
   nodePortAddresses: [],
+  bindAddress: null,
+  serviceProxyName: "",
   localhostNodePorts: true,
   randomFully: true,
   nfacctCounters: [],
@@ -73,7 +84,8 @@ export const KUBE_PROXY_DEFAULTS: KubeProxyConfig = {
   },
 };
 
-const LOOPBACK_START = addressFromBytes(Uint8Array.of(127, 0, 0, 0));
+/** The most that maxPerCore may come to (conntrack/sysctls.go of newer releases). */
+const CONNTRACK_MAX_LIMIT = 1048576;
 
 /** The masquerade mark as kube-proxy prints it: Go's `%#08x`, eight digits after 0x. */
 export function masqueradeMark(config: KubeProxyConfig): string {
@@ -103,32 +115,32 @@ export function localDetector(config: KubeProxyConfig, node: Node, family: Famil
 }
 
 /**
- * Node ports on localhost need IPv4, the option, and nodePortAddresses that take in loopback: with ranges of
- * which none does, kube-proxy turns the option off itself (NewProxier).
+ * Whether packets of state INVALID are let through: by the option, or because the node's nf_conntrack_tcp_be_liberal
+ * was set when kube-proxy started.
  */
-export function localhostNodePorts(config: KubeProxyConfig, family: Family): boolean {
-  if (family === 6 || !config.localhostNodePorts) return false;
-  const ranges = config.nodePortAddresses.filter((range) => range.address.family === 4);
-  return ranges.length === 0 || ranges.some(
-    (range) => range.address.bytes[0] === 127 || prefixContains(range, LOOPBACK_START));
+export function tcpBeLiberal(config: KubeProxyConfig, node: Node): boolean {
+  return config.tcpBeLiberal || Number(node.facts.sysctls[TCP_BE_LIBERAL] ?? 0) !== 0;
 }
 
+const TCP_BE_LIBERAL = "net.netfilter.nf_conntrack_tcp_be_liberal";
+
 /** The sysctls kube-proxy sets on a node at start, by their names under /proc/sys with dots. */
-export function kubeProxySysctls(config: KubeProxyConfig, cores: number): Readonly<Record<string, string>> {
+export function kubeProxySysctls(config: KubeProxyConfig, node: Node, cores: number): Readonly<Record<string, string>> {
   const { conntrack } = config;
-  const sysctls: Record<string, string> = {
-    "net.netfilter.nf_conntrack_max": String(Math.max(conntrack.min, conntrack.maxPerCore * cores)),
-    "net.netfilter.nf_conntrack_tcp_timeout_established": String(conntrack.tcpEstablishedTimeoutSeconds),
-    "net.netfilter.nf_conntrack_tcp_timeout_close_wait": String(conntrack.tcpCloseWaitTimeoutSeconds),
+  const sysctls: Record<string, string> = {};
+  const set = (name: string, value: number): void => {
+    if (value > 0) sysctls[`net.netfilter.nf_conntrack_${name}`] = String(value);
   };
-  if (config.tcpBeLiberal) sysctls["net.netfilter.nf_conntrack_tcp_be_liberal"] = "1";
-  if (conntrack.udpTimeoutSeconds > 0) {
-    sysctls["net.netfilter.nf_conntrack_udp_timeout"] = String(conntrack.udpTimeoutSeconds);
+  if (conntrack.maxPerCore > 0) {
+    const scaled = conntrack.maxPerCore * cores;
+    set("max", scaled > CONNTRACK_MAX_LIMIT ? CONNTRACK_MAX_LIMIT : Math.max(conntrack.min, scaled));
   }
-  if (conntrack.udpStreamTimeoutSeconds > 0) {
-    sysctls["net.netfilter.nf_conntrack_udp_timeout_stream"] = String(conntrack.udpStreamTimeoutSeconds);
-  }
-  if (localhostNodePorts(config, 4)) sysctls["net.ipv4.conf.all.route_localnet"] = "1";
+  set("tcp_timeout_established", conntrack.tcpEstablishedTimeoutSeconds);
+  set("tcp_timeout_close_wait", conntrack.tcpCloseWaitTimeoutSeconds);
+  set("udp_timeout", conntrack.udpTimeoutSeconds);
+  set("udp_timeout_stream", conntrack.udpStreamTimeoutSeconds);
+  if (config.tcpBeLiberal) sysctls[TCP_BE_LIBERAL] = "1";
+  if (localhostNodePorts(config, node, 4)) sysctls["net.ipv4.conf.all.route_localnet"] = "1";
   return sysctls;
 }
 

@@ -8,7 +8,7 @@
 import type { Address, Family } from "../../cluster/address.js";
 import type { Endpoint, EndpointSlice } from "../../cluster/cluster.js";
 import type { KubeProxyConfig } from "./config.js";
-import { byteOrder, type ServicePortInfo } from "./servicePorts.js";
+import { byteOrder, isWatched, type ServicePortInfo } from "./servicePorts.js";
 
 export interface EndpointInfo {
   readonly address: Address;
@@ -39,12 +39,12 @@ export interface Here {
   readonly zone: string;
 }
 
-/** Slices by `namespace/service`, of one family, sorted by name. */
-export function slicesByService(slices: readonly EndpointSlice[],
-  family: Family): Map<string, readonly EndpointSlice[]> {
+/** Slices that this kube-proxy watches, by `namespace/service`, of one family, sorted by name. */
+export function slicesByService(slices: readonly EndpointSlice[], family: Family,
+  config: KubeProxyConfig): Map<string, readonly EndpointSlice[]> {
   const found = new Map<string, EndpointSlice[]>();
   for (const slice of slices) {
-    if (slice.addressType !== `IPv${family}` || slice.serviceName === "") continue;
+    if (slice.addressType !== `IPv${family}` || slice.serviceName === "" || !isWatched(slice, config)) continue;
     const key = `${slice.namespace}/${slice.serviceName}`;
     const list = found.get(key);
     if (list === undefined) found.set(key, [slice]);
@@ -101,6 +101,11 @@ export function categorizeEndpoints(all: readonly EndpointInfo[], info: ServiceP
   return { cluster, local, reachable: all.filter((one) => union.has(one)), hasAny };
 }
 
+/** kube-proxy takes a condition that is not there for true, whatever `ready` says (endpointslicecache.go). */
+export function isServing(endpoint: Endpoint): boolean {
+  return endpoint.serving || endpoint.servingAbsent === true;
+}
+
 /**
  * Distinct addresses of local ready endpoints, what the health check node port reports; terminating never
  * count.
@@ -124,5 +129,5 @@ function topologyFilter(all: readonly EndpointInfo[], here: Here,
 }
 
 function isServingTerminating(one: EndpointInfo): boolean {
-  return one.endpoint.serving && one.endpoint.terminating;
+  return isServing(one.endpoint) && one.endpoint.terminating;
 }

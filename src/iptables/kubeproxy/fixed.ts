@@ -3,12 +3,12 @@
  * forwarding, and the jump to node ports (proxier.go: iptablesJumpChains, the head and the tail of
  * syncProxyRules).
  */
-import { prefixContains, type Address, type Family } from "../../cluster/address.js";
+import type { Family } from "../../cluster/address.js";
 import type { Node } from "../../cluster/cluster.js";
 import type { Because } from "../../dataplane.js";
 import type { Rule, TableName } from "../ruleset.js";
-import { localhostNodePorts, masqueradeMark, type KubeProxyConfig } from "./config.js";
-import { byteOrder } from "./servicePorts.js";
+import { masqueradeMark, tcpBeLiberal, type KubeProxyConfig } from "./config.js";
+import { isLoopback, localhostNodePorts, nodePortAddresses, nodePortRanges } from "./nodeAddresses.js";
 
 const NEW = "-m conntrack --ctstate NEW ";
 const FIREWALL = `${NEW}-m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL`;
@@ -56,25 +56,28 @@ export function masqueradeRules(config: KubeProxyConfig): Rule[] {
   ];
 }
 
-/** Rules of filter that no service changes. */
-export function forwardRules(config: KubeProxyConfig, family: Family): Rule[] {
+/** The rule that keeps others than the node itself from 127.0.0.0/8 while route_localnet is on. It comes first. */
+export function localnetRules(config: KubeProxyConfig, node: Node, family: Family): Rule[] {
+  if (!localhostNodePorts(config, node, family)) return [];
+  return [{ table: "filter", chain: "KUBE-FIREWALL", becauses: option("localhostNodePorts", "true"),
+    text: '-m comment --comment "block incoming localnet connections" -d 127.0.0.0/8 ! -s 127.0.0.0/8 '
+      + "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP" }];
+}
+
+/** Rules of filter that no service changes and that come last. */
+export function forwardRules(config: KubeProxyConfig, node: Node): Rule[] {
   const mark = masqueradeMark(config);
   const rules: Rule[] = [];
-  const filter = (chain: string, text: string, becauses: readonly Because[]): void => {
-    rules.push({ table: "filter", chain, text, becauses });
+  const filter = (text: string, becauses: readonly Because[]): void => {
+    rules.push({ table: "filter", chain: "KUBE-FORWARD", text, becauses });
   };
-  if (localhostNodePorts(config, family)) {
-    filter("KUBE-FIREWALL", '-m comment --comment "block incoming localnet connections" -d 127.0.0.0/8 '
-      + "! -s 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP",
-    option("localhostNodePorts", "true"));
-  }
-  if (!config.tcpBeLiberal) {
-    filter("KUBE-FORWARD", `-m conntrack --ctstate INVALID ${nfacct(config, "ct_state_invalid_dropped_pkts")}-j DROP`,
+  if (!tcpBeLiberal(config, node)) {
+    filter(`-m conntrack --ctstate INVALID ${nfacct(config, "ct_state_invalid_dropped_pkts")}-j DROP`,
       option("conntrack.tcpBeLiberal", "false"));
   }
-  filter("KUBE-FORWARD", `-m comment --comment "kubernetes forwarding rules" -m mark --mark ${mark}/${mark} -j ACCEPT`,
+  filter(`-m comment --comment "kubernetes forwarding rules" -m mark --mark ${mark}/${mark} -j ACCEPT`,
     option("masqueradeBit", String(config.masqueradeBit)));
-  filter("KUBE-FORWARD", '-m comment --comment "kubernetes forwarding conntrack rule" '
+  filter('-m comment --comment "kubernetes forwarding conntrack rule" '
     + "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", option("KUBE-FORWARD", "always"));
   return rules;
 }
@@ -83,29 +86,20 @@ export function forwardRules(config: KubeProxyConfig, family: Family): Rule[] {
 export function nodePortJumps(config: KubeProxyConfig, node: Node, family: Family): Rule[] {
   const comment = "-m comment --comment "
     + '"kubernetes service nodeports; NOTE: this must be the last rule in this chain"';
-  const becauses = option("nodePortAddresses", config.nodePortAddresses.map((range) => range.text).join(","));
+  const { nodePortAddresses: configured } = config;
+  const becauses = option("nodePortAddresses",
+    configured === "primary" ? configured : configured.map((range) => range.text).join(","));
   const jump = (match: string): Rule => (
     { table: "nat", chain: "KUBE-SERVICES", text: `${comment} ${match} -j KUBE-NODEPORTS`, becauses });
-  const ranges = config.nodePortAddresses.filter((range) => range.address.family === family);
-  const onLocalhost = localhostNodePorts(config, family);
-  if (ranges.length === 0 || ranges.some((range) => range.length === 0)) {
+  const ranges = nodePortRanges(config, node, family);
+  const onLocalhost = localhostNodePorts(config, node, family);
+  if (ranges === null) {
     // IPv6 node ports on localhost never work, IPv4 ones only with route_localnet.
     const notLoopback = family === 6 ? " ! -d ::1/128" : onLocalhost ? "" : " ! -d 127.0.0.0/8";
     return [jump(`-m addrtype --dst-type LOCAL${notLoopback}`)];
   }
-  return nodeAddresses(node, family)
-    .filter((address) => ranges.some((range) => prefixContains(range, address)))
-    .filter((address) => !isLoopback(address) || onLocalhost)
+  return nodePortAddresses(ranges, node, family).filter((address) => !isLoopback(address) || onLocalhost)
     .map((address) => jump(`-d ${address.text}`));
-}
-
-/** The node's primary address of a family: its first InternalIP, else its first ExternalIP. */
-export function primaryAddress(node: Node, family: Family): Address | null {
-  for (const type of ["InternalIP", "ExternalIP"]) {
-    const found = node.addresses.find((entry) => entry.type === type && entry.address.family === family);
-    if (found !== undefined) return found.address;
-  }
-  return null;
 }
 
 /** `-m nfacct …` with a trailing space where the counter exists, else nothing. It only counts. */
@@ -115,20 +109,4 @@ export function nfacct(config: KubeProxyConfig, counter: KubeProxyConfig["nfacct
 
 function option(name: string, value: string): readonly Because[] {
   return [{ where: null, object: `kube-proxy ${name}`, rule: value }];
-}
-
-/** Addresses on the node's devices, and those in its status; sorted by text. */
-function nodeAddresses(node: Node, family: Family): Address[] {
-  const found = new Map<string, Address>();
-  for (const device of node.facts.devices) {
-    for (const { address } of device.addresses) found.set(address.text, address);
-  }
-  for (const { type, address } of node.addresses) if (type.endsWith("IP")) found.set(address.text, address);
-  return [...found.values()].filter((address) => address.family === family)
-    .sort((a, b) => byteOrder(a.text, b.text));
-}
-
-
-function isLoopback(address: Address): boolean {
-  return address.family === 4 ? address.bytes[0] === 127 : address.text === "::1";
 }

@@ -7,7 +7,7 @@ import { clusterOf, deviceOf, nodeNamed, type Plain, prefix } from "../manifests
 import { joinRules } from "../ruleset.js";
 import { KUBE_PROXY_DEFAULTS, masqueradeMark, type KubeProxyConfig } from "./config.js";
 import { generateKubeProxy, type KubeProxyInput } from "./generate.js";
-import { randomCluster } from "./random.fixture.js";
+import { HERE, randomCluster, randomConfig } from "./random.fixture.js";
 
 const CONFIG: KubeProxyConfig = { ...KUBE_PROXY_DEFAULTS, clusterCIDR: [prefix("10.0.0.0/8"), prefix("fd00::/16")] };
 const SEED = Number(process.env.TWINPLANE_SEED ?? 20261122);
@@ -185,7 +185,7 @@ describe("the rest", () => {
       existingChains: ["KUBE-SVC-AAAAAAAAAAAAAAAA", "KUBE-SERVICES", "OTHER"] })).restoreText;
     expect(text).not.toMatch(/-A KUBE-SVC/);
     expect(text).toMatch(/-A KUBE-SERVICES .*cluster IP.* -j KUBE-SVC/);
-    expect(text).toMatch(/:KUBE-SVC-A{16} - \[0:0\]\n[\s\S]*-X KUBE-SVC-A{16}\nCOMMIT/);
+    expect(text).toMatch(/:KUBE-SVC-A{16} - \[0:0\]\n[\s\S]*-X KUBE-SVC-A{16}\n-A KUBE-SERVICES .*nodeports/);
     expect(text).not.toMatch(/-X (KUBE-SERVICES|OTHER)/);
   });
 
@@ -204,20 +204,20 @@ describe("the rest", () => {
 
 describe("random clusters", () => {
   test(`the order of objects never shows (seed ${SEED})`, () => {
-    fc.assert(fc.property(randomCluster(), fc.integer(), (cluster, salt) => {
+    fc.assert(fc.property(randomCluster(), randomConfig(), fc.integer(), (cluster, config, salt) => {
       const shuffled = shuffle(cluster, salt);
       for (const family of [4, 6] as const) {
-        expect(generateKubeProxy(input(shuffled, { family })).restoreText)
-          .toBe(generateKubeProxy(input(cluster, { family })).restoreText);
+        expect(generateKubeProxy({ cluster: shuffled, node: HERE, config, family }).restoreText)
+          .toBe(generateKubeProxy({ cluster, node: HERE, config, family }).restoreText);
       }
     }), { seed: SEED, numRuns: 150 });
   });
 
   const missing = missingTool();
   test.skipIf(missing !== null)(`iptables-restore takes the text (seed ${SEED})${missing ?? ""}`, () => {
-    fc.assert(fc.property(randomCluster(), (cluster) => {
+    fc.assert(fc.property(randomCluster(), randomConfig(), (cluster, config) => {
       for (const family of [4, 6] as const) {
-        const { text } = joinRules([generateKubeProxy(input(cluster, { family }))]);
+        const { text } = joinRules([generateKubeProxy({ cluster, node: HERE, family, config })]);
         const tool = family === 4 ? "iptables-restore" : "ip6tables-restore";
         const run = spawnSync(tool, ["--test"], { input: text, encoding: "utf8" });
         expect(run.stderr + (run.status === 0 ? "" : text)).toBe("");

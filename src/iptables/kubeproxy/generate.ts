@@ -13,9 +13,10 @@ import type { Family } from "../../cluster/address.js";
 import type { Cluster, Node } from "../../cluster/cluster.js";
 import { ruleLine, type Rule, type RulePart, type TableName } from "../ruleset.js";
 import { isServiceChain } from "./chains.js";
-import { localDetector, localhostNodePorts, type KubeProxyConfig } from "./config.js";
+import { localDetector, type KubeProxyConfig } from "./config.js";
 import { categorizeEndpoints, endpointsOf, slicesByService } from "./endpoints.js";
-import { forwardRules, jumpRules, masqueradeRules, nodePortJumps, primaryAddress } from "./fixed.js";
+import { forwardRules, jumpRules, localnetRules, masqueradeRules, nodePortJumps } from "./fixed.js";
+import { localhostNodePorts, primaryAddress } from "./nodeAddresses.js";
 import { servicePorts } from "./servicePorts.js";
 import { serviceRules, type ServiceRules } from "./serviceRules.js";
 
@@ -40,30 +41,29 @@ export interface KubeProxyRules extends RulePart {
 export function generateKubeProxy(input: KubeProxyInput): KubeProxyRules {
   const { config, node, family } = input;
   const { services, largeCluster } = allServiceRules(input);
-  const dispatch = services.flatMap((entry) => entry.rules.dispatch);
-  const own = services.flatMap((entry) => (entry.written ? entry.rules.own : []));
   const filterChains = ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-FORWARD", "KUBE-NODEPORTS",
-    "KUBE-PROXY-FIREWALL", ...(localhostNodePorts(config, family) ? ["KUBE-FIREWALL"] : [])];
+    "KUBE-PROXY-FIREWALL", ...(localhostNodePorts(config, node, family) ? ["KUBE-FIREWALL"] : [])];
   const active = services.flatMap((entry) => entry.rules.chains);
   const natChains = ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ",
     ...services.flatMap((entry) => (entry.written ? entry.rules.chains : []))];
-  const rules = [...masqueradeRules(config), ...dispatch, ...own, ...nodePortJumps(config, node, family),
-    ...forwardRules(config, family)];
+  const head = [...masqueradeRules(config), ...localnetRules(config, node, family),
+    ...services.flatMap(({ rules, written }) => (written ? [...rules.dispatch, ...rules.own] : rules.dispatch))];
+  const tail = [...nodePortJumps(config, node, family), ...forwardRules(config, node)];
   const stale = staleChains(input.existingChains ?? [], active);
   return {
     jumps: jumpRules(),
     // The jump to KUBE-FIREWALL is made for both families, so the chain exists even where it stays empty.
     chains: [...chainsIn("filter", [...filterChains.filter((chain) => chain !== "KUBE-FIREWALL"), "KUBE-FIREWALL"]),
       ...chainsIn("nat", natChains)],
-    rules,
-    restoreText: restoreText(filterChains, natChains, rules, stale),
+    rules: [...head, ...tail],
+    restoreText: restoreText(filterChains, natChains, head, stale, tail),
     largeCluster,
   };
 }
 
 function allServiceRules({ cluster, node, family, config, changed }: KubeProxyInput):
 { services: { rules: ServiceRules; written: boolean }[]; largeCluster: boolean } {
-  const slices = slicesByService(cluster.endpointSlices, family);
+  const slices = slicesByService(cluster.endpointSlices, family, config);
   const here = { nodeName: node.name, zone: node.labels["topology.kubernetes.io/zone"] ?? "" };
   const ports = servicePorts(cluster.services, family, config).map((info) => {
     const key = `${info.service.namespace}/${info.service.name}`;
@@ -73,10 +73,11 @@ function allServiceRules({ cluster, node, family, config, changed }: KubeProxyIn
   const total = ports.reduce((sum, port) => sum + port.all.length, 0);
   const largeCluster = total > config.largeClusterEndpointsThreshold;
   const detector = localDetector(config, node, family);
-  const nodeAddress = primaryAddress(node, family);
+  const nodeAddress = primaryAddress(config, node, family);
   const services = ports.map((port) => ({
     rules: serviceRules({
-      info: port.info, slices: port.slices, family, config, detector, nodeAddress, largeCluster,
+      info: port.info, slices: port.slices, config, detector, nodeAddress, largeCluster,
+      localhostNodePorts: localhostNodePorts(config, node, family),
       endpoints: categorizeEndpoints(port.all, port.info, here, config),
     }),
     written: changed === undefined || changed === null || changed.has(port.key),
@@ -94,14 +95,24 @@ function chainsIn(table: TableName, chains: readonly string[]): { table: TableNa
   return chains.map((chain) => ({ table, chain }));
 }
 
-/** A `:CHAIN - [0:0]` line creates or flushes the chain; chains without a line stay as they are. */
-function restoreText(filterChains: readonly string[], natChains: readonly string[], rules: readonly Rule[],
-  stale: readonly string[]): string {
-  const lines = ["*filter", ...filterChains.map(chainLine)];
-  for (const rule of rules) if (rule.table === "filter") lines.push(ruleLine(rule));
+/**
+ * A `:CHAIN - [0:0]` line creates or flushes the chain; chains without a line stay as they are. A stale chain is
+ * flushed by its line and then deleted, after every rule that could have led to it was rewritten.
+ */
+function restoreText(filterChains: readonly string[], natChains: readonly string[], head: readonly Rule[],
+  stale: readonly string[], tail: readonly Rule[]): string {
+  const lines: string[] = [];
+  const write = (rules: readonly Rule[], table: TableName): void => {
+    for (const rule of rules) if (rule.table === table) lines.push(ruleLine(rule));
+  };
+  lines.push("*filter", ...filterChains.map(chainLine));
+  write(head, "filter");
+  write(tail, "filter");
   lines.push("COMMIT", "*nat", ...natChains.map(chainLine), ...stale.map(chainLine));
-  for (const rule of rules) if (rule.table === "nat") lines.push(ruleLine(rule));
-  lines.push(...stale.map((chain) => `-X ${chain}`), "COMMIT", "");
+  write(head, "nat");
+  lines.push(...stale.map((chain) => `-X ${chain}`));
+  write(tail, "nat");
+  lines.push("COMMIT", "");
   return lines.join("\n");
 }
 

@@ -22,7 +22,7 @@ export function healthAnswer(cluster: Cluster, service: Service, nodeName: strin
   config: KubeProxyConfig): HealthAnswer | null {
   const infos = servicePorts([service], family, config).filter((info) => info.healthCheckNodePort !== 0);
   if (infos.length === 0) return null;
-  const slices = slicesByService(cluster.endpointSlices, family).get(`${service.namespace}/${service.name}`) ?? [];
+  const slices = slicesByService(cluster.endpointSlices, family, config).get(`${service.namespace}/${service.name}`) ?? [];
   const localEndpoints = localReadyCount(infos.flatMap((info) => endpointsOf(info, slices, nodeName)));
   const body = { service: { namespace: service.namespace, name: service.name }, localEndpoints,
     serviceProxyHealthy: true };

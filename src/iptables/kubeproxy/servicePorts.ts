@@ -5,7 +5,7 @@
  * kube-proxy itself visits services in Go map order, so the order between services carries no meaning.
  */
 import type { Address, Family, Prefix } from "../../cluster/address.js";
-import type { Protocol, Service } from "../../cluster/cluster.js";
+import type { ObjectMeta, Protocol, Service } from "../../cluster/cluster.js";
 import { serviceChains, type ServiceChains } from "./chains.js";
 import type { KubeProxyConfig } from "./config.js";
 
@@ -39,8 +39,8 @@ export function servicePorts(services: readonly Service[], family: Family,
   config: KubeProxyConfig): ServicePortInfo[] {
   const byKey = new Map<string, ServicePortInfo>();
   for (const service of services) {
-    if (service.type === "ExternalName" || service.headless) continue;
-    const clusterIP = service.clusterIPs.find((address) => address.family === family);
+    if (service.type === "ExternalName" || service.headless || !isWatched(service, config)) continue;
+    const clusterIP = clusterIPOf(service, family);
     if (clusterIP === undefined) continue;
     for (let index = 0; index < service.ports.length; index++) {
       const info = servicePort(service, index, clusterIP, config);
@@ -48,6 +48,24 @@ export function servicePorts(services: readonly Service[], family: Family,
     }
   }
   return [...byKey.keys()].sort(byteOrder).map((key) => byKey.get(key)!);
+}
+
+/**
+ * Whether kube-proxy's informers let the object through: by the label that names another service proxy, and not
+ * where the label marks a headless service (cmd/kube-proxy/app/server.go). The slices of a Service carry its labels.
+ */
+export function isWatched(object: ObjectMeta, config: KubeProxyConfig): boolean {
+  const { serviceProxyName } = config;
+  const named = object.labels["service.kubernetes.io/service-proxy-name"];
+  return (serviceProxyName === "" ? named === undefined : named === serviceProxyName)
+    && object.labels["service.kubernetes.io/headless"] === undefined;
+}
+
+/** The cluster IP at the family's place in ipFamilies (pkg/proxy/util GetClusterIPByFamily). */
+function clusterIPOf(service: Service, family: Family): Address | undefined {
+  const place = service.ipFamilies.indexOf(`IPv${family}`);
+  const found = service.ipFamilies.length === 0 ? service.clusterIPs[0] : place < 0 ? undefined : service.clusterIPs[place];
+  return found?.family === family ? found : undefined;
 }
 
 /** Order of Go's string comparison for the ASCII that names and addresses are made of. */

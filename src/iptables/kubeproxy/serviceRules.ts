@@ -9,12 +9,12 @@
  * Without a usable endpoint the refusal stands in filter instead. Rules come in kube-proxy's order, because
  * inside a chain the first match wins.
  */
-import { prefixContains, type Address, type Family } from "../../cluster/address.js";
+import { prefixContains, type Address } from "../../cluster/address.js";
 import type { EndpointSlice } from "../../cluster/cluster.js";
 import type { Because } from "../../dataplane.js";
 import type { Rule, TableName } from "../ruleset.js";
 import { endpointChain } from "./chains.js";
-import { localhostNodePorts, type KubeProxyConfig, type LocalDetector } from "./config.js";
+import type { KubeProxyConfig, LocalDetector } from "./config.js";
 import type { CategorizedEndpoints, EndpointInfo } from "./endpoints.js";
 import { nfacct } from "./fixed.js";
 import type { ServicePortInfo } from "./servicePorts.js";
@@ -25,10 +25,11 @@ export interface ServiceRuleInput {
   readonly endpoints: CategorizedEndpoints;
   /** All slices of the service, for the becauses of a refusal. */
   readonly slices: readonly EndpointSlice[];
-  readonly family: Family;
   readonly config: KubeProxyConfig;
   readonly detector: LocalDetector | null;
   readonly nodeAddress: Address | null;
+  /** Node ports answer on 127.0.0.0/8. */
+  readonly localhostNodePorts: boolean;
   /** Per-endpoint rules without comments. */
   readonly largeCluster: boolean;
 }
@@ -143,12 +144,12 @@ class ServiceRuleWriter {
   }
 
   private dispatchNodePort(): void {
-    const { info, endpoints, config, family } = this.input;
+    const { info, endpoints, config } = this.input;
     if (info.nodePort === 0) return;
     const port = `--dport ${info.nodePort}`;
     if (endpoints.hasAny) {
       const counter = nfacct(config, "localhost_nps_accepted_pkts");
-      if (localhostNodePorts(config, family) && counter !== "") {
+      if (this.input.localhostNodePorts && counter !== "") {
         this.add("nat", "KUBE-NODEPORTS", `${bare(info.name)} ${this.protocolMatch} -d 127.0.0.0/8 ${port} `
           + `${counter}-j ${info.chains.ext}`, this.service(this.portPath("nodePort")));
       }

@@ -9,9 +9,10 @@
 import type { Family, Prefix } from "../../cluster/address.js";
 import type { Because } from "../../dataplane.js";
 import type { Rule, RulePart } from "../ruleset.js";
+import { type IpMasqAgentConfig, ipMasqAgentPart } from "./ip-masq-agent.js";
 
 /** Every masquerade agent is one of these; its generator makes a RulePart for a family. */
-export type MasqueradeConfig = { readonly agent: "none" } | CniMasqueradeConfig;
+export type MasqueradeConfig = { readonly agent: "none" } | CniMasqueradeConfig | IpMasqAgentConfig;
 
 export interface CniMasqueradeConfig {
   readonly agent: "cni";
@@ -23,8 +24,14 @@ export interface CniMasqueradeConfig {
 }
 
 export function masqueradePart(config: MasqueradeConfig, family: Family): RulePart {
-  if (config.agent === "none") return NOTHING;
-  return cniPart(config, family);
+  switch (config.agent) {
+    case "none":
+      return NOTHING;
+    case "cni":
+      return cniPart(config, family);
+    case "ip-masq-agent":
+      return ipMasqAgentPart(config, family);
+  }
 }
 
 const NOTHING: RulePart = { jumps: [], chains: [], rules: [] };

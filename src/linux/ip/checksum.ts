@@ -41,6 +41,22 @@ function capturedIcmpSum(packet: Packet): number {
   return sum16(bytes, headerLength, captured - headerLength, pseudo);
 }
 
+/**
+ * Whether a REJECT finds the packet damaged and stays silent (nf_reject_verify_csum). It looks itself where conntrack did
+ * not, as for what the node sends; a checksum of another kind (SCTP's CRC) or none is not looked at.
+ */
+export function isDamaged(packet: Packet): boolean {
+  const { bytes, headerLength, protocol, csum } = packet;
+  const at = checksumOffset(protocol);
+  if (at < 0 || csum === Csum.Right || csum === Csum.Partial || csum === Csum.None) return false;
+  const size = packet.length - headerLength;
+  if (csum === Csum.Wrong || size < at + 2) return true;
+  const field = getU16(bytes, headerLength + at);
+  if (protocol === Protocol.Udp && field === 0) return false;
+  const pseudo = protocol === Protocol.Icmp ? 0 : pseudoSum(packet, size);
+  return fold(sum16(bytes, headerLength, size, pseudo)) !== 0xffff && (pseudo === 0 || field !== fold(pseudo));
+}
+
 /** Computes and writes the checksum of TCP, UDP, ICMP or ICMPv6 over the whole payload. */
 export function fillChecksum(packet: Packet): void {
   const { bytes, headerLength, protocol } = packet;

@@ -374,7 +374,7 @@ function isPure(match: Match): boolean {
   return match.kind === "extension" ? match.extension.pure : withoutEffect.has(match.kind);
 }
 
-const withoutEffect: ReadonlySet<Match["kind"]> = new Set(["mark", "connmark", "conntrack"]);
+const withoutEffect: ReadonlySet<Match["kind"]> = new Set(["mark", "connmark", "conntrack", "set"]);
 
 /** What its answer was, or that it was asked, changes later answers. */
 function remembers(match: Match): boolean {

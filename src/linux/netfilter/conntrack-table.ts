@@ -3,7 +3,7 @@
  *
  * Hash tables with numeric keys. An entry ends at an exact virtual time: one whose time is over is never
  * found, and is unlinked when it is met. A sweep frees the rest; it changes nothing that can be observed.
- * There is no limit on the number of entries (nf_conntrack_max), so nothing is dropped for a full table.
+ * The limit on the number of entries (nf_conntrack_max) is the caller's to heed: isFull.
  */
 import type { ConntrackDelete } from "../../cluster/cluster.js";
 import { Connection, Status, type TupleNode } from "./connection.js";
@@ -42,6 +42,16 @@ export class ConntrackTable {
   taken(tuple: Tuple, except: Connection): boolean {
     const node = this.find(tuple);
     return node !== null && node.connection !== except;
+  }
+
+  /**
+   * Whether `limit` live entries are there. The kernel then drops one that saw no answer, if it finds one near
+   * in its table (early_drop: where, its hash decides), else the new packet.
+   */
+  isFull(limit: number): boolean {
+    if (this.count < limit) return false;
+    this.sweep();
+    return this.count >= limit;
   }
 
   /** A fresh, unconfirmed entry; the caller fills the tuples. */

@@ -14,6 +14,8 @@ import { word } from "./packet.js";
 import type { Packet } from "./packet.js";
 import type { RecentLists } from "./recent.js";
 import { type Rule, StateBit, type Target } from "./rule.js";
+import type { IpSets } from "./sets/ipsets.js";
+import { changeSets } from "./sets/set-rule.js";
 import { connectionOf } from "./track.js";
 
 /** Told of every rule that matched: position in its chain from 1, 0 for a policy. */
@@ -44,6 +46,7 @@ export class Evaluator implements MatchContext {
   hook: Hook = Hook.Prerouting;
   doubt = "";
   eligibleBackends: readonly string[] | null = null;
+  sets: IpSets;
   /** Why the last Drop or Undecided. */
   reason = "";
   trace: TraceSink | null = null;
@@ -51,7 +54,15 @@ export class Evaluator implements MatchContext {
   private readonly masqueradeRange = new NatRange();
   private readonly stack = new Int32Array(stackLimit);
 
-  constructor(packet: Packet, services: NodeServices, recent: RecentLists, chance: Chance, nat: Nat) {
+  constructor(
+    packet: Packet,
+    services: NodeServices,
+    recent: RecentLists,
+    chance: Chance,
+    nat: Nat,
+    sets: IpSets,
+  ) {
+    this.sets = sets;
     this.packet = packet;
     this.services = services;
     this.recent = recent;
@@ -267,6 +278,11 @@ export class Evaluator implements MatchContext {
         if (ct === null) skb.ctinfo = CtInfo.Untracked;
         this.state = stateOf(skb);
         return -1;
+      case "set":
+        this.doubt = changeSets(target, this.sets, this);
+        if (this.doubt === "") return -1;
+        this.reason = this.doubtAt(table, row);
+        return Verdict.Undecided;
       case "reject":
         this.services.reject(skb, target.with, hook);
         this.reason = table.reasons[row];

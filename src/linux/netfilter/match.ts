@@ -1,11 +1,14 @@
 /** Matches that are not in a compiled row: one function per kind, called in the order of the rule's text. */
 import type { CompiledMatch } from "./compile.js";
 import { type Connection, Dir } from "./connection.js";
-import { Matched, type TestContext, yes } from "./extension.js";
+import { Matched, type TestContext, unknown, yes } from "./extension.js";
 import type { Chance } from "./nat.js";
 import { type Packet, Proto } from "./packet.js";
 import type { RecentLists } from "./recent.js";
 import type { AddressSpec, Match, RangeSpec } from "./rule.js";
+import { Found } from "./sets/element.js";
+import type { IpSets } from "./sets/ipsets.js";
+import { matchSet } from "./sets/set-rule.js";
 import { connectionOf, directionOf } from "./track.js";
 
 /** What matches may look at beside the packet. */
@@ -16,6 +19,7 @@ export interface MatchContext extends TestContext {
   readonly chance: Chance;
   /** Backends of the choice that was met, or null. */
   eligibleBackends: readonly string[] | null;
+  readonly sets: IpSets;
 }
 
 export function evaluateMatch(compiled: CompiledMatch, context: MatchContext): Matched {
@@ -45,6 +49,11 @@ export function evaluateMatch(compiled: CompiledMatch, context: MatchContext): M
       return yes(statistic(compiled, context));
     case "recent":
       return yes(recent(match, context));
+    case "set": {
+      const found = matchSet(match, context.sets, context);
+      if (found !== Found.Undecided) return yes(found === Found.Yes);
+      return unknown(context, context.sets.whyUndecided(match.set));
+    }
     case "comment":
     case "nfacct":
     case "unmodelled":

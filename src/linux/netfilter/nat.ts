@@ -4,16 +4,20 @@
  * manip.ts.
  *
  * Free ports are searched as the kernel does: from an offset that chance gives, inside the class of the old
- * port, 128 tries, then half as many from another offset, down to 16. Not modelled: the kernel's taking over
- * of tuples of connections about to end when the search nears its end.
+ * port, 128 tries, then half as many from another offset, down to 16; in the last tries of a round a TCP
+ * connection that is over gives its port away.
  */
 import type { Skb } from "../skb.js";
 import { jhash4, scaled, swapped } from "./address-range.js";
-import { type Connection, Status } from "./connection.js";
+import { type Connection, Dir, Status } from "./connection.js";
 import type { ConntrackTable } from "./conntrack-table.js";
 import { Manip } from "./manip.js";
 import { Proto } from "./packet.js";
+import { TcpState } from "./tcp-state.js";
 import { invertTuple, sameTuple, Tuple } from "./tuple.js";
+
+/** NF_NAT_HARDER_THRESH. */
+const harderAttempts = 32;
 
 /** A uint32 that depends on the seed, the plane, the flow and how many were drawn for it before. */
 export type Chance = (flow: number, draw: number) => number;
@@ -158,6 +162,23 @@ export class Nat {
     return this.table.taken(this.probe, ct);
   }
 
+  /**
+   * nf_nat_used_tuple_harder: towards the end of a search a SYN may have the port of a translated connection
+   * that is over, if its sequence numbers are beyond the old ones; the old entry ends.
+   */
+  private usedHarder(tuple: Tuple, ct: Connection, attemptsLeft: number): boolean {
+    if (attemptsLeft > harderAttempts || ct.tcp?.state !== TcpState.SynSent) return this.used(tuple, ct);
+    invertTuple(this.probe, tuple);
+    const node = this.table.find(this.probe);
+    if (node === null || node.connection === ct) return node !== null;
+    const old = node.connection;
+    if (node.direction === Dir.Original || old.tcp === null || old.tcp.state < TcpState.TimeWait) return true;
+    if ((old.status & Status.SourceNat) === 0) return true;
+    if (((ct.tcp.original.end - old.tcp.original.end) | 0) <= 0) return true;
+    this.table.remove(old);
+    return false;
+  }
+
   /** nf_nat_l4proto_unique_tuple. */
   private searchPort(skb: Skb, ct: Connection, range: NatRange, manip: Manip): void {
     const { chosen } = this;
@@ -191,18 +212,24 @@ export class Nat {
       if (this.takePin(skb, ct, min, size)) return;
     }
     let attempts = Math.min(size, 128);
-    let offset = range.basePort < 0 ? this.draw(ct) & 0xffff : (port - range.basePort) & 0xffff;
+    let offset = this.firstOffset(ct, range, manip, port);
     for (;;) {
       for (let i = 0; i < attempts; i++, offset = (offset + 1) & 0xffff) {
         const candidate = min + (offset % size);
         if (source) chosen.source = candidate;
         else chosen.destination = candidate;
-        if (!this.used(chosen, ct)) return;
+        if (!this.usedHarder(chosen, ct, attempts - i)) return;
       }
       if (attempts >= size || attempts < 16) return;
       attempts >>= 1;
       offset = this.draw(ct) & 0xffff;
     }
+  }
+
+  /** A shifted range tells where to begin, chance where a source's search does, a destination's begins at the first. */
+  private firstOffset(ct: Connection, range: NatRange, manip: Manip, port: number): number {
+    if (range.basePort >= 0) return (port - range.basePort) & 0xffff;
+    return range.random || manip === Manip.Source ? this.draw(ct) & 0xffff : 0;
   }
 
   /** The port seen in the capture, where it is one that chance could have given. */
@@ -212,7 +239,8 @@ export class Nat {
     const { chosen } = this;
     const before = chosen.source;
     chosen.source = port;
-    if (port >= min && port < min + size && !this.used(chosen, ct)) {
+    // A port of a connection that is over was seen given away: the search was at its end.
+    if (port >= min && port < min + size && !this.usedHarder(chosen, ct, 1)) {
       skb.pinFlags |= 1;
       return true;
     }

@@ -14,11 +14,12 @@ import { parseRuleSet, RuleSet } from "./rule-set.js";
 
 const none = new RuleSet(6);
 
-function create(text: string, rejected: string[] = [], trace: string[] | null = null): Netfilter {
+function create(text: string, rejected: string[] = [], trace: string[] | null = null,
+  sysctls: Readonly<Record<string, string>> = {}): Netfilter {
   const services: NodeServices = {
     addressType: () => "UNICAST",
     deviceName: (index) => ["", "eth0", "eth1"][index],
-    sysctls: {},
+    sysctls,
     masqueradeAddress: () => parseAddress("192.168.0.1"),
     reject: (_skb, kind, hook) => rejected.push(`${kind} ${hook}`),
   };
@@ -330,5 +331,22 @@ COMMIT
     }), { numRuns: 3000, seed: Number(process.env.TWINPLANE_SEED ?? 11) });
     expect([...verdicts].sort()).toEqual([Verdict.Accept, Verdict.Drop]);
     expect(netfilter.conntrackCount).toBeGreaterThan(100);
+  });
+
+  test("a connection more than nf_conntrack_max is not judged, until one of those there has ended", () => {
+    const netfilter = create("*filter\n:FORWARD ACCEPT\nCOMMIT\n", [], null, { "net.netfilter.nf_conntrack_max": "2" });
+    const send = (port: number, seconds: number): string => {
+      const skb = udp(port, seconds);
+      const verdict = netfilter.hook(Hook.Prerouting, skb);
+      if (verdict !== Verdict.Accept) return netfilter.reason;
+      skb.outDevice = 2;
+      netfilter.hook(Hook.Forward, skb);
+      netfilter.hook(Hook.Postrouting, skb);
+      return "through";
+    };
+    expect([send(1, 0), send(2, 10), send(1, 11), send(3, 12)]).toEqual(["through", "through", "through",
+      "undecided: the connection tracking table is full (nf_conntrack_max 2)"]);
+    // The second connection's 30 seconds are over.
+    expect(send(3, 40.5)).toBe("through");
   });
 });

@@ -12,6 +12,7 @@
  * packet of a connection only; every later one follows what was decided then, whatever the rules say by now.
  */
 import type { ConntrackDelete } from "../../cluster/cluster.js";
+import type { Problem } from "../../cluster/problem.js";
 import { CtInfo, Hook, type NetfilterHooks, type NodeServices, type Skb, Verdict } from "../skb.js";
 import { CompiledTable } from "./compile.js";
 import { type ConntrackRecord, recordOf } from "./conntrack-record.js";
@@ -24,6 +25,7 @@ import { RecentLists } from "./recent.js";
 import type { TableName } from "./rule.js";
 import type { RuleSet } from "./rule-set.js";
 import { IpSets } from "./sets/ipsets.js";
+import { missingSets } from "./sets/missing-sets.js";
 import { connectionOf, directionOf, Tracker } from "./track.js";
 
 export interface NetfilterOptions {
@@ -75,11 +77,11 @@ export class Netfilter implements NetfilterHooks {
     const chance = options.chance;
     this.tracker = new Tracker(options.sysctls ?? options.services.sysctls);
     this.nat = new Nat(this.tracker.table, chance);
-    this.evaluator = new Evaluator(this.packet, options.services, this.recent, chance, this.nat);
+    this.sets = options.sets ?? new IpSets();
+    this.evaluator = new Evaluator(this.packet, options.services, this.recent, chance, this.nat, this.sets);
     this.evaluator.trace = options.traceSink ?? null;
     this.rules4 = options.rules4;
     this.rules6 = options.rules6;
-    this.sets = options.sets ?? new IpSets();
     this.replaceRules(options.rules4, options.rules6);
   }
 
@@ -125,6 +127,12 @@ export class Netfilter implements NetfilterHooks {
   /** Puts other IP sets in place; rules and their state stay. */
   replaceSets(sets: IpSets): void {
     this.sets = sets;
+    this.evaluator.sets = sets;
+  }
+
+  /** Rules of both families that name IP sets which are not there. */
+  setProblems(): Problem[] {
+    return [...missingSets(this.rules4, this.sets), ...missingSets(this.rules6, this.sets)];
   }
 
   /** The IP sets as they stand, with what SET targets added. */
@@ -172,7 +180,7 @@ export class Netfilter implements NetfilterHooks {
       case Hook.Prerouting:
         verdict = this.table(Raw, hook, skb);
         if (verdict !== Verdict.Accept) return verdict;
-        this.track(hook, skb);
+        if (!this.track(hook, skb)) return Verdict.Undecided;
         verdict = this.table(Mangle, hook, skb);
         return verdict === Verdict.Accept ? this.translate(hook, skb) : verdict;
       case Hook.Input:
@@ -184,7 +192,7 @@ export class Netfilter implements NetfilterHooks {
       case Hook.Output:
         verdict = this.table(Raw, hook, skb);
         if (verdict !== Verdict.Accept) return verdict;
-        this.track(hook, skb);
+        if (!this.track(hook, skb)) return Verdict.Undecided;
         verdict = this.table(Mangle, hook, skb);
         if (verdict === Verdict.Accept) verdict = this.translate(hook, skb);
         if (verdict === Verdict.Accept) verdict = this.table(Filter, hook, skb);
@@ -202,9 +210,13 @@ export class Netfilter implements NetfilterHooks {
     return verdict === Verdict.Accept ? this.table(Security, hook, skb) : verdict;
   }
 
-  private track(hook: Hook, skb: Skb): void {
+  /** False where it cannot be said what the kernel does with one connection more. */
+  private track(hook: Hook, skb: Skb): boolean {
     this.tracker.enter(hook, skb, this.packet);
     this.evaluator.nowNs = this.tracker.table.nowNs;
+    if (!this.tracker.full) return true;
+    this.reason = `undecided: the connection tracking table is full (nf_conntrack_max ${this.tracker.limit})`;
+    return false;
   }
 
   private table(index: number, hook: Hook, skb: Skb): Verdict {

@@ -30,6 +30,7 @@ import {
   type RangeSpec,
   StateBit,
 } from "./rule.js";
+import { readSetMatch } from "./sets/set-rule.js";
 
 export type { Option } from "./matches/options.js";
 
@@ -77,6 +78,7 @@ const readers: Readonly<
   state: readConntrack,
   statistic: readStatistic,
   recent: readRecent,
+  set: (options, _family, name) => readSetMatch(options) ?? unmodelled(name, options),
   comment: (options) => {
     const text = options.length === 1 && options[0].name === "--comment" ? options[0].values[0] : undefined;
     if (text === undefined) return "the comment match needs --comment and a text";

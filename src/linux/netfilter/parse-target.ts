@@ -5,6 +5,7 @@ import { parseNumber, parsePortRange, wordsOf } from "./names.js";
 import { type Option, parseMasked } from "./parse-match.js";
 import type { TargetExtension } from "./extension.js";
 import type { NatSpec, TableName, Target } from "./rule.js";
+import { readSetTarget } from "./sets/set-rule.js";
 import { readDscpTarget, readTosTarget, readTtlTarget } from "./targets/header-byte.js";
 import { isQuiet, readQuiet } from "./targets/quiet.js";
 import { readTcpMss } from "./targets/tcpmss.js";
@@ -79,6 +80,8 @@ export function parseTarget(
       return options.length === 1 && options[0].name === "--notrack"
         ? { kind: "notrack", name }
         : unmodelled(name, options);
+    case "SET":
+      return readSetTarget(options) ?? unmodelled(name, options);
     default: {
       if (isQuiet(name)) {
         const quiet = readQuiet(name, options);

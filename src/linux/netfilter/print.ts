@@ -15,6 +15,7 @@ import {
   StateBit,
   type Target,
 } from "./rule.js";
+import { printSetMatch, printSetTarget } from "./sets/set-rule.js";
 
 export function printRule(rule: Rule, family: Family): string {
   let text = "";
@@ -99,7 +100,10 @@ function printMatch(match: Match, family: Family): string {
     case "comment":
       return `-m comment --comment ${quoted(match.text)}`;
     case "nfacct":
+      // iptables 1.8.9 writes the second space.
       return `-m nfacct --nfacct-name  ${quoted(match.name)}`;
+    case "set":
+      return printSetMatch(match);
     case "unmodelled":
       return match.text;
   }
@@ -182,6 +186,8 @@ export function printTarget(target: Target): string {
       return ` -j CONNMARK --${target.mode}-mark --nfmask ${hex(target.nfMask)} --ctmask ${hex(target.ctMask)}${shift(target)}`;
     case "notrack":
       return target.name === "CT" ? " -j CT --notrack" : " -j NOTRACK";
+    case "set":
+      return ` -j ${printSetTarget(target)}`;
     case "extension":
       return ` -j ${target.extension.text}`;
     case "log":

@@ -4,6 +4,7 @@
  * Addresses are four 32-bit words as in Packet, ports are host order, masks are unsigned.
  */
 import type { Extension, TargetExtension } from "./extension.js";
+import type { SetMatch, SetTarget } from "./sets/set-rule.js";
 
 export type TableName = "raw" | "mangle" | "nat" | "filter" | "security";
 export const tableNames: readonly TableName[] = ["raw", "mangle", "nat", "filter", "security"];
@@ -129,6 +130,7 @@ export type Match =
     }
   | { readonly kind: "comment"; readonly text: string }
   | { readonly kind: "nfacct"; readonly name: string }
+  | SetMatch
   /** A match this engine does not know: the rule can be ruled out by its other matches, never matched. */
   | { readonly kind: "unmodelled"; readonly text: string };
 
@@ -177,6 +179,7 @@ export type Target =
       readonly shift: number;
     }
   | { readonly kind: "notrack"; readonly name: "CT" | "NOTRACK" }
+  | SetTarget
   /** Changes the packet; read, printed and carried out by a file of `targets/`. */
   | { readonly kind: "extension"; readonly extension: TargetExtension }
   /** LOG and others that change nothing a dataplane shows. `text` is what follows `-j`. */

@@ -232,7 +232,8 @@ function newAssociation(
       ct.vtag1 = word(bytes, at + 4);
     } else if (type === Chunk.Heartbeat) {
       ct.vtag0 = vtag;
-    } else {
+    } else if (type === Chunk.ShutdownAck) {
+      // RFC 4960 section 8.4 (5): what answers it carries the same tag. Linux 6.18 learns no tag from other chunks.
       ct.vtag1 = vtag;
     }
     ct.sctpState = SctpState.None;

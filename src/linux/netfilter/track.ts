@@ -3,8 +3,8 @@
  * and state at PREROUTING and OUTPUT, and enters new connections into the table when the packet leaves the
  * hooks.
  *
- * Not modelled: helpers and expectations (FTP, SIP …), zones, event delivery, accounting, the conntrack
- * limit.
+ * Not modelled: helpers and expectations (FTP, SIP …), zones, event delivery, accounting; and which connection
+ * has to go where the table is full: the packet is undecided then.
  */
 import { type ConntrackRef, Csum, CtInfo, Hook, type Skb, Verdict } from "../skb.js";
 import { verifyChecksum } from "./checksum.js";
@@ -52,6 +52,10 @@ export function directionOf(ctinfo: CtInfo): Dir {
 
 export class Tracker {
   readonly table = new ConntrackTable();
+  /** nf_conntrack_max of the node; infinite where it is not known or 0, which means no limit. */
+  readonly limit: number;
+  /** The last packet would have been one connection more than the limit. */
+  full = false;
   private readonly timeouts: Timeouts;
   private readonly checkChecksums: boolean;
   private readonly tcp: TcpSettings;
@@ -62,10 +66,12 @@ export class Tracker {
     this.timeouts = new Timeouts(sysctls);
     this.checkChecksums = sysctls["net.netfilter.nf_conntrack_checksum"] !== "0";
     this.tcp = new TcpSettings(sysctls, this.timeouts);
+    this.limit = Number(sysctls["net.netfilter.nf_conntrack_max"] ?? 0) || Number.POSITIVE_INFINITY;
   }
 
   /** Sets ct and ctinfo of a packet. Without a connection it is CtInfo.Invalid, and goes on. */
   enter(hook: Hook, skb: Skb, packet: Packet): void {
+    this.full = false;
     if (skb.timeNs > this.table.nowNs) this.table.nowNs = skb.timeNs;
     // Seen before (loopback, an error we made ourselves), or not to be tracked.
     if (skb.ct !== null || skb.ctinfo === CtInfo.Untracked) return;
@@ -112,6 +118,7 @@ export class Tracker {
     const node = table.find(tuple);
     const ct = node === null ? this.fresh(tuple) : node.connection;
     if (ct === null) return Invalid;
+    if (node === null && this.table.isFull(this.limit)) this.full = true;
     const direction = node === null ? Dir.Original : node.direction;
     const seenReply = (ct.status & Status.SeenReply) !== 0;
     const ctinfo =
