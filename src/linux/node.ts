@@ -65,8 +65,7 @@ export class LinuxNode {
   constructor(options: LinuxNodeOptions) {
     this.name = options.name;
     this.facts = options.facts;
-    const routing = new Routing(options.facts);
-    this.routing = routing;
+    const routing = this.routing = new Routing(options.facts);
     this.tunnels = new Tunnels(options.facts, options.tunnels ?? (() => null));
     this.services = {
       addressType: (bytes, offset, family, device) => routing.addressType(bytes, offset, family, device),

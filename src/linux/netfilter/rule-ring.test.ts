@@ -56,14 +56,16 @@ describe.skipIf(!present)("rules on a real kernel (needs root, network namespace
   it.each(runs)("iptables-%s, seed %i: the same counters, texts and packets", (frontEnd, run) => {
     const folder = mkdtempSync(join(tmpdir(), "twinplane-rules-"));
     try {
-      const recorded = spawnSync(python(), [join(import.meta.dirname, "rule-ring.py"), folder, String(run), String(frames), frontEnd],
+      const recorder = join(import.meta.dirname, "rule-ring.py");
+      const recorded = spawnSync(python(), [recorder, folder, String(run), String(frames), frontEnd],
         { encoding: "utf8", timeout: 120_000 });
       expect(recorded.status, recorded.stderr.slice(0, 2000)).toBe(0);
       const result = replayRing(folder);
-      console.log(frontEnd, run, { frames: result.frames, left: result.left, rules: result.rules, disagreements: result.disagreements.length });
-      expect(result.disagreements.slice(0, 20)).toEqual([]);
+      const { left, rules, disagreements } = result;
+      console.log(frontEnd, run, { frames: result.frames, left, rules, disagreements: disagreements.length });
+      expect(disagreements.slice(0, 20)).toEqual([]);
       expect(result.frames).toBeGreaterThanOrEqual(frames);
-      expect(result.left).toBeGreaterThan(frames / 4);
+      expect(left).toBeGreaterThan(frames / 4);
       for (const [name, count] of result.hits) hits.set(name, (hits.get(name) ?? 0) + count);
     } finally {
       rmSync(folder, { recursive: true });
