@@ -357,7 +357,7 @@ class Frames:
         self.port += 1
         ports, payload = dict(sport=self.port, dport=port), R.randbytes(pick([0, 1, 20, 600, 1200]))
         kind = pick(["syn", "tcp", "udp", "udp", "udp", "sctp", "icmp", "icmp", "error", "other", "dccp", "udplite"])
-        options = pick([[("MSS", 1460)], [("MSS", 1460), ("SAckOK", b"")], [("NOP", None), ("MSS", 800)], [], [("Timestamp", (1, 2))], [("WScale", 3)]])
+        options = pick([[("MSS", 1460)], [("MSS", 1460), ("SAckOK", b"")], [("NOP", None)] * (1 if family == 4 else 2) + [("MSS", 800)], [], [("Timestamp", (1, 2))], [("WScale", 3)]])
         if kind == "syn": return kind, TCP(flags=pick(["S", "S", "S", "SA"]), seq=R.getrandbits(32), options=options, **ports) / (b"x" * pick([0, 0, 0, 5]))
         if kind == "tcp": return kind, TCP(flags=pick(["A", "PA", "R", "FA", ""]), seq=R.getrandbits(32), ack=R.getrandbits(32), options=options, **ports) / payload
         if kind == "udp": return kind, UDP(**ports) / payload
