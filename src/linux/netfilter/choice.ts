@@ -39,8 +39,8 @@ export class ChoiceRun {
     if (pin.backend === null) return -1;
     const words = wordsOf(pin.backend.address.bytes);
     for (const [index, backend] of this.backends.entries()) {
-      if (backend?.address == null || backend.addressText.includes("-") || (backend.minPort !== 0 && backend.minPort !== pin.backend.port))
-        continue;
+      if (backend?.address == null || backend.addressText.includes("-")) continue;
+      if (backend.minPort !== 0 && backend.minPort !== pin.backend.port) continue;
       if (backend.address.every((word, at) => word === words[at])) return index;
     }
     return -1;

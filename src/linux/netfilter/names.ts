@@ -67,8 +67,22 @@ const icmpNames: Readonly<Record<string, readonly [number, number, number]>> = {
   "protocol-unreachable": [3, 2, 2],
   "port-unreachable": [3, 3, 3],
   "fragmentation-needed": [3, 4, 4],
+  "source-route-failed": [3, 5, 5],
+  "network-unknown": [3, 6, 6],
+  "host-unknown": [3, 7, 7],
+  "network-prohibited": [3, 9, 9],
+  "host-prohibited": [3, 10, 10],
+  "tos-network-unreachable": [3, 11, 11],
+  "tos-host-unreachable": [3, 12, 12],
+  "communication-prohibited": [3, 13, 13],
+  "host-precedence-violation": [3, 14, 14],
+  "precedence-cutoff": [3, 15, 15],
   "source-quench": [4, 0, 255],
   redirect: [5, 0, 255],
+  "network-redirect": [5, 0, 0],
+  "host-redirect": [5, 1, 1],
+  "tos-network-redirect": [5, 2, 2],
+  "tos-host-redirect": [5, 3, 3],
   "echo-request": [8, 0, 255],
   ping: [8, 0, 255],
   "router-advertisement": [9, 0, 255],
@@ -76,21 +90,33 @@ const icmpNames: Readonly<Record<string, readonly [number, number, number]>> = {
   "time-exceeded": [11, 0, 255],
   "ttl-exceeded": [11, 0, 255],
   "ttl-zero-during-transit": [11, 0, 0],
+  "ttl-zero-during-reassembly": [11, 1, 1],
   "parameter-problem": [12, 0, 255],
+  "ip-header-bad": [12, 0, 0],
+  "required-option-missing": [12, 1, 1],
   "timestamp-request": [13, 0, 255],
   "timestamp-reply": [14, 0, 255],
+  "address-mask-request": [17, 0, 255],
+  "address-mask-reply": [18, 0, 255],
 };
 
 const icmp6Names: Readonly<Record<string, readonly [number, number, number]>> = {
   "destination-unreachable": [1, 0, 255],
   "no-route": [1, 0, 0],
   "communication-prohibited": [1, 1, 1],
+  "beyond-scope": [1, 2, 2],
   "address-unreachable": [1, 3, 3],
+  "reject-route": [1, 6, 6],
   "port-unreachable": [1, 4, 4],
   "packet-too-big": [2, 0, 255],
   "time-exceeded": [3, 0, 255],
   "ttl-exceeded": [3, 0, 255],
+  "ttl-zero-during-transit": [3, 0, 0],
+  "ttl-zero-during-reassembly": [3, 1, 1],
   "parameter-problem": [4, 0, 255],
+  "bad-header": [4, 0, 0],
+  "unknown-header-type": [4, 1, 1],
+  "unknown-option": [4, 2, 2],
   "echo-request": [128, 0, 255],
   ping: [128, 0, 255],
   "echo-reply": [129, 0, 255],
@@ -127,7 +153,8 @@ export function parseNumber(text: string, max: number): number | null {
 }
 
 export function parseProtocol(text: string): number | null {
-  return protocolNumbers[text.toLowerCase()] ?? parseNumber(text, 255);
+  const name = text.toLowerCase();
+  return Object.hasOwn(protocolNumbers, name) ? protocolNumbers[name] : parseNumber(text, 255);
 }
 
 export function protocolText(protocol: number): string {
@@ -135,7 +162,8 @@ export function protocolText(protocol: number): string {
 }
 
 export function parsePort(text: string): number | null {
-  return servicePorts[text.toLowerCase()] ?? parseNumber(text, 65535);
+  const name = text.toLowerCase();
+  return Object.hasOwn(servicePorts, name) ? servicePorts[name] : parseNumber(text, 65535);
 }
 
 /** `80`, `80:90`, `:90`, `80:`. */
@@ -149,8 +177,8 @@ export function parsePortRange(text: string, separator: string): { min: number; 
 }
 
 export function parseIcmpType(text: string, family: Family): readonly [number, number, number] | null {
-  const named = (family === 4 ? icmpNames : icmp6Names)[text.toLowerCase()];
-  if (named !== undefined) return named;
+  const names = family === 4 ? icmpNames : icmp6Names;
+  if (Object.hasOwn(names, text.toLowerCase())) return names[text.toLowerCase()];
   const [typeText, codeText] = text.split("/", 2);
   const type = parseNumber(typeText, 255);
   if (type === null) return null;
@@ -162,7 +190,7 @@ export function parseIcmpType(text: string, family: Family): readonly [number, n
 export function parseTcpFlags(text: string): number | null {
   let bits = 0;
   for (const name of text.split(",")) {
-    const bit = tcpFlagBits[name.toUpperCase()];
+    const bit = Object.hasOwn(tcpFlagBits, name.toUpperCase()) ? tcpFlagBits[name.toUpperCase()] : undefined;
     if (bit === undefined) return null;
     bits |= bit;
   }

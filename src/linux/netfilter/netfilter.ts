@@ -176,6 +176,8 @@ export class Netfilter implements NetfilterHooks {
     if (hook === Hook.Prerouting || hook === Hook.Output || this.loaded !== skb) this.packet.load(skb);
     this.loaded = skb;
     this.evaluator.eligibleBackends = null;
+    // The raw table comes before the tracker, which sets its own clock.
+    if (skb.timeNs > this.evaluator.nowNs) this.evaluator.nowNs = skb.timeNs;
     this.nat.lastPortMin = -1;
     let verdict: Verdict;
     switch (hook) {

@@ -374,6 +374,8 @@ class RuleReader {
       ) {
         this.broken(`match ${name} needs -p ${name}`);
       }
+      if (typeof match !== "string" && match.kind === "multiport" && !this.hasProtocol(6, 17, 132, 136, 33))
+        this.broken("match multiport needs -p tcp, udp, udplite, sctp or dccp");
     }
     const fragment: Match[] = this.fragment === null ? [] : [{ kind: "extension", extension: this.fragment }];
     return [...fragment, ...matches, ...this.extra];
@@ -396,9 +398,21 @@ class RuleReader {
       this.broken(target);
       return { kind: "unmodelled", text: name };
     }
+    // The targets' own checks of the rule they stand in (reject_tg_check, tcpmss_tg4_check, libxt_nat).
+    if (target.kind === "reject" && target.with === "tcp-reset" && !this.hasProtocol(6))
+      this.broken("REJECT --reject-with tcp-reset needs -p tcp");
+    if (target.kind === "extension" && target.extension.text.startsWith("TCPMSS") && !this.hasProtocol(6))
+      this.broken("TCPMSS needs -p tcp");
+    if (target.kind === "nat" && target.range.minPort !== 0 && this.protocol === null)
+      this.broken(`${target.name} with a port needs -p`);
     if (target.kind === "unmodelled")
       this.faults.push(`target ${target.text} is not modelled; a packet that reaches this rule is undecided`);
     return target;
+  }
+
+  /** Whether -p names one of these, uninverted. */
+  private hasProtocol(...protocols: number[]): boolean {
+    return this.protocol !== null && !this.protocol.invert && protocols.includes(this.protocol.value);
   }
 
   /** Something that iptables itself would refuse: the rule stays as one that is never decided. */
