@@ -17,8 +17,10 @@ const services = { deviceName: (index: number) => devices[index], addressType: (
 
 function skbOf(frame: Frame, timeNs = 0): Skb {
   const skb = new Skb();
-  Object.assign(skb, { bytes: Uint8Array.from(frame.bytes), length: frame.bytes.length, family: frame.family, protocol: frame.protocol,
-    headerLength: frame.headerLength, fragmentOffset: frame.fragmentOffset, inDevice: frame.link === "a0" ? 1 : 2, outDevice: 3, timeNs });
+  Object.assign(skb, { bytes: Uint8Array.from(frame.bytes), length: frame.bytes.length, family: frame.family,
+    protocol: frame.protocol,
+    headerLength: frame.headerLength, fragmentOffset: frame.fragmentOffset, inDevice: frame.link === "a0" ? 1 : 2,
+      outDevice: 3, timeNs });
   return skb;
 }
 
@@ -38,7 +40,8 @@ function counts(netfilter: Netfilter, family: 4 | 6): number[] {
 /** A frame of one protocol and two ports. */
 function frame(source: string, destination: string, protocol = 6, ports: [number, number] = [1000, 80]): Frame {
   const bytes = new Uint8Array(60);
-  bytes.set([0x45, 0, 0, 60, 0, 0, 0, 0, 64, protocol, 0, 0, ...source.split(".").map(Number), ...destination.split(".").map(Number)]);
+  bytes.set([0x45, 0, 0, 60, 0, 0, 0, 0, 64, protocol, 0, 0, ...source.split(".").map(Number),
+    ...destination.split(".").map(Number)]);
   bytes.set([ports[0] >> 8, ports[0] & 255, ports[1] >> 8, ports[1] & 255], 20);
   return { family: 4, link: "a0", bytes, headerLength: 20, protocol, fragmentOffset: 0, forwarded: true, coded: true };
 }
@@ -117,7 +120,8 @@ describe("lookups", () => {
       for (const family of [4, 6] as const) {
         const used = made.filter((set) => set.family === 0 || set.family === family);
         const directions = used.map(({ type }) => type.split(",").map(() => maker.pick(["src", "dst"])));
-        const netfilter = load(sets, family, used.map(({ name }, index) => `-m set --match-set ${name} ${directions[index].join(",")}`));
+        const netfilter = load(sets, family, used.map(({ name },
+          index) => `-m set --match-set ${name} ${directions[index].join(",")}`));
         let before = counts(netfilter, family);
         for (const one of maker.groups(family, 12).flat()) {
           netfilter.hook(Hook.Forward, skbOf(one));
@@ -128,7 +132,8 @@ describe("lookups", () => {
               family === 4 ? names : names6);
             asked++;
             if (slow) matched++;
-            expect(after[index] - before[index], `${create} ${directions[index]} ${one.bytes}\n${saved.filter((line) => line.startsWith(`add ${name} `))}`)
+            expect(after[index] - before[index],
+              `${create} ${directions[index]} ${one.bytes}\n${saved.filter((line) => line.startsWith(`add ${name} `))}`)
               .toBe(slow ? 1 : 0);
           }
           before = after;
@@ -163,7 +168,8 @@ describe("lookups", () => {
 
 describe("sets of rules", () => {
   test("a list asks its sets in order, also those of fewer dimensions, and none of more", () => {
-    const { sets, problems } = parseIpSets("create a hash:ip counters\nadd a 10.0.0.1\ncreate b hash:ip,port counters\nadd b 10.0.0.1,tcp:80\n"
+    const { sets,
+      problems } = parseIpSets("create a hash:ip counters\nadd a 10.0.0.1\ncreate b hash:ip,port counters\nadd b 10.0.0.1,tcp:80\n"
       + "create l list:set\nadd l a\nadd l b before a\n", "sets");
     expect(problems).toEqual([]);
     const netfilter = load(sets, 4, ["-m set --match-set l src,dst", "-m set --match-set l src"]);
@@ -176,7 +182,8 @@ describe("sets of rules", () => {
   });
 
   test("ICMP type and code are a port; ! turns the answer round; --return-nomatch finds exceptions", () => {
-    const { sets } = parseIpSets("create p hash:ip,port\nadd p 10.0.0.1,icmp:3/1\ncreate n hash:net\nadd n 10.0.0.0/8\nadd n 10.0.0.0/24 nomatch\n", "sets");
+    const { sets } = parseIpSets("create p hash:ip,port\nadd p 10.0.0.1,icmp:3/1\n"
+      + "create n hash:net\nadd n 10.0.0.0/8\nadd n 10.0.0.0/24 nomatch\n", "sets");
     const netfilter = load(sets, 4, ["-m set --match-set p src,src", "-m set ! --match-set p src,src", "-m set --match-set n src",
       "-m set --match-set n src --return-nomatch"]);
     const pass = (one: Frame): number[] => {
@@ -209,7 +216,8 @@ describe("sets of rules", () => {
   });
 
   test("a set that is missing, of the other family or not modelled is undecided and a Problem", () => {
-    const { sets, problems } = parseIpSets("create six hash:ip family inet6\ncreate odd hash:odd\nadd odd 1\ncreate mac hash:mac\n"
+    const { sets,
+      problems } = parseIpSets("create six hash:ip family inet6\ncreate odd hash:odd\nadd odd 1\ncreate mac hash:mac\n"
       + "create l list:set\nadd l odd\nadd l six\n", "sets");
     expect(problems.map(({ where }) => where?.line)).toEqual([2]);
     for (const [name, reason, refused] of [
@@ -231,7 +239,8 @@ describe("sets of rules", () => {
   });
 
   test("what is said wrong is a Problem with its line; the rest is loaded", () => {
-    const { sets, problems } = parseIpSets("create a hash:ip\nadd a 10.0.0.1\nadd a 10.0.0.1\nadd a x\nadd b 10.0.0.1\ncreate a hash:net\n"
+    const { sets,
+      problems } = parseIpSets("create a hash:ip\nadd a 10.0.0.1\nadd a 10.0.0.1\nadd a x\nadd b 10.0.0.1\ncreate a hash:net\n"
       + 'create c hash:ip frobnicate 3\nadd a 10.0.0.2 comment "x"\nfoo\n# note\n\nadd a 10.0.0.3\n', "f");
     expect(problems.map(({ where, what }) => `${where?.file}:${where?.line} ${what}`)).toEqual([
       "f:3 10.0.0.1 is in the set already", "f:4 x is not an IPv4 address, network or range", "f:5 set b is not there",
@@ -244,7 +253,8 @@ describe("sets of rules", () => {
   });
 
   test("no text makes it throw, and what it saves reads back the same", () => {
-    const maker = new RingMaker(seed, [...hashTypes, "hash:net,iface", "hash:mac", "list:set"].filter((type) => type !== "hash:mac"));
+    const maker = new RingMaker(seed, [...hashTypes, "hash:net,iface", "hash:mac",
+      "list:set"].filter((type) => type !== "hash:mac"));
     for (let run = 0; run < 300; run++) {
       const text = maker.oddLines();
       const cut = text.slice(0, Math.floor(maker.next() * text.length));

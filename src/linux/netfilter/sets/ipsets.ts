@@ -8,12 +8,12 @@
  * Source: man ipset(8), net/netfilter/ipset of Linux.
  */
 import type { Problem } from "../../../cluster/problem.js";
-import { type Element, Found, SetClock, type SetContext, type SetQuery, type SetReference } from "./element.js";
+import { type Element, Found, PLAIN, SetClock, type SetContext, type SetQuery, type SetReference } from "./element.js";
 import { IpSet, type Refusal } from "./ip-set.js";
 import { addToSlot, deleteFromSlot, ListSet, type Slot, testSlot, undecidedOf, UnknownSet } from "./list-set.js";
 import { addLines, createLine, extensionsText } from "./print-set.js";
 import { EntryReader } from "./read-entry.js";
-import { readCreateOptions, readEntryOptions } from "./read-options.js";
+import { type EntryOptions, readCreateOptions, readEntryOptions } from "./read-options.js";
 import { type SetType, setType } from "./set-types.js";
 
 export interface LoadSetsOptions {
@@ -72,7 +72,8 @@ export class IpSets {
     const slots = this.slots.filter((slot) => slot !== null);
     for (const { name, set } of slots) {
       if (set instanceof IpSet) lines.push(createLine(name, set.type, set.options), ...addLines(name, set));
-      else if (set instanceof UnknownSet) lines.push(`create ${name} ${set.create}`, ...set.lines.map((text) => `add ${name} ${text}`));
+      else if (set instanceof UnknownSet) lines.push(`create ${name} ${set.create}`,
+        ...set.lines.map((text) => `add ${name} ${text}`));
     }
     for (const { name, set } of slots) {
       if (!(set instanceof ListSet)) continue;
@@ -172,7 +173,8 @@ export class IpSets {
     }
     const options = readCreateOptions(type, words.slice(3));
     if (typeof options === "string") {
-      if (old === undefined) this.put(name, new UnknownSet(`${typeName} with options that are not understood`, words.slice(2).join(" ")));
+      if (old === undefined) this.put(name, new UnknownSet(`${typeName} with options that are not understood`,
+        words.slice(2).join(" ")));
       return options;
     }
     if (old !== undefined) {
@@ -200,9 +202,10 @@ export class IpSets {
       if (verb === "add") set.lines.push(words.slice(2).join(" "));
       return null;
     }
-    const options = readEntryOptions(verb, set.type, set.options, words);
+    const bare = words.length === 3 && set instanceof IpSet && !set.withElements;
+    const options = bare ? plainEntry : readEntryOptions(verb, set.type, set.options, words);
     if (typeof options === "string") return options;
-    set.setTimeout(options.element, options.timeout);
+    if (!bare) set.setTimeout(options.element, options.timeout);
     if (set instanceof ListSet) return this.changeList(verb, set, text, options.element, options.before, options.after, exist);
     const reader = this.readers.get(set) ?? new EntryReader(set.type, set.layout, set.options);
     this.readers.set(set, reader);
@@ -214,13 +217,15 @@ export class IpSets {
         element.iface = element.physdev ? device.slice(8) : device;
       }
       if (!set.narrow(key, !reader.unmasked)) {
-        return set.options.range === null ? `${text} has an address of 0, which the set cannot hold` : `${text} is out of the set's range`;
+        return set.options.range === null ? `${text} has an address of 0, which the set cannot hold`
+          : `${text} is out of the set's range`;
       }
       return this.changeEntry(verb, set, text, key, element, exist);
     });
   }
 
-  private changeEntry(verb: "add" | "del", set: IpSet, text: string, key: Int32Array, element: Element, exist: boolean): string | null {
+  private changeEntry(verb: "add" | "del", set: IpSet, text: string, key: Int32Array, element: Element,
+    exist: boolean): string | null {
     const refusal = verb === "add" ? set.add(key, element, exist) : set.delete(key, element);
     switch (refusal) {
       case "exists":
@@ -313,8 +318,12 @@ function sameOptions(a: IpSet["options"], b: IpSet["options"]): boolean {
   return text(a) === text(b);
 }
 
+/** An entry without options of a set without extensions: the many lines of a large set. */
+const plainEntry: EntryOptions = { element: PLAIN, timeout: null, before: null, after: null };
+
 /** Words of a line; a quoted one may hold blanks. Null: a quote is not closed. */
 function splitLine(line: string): string[] | null {
+  if (!/["\t\r]| {2}/.test(line)) return line.trim() === "" ? [] : line.trim().split(" ");
   if (!line.includes('"')) return line.trim().split(/\s+/).filter((word) => word !== "");
   const words: string[] = [];
   const pattern = /\s*(?:"([^"]*)"|([^\s"]+))/gy;

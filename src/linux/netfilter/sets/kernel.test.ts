@@ -21,7 +21,8 @@ const recorder = join(import.meta.dirname, "ring.py");
 /** Types of sets the kernel knows; none where the ring cannot run. */
 function probe(): string[] {
   if (process.getuid?.() !== 0 || process.platform !== "linux") return [];
-  const tools = ["ip", "ipset", "iptables-legacy-restore", "iptables-nft-restore", "ip6tables-legacy-restore", "ip6tables-nft-restore"];
+  const tools = ["ip", "ipset", "iptables-legacy-restore", "iptables-nft-restore", "ip6tables-legacy-restore",
+    "ip6tables-nft-restore"];
   if (tools.some((tool) => spawnSync("sh", ["-c", `command -v ${tool}`]).status !== 0)) return [];
   const done = spawnSync(python, [recorder, "probe"], { encoding: "utf8" });
   return done.status === 0 ? done.stdout.split("\n").filter((line) => line !== "") : [];
@@ -193,13 +194,15 @@ describe.skipIf(types.length === 0)("IP sets of a real kernel (needs root, netwo
 function about(text: string, rule: string): string {
   const lines = text.split("\n");
   const names = new Set([...rule.matchAll(/-set (\S+)/g)].map((match) => match[1]));
-  for (const line of lines) if (names.has(line.split(" ")[1]) && line.split(" ")[1].startsWith("list")) names.add(line.split(" ")[2]);
+  for (const line of lines) if (names.has(line.split(" ")[1])
+    && line.split(" ")[1].startsWith("list")) names.add(line.split(" ")[2]);
   return lines.filter((line) => line.split(" ").some((word) => names.has(word))).join("; ");
 }
 
 function describeFrame(frame: Frame): string {
   const { bytes, family, link, protocol, headerLength, fragmentOffset } = frame;
   const hex = (from: number, to: number): string => Buffer.from(bytes.subarray(from, to)).toString("hex");
-  const addresses = family === 4 ? `${bytes.subarray(12, 16).join(".")} ${bytes.subarray(16, 20).join(".")}` : `${hex(8, 24)} ${hex(24, 40)}`;
+  const addresses = family === 4 ? `${bytes.subarray(12, 16).join(".")} ${bytes.subarray(16, 20).join(".")}`
+    : `${hex(8, 24)} ${hex(24, 40)}`;
   return `${link} ${addresses} ${protocol} ${hex(headerLength, headerLength + 4)} +${fragmentOffset} ${bytes.length} bytes`;
 }

@@ -35,13 +35,14 @@ export class EntryReader {
   private protocol = 0;
   private device = "";
   /**
-   * hash:ip,port masks where a range or network begins, and not the addresses after that. They are in the set, and
-   * no packet finds them.
+   * hash:ip,port, and hash:ip with a bitmask: where a range or network begins is masked, the addresses after that
+   * are not. They are in the set, and no packet finds them.
    */
   readonly unmasked: boolean;
 
   constructor(type: SetType, layout: Layout, options: SetOptions) {
-    this.unmasked = type.name === "hash:ip,port" && layout.words === 1 && (options.netmask ?? options.bitmask) !== null;
+    const masks = options.bitmask !== null || (options.netmask !== null && type.name === "hash:ip,port");
+    this.unmasked = masks && layout.words === 1 && /^hash:ip(,port)?$/.test(type.name);
     this.type = type;
     this.layout = layout;
     this.options = options;
@@ -190,7 +191,8 @@ export class EntryReader {
     if (!ipv6(text.slice(bracketed ? 1 : 0, bracketed ? end - 1 : end), span.words) || span.length < 0) {
       return `${text} is not an IPv6 ${kind === "net" ? "network" : "address"}`;
     }
-    if (kind === "ip" && (span.length !== 128 || (slash >= 0 && !ranges))) return `${text} is not an IPv6 address; a set of addresses takes no networks`;
+    if (kind === "ip" && (span.length !== 128 || (slash >= 0
+      && !ranges))) return `${text} is not an IPv6 address; a set of addresses takes no networks`;
     if (span.length === 0 && !this.type.zeroNets) return `${this.type.name} holds no /0; ${text} was found`;
     for (let index = 0; index < 4; index++) {
       const kept = span.length - index * 32;

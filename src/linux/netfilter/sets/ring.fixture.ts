@@ -21,21 +21,31 @@ const icmp6Types: readonly (readonly [number, number])[] = [[128, 0], [129, 0], 
 const extensions = ["timeout 600", "counters", "comment", "skbinfo"];
 
 const oddOptions = [
-  "netmask 33", "netmask 0", "netmask 24", "maxelem 2", "hashsize 5", "family inet7", "family inet6", "foo 3", "timeout 2147484", "timeout 2147483",
-  "range 5-1", "size 3", "markmask 0x1", "bucketsize 3", "timeout", "counters counters", "bitmask 255.0.0.0", "comment", "-6", "--maxelem 7",
+  "netmask 33", "netmask 0", "netmask 24", "maxelem 2", "hashsize 5", "family inet7", "family inet6", "foo 3",
+    "timeout 2147484", "timeout 2147483",
+  "range 5-1", "size 3", "markmask 0x1", "bucketsize 3", "timeout", "counters counters", "bitmask 255.0.0.0", "comment", "-6",
+    "--maxelem 7",
   "timeout 3 timeout 4", "maxelem 0", "netmask 128",
 ];
 const oddEntries: readonly ((entry: string) => string)[] = [
-  (entry) => `${entry},1`, (entry) => entry.slice(0, entry.lastIndexOf(",")), () => "10.20.0.1", () => "fd00:20::1", () => "10.20.0.1,80",
-  () => "0.0.0.0", () => "0.0.0.0,80", () => "::,80", (entry) => entry.replace(/^[^,/]+/, "10.20.0.1-10.20.0.9"), (entry) => entry.replace(/\/\d+/, "/0"),
-  (entry) => entry.replace(/\/\d+/, "/33"), (entry) => entry.replace(/(tcp|udp):\d+/, "gre:5"), (entry) => entry.replace(/(tcp|udp):\d+/, "icmp:300/1"),
-  (entry) => entry.replace(/(tcp|udp):\d+/, "tcp:65536"), (entry) => entry.replace(/(tcp|udp):\d+/, "tcp:9-5"), (entry) => entry.replace(/(tcp|udp):\d+/, "6:80"),
-  (entry) => entry.replace(/(tcp|udp):\d+/, "icmpv6:1/4"), (entry) => entry.replace(/(tcp|udp):\d+/, "icmp:ping"), (entry) => entry.replace(/(tcp|udp):\d+/, "none:5"),
-  (entry) => entry.replace(/(tcp|udp):\d+/, "TCP:80"), (entry) => entry.replace(/(tcp|udp):\d+/, "0:0"), () => "0.0.0.0/31", () => "0.0.0.0-255.255.255.255",
-  (entry) => `${entry}/32`, () => "10.20.0.9-10.20.0.1", () => "200", () => "::", (entry) => entry.replace(/[^,]+$/, "averylongdevicename"),
+  (entry) => `${entry},1`, (entry) => entry.slice(0, entry.lastIndexOf(",")), () => "10.20.0.1", () => "fd00:20::1",
+    () => "10.20.0.1,80",
+  () => "0.0.0.0", () => "0.0.0.0,80", () => "::,80", (entry) => entry.replace(/^[^,/]+/, "10.20.0.1-10.20.0.9"),
+    (entry) => entry.replace(/\/\d+/, "/0"),
+  (entry) => entry.replace(/\/\d+/, "/33"), (entry) => entry.replace(/(tcp|udp):\d+/, "gre:5"),
+    (entry) => entry.replace(/(tcp|udp):\d+/, "icmp:300/1"),
+  (entry) => entry.replace(/(tcp|udp):\d+/, "tcp:65536"), (entry) => entry.replace(/(tcp|udp):\d+/, "tcp:9-5"),
+    (entry) => entry.replace(/(tcp|udp):\d+/, "6:80"),
+  (entry) => entry.replace(/(tcp|udp):\d+/, "icmpv6:1/4"), (entry) => entry.replace(/(tcp|udp):\d+/, "icmp:ping"),
+    (entry) => entry.replace(/(tcp|udp):\d+/, "none:5"),
+  (entry) => entry.replace(/(tcp|udp):\d+/, "TCP:80"), (entry) => entry.replace(/(tcp|udp):\d+/, "0:0"), () => "0.0.0.0/31",
+    () => "0.0.0.0-255.255.255.255",
+  (entry) => `${entry}/32`, () => "10.20.0.9-10.20.0.1", () => "200", () => "::", (entry) => entry.replace(/[^,]+$/,
+    "averylongdevicename"),
 ];
 const oddEntryOptions = [
-  "nomatch", "wildcard", "timeout 2147484", "timeout", "packets 18446744073709551615", "packets 3", "bytes x", "comment \"x\"", "comment", "skbmark 5",
+  "nomatch", "wildcard", "timeout 2147484", "timeout", "packets 18446744073709551615", "packets 3", "bytes x",
+    "comment \"x\"", "comment", "skbmark 5",
   "skbmark 0x5/0xff", "skbprio 1", "skbprio 1:2", "skbqueue 65535", "foo", "before s2", "after s3", "before s", "timeout 7",
 ];
 
@@ -84,7 +94,8 @@ export class RingMaker {
     const lines: string[] = [];
     const sets: RingSet[] = [];
     for (const type of this.types.filter((name) => name !== "list:set")) {
-      for (const family of type.startsWith("bitmap:port") ? [0 as const] : type.startsWith("bitmap") ? [4 as const] : [4 as const, 6 as const]) {
+      for (const family of type.startsWith("bitmap:port") ? [0 as const] : type.startsWith("bitmap") ? [4 as const]
+        : [4 as const, 6 as const]) {
         for (let copy = 0; copy < copies; copy++) {
           const name = `${type.replace(/[^a-z]/g, "")}${family}${copy}`;
           const first = lines.length;
@@ -97,7 +108,8 @@ export class RingMaker {
             lines.push(`add -exist ${name} ${entry}${this.entryOptions(options, type)}${nomatch}${wild}`);
           }
           if (this.chance(0.2)) lines.push(`del -exist ${name} ${this.entry(type, family)}`);
-          const expiring = type.includes("net") && lines.slice(first).some((line) => line.includes("timeout 1 ") || line.endsWith("timeout 1"));
+          const expiring = type.includes("net") && lines.slice(first).some((line) => line.includes("timeout 1 ")
+            || line.endsWith("timeout 1"));
           sets.push({ name, type, family, expiring });
         }
       }
@@ -136,7 +148,8 @@ export class RingMaker {
     }
     if ((type === "hash:ip" || type === "hash:ip,port") && this.chance(0.4)) {
       options.push(this.pick(family === 6
-        ? ["netmask 64", "netmask 33", "bitmask ffff:ffff::1"] : ["netmask 24", "netmask 31", "netmask 9", "bitmask 255.0.255.3"]));
+        ? ["netmask 64", "netmask 33", "bitmask ffff:ffff::1"] : ["netmask 24", "netmask 31", "netmask 9",
+          "bitmask 255.0.255.3"]));
     }
     if (type === "hash:ip,mark" && this.chance(0.5)) options.push("markmask 0x3");
     return options.map((option) => ` ${option}`).join("");
@@ -145,7 +158,8 @@ export class RingMaker {
   /** An `ipset restore` text of one set and a few lines about it, most of them with something odd in them. */
   oddLines(): string {
     const type = this.pick(this.types);
-    const family = type.startsWith("bitmap:port") || type === "list:set" ? 0 : type.startsWith("bitmap") ? 4 : this.pick([4, 6] as const);
+    const family = type.startsWith("bitmap:port") || type === "list:set" ? 0 : type.startsWith("bitmap") ? 4 : this.pick([4,
+      6] as const);
     let options = this.createOptions(type, family);
     if (this.chance(0.3)) options += ` ${this.pick(oddOptions)}`;
     const lines = [`create s ${type}${options}`];
@@ -158,31 +172,38 @@ export class RingMaker {
       if (this.chance(0.25)) text += ` ${this.pick(oddEntryOptions)}`;
       lines.push(`${this.chance(0.8) ? "add" : "del"}${exist} s ${entry}${text}`);
     }
-    if (this.chance(0.2)) lines.push(this.pick(["swap s s2", "swap s s3", "rename s t", "rename s s2", "destroy s", "destroy s2", "flush s", "flush none",
-      "create s hash:ip", "create -exist s2 hash:ip family inet", "foo s", "create", "add s", "create u nohash", "swap s", "# nothing", ""]));
+    if (this.chance(0.2)) lines.push(this.pick(["swap s s2", "swap s s3", "rename s t", "rename s s2", "destroy s",
+      "destroy s2", "flush s", "flush none",
+      "create s hash:ip", "create -exist s2 hash:ip family inet", "foo s", "create", "add s", "create u nohash", "swap s",
+        "# nothing", ""]));
     return `create s2 hash:ip\ncreate s3 hash:net family inet6\n${lines.join("\n")}\n`;
   }
 
   private entryOptions(options: string, type: string): string {
     let text = "";
     // What has timed out stays in the way of hash:net,iface until the kernel has cleaned up.
-    if (options.includes("timeout") && this.chance(0.5)) text += ` timeout ${this.pick(type === "hash:net,iface" ? [0, 300] : [0, 1, 300])}`;
-    if (options.includes("counters") && this.chance(0.4)) text += ` packets ${this.pick([0, 3, 10])} bytes ${this.pick([0, 1000])}`;
+    if (options.includes("timeout")
+      && this.chance(0.5)) text += ` timeout ${this.pick(type === "hash:net,iface" ? [0, 300] : [0, 1, 300])}`;
+    if (options.includes("counters")
+      && this.chance(0.4)) text += ` packets ${this.pick([0, 3, 10])} bytes ${this.pick([0, 1000])}`;
     if (options.includes("comment") && this.chance(0.4)) text += ` comment ${this.pick(['"two words"', '"one"'])}`;
-    if (options.includes("skbinfo") && this.chance(0.4)) text += this.pick([" skbmark 0x10/0xff", " skbprio 1:10", " skbqueue 3"]);
+    if (options.includes("skbinfo") && this.chance(0.4)) text += this.pick([" skbmark 0x10/0xff", " skbprio 1:10",
+      " skbqueue 3"]);
     return text;
   }
 
   /** An entry that the set takes, most of the time. */
   entry(type: string, family: 0 | 4 | 6, options = ""): string {
-    // hash:ip,port begins a range at the masked address: that may be millions of entries.
-    const ranges = !/mask/.test(options) || type !== "hash:ip,port";
+    // A range begins at the masked address: that may be millions of entries.
+    const ranges = !/mask/.test(options) || !type.startsWith("hash:ip");
     return type.slice(type.indexOf(":") + 1).split(",").map((part, index) => {
       const address = this.pick(family === 6 ? addresses6 : addresses4);
       switch (part) {
         case "ip":
-          if (type === "bitmap:ip") return this.pick(["10.20.0.1", "10.20.0.2", "10.20.0.129", "10.20.0.1-10.20.0.3", "10.20.0.2/31"]);
-          if (family !== 6 && index === 0 && ranges && this.chance(0.15)) return this.pick(["10.20.0.0/30", "10.20.0.1-10.20.0.3", "10.20.1.1/32"]);
+          if (type === "bitmap:ip") return this.pick(["10.20.0.1", "10.20.0.2", "10.20.0.129", "10.20.0.1-10.20.0.3",
+            "10.20.0.2/31"]);
+          if (family !== 6 && index === 0 && ranges && this.chance(0.15)) return this.pick(["10.20.0.0/30",
+            "10.20.0.1-10.20.0.3", "10.20.1.1/32"]);
           return address;
         case "net": {
           if (family !== 6 && this.chance(0.08)) return this.pick(["10.20.0.1-10.20.1.9", "10.20.0.0-10.21.255.255"]);
@@ -279,7 +300,8 @@ export class RingMaker {
     const payload = bytes.subarray(header);
     for (let at = 0; at < payload.length; at++) payload[at] = 0xa5;
     const upper = [this.pick(ports) || 9, this.pick(ports) || 9];
-    const first = protocol === 1 || protocol === 58 ? [type, code, 0, 0, 0, 1, 0, 1] : [upper[0] >> 8, upper[0] & 255, upper[1] >> 8, upper[1] & 255];
+    const first = protocol === 1 || protocol === 58 ? [type, code, 0, 0, 0, 1, 0, 1] : [upper[0] >> 8, upper[0] & 255,
+      upper[1] >> 8, upper[1] & 255];
     payload.set(first.slice(0, payload.length));
     if (protocol === 6 && payload.length >= 20) payload.set([0x50, 0x10], 12);
     const offset = fragment === "later" ? 185 : 0;
