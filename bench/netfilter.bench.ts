@@ -28,7 +28,8 @@ export const question: Question = {
     const { text } = generatedRules(cluster, cluster.nodes[0], 4, config);
     const rules = parseRuleSet(text, "bench", 4).rules;
     return [
-      single("rules", text.split("\n").filter((line) => line.startsWith("-A ")).length, "rules", "one node, IPv4, 1 or 2 endpoints a service"),
+      single("rules", text.split("\n").filter((line) => line.startsWith("-A ")).length, "rules",
+        "one node, IPv4, 1 or 2 endpoints a service"),
       ...await loading(cluster, text, rules), ...await changing(cluster), ...await opening(rules), ...await established(rules),
     ];
   },
@@ -40,7 +41,8 @@ async function loading(cluster: Cluster, text: string, rules: RuleSet): Promise<
   return [
     await msOf("writing the rules as text, nothing known before", write, `${(text.length / 1e6).toFixed(1)} MB`),
     await msOf("reading the text", () => parseRuleSet(text, "bench", 4).rules.tables.size),
-    await msOf("compiling what was read", () => [...rules.tables.values()].reduce((sum, table) => sum + new CompiledTable(table, 4).rules.length, 0)),
+    await msOf("compiling what was read", () => [...rules.tables.values()].reduce((sum, table) => sum
+      + new CompiledTable(table, 4).rules.length, 0)),
   ];
 }
 
@@ -55,7 +57,8 @@ async function changing(cluster: Cluster): Promise<Figure[]> {
     set = shared.of(now, now.nodes[0], 4, config).set;
     return compiled(set);
   }, "one of its services loses its endpoints")];
-  figures.push(await msOf("… and of each further node with the same rules", () => compiled(shared.of(now, now.nodes[service++ % 100], 4, config).set)));
+  figures.push(await msOf("… and of each further node with the same rules", () =>
+    compiled(shared.of(now, now.nodes[service++ % 100], 4, config).set)));
   return figures;
 }
 
@@ -69,9 +72,11 @@ async function opening(rules: RuleSet): Promise<Figure[]> {
     for (const [place, service] of [["first", 0], ["middle", SERVICES >> 1], ["last", SERVICES - 1]] as const) {
       const engine = new Engine(rules, shortcuts);
       const each = shortcuts ? NEW : NEW_LINEAR;
-      const syns = Array.from({ length: each * MOST_RUNS }, (_, index) => segment(podIp(7, 40), clusterIp(service), 1024 + index, 2));
+      const syns = Array.from({ length: each * MOST_RUNS }, (_, index) =>
+        segment(podIp(7, 40), clusterIp(service), 1024 + index, 2));
       let next = 0;
-      figures.push(await nsPerOperation(`new flow to the ${place} service${shortcuts ? "" : ", every rule compared"}`, each, () => {
+      figures.push(await nsPerOperation(`new flow to the ${place} service${shortcuts ? "" : ", every rule compared"}`, each,
+        () => {
         for (const end = next + each; next < end; next++) engine.pass(syns[next], 3, 2);
         return next;
       }, "PREROUTING, FORWARD, POSTROUTING; DNAT and conntrack included"));
@@ -89,7 +94,8 @@ async function established(rules: RuleSet): Promise<Figure[]> {
     const port = 40_000 + index;
     const { bytes } = engine.pass(segment(pod, service, port, 2, { seq: 100, ack: 0 }), 3, 2);
     const [endpoint, endpointPort] = [bytes.subarray(16, 20).join("."), (bytes[22] << 8) | bytes[23]];
-    const back = (flags: number, numbers: { seq: number; ack: number }): Uint8Array => segment(endpoint, pod, endpointPort, flags, numbers, 0, port);
+    const back = (flags: number, numbers: { seq: number; ack: number }): Uint8Array =>
+      segment(endpoint, pod, endpointPort, flags, numbers, 0, port);
     engine.pass(back(0x12, { seq: 500, ack: 101 }), 2, 3);
     engine.pass(segment(pod, service, port, 0x10, { seq: 101, ack: 501 }), 3, 2);
     packets.push(segment(pod, service, port, 0x18, { seq: 101, ack: 501 }, 64), back(0x10, { seq: 501, ack: 101 }));
@@ -106,7 +112,8 @@ async function established(rules: RuleSet): Promise<Figure[]> {
 
 const NAMES = ["", "lo", "eth0", "veth0"];
 const SERVICES_OF_NODE: NodeServices = {
-  addressType: () => "UNICAST", deviceName: (index) => NAMES[index], masqueradeAddress: () => parseAddress("192.168.0.0"), reject: () => {}, sysctls: {},
+  addressType: () => "UNICAST", deviceName: (index) => NAMES[index], masqueradeAddress: () => parseAddress("192.168.0.0"),
+    reject: () => {}, sysctls: {},
 };
 
 /** Hands packets to the hooks as a node does that forwards them. */
@@ -116,7 +123,8 @@ class Engine {
 
   constructor(rules4: RuleSet, shortcuts: boolean) {
     const chance = (flow: number, draw: number): number => Math.imul(flow ^ draw, 0x85ebca6b) >>> 0;
-    this.netfilter = createNetfilter({ services: SERVICES_OF_NODE, rules4, rules6: parseRuleSet("", "bench", 6).rules, chance, shortcuts });
+    this.netfilter = createNetfilter({ services: SERVICES_OF_NODE, rules4, rules6: parseRuleSet("", "bench", 6).rules, chance,
+      shortcuts });
     this.skb.bytes = new Uint8Array(2048);
     this.skb.timeNs = 1e9;
   }

@@ -39,6 +39,7 @@ function figures(what: string, local: number): Figure[] {
     single(`${what}: traffic on ${TOUCHED} nodes`, peak, "MB", "peak resident memory"),
     single(`${what}: after ${changes.length} changes`, changed, "MB", "peak resident memory; one EndpointSlice each time"),
     single(`${what}: first packets on ${TOUCHED} nodes`, built, "ms", "rules, devices and routes of these nodes are made"),
-    { what: `${what}: a change, ${TOUCHED} nodes`, unit: "ms", min: sorted[0], median: sorted[sorted.length >> 1], max: sorted[sorted.length - 1], note: "both families" },
+    { what: `${what}: a change, ${TOUCHED} nodes`, unit: "ms", min: sorted[0], median: sorted[sorted.length >> 1],
+      max: sorted[sorted.length - 1], note: "both families" },
   ];
 }

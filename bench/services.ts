@@ -52,7 +52,8 @@ export function withChangedSlice(cluster: Cluster, service: number): Cluster {
 }
 
 /** An IPv4 TCP segment from a port to PORT, checksums right. */
-export function segment(source: string, destination: string, port: number, flags: number, numbers: { readonly seq: number; readonly ack: number } = { seq: 1, ack: 0 },
+export function segment(source: string, destination: string, port: number, flags: number,
+  numbers: { readonly seq: number; readonly ack: number } = { seq: 1, ack: 0 },
   payload = 0, toPort = PORT): Uint8Array {
   const bytes = new Uint8Array(40 + payload);
   const view = new DataView(bytes.buffer);
@@ -108,7 +109,8 @@ function* manifests({ nodes, services, local = 0 }: ClusterSize): Generator<obje
         spec: { nodeName: `node-${node}`, containers: [{ name: "c" }] }, status: { phase: "Running", podIPs: [{ ip }] } };
     }
     yield { apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", addressType: "IPv4",
-      metadata: { name: `service-${service}-1`, namespace: NAMESPACE, labels: { "kubernetes.io/service-name": `service-${service}` } },
+      metadata: { name: `service-${service}-1`, namespace: NAMESPACE,
+        labels: { "kubernetes.io/service-name": `service-${service}` } },
       ports: [{ port: TARGET_PORT, protocol: "TCP" }], endpoints };
   }
 }

@@ -99,7 +99,8 @@ export class SharedRules {
   udpSlicesChanged(before: Cluster, after: Cluster, family: Family, { kubeProxy }: IptablesConfig): boolean {
     const { asked } = this;
     if (asked?.before !== before || asked.after !== after) {
-      this.asked = { before, after, 4: udpSlicesChanged(before, after, 4, kubeProxy), 6: udpSlicesChanged(before, after, 6, kubeProxy) };
+      this.asked = { before, after, 4: udpSlicesChanged(before, after, 4, kubeProxy),
+        6: udpSlicesChanged(before, after, 6, kubeProxy) };
     }
     return this.asked![family];
   }
@@ -118,7 +119,8 @@ type RuleOriginOfFamily = (table: string, chain: string, position: number) => re
 const CORES = 4;
 
 /** The text generated for a node and a family: kube-proxy's part and the masquerade agent's. */
-export function generatedRules(cluster: Cluster, node: Node, family: Family, config: IptablesConfig, memo = new ServiceRuleMemo()): NodeRules {
+export function generatedRules(cluster: Cluster, node: Node, family: Family, config: IptablesConfig,
+  memo = new ServiceRuleMemo()): NodeRules {
   return joinRules([
     generateKubeProxy({ cluster, node, family, config: config.kubeProxy, memo }),
     masqueradePart(config.masquerade, family),
@@ -178,7 +180,8 @@ export class PlaneNode {
     }
     this.hooks.change(originOf(this.rules4, this.rules6), gateOf(node.facts, engine));
     for (const family of [4, 6] as const) {
-      if (cleanUp && this.options.shared.udpSlicesChanged(before, cluster, family, this.options.config)) this.cleanUp(cluster, family);
+      if (cleanUp && this.options.shared.udpSlicesChanged(before, cluster, family, this.options.config)) this.cleanUp(cluster,
+        family);
     }
   }
 
@@ -241,7 +244,8 @@ export class PlaneNode {
       const made = unsaid ? this.options.setMaker?.(cluster, node, family, own.lines.join("\n")) ?? "" : "";
       return { sets: namedSets(own.set, made), set: own.set, because: (table, chain, position) => {
         const line = own.set.tables.get(table as TableName)?.chains.get(chain)?.rules[position - 1]?.line;
-        return line === undefined ? [] : [{ where: { file: own.file, line }, object: `rule of node ${node.name}`, rule: own.lines[line - 1] ?? "" }];
+        return line === undefined ? [] : [{ where: { file: own.file, line }, object: `rule of node ${node.name}`,
+          rule: own.lines[line - 1] ?? "" }];
       } };
     }
     const { set, lines } = this.options.shared.of(cluster, node, family, config);

@@ -159,7 +159,8 @@ function equalTables(a: TableLines<Rule>, b: TableLines<Rule>): boolean {
   for (let index = 0; index < a.rules.length; index++) {
     const [one, other] = [a.rules[index], b.rules[index]];
     if (one === other) continue;
-    if (one.chain !== other.chain || one.text !== other.text || one.undecided !== other.undecided || JSON.stringify(one.becauses) !== JSON.stringify(other.becauses)) return false;
+    if (one.chain !== other.chain || one.text !== other.text || one.undecided !== other.undecided
+      || JSON.stringify(one.becauses) !== JSON.stringify(other.becauses)) return false;
   }
   const chains = [...b.chains];
   let count = 0;
@@ -220,7 +221,8 @@ function jumpsOf(parts: readonly RulePart[], table: TableName): Jump[] {
       const chain = placed.get(jump.chain) ?? [];
       placed.set(jump.chain, chain);
       const head = heads.get(jump.chain) ?? 0;
-      const at = jump.place === undefined ? chain.length : jump.place === "head" ? head : placeAfter(chain, jump.place.after, head);
+      const at = jump.place === undefined ? chain.length : jump.place === "head" ? head
+        : placeAfter(chain, jump.place.after, head);
       chain.splice(at, 0, jump);
       if (at === head && jump.place !== undefined) heads.set(jump.chain, head + 1);
     }

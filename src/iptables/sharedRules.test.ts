@@ -14,13 +14,15 @@ import type { NodeRules } from "./ruleset.js";
 
 const seed = testSeed("src/iptables/sharedRules");
 const config: IptablesConfig = {
-  kubeProxy: { ...KUBE_PROXY_DEFAULTS, clusterCIDR: [prefix("10.244.0.0/16"), prefix("fd00:10:244::/48")], largeClusterEndpointsThreshold: 14 },
+  kubeProxy: { ...KUBE_PROXY_DEFAULTS, clusterCIDR: [prefix("10.244.0.0/16"), prefix("fd00:10:244::/48")],
+    largeClusterEndpointsThreshold: 14 },
   masquerade: { agent: "cni", clusterCIDR: [prefix("10.244.0.0/16")], nonMasqueradeCIDRs: [], randomFully: false },
 };
 const zone = "topology.kubernetes.io/zone";
 const NODES: readonly Node[] = [
   nodeNamed("here", ["192.168.0.5", "fd00::5"], { [zone]: "a" }), nodeNamed("there", ["203.0.113.7"], { [zone]: "a" }),
-  nodeNamed("third", ["192.168.9.9"], {}), nodeNamed("here", ["192.168.0.5"], { [zone]: "b" }), nodeNamed("there", ["10.9.9.9"], { [zone]: "a" }),
+  nodeNamed("third", ["192.168.9.9"], {}), nodeNamed("here", ["192.168.0.5"], { [zone]: "b" }),
+    nodeNamed("there", ["10.9.9.9"], { [zone]: "a" }),
 ];
 
 describe("rules that nodes share", () => {
@@ -28,12 +30,14 @@ describe("rules that nodes share", () => {
     let shared = 0;
     let kept = 0;
     // Chance picks each object of one of two clusters: a change replaces some and leaves the rest.
-    const steps = fc.array(fc.record({ node: fc.nat({ max: NODES.length - 1 }), services: fc.nat(), slices: fc.nat() }), { minLength: 2, maxLength: 8 });
+    const steps = fc.array(fc.record({ node: fc.nat({ max: NODES.length - 1 }), services: fc.nat(), slices: fc.nat() }),
+      { minLength: 2, maxLength: 8 });
     fc.assert(fc.property(randomCluster(), randomCluster(), steps, (one, other, changes) => {
       const rules = new SharedRules();
       const before = new Map<Family, RuleSet>();
       for (const { node, services, slices } of changes) {
-        const cluster = { ...one, services: mixed(one.services, other.services, services), endpointSlices: mixed(one.endpointSlices, other.endpointSlices, slices) };
+        const cluster = { ...one, services: mixed(one.services, other.services, services),
+          endpointSlices: mixed(one.endpointSlices, other.endpointSlices, slices) };
         for (const family of [4, 6] as const) {
           const { set, lines } = rules.of(cluster, NODES[node], family, config);
           const fresh = generatedRules(cluster, NODES[node], family, config);
@@ -79,8 +83,10 @@ describe("lines that are read once", () => {
     const cache = new RuleCache(4);
     expect(build(cache, ["X"], [["INPUT", "-j X"]]).problems).toEqual([]);
     expect(build(cache, [], [["INPUT", "-j X"]]).problems.map(({ what }) => what)).toEqual([expect.stringContaining("X")]);
-    expect(build(cache, [], [["INPUT", "-j ACCEPT"]]).rules.tables.get("filter")?.chains.get("INPUT")?.rules[0].target.kind).toBe("verdict");
-    expect(build(cache, ["ACCEPT"], [["INPUT", "-j ACCEPT"]]).rules.tables.get("filter")?.chains.get("INPUT")?.rules[0].target.kind).toBe("jump");
+    expect(build(cache, [], [["INPUT",
+      "-j ACCEPT"]]).rules.tables.get("filter")?.chains.get("INPUT")?.rules[0].target.kind).toBe("verdict");
+    expect(build(cache, ["ACCEPT"], [["INPUT",
+      "-j ACCEPT"]]).rules.tables.get("filter")?.chains.get("INPUT")?.rules[0].target.kind).toBe("jump");
   });
 
   test("a line that is not modelled is undecided, the same line elsewhere not", () => {
@@ -96,8 +102,10 @@ describe("lines that are read once", () => {
   test("what is wrong is said each time", () => {
     const cache = new RuleCache(4);
     for (let round = 0; round < 2; round++) {
-      const { problems } = build(cache, ["A"], [["INPUT", "-m nonsense -j DROP"], ["B", "-j DROP"], ["A", "-j A"], ["INPUT", '-m comment --comment "']]);
-      expect(problems.map(({ what }) => what)).toEqual([expect.stringContaining("nonsense"), "chain B is not in table filter", "a double quote is not closed",
+      const { problems } = build(cache, ["A"], [["INPUT", "-m nonsense -j DROP"], ["B", "-j DROP"], ["A", "-j A"],
+        ["INPUT", '-m comment --comment "']]);
+      expect(problems.map(({ what }) => what)).toEqual([expect.stringContaining("nonsense"), "chain B is not in table filter",
+        "a double quote is not closed",
         "chain A of table filter can jump back to itself"]);
     }
   });
@@ -113,7 +121,8 @@ describe("lines that are read once", () => {
   });
 });
 
-function mixed<T extends { readonly name: string; readonly namespace: string }>(one: readonly T[], other: readonly T[], choice: number): T[] {
+function mixed<T extends { readonly name: string; readonly namespace: string }>(one: readonly T[], other: readonly T[],
+  choice: number): T[] {
   const key = ({ namespace, name }: T): string => `${namespace}/${name}`;
   const others = new Map(other.map((object) => [key(object), object]));
   return one.map((object, index) => ((choice >> (index % 31)) & 1 ? others.get(key(object)) ?? object : object));
@@ -126,7 +135,8 @@ function plain(set: RuleSet): unknown {
 }
 
 function becausesOf(lines: NodeRules): unknown {
-  return lines.text.split("\n").filter((line) => line.startsWith("-A")).map((line) => [lines.because("nat", line), lines.because("filter", line)]);
+  return lines.text.split("\n").filter((line) => line.startsWith("-A")).map((line) =>
+    [lines.because("nat", line), lines.because("filter", line)]);
 }
 
 function chainsInCommon(before: RuleSet | undefined, after: RuleSet): number {

@@ -54,7 +54,8 @@ class Comparison implements NodeSink {
     const { facts } = recording;
     const cluster = clusterFrom(one.objects, facts);
     this.node = new PlaneNode({
-      number: 0, node: nodeOf(facts), cluster, config: configOf(one), engine: null, own: null, shared: new SharedRules(), journeys: new Journeys(),
+      number: 0, node: nodeOf(facts), cluster, config: configOf(one), engine: null, own: null, shared: new SharedRules(),
+        journeys: new Journeys(),
       chance: (flow, draw) => Math.imul(flow ^ (draw + 1), 0x9e3779b1) >>> 0, tunnels: () => null, steps: null,
     });
   }
@@ -69,7 +70,8 @@ class Comparison implements NodeSink {
     }
     const undecided = new Map<string, number>();
     for (const reason of this.undecidedFlows.values()) undecided.set(reason, (undecided.get(reason) ?? 0) + 1);
-    return { disagreements: this.disagreements, undecided, flows: this.one.flows.length, packets: this.packets, counted: this.counted };
+    return { disagreements: this.disagreements, undecided, flows: this.one.flows.length, packets: this.packets,
+      counted: this.counted };
   }
 
   private frame(event: FrameEvent): void {

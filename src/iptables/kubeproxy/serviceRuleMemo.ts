@@ -36,7 +36,8 @@ export class PortMemo {
 }
 
 export class ServiceRuleMemo {
-  private last: { readonly services: Cluster["services"]; readonly slices: Cluster["endpointSlices"]; readonly ports: readonly PortMemo[] } | null = null;
+  private last: Pick<Cluster, "services"> & { readonly slices: Cluster["endpointSlices"]; readonly ports: readonly PortMemo[] }
+    | null = null;
   private readonly infos = new WeakMap<Service, readonly ServicePortInfo[]>();
   private readonly byInfo = new WeakMap<ServicePortInfo, PortMemo>();
 
@@ -57,7 +58,8 @@ export class ServiceRuleMemo {
 
   port(info: ServicePortInfo, slices: readonly EndpointSlice[], endpoints: () => readonly EndpointInfo[]): PortMemo {
     const known = this.byInfo.get(info);
-    if (known !== undefined && known.slices.length === slices.length && known.slices.every((slice, at) => slice === slices[at])) return known;
+    if (known !== undefined && known.slices.length === slices.length
+      && known.slices.every((slice, at) => slice === slices[at])) return known;
     const made = new PortMemo(info, slices, endpoints());
     this.byInfo.set(info, made);
     return made;

@@ -106,7 +106,8 @@ export class RuleCache {
   }
 
   /** Reads a line: one rule, or several where it lists addresses. What is wrong with it is said each time. */
-  private readLine(table: TableName, text: string, isChain: (name: string) => boolean, problem: (what: string) => void): ReadLine {
+  private readLine(table: TableName, text: string, isChain: (name: string) => boolean, problem: (what: string) =>
+    void): ReadLine {
     const words = splitWords(text);
     if (words === null) {
       problem("a double quote is not closed");
@@ -164,7 +165,8 @@ function sameLines(a: TableLines, b: TableLines): boolean {
   if (a.rules.length !== b.rules.length || !equal([...a.chains], [...b.chains])) return false;
   for (let index = 0; index < a.rules.length; index++) {
     const [one, other] = [a.rules[index], b.rules[index]];
-    if (one !== other && (one.chain !== other.chain || one.text !== other.text || one.undecided !== other.undecided)) return false;
+    if (one !== other && (one.chain !== other.chain || one.text !== other.text
+      || one.undecided !== other.undecided)) return false;
   }
   return true;
 }

@@ -47,7 +47,8 @@ function same(text: string, family: 4 | 6, specs: readonly PacketSpec[]): void {
   expect(short.netfilter.save(family)).toBe(long.netfilter.save(family));
 }
 
-test.each([4, 6] as const)("random IPv%i rules have the outcomes, marks, counters and traces of a walk without shortcuts", (family) => {
+test.each([4, 6] as const)("random IPv%i rules have the outcomes, marks, counters and traces of a walk without shortcuts",
+  (family) => {
   const passed = new Map<Key, number>();
   const states = new Set<number>();
   const { seek } = ChainIndex.prototype;
@@ -71,7 +72,8 @@ test.each([4, 6] as const)("random IPv%i rules have the outcomes, marks, counter
 });
 
 test("rows of different values with one hash stay apart", () => {
-  fc.assert(fc.property(fc.constantFrom(6, 17), fc.constantFrom(6, 17), fc.constantFrom(53, 80, 443), fc.constantFrom(81, 8080), fc.integer({ min: 1, max: 200 }),
+  fc.assert(fc.property(fc.constantFrom(6, 17), fc.constantFrom(6, 17), fc.constantFrom(53, 80, 443), fc.constantFrom(81, 8080),
+    fc.integer({ min: 1, max: 200 }),
     (protocol, otherProtocol, port, otherPort, host) => {
       const address = (10 << 24) | host;
       const twin = sameHash(address, (protocol << 16) | port, (otherProtocol << 16) | otherPort);
@@ -79,12 +81,15 @@ test("rows of different values with one hash stay apart", () => {
       expect(of(twin, (otherProtocol << 16) | otherPort)).toBe(of(address, (protocol << 16) | port));
       const name = (number: number): string => (number === 6 ? "tcp" : "udp");
       const text = (words: number): string => [24, 16, 8, 0].map((shift) => (words >>> shift) & 255).join(".");
-      const line = (words: number, of: number, at: number, jump: string): string => `-A FORWARD -d ${text(words)} -p ${name(of)} -m ${name(of)} --dport ${at} ${jump}`;
+      const line = (words: number, of: number, at: number, jump: string): string =>
+        `-A FORWARD -d ${text(words)} -p ${name(of)} -m ${name(of)} --dport ${at} ${jump}`;
       const filler = Array.from({ length: 20 }, (_, index) => line(address + index + 300, 6, 9, ""));
-      const rules = ["*filter", ":FORWARD DROP [0:0]", ...filler, line(twin, otherProtocol, otherPort, "-j DROP"), line(address, protocol, port, ""),
+      const rules = ["*filter", ":FORWARD DROP [0:0]", ...filler, line(twin, otherProtocol, otherPort, "-j DROP"),
+        line(address, protocol, port, ""),
         line(twin, otherProtocol, otherPort, ""), line(address, protocol, port, "-j ACCEPT"), "COMMIT", ""].join("\n");
       const walked = load(rules, 4, true);
-      const skb = build({ source: 1, destination: 1, protocol, sourcePort: 1, destinationPort: port, inDevice: 1, outDevice: 1, mark: 0, flags: 2,
+      const skb = build({ source: 1, destination: 1, protocol, sourcePort: 1, destinationPort: port, inDevice: 1, outDevice: 1,
+        mark: 0, flags: 2,
         cut: false, later: false, ctinfo: 8, connmark: 0, status: 0 }, 4, 0);
       new DataView(skb.bytes.buffer).setInt32(16, address);
       expect(walked.netfilter.hook(Hook.Forward, skb)).toBe(0);
@@ -93,9 +98,13 @@ test("rows of different values with one hash stay apart", () => {
 });
 
 test("of many rules for one service each is met, in order", () => {
-  const line = (index: number): string => `-A FORWARD -d ${hostText(1, 4)} -p tcp -m tcp --dport 80 -m statistic --mode nth --every ${1 + (index % 3)} --packet 0 -j MARK --set-mark ${index}`;
-  const text = ["*filter", ":FORWARD ACCEPT [0:0]", ...Array.from({ length: 500 }, (_, index) => line(index)), "COMMIT", ""].join("\n");
-  const spec: PacketSpec = { source: 2, destination: 1, protocol: 6, sourcePort: 1, destinationPort: 80, inDevice: 1, outDevice: 2, mark: 0, flags: 2,
+  const line = (index: number): string =>
+    `-A FORWARD -d ${hostText(1, 4)} -p tcp -m tcp --dport 80 `
+    + `-m statistic --mode nth --every ${1 + (index % 3)} --packet 0 -j MARK --set-mark ${index}`;
+  const text = ["*filter", ":FORWARD ACCEPT [0:0]", ...Array.from({ length: 500 }, (_, index) => line(index)), "COMMIT",
+    ""].join("\n");
+  const spec: PacketSpec = { source: 2, destination: 1, protocol: 6, sourcePort: 1, destinationPort: 80, inDevice: 1,
+    outDevice: 2, mark: 0, flags: 2,
     cut: false, later: false, ctinfo: 2, connmark: 0, status: 0 };
   same(text, 4, [spec, spec, { ...spec, destination: 2 }, spec]);
 });
