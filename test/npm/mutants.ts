@@ -21,7 +21,7 @@ export const NPM_MUTANTS: readonly NpmMutant[] = [
     why: "DoesNotExist selects pods that have the label",
   },
   {
-    id: "notin-values-are-all", file: SELECTORS, caughtBy: RING,
+    id: "notin-values-are-all", file: SELECTORS, caughtBy: LAB,
     find: "one.operator === \"In\" || one.operator === \"NotIn\") && one.values.length !== 1",
     replace: "one.operator === \"In\") && one.values.length !== 1",
     why: "of NotIn's several namespaces the first alone is left out",
@@ -43,7 +43,7 @@ export const NPM_MUTANTS: readonly NpmMutant[] = [
     why: "0.0.0.0/0 ends at 127.255.255.255",
   },
   {
-    id: "end-port-ignored", file: TRANSLATE, caughtBy: RING,
+    id: "end-port-ignored", file: TRANSLATE, caughtBy: TEXT,
     find: "[first, port?.endPort ?? first]", replace: "[first, first]",
     why: "a range of ports is its first port",
   },
