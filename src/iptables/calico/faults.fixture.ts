@@ -21,7 +21,8 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     id: "peers-of-every-namespace", file: SELECTOR, seenBy: "policy",
-    find: "if (selector === null) return equals(NAMESPACE_LABEL, own);", replace: "if (selector === null) return has(NAMESPACE_LABEL);",
+    find: "if (selector === null) return equals(NAMESPACE_LABEL, own);",
+    replace: "if (selector === null) return has(NAMESPACE_LABEL);",
     why: "a podSelector alone selects pods of all namespaces",
   },
   {
@@ -57,7 +58,8 @@ export const FAULTS: readonly Fault[] = [
   // ---- chains
   {
     id: "ingress-is-egress", file: POLICY_RULES, seenBy: "policy",
-    find: "direction === \"inbound\" ? [\"--source\", \"src\"]", replace: "direction === \"outbound\" ? [\"--source\", \"src\"]",
+    find: "direction === \"inbound\" ? [\"--source\", \"src\"]",
+    replace: "direction === \"outbound\" ? [\"--source\", \"src\"]",
     why: "peers are looked for at the wrong end of the packet",
   },
   {
@@ -83,7 +85,8 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     id: "pod-to-host-not-judged", file: STATIC_CHAINS, seenBy: "policy",
-    find: "[`--in-interface ${device}`, goTo(\"cali-wl-to-host\")] as const", replace: "[`--in-interface ${device}`, ACCEPT] as const",
+    find: "[`--in-interface ${device}`, goTo(\"cali-wl-to-host\")] as const",
+    replace: "[`--in-interface ${device}`, ACCEPT] as const",
     why: "egress policies do not hold on the way to the pod's own node",
   },
   {
@@ -94,7 +97,8 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     id: "behind-kube-proxy", file: STATIC_CHAINS, seenBy: "plane",
-    find: "{ table, chain, place: \"head\", rule: rule(\"\", jump(`cali-${chain}`)", replace: "{ table, chain, place: \"end\", rule: rule(\"\", jump(`cali-${chain}`)",
+    find: "{ table, chain, place: \"head\", rule: rule(\"\", jump(`cali-${chain}`)",
+    replace: "{ table, chain, place: \"end\", rule: rule(\"\", jump(`cali-${chain}`)",
     why: "kube-proxy accepts what it has marked for masquerading before Calico judges it",
   },
   {

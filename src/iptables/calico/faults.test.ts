@@ -12,7 +12,8 @@ let copy = "";
 
 beforeAll(() => {
   copy = mkdtempSync(join(tmpdir(), "twinplane-calico-faults-"));
-  for (const name of ["src", "test", "package.json", "tsconfig.json"]) cpSync(join(root, name), join(copy, name), { recursive: true });
+  for (const name of ["src", "test", "package.json", "tsconfig.json"])
+    cpSync(join(root, name), join(copy, name), { recursive: true });
   symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
 });
 
@@ -20,7 +21,8 @@ afterAll(() => rmSync(copy, { recursive: true, force: true }));
 
 /** Whether the tests of that name pass in the copy as it stands. */
 function passes(name: string): boolean {
-  const { status, stdout } = spawnSync(process.execPath, ["node_modules/vitest/vitest.mjs", "run", `src/iptables/calico/${name}.test.ts`],
+  const words = ["node_modules/vitest/vitest.mjs", "run", `src/iptables/calico/${name}.test.ts`];
+  const { status, stdout } = spawnSync(process.execPath, words,
     { cwd: copy, encoding: "utf8", env: { ...process.env, TWINPLANE_CLUSTERS: "20" } });
   // A text that does not compile would be no fault of behaviour.
   expect(stdout, stdout).not.toMatch(/SyntaxError|Transform failed|no tests/);

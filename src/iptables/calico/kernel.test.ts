@@ -103,6 +103,8 @@ const SITUATIONS: readonly (readonly [string, readonly object[]])[] = [
 const TRIES: readonly (readonly [string, string, number])[] = [
   [CLIENT, ADDRESS[WEB], 8080], [CLIENT, ADDRESS[WEB], 8081], [NODE, ADDRESS[WEB], 8080], [WORLD, LOAD_BALANCER, 80],
   [WORLD, ADDRESS[WEB], 8080], [WEB, ADDRESS[CLIENT], 8080], [WEB, ADDRESS[NODE], 9000], [WEB, ADDRESS[WORLD], 9000],
+  // Through the service to itself.
+  [WEB, "10.0.0.10", 80],
 ];
 
 describe.skipIf(!present)("a real kernel (needs root, network namespaces, ipset, iptables legacy and nft, python3)", () => {

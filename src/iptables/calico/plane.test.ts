@@ -40,6 +40,25 @@ describe("service traffic and ingress policy", () => {
   });
 });
 
+describe("a pod that reaches itself through a service", () => {
+  test("is judged by its own policies, and seen with the node's address", () => {
+    const toItself = (policies: readonly object[]): Fate => toService(policies, "n1", ["web-1"],
+      { source: parseAddress("10.244.1.10")!, at: { node: "n1", from: { pod: "blue/web-1" } } });
+    expect(brief(toItself([]))).toEqual([End.Delivered, "", "192.0.2.1"]);
+    expect(toItself([ingress("web", [])]).reason).toMatch(/^filter\/cali-tw-/);
+    expect(toItself([egress("web", [])]).reason).toMatch(/^filter\/cali-fw-/);
+    expect(toItself([ingress("web", [{ from: [{ podSelector: { matchLabels: { app: "web" } } }] }])]).end).toBe(End.Delivered);
+  });
+});
+
+describe("a service without endpoints", () => {
+  test("refuses a pod unless an egress policy drops it before", () => {
+    const sender = { source: parseAddress("10.244.1.10")!, at: { node: "n1", from: { pod: "blue/web-1" } } };
+    expect(toService([], "n1", [], sender).end).toBe(End.Rejected);
+    expect(toService([egress("web", [])], "n1", [], sender).reason).toMatch(/^filter\/cali-fw-/);
+  });
+});
+
 describe("nodes and their pods", () => {
   test("a node reaches its own pods whatever they deny, another node does not", () => {
     const prober = proberOf([ingress("web", [])]);
@@ -306,14 +325,14 @@ function problemsOf(more: readonly object[]): string[] {
 }
 
 /** From a stranger through a node to a LoadBalancer service (policy Cluster) with these endpoints. */
-function toService(policies: readonly object[], at: string, endpoints: readonly string[]): Fate {
+function toService(policies: readonly object[], at: string, endpoints: readonly string[], sender: Partial<Probe> = {}): Fate {
   const service = { apiVersion: "v1", kind: "Service", metadata: { namespace: "blue", name: "web" },
     spec: { type: "LoadBalancer", clusterIP: "10.0.0.10", ports: [{ port: 80, targetPort: 8080, nodePort: 30080 }] },
     status: { loadBalancer: { ingress: [{ ip: "198.51.100.10" }] } } };
   const slice = { apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", addressType: "IPv4",
     metadata: { namespace: "blue", name: "web-x", labels: { "kubernetes.io/service-name": "web" } }, ports: [{ port: 8080 }],
     endpoints: endpoints.map((name) => ({ addresses: [`10.244.${name.slice(-1)}.10`], nodeName: `n${name.slice(-1)}` })) };
-  return proberOf([service, slice, ...policies]).send({ ...probe(CLIENT, "198.51.100.10", at, "uplink"), port: 80 });
+  return proberOf([service, slice, ...policies]).send({ ...probe(CLIENT, "198.51.100.10", at, "uplink"), ...sender, port: 80 });
 }
 
 function ingress(app: string, rules: readonly object[]): object {

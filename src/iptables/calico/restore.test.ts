@@ -22,8 +22,8 @@ const CLUSTERS = 15;
 
 function able(): boolean {
   if (process.getuid?.() !== 0 || process.platform !== "linux") return false;
-  const script = ["ipset list -n", ...["iptables-legacy", "iptables-nft", "ip6tables-nft"].map((name) => `${name}-restore --version`)]
-    .join(" && ");
+  const tools = ["iptables-legacy", "iptables-nft", "ip6tables-nft"].map((name) => `${name}-restore --version`);
+  const script = ["ipset list -n", ...tools].join(" && ");
   return spawnSync("unshare", ["-n", "sh", "-c", script]).status === 0;
 }
 
