@@ -81,12 +81,12 @@ const ENGINE: readonly RingMutant[] = [
     why: "FORWARD is never asked",
   },
   {
-    id: "xor-mark-sets", file: EVALUATE, find: "skb.mark = ((skb.mark & ~target.clear) ^ target.xor) >>> 0;",
-    replace: "skb.mark = ((skb.mark & ~target.clear) | target.xor) >>> 0;", why: "--xor-mark does not take the mark away again",
+    id: "mark-without-mask", file: EVALUATE, find: "((this.skb.mark & code[base + 22]) === code[base + 21])",
+    replace: "((this.skb.mark & code[base + 22]) !== 0 && this.skb.mark === code[base + 21])", why: "a mark is compared whole, also the bits of others",
   },
   {
-    id: "dnat-state-unknown", file: EVALUATE, find: "if ((ct.status & Status.DestinationNat) !== 0) state |= StateBit.Dnat;", replace: "",
-    why: "--ctstate DNAT never holds, so KUBE-FIREWALL drops what DNAT sent to localhost",
+    id: "related-is-new", file: EVALUATE, find: "case CtInfo.RelatedReply: return StateBit.Related;", replace: "case CtInfo.RelatedReply: return StateBit.New;",
+    why: "an error about a connection passes for the beginning of one",
   },
   {
     id: "port-class", file: NAT, find: "min = 600; size = 424;", replace: "min = 1024; size = 64512;",
@@ -135,8 +135,8 @@ const ENGINE: readonly RingMutant[] = [
     why: "what the node sends to a service leaves by the way to the service's address",
   },
   {
-    id: "loopback-skips-prerouting", file: NODE, find: "if (this.hook(Hook.Prerouting, packet)) this.localInput(packet);", replace: "this.localInput(packet);",
-    why: "what crosses lo is not asked in PREROUTING",
+    id: "postrouting-not-asked", file: NODE, find: "private sendOut(packet: Packet): void { if (!this.hook(Hook.Postrouting, packet)) return;",
+    replace: "private sendOut(packet: Packet): void {", why: "nothing is masqueraded, and no connection confirmed",
   },
   {
     id: "localnet-always-martian", file: "src/linux/ip/devices.ts", find: "routeLocalnet: all(\"route_localnet\") !== 0",

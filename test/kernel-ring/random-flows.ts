@@ -26,7 +26,8 @@ export function randomFlows(objects: readonly Plain[], later: readonly Plain[], 
   count: number, elsewhere: number): Flow[] {
   const targets = new Map<4 | 6, Target[]>([[4, targetsOf(objects, 4)], [6, targetsOf(objects, 6)]]);
   const laterTargets = new Map<4 | 6, Target[]>([[4, targetsOf(later, 4)], [6, targetsOf(later, 6)]]);
-  const sources = new Map<4 | 6, Place[]>([[4, sourcesOf(4, draws)], [6, sourcesOf(6, draws)]]);
+  const seen = config.statisticMode !== "random";
+  const sources = new Map<4 | 6, Place[]>([[4, sourcesOf(4, draws, seen)], [6, sourcesOf(6, draws, seen)]]);
   const flows: Flow[] = [];
   const used = new Set<string>();
   while (flows.length < count) {
@@ -35,17 +36,16 @@ export function randomFlows(objects: readonly Plain[], later: readonly Plain[], 
     const offered = (late ? laterTargets : targets).get(family) ?? [];
     const target = offered.length > 0 && !draws.chance(elsewhere) ? served(offered, draws) : otherTarget(family, draws);
     const source = sourceFor(target, family, sources.get(family) ?? [], draws);
-    const sport = draws.chance(3) ? draws.of([400, 700, 1000]) : 20000 + flows.length;
+    const sport = draws.chance(6) ? draws.of([400, 700, 1000]) : 20000 + flows.length;
     const protocol = draws.chance(4) ? "ICMP" : target.protocol;
     const key = [protocol, source.address, sport, target.address, target.port].join(" ");
     if (used.has(key)) continue;
     used.add(key);
-    const random = config.statisticMode === "random";
     flows.push({
       kind: `${source.kind} > ${protocol === "ICMP" ? "ping" : target.kind}`, device: source.device, from: source.address,
       to: target.address, protocol, sport, dport: target.port,
       // An answer from within the node would leave the choice of the rules unseen.
-      ttl: !random && draws.chance(2) ? 1 : 64,
+      ttl: seen && draws.chance(5) ? 1 : 64,
       // A raw socket of ICMPv6 keeps damaged packets to itself.
       opening: protocol === "ICMP" ? "open" : protocol === "TCP" || protocol === "SCTP" ? draws.of([...Array<"open">(17).fill("open"), "middle", "stray", "damaged"])
         : draws.chance(5) ? "damaged" : "open",
@@ -102,8 +102,12 @@ function otherTarget(family: 4 | 6, draws: Draws): Target {
   return { kind, address, protocol, port: draws.of([53, 8080, 30000]), endpoints: [] };
 }
 
-/** A few of each kind, so that clients come again. */
-function sourcesOf(family: 4 | 6, draws: Draws): Place[] {
+/**
+ * A few of each kind, so that clients come again.
+ *
+ * @param seen what the rules choose is known also where no packet shows it
+ */
+function sourcesOf(family: 4 | 6, draws: Draws, seen: boolean): Place[] {
   const v4 = family === 4;
   const places: Place[] = [];
   const add = (kind: string, device: string, address: string): void => {
@@ -119,8 +123,8 @@ function sourcesOf(family: 4 | 6, draws: Draws): Place[] {
   add("client", "eth1", v4 ? "203.0.113.130" : "2001:db8:c::82");
   add("client", "eth0", v4 ? "192.168.0.77" : "fd00::77");
   add("client", "eth1", v4 ? "192.168.7.9" : "fd00:7::9");
-  // From outside, with one of the node's own addresses.
-  if (draws.chance(50)) add("forger", "eth0", OWN[family][draws.below(2)]);
+  // From outside, with one of the node's own addresses: dropped behind PREROUTING.
+  if (seen && draws.chance(50)) add("forger", "eth0", OWN[family][draws.below(2)]);
   for (const address of OWN[family].slice(0, 1)) for (let copy = 0; copy < 3; copy++) add("node", "", address);
   for (const address of OWN[family].slice(1, 5)) if (draws.chance(60)) add("node", "", address);
   return places;
