@@ -35,7 +35,7 @@ export function verifyDumps(cluster: Cluster, network: Network, given: Partial<N
         node: name, family, file: text.file,
         options: engine === "kube-proxy" ? options.read : [["policy engine", engine.replace("kube-proxy+", "")], ...options.read],
         writtenBy: signsOfAge(own.set), problems: own.problems,
-        ...verifyRules(own.set, { set, because: made.becauseAt }, family),
+        ...verifyRules(own.set, { set, because: (line) => made.becauseOfLine(line) }, family),
       }];
     });
   });

@@ -217,16 +217,45 @@ export function wordsOf(bytes: Uint8Array): Words {
  */
 export function parseAddressSpec(text: string, family: Family, invert: boolean): AddressSpec | null {
   const slash = text.indexOf("/");
-  const address = parseAddress(slash < 0 ? text : text.slice(0, slash));
-  if (address === null || address.family !== family) return null;
-  const bits = family === 4 ? 32 : 128;
-  const maskText = slash < 0 ? String(bits) : text.slice(slash + 1);
+  const found = addressWords(slash < 0 ? text : text.slice(0, slash), family);
+  if (found === null) return null;
+  const maskText = slash < 0 ? (family === 4 ? "32" : "128") : text.slice(slash + 1);
   const mask = maskWords(maskText, family);
   if (mask === null) return null;
-  const words = wordsOf(address.bytes).map((value, index) => value & mask[index]) as Words;
+  const words: Words = [found[0] & mask[0], found[1] & mask[1], found[2] & mask[2], found[3] & mask[3]];
   const length = prefixLength(mask, family);
   const suffix = length === null ? wordsText(mask, family) : String(length);
   return { words, mask, invert, text: `${wordsText(words, family)}/${suffix}` };
+}
+
+/** Null: not of this family. Texts of large clusters are full of IPv4 addresses, so these are read here. */
+function addressWords(text: string, family: Family): Words | null {
+  if (family === 4) {
+    const value = ipv4Word(text);
+    return value === null ? null : [0, 0, 0, value];
+  }
+  const address = parseAddress(text);
+  return address === null || address.family !== 6 ? null : wordsOf(address.bytes);
+}
+
+/** Four decimal numbers up to 255 without leading zeros, as parseAddress takes them; else null. */
+function ipv4Word(text: string): number | null {
+  let word = 0;
+  let part = -1;
+  let dots = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === 0x2e) {
+      if (part < 0 || ++dots > 3) return null;
+      word = (word << 8) | part;
+      part = -1;
+    } else {
+      if (code < 0x30 || code > 0x39 || part === 0) return null;
+      part = (part < 0 ? 0 : part * 10) + code - 0x30;
+      if (part > 255) return null;
+    }
+  }
+  return dots === 3 && part >= 0 ? (word << 8) | part : null;
 }
 
 function maskWords(text: string, family: Family): Words | null {
@@ -236,25 +265,29 @@ function maskWords(text: string, family: Family): Words | null {
     return mask === null || mask.family !== family ? null : wordsOf(mask.bytes);
   }
   if (length > (family === 4 ? 32 : 128)) return null;
-  const first = family === 4 ? 96 : 0;
+  if (family === 4) return [0, 0, 0, length === 0 ? 0 : (-1 << (32 - length)) | 0];
   return [0, 1, 2, 3].map((index) => {
-    const kept = Math.min(32, Math.max(0, first + length - index * 32));
-    if (family === 4 && index < 3) return 0;
+    const kept = Math.min(32, Math.max(0, length - index * 32));
     return kept === 0 ? 0 : (-1 << (32 - kept)) | 0;
   }) as Words;
 }
 
 function prefixLength(mask: Words, family: Family): number | null {
-  const text = (family === 4 ? mask.slice(3) : mask)
-    .map((value) => (value >>> 0).toString(2).padStart(32, "0"))
-    .join("");
-  return /^1*0*$/.test(text) ? text.lastIndexOf("1") + 1 : null;
+  let length = 0;
+  for (let index = family === 4 ? 3 : 0; index < 4; index++) {
+    const ones = Math.clz32(~mask[index]);
+    if (mask[index] !== (ones === 0 ? 0 : (-1 << (32 - ones)) | 0)) return null;
+    // After a word that is not all ones there are zeros only.
+    if (ones > 0 && length !== (family === 4 ? 0 : index * 32)) return null;
+    length += ones;
+  }
+  return length;
 }
 
 /** The canonical text of an address in words. */
 export function wordsText(words: readonly number[], family: Family): string {
-  const byte = (value: number, index: number): number => (value >>> (24 - index * 8)) & 255;
-  if (family === 4) return [0, 1, 2, 3].map((index) => byte(words[3], index)).join(".");
+  const last = words[3];
+  if (family === 4) return `${last >>> 24}.${(last >>> 16) & 255}.${(last >>> 8) & 255}.${last & 255}`;
   const halves: string[] = [];
   for (const value of words) halves.push((value >>> 16).toString(16), (value & 0xffff).toString(16));
   return parseAddress(halves.join(":"))?.text ?? halves.join(":");
