@@ -143,6 +143,13 @@ describe("what is not known of a packet", () => {
   });
 });
 
+test("a rule behind NOTRACK sees the packet untracked", () => {
+  const netfilter = load("*raw\n-A PREROUTING -m mark --mark 0 -j CT --notrack\n-A PREROUTING -m conntrack --ctstate INVALID -j DROP\n"
+    + "-A PREROUTING -m conntrack --ctstate UNTRACKED -j MARK --set-mark 7\nCOMMIT\n");
+  const skb = packet({ outDevice: 0, ctinfo: CtInfo.Invalid });
+  expect([netfilter.hook(Hook.Prerouting, skb), skb.mark]).toEqual([Verdict.Accept, 7]);
+});
+
 test("reciprocal_scale and jhash2 stay in range", () => {
   fc.assert(fc.property(fc.integer(), fc.integer(), fc.integer({ min: 1, max: 0xffffffff }), (word, initial, range) => {
     const hash = jhash4(word, 0, 0, 0, initial);

@@ -27,7 +27,7 @@ export function readTcpMss(options: readonly Option[]): TargetExtension | string
 }
 
 function clamp(context: TestContext): Verdict | typeof goOn {
-  const { skb, packet, services } = context;
+  const { skb, services } = context;
   const mtu = services.pathMtu?.(skb) ?? 0;
   if (mtu === 0) {
     context.doubt = "the MTU of the ways to both ends is not known";
