@@ -170,6 +170,11 @@ export function dumpRules(cluster: Cluster, network: Network, only: string | nul
     }).join("");
 }
 
+/** What the programs whose rules these are refuse or ignore of the cluster's policies. */
+export function rulesProblems(cluster: Cluster, network: Network, engine: Profile["engine"]): readonly Problem[] {
+  return policyOf(engine, cluster, network).problemsOf?.(cluster) ?? [];
+}
+
 function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage {
   const text = profile.engine === "cilium" ? profile.text : "cilium@1.20";
   const { options, problems } = ciliumOptions(text, cluster, ciliumNetwork(text, cluster, network));

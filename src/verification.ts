@@ -38,7 +38,7 @@ export function verifyDumps(cluster: Cluster, network: Network, given: GivenNetw
       return [{
         node: name, family, file: text.file, options: [...programs, ...options.read],
         writtenBy: signsOfAge(own.set), problems: own.problems,
-        ...verifyRules(own.set, { set, because: made.becauseAt }, family),
+        ...verifyRules(own.set, { set, because: (line) => made.becauseOfLine(line) }, family),
       }];
     });
   });

@@ -102,6 +102,10 @@ const AGENTS: readonly Form[] = [
   form("cni", "CNI-MASQ RETURN", "nat CNI-MASQ", /-j RETURN$/),
   form("cni", "CNI-MASQ MASQUERADE", "nat CNI-MASQ", /-j MASQUERADE$/),
   form("cni", "CNI-MASQ MASQUERADE --random-fully", "nat CNI-MASQ", /-j MASQUERADE --random-fully$/),
+  form("agent", "POSTROUTING -j IP-MASQ-AGENT", "nat POSTROUTING", /-j IP-MASQ-AGENT$/),
+  form("agent", "IP-MASQ-AGENT RETURN", "nat IP-MASQ-AGENT", /-j RETURN$/),
+  form("agent", "IP-MASQ-AGENT MASQUERADE", "nat IP-MASQ-AGENT", /-j MASQUERADE$/),
+  form("agent", "IP-MASQ-AGENT MASQUERADE --random-fully", "nat IP-MASQ-AGENT", /-j MASQUERADE --random-fully$/),
 ];
 
 const NPM: readonly Form[] = [
@@ -173,7 +177,7 @@ export class Hits {
 }
 
 function label(one: Form): string {
-  return `${one.section.padEnd(4)} ${one.name}`;
+  return `${one.section.padEnd(5)} ${one.name}`;
 }
 
 /** The generator's lines by table, chain and position. */

@@ -1,4 +1,8 @@
-/** Faults that the kernel ring must see: in kube-proxy's generator, the masquerade agent's, netfilter and the IP stack. */
+/**
+ * Faults that the kernel ring must see: in kube-proxy's generator, NPM's, the masquerade agent's, netfilter and the IP
+ * stack. A generator's fault reaches a live kernel too, which then does the same wrong thing: such faults are seen against
+ * recordings, of rules as they should be. A fault of the engine is seen against both.
+ */
 import { CURRENT_MUTANTS } from "../mutants-current.js";
 import type { Mutant } from "../mutation.js";
 
@@ -17,11 +21,17 @@ const FIXED = "src/iptables/kubeproxy/fixed.ts";
 const NETFILTER = "src/linux/netfilter/netfilter.ts";
 const NAT = "src/linux/netfilter/nat.ts";
 
-const OWN: readonly RingMutant[] = [
-  // ---- kube-proxy's rules
+const EVALUATE = "src/linux/netfilter/evaluate.ts";
+const MATCH = "src/linux/netfilter/match.ts";
+const RECENT = "src/linux/netfilter/recent.ts";
+const SCTP = "src/linux/netfilter/sctp.ts";
+const NODE = "src/linux/node.ts";
+const MARTIAN = "src/linux/ip/martian.ts";
+
+const RULES: readonly RingMutant[] = [
   {
-    id: "terminating-never-serve", file: ENDPOINTS, find: "return one.endpoint.serving && one.endpoint.terminating;", replace: "return false;",
-    why: "without ready endpoints nothing falls back to those that still serve",
+    id: "terminating-never-serve", file: ENDPOINTS, find: "return isServing(one.endpoint) && one.endpoint.terminating;",
+    replace: "return isServing(one.endpoint) && !one.endpoint.terminating;", why: "without ready endpoints nothing falls back to those that still serve",
   },
   {
     id: "hints-of-other-zones", file: ENDPOINTS, find: "endpoint.hintZones.includes(here.zone)", replace: "endpoint.hintZones.length > 0",
@@ -33,7 +43,7 @@ const OWN: readonly RingMutant[] = [
   },
   {
     id: "node-shut-out-by-local", file: SERVICE_RULES, find: "-m addrtype --src-type LOCAL ` + `-j ${info.chains.svc}`",
-    replace: "-m addrtype --src-type LOCAL ` + `-j ${this.policyChain}`", why: "the node itself reaches local endpoints only",
+    replace: "-m addrtype --src-type LOCAL ` + \"-j KUBE-MARK-MASQ\"", why: "the node itself does not reach endpoints of other nodes",
   },
   {
     id: "affinity-is-not-remembered", file: SERVICE_RULES, find: "`-m recent --name ${chain} --set `", replace: "\"\"",
@@ -47,6 +57,13 @@ const OWN: readonly RingMutant[] = [
     id: "random-fully-forgotten", file: FIXED, find: "(config.randomFully ? \" --random-fully\" : \"\")", replace: "\"\"",
     why: "the source port is kept where kube-proxy lets the kernel draw it",
   },
+  {
+    id: "npm-drops-count-at-once", file: "src/iptables/npm/rules.ts", find: "`MARK --set-mark ${MARKS[direction]}`", replace: "\"DROP\"",
+    why: "a policy drops what a later one would have allowed",
+  },
+];
+
+const ENGINE: readonly RingMutant[] = [
   // ---- netfilter
   {
     id: "reload-forgets-connections", file: NETFILTER, find: "this.rules4 = rules4; this.rules6 = rules6; this.compiled",
@@ -55,35 +72,80 @@ const OWN: readonly RingMutant[] = [
     why: "established connections lose their endpoint when rules change",
   },
   {
-    id: "counters-count-what-fails", file: "src/linux/netfilter/evaluate.ts", find: "packets[row]++; bytes[row] += skb.length; if (this.trace !== null) "
+    id: "bytes-short-by-one", file: EVALUATE, find: "packets[row]++; bytes[row] += skb.length; if (this.trace !== null) "
       + "this.tell(table, row); switch", replace: "packets[row]++; bytes[row] += skb.length - 1; if (this.trace !== null) this.tell(table, row); switch",
     why: "a rule's bytes are counted short by one",
+  },
+  {
+    id: "forward-not-filtered", file: NETFILTER, find: "case Hook.Forward: return this.filters(hook, skb);", replace: "case Hook.Forward: return Verdict.Accept;",
+    why: "FORWARD is never asked",
+  },
+  {
+    id: "xor-mark-sets", file: EVALUATE, find: "skb.mark = ((skb.mark & ~target.clear) ^ target.xor) >>> 0;",
+    replace: "skb.mark = ((skb.mark & ~target.clear) | target.xor) >>> 0;", why: "--xor-mark does not take the mark away again",
+  },
+  {
+    id: "dnat-state-unknown", file: EVALUATE, find: "if ((ct.status & Status.DestinationNat) !== 0) state |= StateBit.Dnat;", replace: "",
+    why: "--ctstate DNAT never holds, so KUBE-FIREWALL drops what DNAT sent to localhost",
   },
   {
     id: "port-class", file: NAT, find: "min = 600; size = 424;", replace: "min = 1024; size = 64512;",
     why: "a masqueraded privileged port becomes an unprivileged one",
   },
   {
-    id: "sctp-init-ack-unknown", file: "src/linux/netfilter/sctp.ts", find: "...[1, 1, 2, 3, 4, 5, 6, 7, 1], // INIT ACK",
-    replace: "...[0, 0, 0, 0, 0, 0, 0, 0, 0], // INIT ACK", why: "an association's own INIT ACK does not count",
+    id: "ports-shared", file: NAT, find: "return this.table.taken(this.probe, ct); } ", replace: "void ct; return false; } ",
+    why: "two connections are masqueraded to one port",
   },
   {
-    id: "affinity-never-ends-reverse", file: "src/linux/netfilter/recent.ts", find: "RecentOp.Check", replace: "RecentOp.Remove",
-    why: "asking whether a client is remembered forgets it",
+    id: "stranger-is-remembered", file: RECENT, find: "if (query.op !== RecentOp.Set) return held;", replace: "if (query.op !== RecentOp.Set) return !held;",
+    why: "affinity holds for clients that were never seen",
   },
   {
-    id: "damaged-is-rejected", file: "src/linux/node.ts", find: "if (isDamaged(packet)) return;", replace: "void isDamaged;",
-    why: "REJECT answers packets with a wrong checksum",
+    id: "affinity-only-when-over", file: RECENT, find: "stamp < oldest) continue;", replace: "stamp > oldest) continue;",
+    why: "affinity holds once its time is over, and not before",
   },
   {
-    id: "nth-one-late", file: "src/linux/netfilter/match.ts", find: "compiled.count === match.every - 1", replace: "compiled.count === 0",
+    id: "checksum-not-looked-at", file: "src/linux/netfilter/track.ts",
+    find: "const wrong = hook === Hook.Prerouting && this.checkChecksums && skb.csum === Csum.Wrong;", replace: "const wrong = false;",
+    why: "damaged packets begin connections",
+  },
+  {
+    id: "middle-begins-nothing", file: "src/linux/netfilter/tcp.ts", find: "this.loose = number(\"loose\", 1) !== 0;",
+    replace: "this.loose = number(\"loose\", 1) > 1;", why: "a connection is not picked up in its middle",
+  },
+  {
+    id: "sctp-handshake-forgotten", file: SCTP, find: "...[1, 1, 3, 3, 4, 5, 6, 7, 1], // COOKIE ECHO", replace: "...[1, 1, 2, 2, 2, 5, 6, 7, 1], // COOKIE ECHO",
+    why: "an association stays in its first step",
+  },
+  {
+    id: "sctp-checksum-left", file: "src/linux/netfilter/manip.ts", find: "const crc = sctpChecksum(bytes, at, length);",
+    replace: "const crc = sctpChecksum(bytes, at, length) + 1;", why: "NAT leaves a wrong CRC in SCTP",
+  },
+  {
+    id: "nth-one-late", file: MATCH, find: "compiled.count === match.every - 1", replace: "compiled.count === 0",
     why: "statistic nth begins elsewhere in its round",
   },
   // ---- the IP stack
   {
+    id: "damaged-is-rejected", file: NODE, find: "if (isDamaged(packet)) return;", replace: "void isDamaged;",
+    why: "REJECT answers packets with a wrong checksum",
+  },
+  {
+    id: "route-kept-after-dnat", file: NODE, find: "(moved || packet.mark !== mark)", replace: "(packet.mark !== mark && moved)",
+    why: "what the node sends to a service leaves by the way to the service's address",
+  },
+  {
+    id: "loopback-skips-prerouting", file: NODE, find: "if (this.hook(Hook.Prerouting, packet)) this.localInput(packet);", replace: "this.localInput(packet);",
+    why: "what crosses lo is not asked in PREROUTING",
+  },
+  {
     id: "localnet-always-martian", file: "src/linux/ip/devices.ts", find: "routeLocalnet: all(\"route_localnet\") !== 0",
     replace: "routeLocalnet: all(\"route_localnet\") > 1", why: "packets for localhost are martians whatever kube-proxy set",
   },
+  {
+    id: "own-source-let-in", file: MARTIAN, find: "if (!device.acceptLocal && routes.lookupLocal(bytes, 12)?.local === true) return Reason.LocalSource;",
+    replace: "", why: "a packet from outside with one of the node's own addresses is believed",
+  },
 ];
 
-export const RING_MUTANTS: readonly RingMutant[] = [...CURRENT_MUTANTS.filter((mutant) => SHARED.includes(mutant.id)), ...OWN];
+export const RING_MUTANTS: readonly RingMutant[] = [...CURRENT_MUTANTS.filter((mutant) => SHARED.includes(mutant.id)), ...RULES, ...ENGINE];

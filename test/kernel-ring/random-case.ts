@@ -52,8 +52,11 @@ export function randomCase(seed: number, frontEnd: FrontEnd, flowCount: number, 
   // An affinity of a second ends between the change and the new flows, or else is one that does not end.
   const pauseMs = draws.below(20) === 0 ? 1300 : 0;
   const timeout = pauseMs > 0 ? 1 : 10800;
-  const lasting = sampled.map((one) => (one.spec?.sessionAffinity === undefined ? one
-    : { ...one, spec: { ...one.spec, sessionAffinityConfig: { clientIP: { timeoutSeconds: timeout } } } }));
+  // Ranges that let the node in, so that a VIP may speak to itself.
+  const nodeIn = draws.chance(20);
+  const lasting = sampled.map((one) => (one.kind !== "Service" ? one : { ...one, spec: { ...one.spec,
+    ...(one.spec.sessionAffinity === undefined ? {} : { sessionAffinityConfig: { clientIP: { timeoutSeconds: timeout } } }),
+    ...(nodeIn ? { loadBalancerSourceRanges: ["192.168.0.0/24", "fd00::/64", "203.0.113.7/32"] } : {}) } }));
   const services = internalLocal ? lasting.map((one) => (one.kind !== "Service" ? one
     : { ...one, spec: { ...one.spec, internalTrafficPolicy: "Local" } })) : lasting;
   const policies = npm ? randomPolicies(draws) : [];
@@ -66,13 +69,22 @@ export function randomCase(seed: number, frontEnd: FrontEnd, flowCount: number, 
     reload: npm || (statisticMode === "nth" && frontEnd === "nft") || kubeProxy.largeClusterEndpointsThreshold < 1000 || draws.chance(20)
       ? "full" : "partial",
     cleanUp: draws.chance(50), kubeProxy, masquerade: masqueradeOf(draws), pauseMs, npm,
-    flows: randomFlows(objects, later, kubeProxy, draws, pauseMs > 0 ? Math.ceil(flowCount / 2) : flowCount),
+    flows: randomFlows(objects, later, kubeProxy, draws, pauseMs > 0 ? Math.ceil(flowCount / 2) : flowCount, npm ? 40 : 10),
   };
 }
 
 function masqueradeOf(draws: Draws): MasqueradeConfig {
-  if (draws.chance(40)) return { agent: "none" };
-  return { agent: "cni", clusterCIDR: RANGES.pods, nonMasqueradeCIDRs: draws.of([[], RANGES.nodes]), randomFully: draws.chance(50) };
+  const randomFully = draws.chance(50);
+  const kept = draws.of([[], RANGES.nodes, [...RANGES.nodes, ...RANGES.clients]]);
+  switch (draws.below(4)) {
+    case 0:
+      return { agent: "none" };
+    case 1:
+      return { agent: "cni", clusterCIDR: RANGES.pods, nonMasqueradeCIDRs: kept, randomFully };
+    default:
+      return { agent: "ip-masq-agent", chain: "IP-MASQ-AGENT", nonMasqueradeCIDRs: [...RANGES.pods, ...kept].map((range) => ({ range, where: null })),
+        masqLinkLocal: draws.chance(30), masqLinkLocalIPv6: draws.chance(30), enableIPv6: draws.chance(80), randomFully, stopped: false };
+  }
 }
 
 /** Endpoints come, go, become ready or terminate; sometimes a service goes. */

@@ -21,8 +21,9 @@ interface Target {
   readonly endpoints: readonly string[];
 }
 
+/** @param elsewhere percent of the flows that go where no service is */
 export function randomFlows(objects: readonly Plain[], later: readonly Plain[], config: KubeProxyConfig, draws: Draws,
-  count: number): Flow[] {
+  count: number, elsewhere: number): Flow[] {
   const targets = new Map<4 | 6, Target[]>([[4, targetsOf(objects, 4)], [6, targetsOf(objects, 6)]]);
   const laterTargets = new Map<4 | 6, Target[]>([[4, targetsOf(later, 4)], [6, targetsOf(later, 6)]]);
   const sources = new Map<4 | 6, Place[]>([[4, sourcesOf(4, draws)], [6, sourcesOf(6, draws)]]);
@@ -32,7 +33,7 @@ export function randomFlows(objects: readonly Plain[], later: readonly Plain[], 
     const late = flows.length > count * 0.7;
     const family = draws.chance(60) ? 4 : 6;
     const offered = (late ? laterTargets : targets).get(family) ?? [];
-    const target = offered.length > 0 && draws.chance(90) ? served(offered, draws) : otherTarget(family, draws);
+    const target = offered.length > 0 && !draws.chance(elsewhere) ? served(offered, draws) : otherTarget(family, draws);
     const source = sourceFor(target, family, sources.get(family) ?? [], draws);
     const sport = draws.chance(3) ? draws.of([400, 700, 1000]) : 20000 + flows.length;
     const protocol = draws.chance(4) ? "ICMP" : target.protocol;
@@ -118,6 +119,8 @@ function sourcesOf(family: 4 | 6, draws: Draws): Place[] {
   add("client", "eth1", v4 ? "203.0.113.130" : "2001:db8:c::82");
   add("client", "eth0", v4 ? "192.168.0.77" : "fd00::77");
   add("client", "eth1", v4 ? "192.168.7.9" : "fd00:7::9");
+  // From outside, with one of the node's own addresses.
+  if (draws.chance(50)) add("forger", "eth0", OWN[family][draws.below(2)]);
   for (const address of OWN[family].slice(0, 1)) for (let copy = 0; copy < 3; copy++) add("node", "", address);
   for (const address of OWN[family].slice(1, 5)) if (draws.chance(60)) add("node", "", address);
   return places;
@@ -127,8 +130,8 @@ function sourceFor(target: Target, family: 4 | 6, places: readonly Place[], draw
   const loopback = OWN[family].at(-1)!;
   if (target.address === loopback && target.kind !== "localhost from outside") return { kind: "localhost", device: "", address: loopback };
   // A VIP that speaks to itself: from the node where it is bound, else from outside.
-  if (target.kind === "VIP on lo" && draws.chance(25)) return { kind: "VIP", device: "", address: target.address };
-  if (target.kind === "VIP" && draws.chance(15)) return { kind: "VIP", device: "eth0", address: target.address };
+  if (target.kind === "VIP on lo" && draws.chance(35)) return { kind: "VIP", device: "", address: target.address };
+  if (target.kind === "VIP" && draws.chance(30)) return { kind: "VIP", device: "eth0", address: target.address };
   const local = target.endpoints.filter((address) => podHost(address) > 0);
   // Hairpin, more often than chance would have it.
   if (local.length > 0 && draws.chance(12)) {

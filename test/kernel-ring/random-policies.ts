@@ -39,12 +39,12 @@ function pod(host: number, here: boolean, draws: Draws): Plain {
 }
 
 function policy(at: number, draws: Draws): Plain {
-  const types = draws.of([undefined, ["Ingress"], ["Egress"], ["Ingress", "Egress"]]);
+  const types = draws.of([undefined, ["Ingress"], ["Egress"], ["Egress"], ["Ingress", "Egress"]]);
   const rules = (peers: string): unknown => {
     const count = draws.of([-1, 0, 1, 1, 2]);
     return count < 0 ? undefined : Array.from({ length: count }, () => ({
-      ...(draws.chance(85) ? { [peers]: Array.from({ length: 1 + draws.below(3) }, () => peer(draws)) } : {}),
-      ...(draws.chance(35) ? { ports: Array.from({ length: 1 + draws.below(2) }, () => port(draws)) } : {}),
+      ...(draws.chance(75) ? { [peers]: Array.from({ length: 1 + draws.below(3) }, () => peer(draws, peers === "to")) } : {}),
+      ...(draws.chance(25) ? { ports: Array.from({ length: 1 + draws.below(2) }, () => port(draws)) } : {}),
     }));
   };
   return {
@@ -54,10 +54,11 @@ function policy(at: number, draws: Draws): Plain {
   };
 }
 
-function peer(draws: Draws): Plain {
+/** Traffic to outside and to nodes is egress alone, so that has more of address blocks. */
+function peer(draws: Draws, egress: boolean): Plain {
   const pods = (): Plain => ({ podSelector: draws.chance(25) ? {} : selector(LABELS, draws) });
   const namespaces = (): Plain => ({ namespaceSelector: draws.chance(30) ? {} : selector(TEAMS, draws) });
-  switch (draws.below(5)) {
+  switch (draws.below(egress ? 10 : 5)) {
     case 0:
       return pods();
     case 1:
@@ -65,7 +66,7 @@ function peer(draws: Draws): Plain {
     case 2:
       return { ...pods(), ...namespaces() };
     default: {
-      const cidr = draws.of(BLOCKS);
+      const cidr = draws.chance(50) ? draws.of(BLOCKS.slice(0, 3)) : draws.of(BLOCKS);
       const except = BLOCKS.filter((one) => one !== cidr && within(one, cidr));
       return { ipBlock: { cidr, ...(except.length > 0 && draws.chance(40) ? { except: [draws.of(except)] } : {}) } };
     }

@@ -3,6 +3,7 @@
  * ring needs. Cases on which model and kernel disagree are recorded too; the stories' test then says so.
  */
 import { join } from "node:path";
+import { damagedCase } from "./damaged-case.js";
 import { Kernel } from "./kernel.js";
 import { randomCase } from "./random-case.js";
 import { runCase } from "./run.js";
@@ -12,8 +13,11 @@ const [folder, seed, count, flows] = process.argv.slice(2);
 for (const frontEnd of ["legacy", "nft"] as const) {
   const { kernel, facts } = await Kernel.start(frontEnd);
   for (let number = 0; number < Number(count) / 2; number++) {
-    const one = randomCase(Number(seed) + number * 2 + (frontEnd === "nft" ? 1 : 0), frontEnd, Number(flows));
+    // Every fourth with NPM.
+    const one = randomCase(Number(seed) + number * 2 + (frontEnd === "nft" ? 1 : 0), frontEnd, Number(flows), number % 4 === 3);
     saveStory(join(folder, one.name.replaceAll(" ", "-")), { one, recording: await runCase(kernel, one, facts) });
   }
+  const damaged = damagedCase(frontEnd);
+  saveStory(join(folder, damaged.name.replaceAll(" ", "-")), { one: damaged, recording: await runCase(kernel, damaged, facts) });
   kernel.stop();
 }

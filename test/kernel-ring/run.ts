@@ -284,8 +284,12 @@ function addressOf(bytes: Uint8Array): string {
 /** UDP ports of the node that flows speak to or from. */
 function sinkPorts(flows: readonly Flow[]): number[] {
   const ports = flows.filter((flow) => flow.protocol === "UDP").flatMap((flow) => [
-    ...(OWN[flow.to.includes(":") ? 6 : 4].includes(flow.to) ? [flow.dport] : []), ...(flow.device === "" ? [flow.sport] : [])]);
+    ...(isOwn(flow.to) ? [flow.dport] : []), ...(flow.device === "" || isOwn(flow.from) ? [flow.sport] : [])]);
   return [...new Set(ports)];
+}
+
+function isOwn(address: string): boolean {
+  return OWN[address.includes(":") ? 6 : 4].includes(address);
 }
 
 /** The size of the conntrack table is the whole machine's. */
