@@ -108,7 +108,8 @@ function calicoConfig(network: Network): CalicoConfig {
 function setMaker(network: Network): SetMaker {
   return (cluster, node, family, rules) => {
     const npm = family === 4 && rules.includes("azure-npm-") ? npmSets(cluster, rules, node.name) : "";
-    const calico = /--(match|add|del)-set cali/.test(rules) ? generateCalico(cluster, node, family, calicoConfig(network)).sets ?? [] : [];
+    const hasCalico = /--(match|add|del)-set cali/.test(rules);
+    const calico = hasCalico ? generateCalico(cluster, node, family, calicoConfig(network)).sets ?? [] : [];
     return npm + calico.map((line) => `${line}\n`).join("");
   };
 }
