@@ -108,7 +108,8 @@ function calicoConfig(network: Network): CalicoConfig {
 function setMaker(network: Network): SetMaker {
   return (cluster, node, family, rules) => {
     const npm = family === 4 && rules.includes("azure-npm-") ? npmSets(cluster, rules, node.name) : "";
-    const calico = /--(match|add|del)-set cali/.test(rules) ? generateCalico(cluster, node, family, calicoConfig(network)).sets ?? [] : [];
+    const hasCalico = /--(match|add|del)-set cali/.test(rules);
+    const calico = hasCalico ? generateCalico(cluster, node, family, calicoConfig(network)).sets ?? [] : [];
     return npm + calico.map((line) => `${line}\n`).join("");
   };
 }
@@ -167,6 +168,11 @@ export function dumpRules(cluster: Cluster, network: Network, only: string | nul
       return [sets === "" ? "" : `# ${node.name}, IP sets\n${sets}`,
         ...generated.map(({ family, rules }) => `# ${node.name}, IPv${family}\n${rules.text}`)];
     }).join("");
+}
+
+/** What the programs whose rules these are refuse or ignore of the cluster's policies. */
+export function rulesProblems(cluster: Cluster, network: Network, engine: Profile["engine"]): readonly Problem[] {
+  return policyOf(engine, cluster, network).problemsOf?.(cluster) ?? [];
 }
 
 function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage {

@@ -7,13 +7,14 @@ import { type OwnRules, readOwnRules } from "./iptables/dump/ownRules.js";
 import { signsOfAge } from "./iptables/dump/owners.js";
 import { verifyRules } from "./iptables/dump/verify.js";
 import type { KubeProxyConfig } from "./iptables/kubeproxy/config.js";
-import { generatedRules, type IptablesConfig, type NodeDump } from "./iptables/planeNode.js";
+import type { MasqueradeConfig } from "./iptables/masquerade/cni.js";
+import { generatedRules, type NodeDump } from "./iptables/planeNode.js";
 import { parseRuleSet, type RuleSet } from "./linux/netfilter/rule-set.js";
-import { iptablesConfig, type Network } from "./planes.js";
+import { assumedNetwork, type GivenNetwork, iptablesConfig, type Network } from "./planes.js";
 import type { VerifiedDump } from "./report/verify.js";
 
 /** One result for each node and family with a dump, in the order of names. Nodes that the cluster lacks are left out. */
-export function verifyDumps(cluster: Cluster, network: Network, given: Partial<Network>,
+export function verifyDumps(cluster: Cluster, network: Network, given: GivenNetwork,
   dumps: ReadonlyMap<string, NodeDump>): VerifiedDump[] {
   const fixed = new Set<keyof KubeProxyConfig>(given.clusterCidrs === undefined ? []
     : ["clusterCIDR", "detectLocalMode", "detectLocal"]);
@@ -26,16 +27,18 @@ export function verifyDumps(cluster: Cluster, network: Network, given: Partial<N
       if (text === null) return [];
       const own = readOwnRules(text, family);
       const engine = policyEngineOf(own.set);
-      const base = iptablesConfig(network, engine);
+      const masquerade = masqueradeOf(own, cluster, network, given);
+      const base = iptablesConfig(masquerade === undefined ? network : { ...network, masquerade }, engine);
+      const programs: [string, string][] = engine === "kube-proxy" ? [] : [["policy engine", engine.replace("kube-proxy+", "")]];
+      if (masquerade !== network.masquerade) programs.push(["masquerade agent", masquerade?.agent ?? "cni"]);
       const options = optionsOfDump(own.set, base.kubeProxy, fixed);
-      const made = generatedRules(cluster, node, family, { ...base, kubeProxy: options.config, ...masqueradeOf(own, base) });
+      const made = generatedRules(cluster, node, family, { ...base, kubeProxy: options.config });
       const { rules: set, problems } = parseRuleSet(made.text, `rules of ${name} for IPv${family}`, family);
       if (problems.length > 0) throw new Error(`generated rules: ${problems[0].what}`);
       return [{
-        node: name, family, file: text.file,
-        options: engine === "kube-proxy" ? options.read : [["policy engine", engine.replace("kube-proxy+", "")], ...options.read],
+        node: name, family, file: text.file, options: [...programs, ...options.read],
         writtenBy: signsOfAge(own.set), problems: own.problems,
-        ...verifyRules(own.set, { set, because: made.becauseAt }, family),
+        ...verifyRules(own.set, { set, because: (line) => made.becauseOfLine(line) }, family),
       }];
     });
   });
@@ -48,8 +51,15 @@ export function policyEngineOf(set: RuleSet): "kube-proxy" | "kube-proxy+npm" | 
   return chains.some((chain) => chain.startsWith("cali-")) ? "kube-proxy+calico" : "kube-proxy";
 }
 
-/** A masquerade agent that a dump has no chain of does not run on its node; which one does is not known here. */
-function masqueradeOf(own: OwnRules, config: IptablesConfig): Partial<IptablesConfig> {
-  const chain = config.masquerade.agent === "cni" ? "CNI-MASQ" : null;
-  return chain === null || own.set.tables.get("nat")?.chains.has(chain) === true ? {} : { masquerade: { agent: "none" } };
+/**
+ * Who masquerades on the node, by the chains of the dump. What the agent is told comes from the network where that has
+ * the same agent, else from the cluster's objects.
+ */
+function masqueradeOf(own: OwnRules, cluster: Cluster, network: Network, given: GivenNetwork): MasqueradeConfig | undefined {
+  const chains = own.set.tables.get("nat")?.chains;
+  const agent = chains?.has("IP-MASQ-AGENT") === true ? "ip-masq-agent" : chains?.has("CNI-MASQ") === true ? "cni" : "none";
+  if ((network.masquerade?.agent ?? "cni") === agent) return network.masquerade;
+  const { clusterCidrs, nonMasqueradeCidrs } = network;
+  const stated = agent === "cni" ? { ...given, nonMasqueradeCidrs } : given;
+  return assumedNetwork(cluster, { ...stated, clusterCidrs, masqueradeAgent: agent }, []).masquerade;
 }

@@ -1,4 +1,5 @@
 /** Nodes' own rules on the command line: `verify`, and what `compare` and `trace` make of them. */
+import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -182,6 +183,55 @@ describe("compare with nodes' own rules", () => {
     expect(stdout).toMatch(/because rule of node node1 -A KUBE-SEP-.* \(traces\/lab\/node1\.v4\.rules:\d+\)/);
   });
 });
+
+/** As Retina lays its files out: the capture, and beside it what commands printed. */
+function retina(name: string, options: readonly string[] = []): string {
+  const inside = join(folder, "retina");
+  mkdirSync(inside, { recursive: true });
+  writeFileSync(join(inside, "capture.pcap"), readFileSync(join(root, LAB, "clusterip-tcp", "node1.any.pcap")));
+  writeFileSync(join(inside, "iptables-rules.txt"), "Summary:\n\n/usr/sbin/iptables-save(IPtables rules)\n\nExecute:\n\n"
+    + `/usr/sbin/iptables-save\n\n${NODE1}/usr/sbin/iptables -vnx -L\n\nChain INPUT (policy ACCEPT 0 packets, 0 bytes)\n`);
+  writeFileSync(join(inside, "socket-stats.txt"), "Total: 1\n");
+  const path = join(folder, name);
+  execFileSync("tar", ["-czf", path, ...options, "-C", folder, "retina"]);
+  return path;
+}
+
+describe("a Retina archive", () => {
+  it.each(["ustar", "pax", "gnu"])("%s: its capture is replayed under its own rules, of the node in its name", async (format) => {
+    const archive = retina(`${format}-node1-20261122120000UTC.tar.gz`, [`--format=${format}`]);
+    const plain = await runCli(["compare", ...CLUSTER, ...NETWORK, "--follow-capture", "-o", "json",
+      "-r", `node1=${LAB}/clusterip-tcp/node1.any.pcap`, "--rules", `${LAB}/node1.v4.rules`]);
+    const packed = await runCli(["compare", ...CLUSTER, ...NETWORK, "--follow-capture", "-o", "json", "-r", archive]);
+    const [one, other] = [JSON.parse(plain.stdout) as Report, JSON.parse(packed.stdout) as Report];
+    expect([other.packets, other.truth.agreed]).toEqual([one.packets, one.truth.agreed]);
+    expect(other.packets.replayed).toBeGreaterThan(50);
+    expect(other.rules[0]).toMatchObject({ node: "node1", source: `${archive}/retina/iptables-rules.txt`, verified: one.rules[0].verified });
+    const { stdout, exitCode } = await runCli(["verify", ...CLUSTER, ...NETWORK, "--node", "node1", "--rules", archive]);
+    expect([exitCode, stdout]).toEqual([0, expect.stringMatching(/rules of node1 IPv4: (\d+) of \1 lines reproduced/)]);
+  });
+
+  it("that is cut off, no archive, or holds nothing of use says so", async () => {
+    const whole = readFileSync(retina("cut-node1-x.tar.gz"));
+    const cut = join(folder, "cut-node1-y.tar.gz");
+    writeFileSync(cut, whole.subarray(0, whole.length - 2000));
+    const { report } = await compareArchive(cut);
+    expect(report.problems.map((one) => `${one.severity} ${one.what}`).join("\n")).toMatch(/error (cut off|no tar header) at byte \d+.*used/);
+    writeFileSync(join(folder, "other-node1-z.tar.gz"), "no archive");
+    const other = await compareArchive(join(folder, "other-node1-z.tar.gz"));
+    expect([other.exitCode, other.report.problems.map((one) => one.what).join()]).toEqual([2, expect.stringMatching(/no tar archive/)]);
+    const empty = join(folder, "empty-node1-z.tar");
+    execFileSync("tar", ["-cf", empty, "-C", join(folder, "retina"), "socket-stats.txt"]);
+    const nothing = await compareArchive(empty);
+    expect([nothing.exitCode, nothing.report.problems.map((one) => one.what).join()])
+      .toEqual([2, expect.stringMatching(/no capture and no rules in this archive/)]);
+  });
+});
+
+async function compareArchive(path: string): Promise<{ exitCode: number; report: Report }> {
+  const { exitCode, stdout } = await runCli(["compare", ...CLUSTER, ...NETWORK, "-o", "json", "-r", path]);
+  return { exitCode, report: JSON.parse(stdout) as Report };
+}
 
 const POLICY = file("policy.yaml", `apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy

@@ -6,6 +6,7 @@
  *     *.yaml *.yml *.json    manifests, or a node's `ip -j` output by its content (node1.net.json)
  *     *.sysctl               `sysctl -a` of a node
  *     *.pcap *.pcapng *.gz   captures, told by their magic, never by the name
+ *     *.tar.gz               a node's archive as Retina makes it: captures and rules
  *     *.ct-events.txt *.conntrack   conntrack -E or -L of a node
  *     *.rules *.iptables *.ipset *.txt …   a node's rules or sets, told by their content
  *
@@ -21,6 +22,8 @@ import { readNodeFacts } from "../cluster/node-facts.js";
 import type { Problem } from "../cluster/problem.js";
 import type { NodeDump } from "../iptables/planeNode.js";
 import type { EntryFile } from "../replay/entries.js";
+import type { TarFile } from "../capture/tar.js";
+import { ARCHIVE_NAME, archiveNode, readArchive } from "./archive.js";
 import { fileChunks } from "./chunks.js";
 import { dumpsByNode, findDumps, type FoundDump } from "./dumps.js";
 import { list, openFailure, readText } from "./files.js";
@@ -89,10 +92,11 @@ export function readInputs(manifests: readonly string[], captures: readonly stri
   const entries = (further.inputFile ?? []).flatMap((argument) => readEntries(argument, nodes, reading));
   // What a node's own sockets sent is known from the same entries.
   for (const { node, flows } of entries) conntrack.set(node, [...conntrack.get(node) ?? [], ...flows]);
+  // Archives among the captures hold rules too.
+  const named = captures.flatMap((argument) => capturesOf(argument, nodes, reading, found));
   const dumps = dumpsByNode(found, nodes, (file) => nodeOf(file, nodes), (file, what) => reading.unusable(file, what));
   return {
-    objects: read.objects, facts, conntrack, dumps, entries,
-    captures: captures.flatMap((argument) => capturesOf(argument, nodes, reading)),
+    objects: read.objects, facts, conntrack, dumps, entries, captures: named,
     problems: reading.problems, unreadable: reading.unreadable,
   };
 }
@@ -143,12 +147,33 @@ function readRules(argument: string, reading: Reading, found: FoundDump[]): void
   const listed = path === "-" ? { files: ["-"], failures: [] } : list(path);
   for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
   for (const file of listed.files) {
+    if (ARCHIVE_NAME.test(file)) {
+      addArchive(file, said === "" ? null : said, reading, found);
+      continue;
+    }
     const read = readText(file);
     if ("what" in read) reading.unusable(file, read.what);
     else if (!addDumps(file, read.text, said === "" ? null : said, reading, found)) {
       reading.unusable(file, "no rules or sets of a node; expected what iptables-save, ip6tables-save or ipset save prints");
     }
   }
+}
+
+/** The captures of an archive; its rules are added to the dumps found. */
+function addArchive(file: string, node: string | null, reading: Reading, found: FoundDump[]): readonly TarFile[] {
+  const archive = readArchive(file);
+  if ("what" in archive) {
+    reading.unusable(file, archive.what);
+    return [];
+  }
+  if (archive.damage !== null) {
+    reading.problems.push({ where: { file, line: 0 }, severity: "error", what: `${archive.damage}; what came before was used` });
+  }
+  for (const { name, text } of archive.rules) addDumps(`${file}/${name}`, text, node, reading, found);
+  if (archive.captures.length + archive.rules.length === 0) {
+    reading.unusable(file, "no capture and no rules in this archive; expected *.pcap and iptables-rules.txt, as in Retina's");
+  }
+  return archive.captures;
 }
 
 /** The conntrack entries that one `--input-file` names. */
@@ -181,7 +206,7 @@ function splitNode(argument: string): { said: string; path: string } {
 }
 
 /** The captures that one `-r` names. */
-function capturesOf(argument: string, nodes: readonly string[], reading: Reading): NamedCapture[] {
+function capturesOf(argument: string, nodes: readonly string[], reading: Reading, found: FoundDump[]): NamedCapture[] {
   const { said, path } = splitNode(argument);
   const colon = said.indexOf(":");
   const nodeSaid = colon < 0 ? said : said.slice(0, colon);
@@ -192,15 +217,19 @@ function capturesOf(argument: string, nodes: readonly string[], reading: Reading
   }
   const listed = list(path);
   for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
-  const files = listed.files.filter((file) => !listed.folder || CAPTURE_NAME.test(file));
+  const files = listed.files.filter((file) => !listed.folder || CAPTURE_NAME.test(file) || ARCHIVE_NAME.test(file));
   if (files.length === 0 && listed.failures.length === 0) {
     reading.unusable(path, "no capture in this folder; expected *.pcap, *.pcapng or *.cap, or these with .gz");
   }
-  return files.flatMap((file) => {
-    const node = nodeSaid !== "" ? nodeSaid : nodeOf(file, nodes);
+  return files.flatMap((file): NamedCapture[] => {
+    const node = nodeSaid !== "" ? nodeSaid : (ARCHIVE_NAME.test(file) ? archiveNode(file, nodes) : null) ?? nodeOf(file, nodes);
     const failure = openFailure(file) ?? nodeFailure(file, node, nodes);
     if (failure !== null) reading.unusable(file, failure.what);
     if (failure !== null || node === null) return [];
+    if (ARCHIVE_NAME.test(file)) {
+      return addArchive(file, node, reading, found)
+        .map(({ name, bytes }) => ({ file: `${file}/${name}`, node, device, chunks: [bytes][Symbol.iterator]() }));
+    }
     return [{ file, node, device, chunks: fileChunks(file, (what) => {
       reading.problems.push({ where: { file, line: 0 }, severity: "error", what });
     }) }];

@@ -29,7 +29,8 @@ export function addInputOptions(command: Command, captures: boolean): Command {
   command.option("-f, --file <path...>", "manifests, node facts (ip -j), conntrack entries, nodes' rules (iptables-save): files or folders,"
     + " - for stdin");
   if (captures) {
-    command.option("-r, --read <capture...>", "captures or folders of them; [node[:device]=]path names where one was taken");
+    command.option("-r, --read <capture...>", "captures, Retina archives or folders of them; [node[:device]=]path names where"
+      + " one was taken");
     command.option("--rules <dump...>", "a node's own rules or sets (iptables-save, ip6tables-save, ipset save), used on the"
       + " current side instead of generated ones; [node=]path");
   }

@@ -40,16 +40,30 @@ export function assumedFacts(node: NodeObject, pods: readonly Pod[], nodes: read
   indexes: ReadonlyMap<string, number>): NodeFacts {
   const internal = internalAddresses(node);
   const devices: Device[] = [loopback(), uplink(node, internal)];
-  const routes: Route[] = localRoutes(internal);
+  const podRoutes: Route[] = [];
   for (const pod of pods) {
     const index = indexes.get(`${pod.nodeName}\n${nameOf(pod)}`);
     if (!hasDevice(pod) || index === undefined) continue;
     devices.push(podDevice(pod, index));
-    for (const ip of pod.ips) routes.push(route(ip, ip.bytes.length * 8, index, null));
+    for (const ip of pod.ips) podRoutes.push(route(ip, ip.bytes.length * 8, index, null));
   }
+  let routes: Route[] | null = null;
+  return {
+    devices,
+    // Every node has a route to every other's pods: made for the nodes that someone asks, not for all at once.
+    get routes() {
+      routes ??= [...localRoutes(internal), ...podRoutes, ...routesOut(node, internal, nodes)];
+      return routes;
+    },
+    neighbours: [], sysctls: {}, source: "assumed",
+  };
+}
+
+function routesOut(node: NodeObject, internal: readonly Address[], nodes: readonly NodeObject[]): Route[] {
+  const routes: Route[] = [];
   for (const other of nodes) if (other.name !== node.name) routes.push(...routesTo(other, internal));
   for (const family of families(internal)) routes.push(route(anyAddress(family), 0, UPLINK, null));
-  return { devices, routes, neighbours: [], sysctls: {}, source: "assumed" };
+  return routes;
 }
 
 /** A pod has a device of its own unless it shares its node's, has no address, or has ended. */

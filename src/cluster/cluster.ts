@@ -35,6 +35,8 @@ export interface ContainerPort {
   readonly protocol: Protocol;
   readonly hostPort: number;
   readonly hostIP: string;
+  /** Of an init container that restarts; some engines read spec.containers only. */
+  readonly sidecar?: true;
 }
 
 export interface Pod extends ObjectMeta {

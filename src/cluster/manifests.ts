@@ -144,8 +144,8 @@ function readObject(item: ManifestItem, collection: Collection, problems: Proble
   const ours = known !== undefined && known.apiVersion === apiVersion ? known : undefined;
   if (isConfiguration(kindName, apiVersion)) {
     const meta = { kind: kindName, namespace: "", name: "", labels: {}, annotations: {}, where: root.where() };
-    const object: OtherObject = { ...readOther(item.value, meta, apiVersion), lines: readLines(item.value, item.positions) };
-    collection.add("others", object);
+    const object = readOther(item.value, meta, apiVersion);
+    collection.add("others", { ...object, lines: readLines(object.object, item.positions) } as OtherObject);
     return;
   }
   const meta = readMeta(root, kindName, ours?.namespaced ?? !root.get("metadata").get("namespace").absent);

@@ -19,8 +19,7 @@ export function readPod(root: Field, meta: ObjectMeta): Pod {
     ips: readPodIPs(status),
     hostNetwork: spec.get("hostNetwork").boolean(false),
     serviceAccountName: spec.get("serviceAccountName").string("default") || "default",
-    ports: [...spec.get("containers").items(), ...sidecars]
-      .flatMap((container) => container.get("ports").items().map(readContainerPort)),
+    ports: [...portsOf(spec.get("containers").items()), ...portsOf(sidecars).map((port) => ({ ...port, sidecar: true as const }))],
     phase: status.get("phase").string("Running") || "Running",
   };
 }
@@ -48,6 +47,10 @@ function readPodIPs(status: Field): Address[] {
   const single = status.get("podIP");
   if (list.length === 0 && !single.absent && single.value !== "") list.push(single);
   return list.map(readAddress).filter((address) => address !== null);
+}
+
+function portsOf(containers: readonly Field[]): ContainerPort[] {
+  return containers.flatMap((container) => container.get("ports").items().map(readContainerPort));
 }
 
 function readContainerPort(field: Field): ContainerPort {

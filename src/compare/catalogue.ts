@@ -19,6 +19,8 @@ export interface Side {
   readonly outcome: Outcome;
   readonly journey: Journey;
   readonly reason: string;
+  /** The plane's, as the user names it. */
+  readonly profile: string;
   /** Node where the image ended. */
   readonly node: string;
   /** Addresses of the image where it arrived; empty where it did not. */
@@ -43,6 +45,8 @@ export interface Situation {
   readonly currentHasPolicy: boolean;
   /** NetworkPolicy by the words of its API denies the flow as the current side delivers it. */
   policyDenies(): boolean;
+  /** The same for who sent it, whatever address the current side gave the packet on its way. */
+  policyDeniesSender(): boolean;
 }
 
 export interface Difference {

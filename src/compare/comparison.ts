@@ -175,6 +175,8 @@ export class Comparison implements Judge {
       currentHasPolicy: this.currentHasPolicy,
       policyDenies: () => current.arrived && this.policyDenies(Tuple.source(current.image), Tuple.destination(current.image),
         Tuple.protocol(current.image), Tuple.destinationPort(current.image)),
+      policyDeniesSender: () => current.arrived && this.policyDenies(Tuple.source(tuple), Tuple.destination(current.image),
+        Tuple.protocol(current.image), Tuple.destinationPort(current.image)),
     };
   }
 
@@ -182,7 +184,7 @@ export class Comparison implements Judge {
     const plane = this.planes[index];
     const journey = outcome.end === End.None ? NO_JOURNEY : plane.journey(outcome.journey);
     return {
-      outcome, journey, reason: plane.reasons[outcome.reason] ?? "", node: plane.nodes[outcome.node] ?? "",
+      outcome, journey, profile: plane.profile, reason: plane.reasons[outcome.reason] ?? "", node: plane.nodes[outcome.node] ?? "",
       sourceSeen: outcome.arrived ? addressText(Tuple.source(outcome.image)) : "",
       destination: outcome.arrived ? addressText(Tuple.destination(outcome.image)) : "",
     };

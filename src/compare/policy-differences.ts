@@ -22,6 +22,12 @@ export const POLICY_DIFFERENCES: readonly Difference[] = [
     },
   },
   {
+    id: "POL-LB-INGRESS",
+    title: "Node port or load balancer, backend on the node that masquerades: kube-proxy's mark passes before Azure NPM, Cilium judges",
+    matches: (s) => newlyDenied(s) && s.current.profile === "kube-proxy+npm" && s.frontend !== null && s.frontend.kind !== "ClusterIP"
+      && s.frontend.service.externalTrafficPolicy === "Cluster" && isOnMasqueradingNode(s) && s.policyDeniesSender(),
+  },
+  {
     id: "POL-IPBLOCK-POD",
     title: "An ipBlock that covers a pod's address: it matches the pod in iptables engines, never in Cilium",
     matches: (s) => newlyDenied(s) && allowsByBlock(s, (address) => s.names.pod(address) !== null),
@@ -47,6 +53,12 @@ export function isReadDifferently(s: Situation): boolean {
 function newlyDenied(s: Situation): boolean {
   return s.currentHasPolicy && s.facets === Facet.Reached && s.current.outcome.arrived
     && s.target.outcome.end === End.Dropped && s.target.reason === "POLICY_DENIED";
+}
+
+/** The backend's own node put its address in place of the sender's. */
+function isOnMasqueradingNode(s: Situation): boolean {
+  const node = s.names.node(s.current.sourceSeen);
+  return node !== null && s.current.sourceSeen !== s.source && s.names.pod(s.current.destination)?.nodeName === node;
 }
 
 interface Selection {

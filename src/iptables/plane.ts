@@ -14,7 +14,7 @@ import type { TunnelResolver } from "../linux/node.js";
 import { Journeys } from "./journeys.js";
 import { type NodeOwnRules, readNodeDump } from "./dump/ownRules.js";
 import { type SetMaker, setProblems } from "./dump/ownSets.js";
-import { PlaneNode, type IptablesConfig, type NodeDump } from "./planeNode.js";
+import { PlaneNode, SharedRules, type IptablesConfig, type NodeDump } from "./planeNode.js";
 import type { PolicyEngine } from "./policy.js";
 import { Walk } from "./walk.js";
 
@@ -68,6 +68,7 @@ class IptablesPlane implements Plane {
   private readonly built: (PlaneNode | null | undefined)[];
   private readonly numbers: ReadonlyMap<string, number>;
   private readonly planeHash: number;
+  private readonly shared = new SharedRules();
   private readonly own: ReadonlyMap<string, NodeOwnRules>;
   private cluster: Cluster;
   private nodeObjects: Map<string, Node>;
@@ -176,7 +177,7 @@ class IptablesPlane implements Plane {
     if (node === undefined) return null;
     const nodeHash = mix(this.planeHash, textHash(name));
     return new PlaneNode({
-      number, node, cluster: this.cluster, config: this.options.config, engine: this.engine,
+      number, node, cluster: this.cluster, config: this.options.config, shared: this.shared, engine: this.engine,
       own: this.own.get(name) ?? null, setMaker: this.options.setMaker, journeys: this.journeys, steps: this.steps,
       chance: (flow, draw) => mix(mix(nodeHash, flow), draw), tunnels: this.tunnels,
     });

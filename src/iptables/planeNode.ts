@@ -9,7 +9,8 @@ import type { Because, Step } from "../dataplane.js";
 import { LinuxNode, type TunnelResolver } from "../linux/node.js";
 import type { ConntrackRecord } from "../linux/netfilter/conntrack-record.js";
 import { createNetfilter, type Netfilter } from "../linux/netfilter/netfilter.js";
-import { parseRuleSet, type RuleSet } from "../linux/netfilter/rule-set.js";
+import { RuleCache } from "../linux/netfilter/rule-cache.js";
+import type { RuleSet } from "../linux/netfilter/rule-set.js";
 import type { TableName } from "../linux/netfilter/rule.js";
 import { type IpSets, parseIpSets } from "../linux/netfilter/sets/ipsets.js";
 import type { NodeServices } from "../linux/skb.js";
@@ -19,6 +20,7 @@ import type { Journeys } from "./journeys.js";
 import { kubeProxySysctls, type KubeProxyConfig } from "./kubeproxy/config.js";
 import { UdpCleanup, udpSlicesChanged } from "./kubeproxy/conntrackCleanup.js";
 import { generateKubeProxy } from "./kubeproxy/generate.js";
+import { ServiceRuleMemo } from "./kubeproxy/serviceRuleMemo.js";
 import { masqueradePart, type MasqueradeConfig } from "./masquerade/cni.js";
 import { NodeHooks, type RuleOrigin } from "./nodeHooks.js";
 import { PolicyGate, type PolicyEngine } from "./policy.js";
@@ -57,6 +59,8 @@ export interface PlaneNodeOptions {
   readonly node: Node;
   readonly cluster: Cluster;
   readonly config: IptablesConfig;
+  /** The plane's. */
+  readonly shared: SharedRules;
   /** The node's own rules and sets, in place of generated ones. */
   readonly own: NodeOwnRules | null;
   /** Makes the sets that such rules name where the node did not say its sets. */
@@ -68,21 +72,57 @@ export interface PlaneNodeOptions {
   readonly steps: Step[] | null;
 }
 
+/** Generated rules, as lines and read. */
+interface NodeRuleSet {
+  readonly set: RuleSet;
+  readonly lines: NodeRules;
+}
+
+/** What the nodes of a plane have in common, by family: rules that are equal on several are made and read once. */
+export class SharedRules {
+  private readonly caches = { 4: new RuleCache(4), 6: new RuleCache(6) };
+  private readonly services = { 4: new ServiceRuleMemo(), 6: new ServiceRuleMemo() };
+  private readonly last: { [family in Family]: NodeRuleSet | null } = { 4: null, 6: null };
+  private asked: { readonly before: Cluster; readonly after: Cluster; readonly 4: boolean; readonly 6: boolean } | null = null;
+
+  of(cluster: Cluster, node: Node, family: Family, config: IptablesConfig): NodeRuleSet {
+    const lines = generatedRules(cluster, node, family, config, this.services[family]);
+    const last = this.last[family];
+    if (last?.lines.equals(lines) === true) return last;
+    const { rules, problems } = this.caches[family].build(lines.tables, `rules of ${node.name} for IPv${family}`);
+    // A rule that we write and do not understand ourselves is our own mistake.
+    if (problems.length > 0) throw new Error(`generated rules: ${problems[0].what}`);
+    return this.last[family] = { set: rules, lines };
+  }
+
+  /** Whether a change touches slices that kube-proxy's UDP clean-up looks at; each node asks the same. */
+  udpSlicesChanged(before: Cluster, after: Cluster, family: Family, { kubeProxy }: IptablesConfig): boolean {
+    const { asked } = this;
+    if (asked?.before !== before || asked.after !== after) {
+      this.asked = { before, after, 4: udpSlicesChanged(before, after, 4, kubeProxy),
+        6: udpSlicesChanged(before, after, 6, kubeProxy) };
+    }
+    return this.asked![family];
+  }
+}
+
 interface FamilyRules {
-  readonly text: string;
   /** The generators' sets of this family. */
   readonly sets: string;
   readonly set: RuleSet;
-  readonly because: (line: number) => readonly Because[];
+  readonly because: RuleOriginOfFamily;
 }
+
+type RuleOriginOfFamily = (table: string, chain: string, position: number) => readonly Because[];
 
 /** kube-proxy sizes conntrack by the node's CPUs, which no fact tells; the table has no limit here. */
 const CORES = 4;
 
 /** The text generated for a node and a family: kube-proxy's part and the masquerade agent's. */
-export function generatedRules(cluster: Cluster, node: Node, family: Family, config: IptablesConfig): NodeRules {
+export function generatedRules(cluster: Cluster, node: Node, family: Family, config: IptablesConfig,
+  memo = new ServiceRuleMemo()): NodeRules {
   return joinRules([
-    generateKubeProxy({ cluster, node, family, config: config.kubeProxy }),
+    generateKubeProxy({ cluster, node, family, config: config.kubeProxy, memo }),
     masqueradePart(config.masquerade, family),
     ...(config.programs ?? []).map((program) => program(cluster, node, family)),
   ]);
@@ -140,7 +180,8 @@ export class PlaneNode {
     }
     this.hooks.change(originOf(this.rules4, this.rules6), gateOf(node.facts, engine));
     for (const family of [4, 6] as const) {
-      if (cleanUp && udpSlicesChanged(before, cluster, family, this.options.config.kubeProxy)) this.cleanUp(cluster, family);
+      if (cleanUp && this.options.shared.udpSlicesChanged(before, cluster, family, this.options.config)) this.cleanUp(cluster,
+        family);
     }
   }
 
@@ -201,16 +242,15 @@ export class PlaneNode {
     if (own !== null && own !== undefined) {
       const unsaid = this.options.own?.sets === null;
       const made = unsaid ? this.options.setMaker?.(cluster, node, family, own.lines.join("\n")) ?? "" : "";
-      return { text: "", sets: namedSets(own.set, made), set: own.set, because: (line) => [{ where: { file: own.file, line },
-        object: `rule of node ${node.name}`, rule: own.lines[line - 1] ?? "" }] };
+      return { sets: namedSets(own.set, made), set: own.set, because: (table, chain, position) => {
+        const line = own.set.tables.get(table as TableName)?.chains.get(chain)?.rules[position - 1]?.line;
+        return line === undefined ? [] : [{ where: { file: own.file, line }, object: `rule of node ${node.name}`,
+          rule: own.lines[line - 1] ?? "" }];
+      } };
     }
-    const { text, sets, becauseAt, undecided } = generatedRules(cluster, node, family, config);
-    if (before !== null && before.text === text) return { text, sets, set: before.set, because: becauseAt };
-    const parsed = parseRuleSet(text, `rules of ${node.name} for IPv${family}`, family);
-    // A rule that we write and do not understand ourselves is our own mistake.
-    if (parsed.problems.length > 0) throw new Error(`generated rules: ${parsed.problems[0].what}`);
-    markUndecided(parsed.rules, undecided);
-    return { text, sets, set: parsed.rules, because: becauseAt };
+    const { set, lines } = this.options.shared.of(cluster, node, family, config);
+    const because: RuleOriginOfFamily = (table, chain, position) => lines.becauseAt(table, chain, position);
+    return { sets: lines.sets, set: before !== null && sameTables(before.set, set) ? before.set : set, because };
   }
 
   /** The node's own sets where it said them, else the generators' of both families. */
@@ -267,23 +307,11 @@ function gateOf(facts: NodeFacts, engine: PolicyEngine | null): PolicyGate | nul
   return engine === null ? null : new PolicyGate(facts.devices, engine);
 }
 
-/** Where a program has rules that are not modelled, nothing is decided. */
-function markUndecided(set: RuleSet, lines: ReadonlyMap<number, string>): void {
-  if (lines.size === 0) return;
-  for (const { chains } of set.tables.values()) {
-    for (const chain of chains.values()) {
-      chain.rules = chain.rules.map((rule) => {
-        const why = lines.get(rule.line);
-        return why === undefined ? rule : { ...rule, matches: [...rule.matches, { kind: "unmodelled", text: why }] };
-      });
-    }
-  }
+function originOf(rules4: FamilyRules, rules6: FamilyRules): RuleOrigin {
+  return (family, table, chain, position) => (family === 4 ? rules4 : rules6).because(table, chain, position);
 }
 
-function originOf(rules4: FamilyRules, rules6: FamilyRules): RuleOrigin {
-  return (family, table, chain, position) => {
-    const { set, because } = family === 4 ? rules4 : rules6;
-    const rule = set.tables.get(table as TableName)?.chains.get(chain)?.rules[position - 1];
-    return rule === undefined ? [] : because(rule.line);
-  };
+/** Shared tables are one object where they are equal. */
+function sameTables(a: RuleSet, b: RuleSet): boolean {
+  return a.tables.size === b.tables.size && [...a.tables].every(([name, table]) => b.tables.get(name) === table);
 }

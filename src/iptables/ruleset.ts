@@ -9,6 +9,7 @@
  * formed.
  */
 import type { Because } from "../dataplane.js";
+import type { TableLines } from "../linux/netfilter/rule-cache.js";
 
 export type TableName = "raw" | "mangle" | "nat" | "filter";
 /** Order of the tables in the text; raw and mangle are left out where no part has anything in them. */
@@ -47,17 +48,22 @@ export interface RulePart {
   readonly sets?: readonly string[];
 }
 
-/** The text of a node's tables of one family. */
+/** A node's tables of one family, as lines and as text. */
 export interface NodeRules {
+  /** Tables in the order of the text, with their chains and rules. */
+  readonly tables: readonly TableLines<Rule>[];
+  /** Made when it is asked for. */
   readonly text: string;
   /** What `ipset restore` loads before it; empty where no part has sets. */
   readonly sets: string;
   /** Where rule line `-A CHAIN …` of a table comes from; empty for a line that is not of this text. */
   because(table: string, line: string): readonly Because[];
+  /** The same by the rule's position in its chain, from 1. */
+  becauseAt(table: string, chain: string, position: number): readonly Because[];
   /** The same by the line's number in the text, 1-based. */
-  becauseAt(line: number): readonly Because[];
-  /** Lines of rules that are not modelled, and why. */
-  readonly undecided: ReadonlyMap<number, string>;
+  becauseOfLine(line: number): readonly Because[];
+  /** Whether the other has the same sets, chains and rules, and the same becauses. */
+  equals(other: NodeRules): boolean;
 }
 
 /** Built-in chains in the order iptables-save prints them. */
@@ -72,33 +78,127 @@ const BUILTIN: Readonly<Record<TableName, readonly string[]>> = {
  * One text for all parts: per table the chain lines, the jumps of the parts in their order, then their rules.
  */
 export function joinRules(parts: readonly RulePart[]): NodeRules {
-  const lines: string[] = [];
-  const origins = new Map<string, readonly Because[]>();
-  const byLine: (readonly Because[])[] = [];
-  const undecided = new Map<number, string>();
-  for (const table of TABLES) {
-    if (table !== "filter" && table !== "nat" && !isUsed(parts, table)) continue;
-    lines.push(`*${table}`);
-    for (const chain of BUILTIN[table]) lines.push(`:${chain} ACCEPT [0:0]`);
-    for (const chain of chainsOf(parts, table)) lines.push(`:${chain} - [0:0]`);
-    for (const rule of [...jumpsOf(parts, table), ...parts.flatMap((part) => part.rules)]) {
-      if (rule.table !== table) continue;
-      const line = ruleLine(rule);
-      const number = lines.push(line);
-      byLine[number] = rule.becauses;
-      if (rule.undecided !== undefined) undecided.set(number, rule.undecided);
-      remember(origins, table, line, rule.becauses);
-    }
-    lines.push("COMMIT");
+  const tables = TABLES.filter((table) => table === "filter" || table === "nat" || isUsed(parts, table)).map((name) => {
+    const rules: Rule[] = jumpsOf(parts, name);
+    for (const part of parts) for (const rule of part.rules) if (rule.table === name) rules.push(rule);
+    return { name, chains: chainsOf(parts, name), rules };
+  });
+  return new JoinedRules(tables, parts.flatMap((part) => part.sets ?? []).map((line) => `${line}\n`).join(""));
+}
+
+/** What is asked for seldom is made when it is asked for: a large node has 60,000 rules, and most never meet a packet. */
+class JoinedRules implements NodeRules {
+  private written: string | null = null;
+  private readonly origins = new Map<string, Map<string, readonly Because[]>>();
+  private readonly places = new Map<string, Places>();
+
+  constructor(readonly tables: readonly TableLines<Rule>[], readonly sets: string) {}
+
+  get text(): string {
+    this.written ??= this.write();
+    return this.written;
   }
-  lines.push("");
-  return {
-    text: lines.join("\n"),
-    sets: parts.flatMap((part) => part.sets ?? []).map((line) => `${line}\n`).join(""),
-    because: (table, line) => origins.get(`${table} ${line}`) ?? [],
-    becauseAt: (line) => byLine[line] ?? [],
-    undecided,
-  };
+
+  because(table: string, line: string): readonly Because[] {
+    let origins = this.origins.get(table);
+    if (origins === undefined) {
+      origins = new Map();
+      for (const rule of this.rulesOf(table)) remember(origins, ruleLine(rule), rule.becauses);
+      this.origins.set(table, origins);
+    }
+    return origins.get(line) ?? [];
+  }
+
+  becauseAt(table: string, chain: string, position: number): readonly Because[] {
+    const rules = this.rulesOf(table);
+    let places = this.places.get(table);
+    if (places === undefined) {
+      places = new Places(rules);
+      this.places.set(table, places);
+    }
+    const at = places.of(chain, position);
+    return at < 0 ? [] : rules[at].becauses;
+  }
+
+  becauseOfLine(line: number): readonly Because[] {
+    let before = 0;
+    for (const { name, chains, rules } of this.tables) {
+      // `*table`, the chain lines; after the rules COMMIT.
+      const first = before + 2 + BUILTIN[name as TableName].length + [...chains].length;
+      if (line < first + rules.length) return rules[line - first]?.becauses ?? [];
+      before = first + rules.length;
+    }
+    return [];
+  }
+
+  equals(other: NodeRules): boolean {
+    return this.sets === other.sets && this.tables.length === other.tables.length
+      && this.tables.every((table, at) => equalTables(table, other.tables[at]));
+  }
+
+  private rulesOf(table: string): readonly Rule[] {
+    return this.tables.find(({ name }) => name === table)?.rules ?? [];
+  }
+
+  private write(): string {
+    const lines: string[] = [];
+    for (const { name, chains, rules } of this.tables) {
+      lines.push(`*${name}`);
+      for (const chain of BUILTIN[name as TableName]) lines.push(`:${chain} ACCEPT [0:0]`);
+      for (const chain of chains) lines.push(`:${chain} - [0:0]`);
+      for (const rule of rules) lines.push(ruleLine(rule));
+      lines.push("COMMIT");
+    }
+    lines.push("");
+    return lines.join("\n");
+  }
+}
+
+function equalTables(a: TableLines<Rule>, b: TableLines<Rule>): boolean {
+  if (a.name !== b.name || a.rules.length !== b.rules.length) return false;
+  for (let index = 0; index < a.rules.length; index++) {
+    const [one, other] = [a.rules[index], b.rules[index]];
+    if (one === other) continue;
+    if (one.chain !== other.chain || one.text !== other.text || one.undecided !== other.undecided
+      || JSON.stringify(one.becauses) !== JSON.stringify(other.becauses)) return false;
+  }
+  const chains = [...b.chains];
+  let count = 0;
+  for (const chain of a.chains) if (chain !== chains[count++]) return false;
+  return count === chains.length;
+}
+
+/** Where the rules of each chain stand in a list in which those of several may be mixed. */
+class Places {
+  /** Indexes into the list, those of one chain together and ascending. */
+  private readonly order: Int32Array;
+  /** First place in `order`, and how many. */
+  private readonly chains = new Map<string, { first: number; count: number }>();
+
+  constructor(rules: readonly Rule[]) {
+    this.order = new Int32Array(rules.length);
+    for (const { chain } of rules) {
+      const known = this.chains.get(chain);
+      if (known === undefined) this.chains.set(chain, { first: 0, count: 1 });
+      else known.count++;
+    }
+    let first = 0;
+    for (const chain of this.chains.values()) {
+      chain.first = first;
+      first += chain.count;
+      chain.count = 0;
+    }
+    for (let index = 0; index < rules.length; index++) {
+      const chain = this.chains.get(rules[index].chain)!;
+      this.order[chain.first + chain.count++] = index;
+    }
+  }
+
+  /** Index of a chain's rule, position from 1; -1 where there is none. */
+  of(chain: string, position: number): number {
+    const found = this.chains.get(chain);
+    return found === undefined || position < 1 || position > found.count ? -1 : this.order[found.first + position - 1];
+  }
 }
 
 /** `-A CHAIN text`. */
@@ -107,7 +207,8 @@ export function ruleLine(rule: Rule): string {
 }
 
 function isUsed(parts: readonly RulePart[], table: TableName): boolean {
-  return parts.some((part) => [...part.jumps, ...part.chains, ...part.rules].some((entry) => entry.table === table));
+  const isOf = (entry: { readonly table: TableName }): boolean => entry.table === table;
+  return parts.some((part) => part.jumps.some(isOf) || part.chains.some(isOf) || part.rules.some(isOf));
 }
 
 /** The rules of built-in chains, each part's put where it says, in the order of the parts. */
@@ -120,7 +221,8 @@ function jumpsOf(parts: readonly RulePart[], table: TableName): Jump[] {
       const chain = placed.get(jump.chain) ?? [];
       placed.set(jump.chain, chain);
       const head = heads.get(jump.chain) ?? 0;
-      const at = jump.place === undefined ? chain.length : jump.place === "head" ? head : placeAfter(chain, jump.place.after, head);
+      const at = jump.place === undefined ? chain.length : jump.place === "head" ? head
+        : placeAfter(chain, jump.place.after, head);
       chain.splice(at, 0, jump);
       if (at === head && jump.place !== undefined) heads.set(jump.chain, head + 1);
     }
@@ -143,9 +245,7 @@ function chainsOf(parts: readonly RulePart[], table: TableName): Set<string> {
 }
 
 /** Two rules may have the same text (the same address in two slices): their becauses join. */
-function remember(origins: Map<string, readonly Because[]>, table: string, line: string,
-  becauses: readonly Because[]): void {
-  const key = `${table} ${line}`;
-  const known = origins.get(key);
-  origins.set(key, known === undefined ? becauses : [...known, ...becauses]);
+function remember(origins: Map<string, readonly Because[]>, line: string, becauses: readonly Because[]): void {
+  const known = origins.get(line);
+  origins.set(line, known === undefined ? becauses : [...known, ...becauses]);
 }

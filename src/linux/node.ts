@@ -51,13 +51,12 @@ export class LinuxNode {
   readonly facts: NodeFacts;
   readonly netfilter: NetfilterHooks;
   readonly services: NodeServices;
-  /** Six bytes: source MAC of the frames that receive() is given from now on, for `-m mac`; null: not known. */
+  /** Source MAC of the frames that receive() is given from now on (`-m mac`); null: not known. */
   frameSource: Uint8Array | null = null;
   private readonly routing: Routing;
   private readonly tunnels: Tunnels;
   private readonly pool = new PacketPool();
-  private readonly fragments4 = new Reassembler(4);
-  private readonly fragments6 = new Reassembler(6);
+  private readonly fragments4 = new Reassembler(4); private readonly fragments6 = new Reassembler(6);
   private readonly fragmenters: Fragmenter[] = [];
   private readonly destinations = Array.from({ length: MAX_DEPTH + 1 }, () => new Uint8Array(16));
   private depth = 0;
@@ -66,14 +65,12 @@ export class LinuxNode {
   constructor(options: LinuxNodeOptions) {
     this.name = options.name;
     this.facts = options.facts;
-    const routing = new Routing(options.facts);
-    this.routing = routing;
+    const routing = this.routing = new Routing(options.facts);
     this.tunnels = new Tunnels(options.facts, options.tunnels ?? (() => null));
     this.services = {
       addressType: (bytes, offset, family, device) => routing.addressType(bytes, offset, family, device),
-      wayBack: (skb) => routing.wayBack(skb), pathMtu: (skb) => routing.pathMtu(skb),
-      deviceName: (index) => routing.devices.get(index)?.name ?? "",
-      masqueradeAddress: (device, skb) => routing.masqueradeAddress(device, skb),
+      deviceName: (index) => routing.devices.get(index)?.name ?? "", wayBack: (skb) => routing.wayBack(skb),
+      masqueradeAddress: (device, skb) => routing.masqueradeAddress(device, skb), pathMtu: (skb) => routing.pathMtu(skb),
       reject: (skb, kind, hook) => this.reject(skb, kind, hook),
       sysctls: options.facts.sysctls,
     };
@@ -132,7 +129,7 @@ export class LinuxNode {
     packet.family = etherType === 0x0800 ? 4 : 6;
     packet.packetType = packetType;
     packet.inDevice = index;
-    packet.sourceMac = packet.made === 0 && this.depth === 0 ? this.frameSource : null;
+    if (this.depth === 0) packet.sourceMac = this.frameSource;
     const problem = parseHeader(packet, wireLength);
     if (problem !== "") return this.end(packet, endOf(problem), problem);
     if (packet.family === 6) {

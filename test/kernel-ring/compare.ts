@@ -10,7 +10,7 @@
 import { addressFromBytes } from "../../src/cluster/address.js";
 import { End, type Pin } from "../../src/dataplane.js";
 import { Journeys } from "../../src/iptables/journeys.js";
-import { PlaneNode } from "../../src/iptables/planeNode.js";
+import { PlaneNode, SharedRules } from "../../src/iptables/planeNode.js";
 import { formatRecord } from "../../src/linux/netfilter/conntrack-record.js";
 import type { NodeSink } from "../../src/linux/node.js";
 import { type Case, clusterFrom, configOf, connectionLine, type FrameEvent, nodeOf, type Recording } from "./case.js";
@@ -54,7 +54,8 @@ class Comparison implements NodeSink {
     const { facts } = recording;
     const cluster = clusterFrom(one.objects, facts);
     this.node = new PlaneNode({
-      number: 0, node: nodeOf(facts), cluster, config: configOf(one), engine: null, own: null, journeys: new Journeys(),
+      number: 0, node: nodeOf(facts), cluster, config: configOf(one), engine: null, own: null, shared: new SharedRules(),
+        journeys: new Journeys(),
       chance: (flow, draw) => Math.imul(flow ^ (draw + 1), 0x9e3779b1) >>> 0, tunnels: () => null, steps: null,
     });
   }
@@ -69,7 +70,8 @@ class Comparison implements NodeSink {
     }
     const undecided = new Map<string, number>();
     for (const reason of this.undecidedFlows.values()) undecided.set(reason, (undecided.get(reason) ?? 0) + 1);
-    return { disagreements: this.disagreements, undecided, flows: this.one.flows.length, packets: this.packets, counted: this.counted };
+    return { disagreements: this.disagreements, undecided, flows: this.one.flows.length, packets: this.packets,
+      counted: this.counted };
   }
 
   private frame(event: FrameEvent): void {

@@ -115,10 +115,13 @@ class Maker {
     this.note(host ? "host-network pod" : v6First ? "pod with IPv6 first" : `${phase} pod`);
     if (host || phase !== "Succeeded") this.pods.push({ namespace, name: `p${number}`, node, ip, host });
     const names = random.some(PORT_NAMES, 3);
+    const sidecar = random.chance(10);
+    if (sidecar) this.note("pod with a sidecar's ports");
+    const container = { name: "c", restartPolicy: "Always", ports: names.map((name) => (
+      { name, containerPort: random.pick(PORTS), protocol: random.pick(PROTOCOLS) })) };
     return {
       apiVersion: "v1", kind: "Pod", metadata: { namespace, name: `p${number}`, labels: this.labels(POD_KEYS) },
-      spec: { nodeName: NODES[node], hostNetwork: host, containers: [{ name: "c", ports: names.map((name) => (
-        { name, containerPort: random.pick(PORTS), protocol: random.pick(PROTOCOLS) })) }] },
+      spec: { nodeName: NODES[node], hostNetwork: host, [sidecar ? "initContainers" : "containers"]: [container] },
       status: { phase, podIPs: (v6First ? [six, ip] : [ip, six]).map((one) => ({ ip: one })) },
     };
   }

@@ -11,7 +11,7 @@ import { generatedRules } from "../../src/iptables/planeNode.js";
 import { addressOf, inputs, NODES, OUTSIDE, planeSays, PODS, type Scene, SCENES } from "./scenes.js";
 
 function able(): boolean {
-  if (process.getuid?.() !== 0 || process.platform !== "linux") return false;
+  if (process.getuid?.() !== 0 || process.platform !== "linux" || process.env.TWINPLANE_NO_KERNEL === "1") return false;
   const tools = ["ip", "ipset", "iptables-legacy-restore", "conntrack", "python3"];
   if (tools.some((tool) => spawnSync("sh", ["-c", `command -v ${tool}`]).status !== 0)) return false;
   const made = spawnSync("ip", ["netns", "add", "npm-lab-try"]).status === 0;

@@ -1,5 +1,5 @@
 /** Probes of the policy ring: first packets of new connections, put into a plane where they would begin. */
-import type { Cluster } from "../../src/cluster/cluster.js";
+import type { Cluster, ContainerPort } from "../../src/cluster/cluster.js";
 import { addressFromBytes, parseAddress } from "../../src/cluster/address.js";
 import { Emission, type Journey, PacketType, FrameBlock, type Pin, type Plane, StepResults } from "../../src/dataplane.js";
 import { NODES, OUTSIDE, OUTSIDE6, type Random } from "./clusters.js";
@@ -34,10 +34,16 @@ function directProbe(random: Random, cluster: Cluster, source: End): Probe | nul
   if (backend === null || backend.address === source.address) return null;
   // What begins at a node's own socket or outside meets no forwarding node on its way to no pod.
   if (source.kind !== "pod" && backend.kind !== "pod") return null;
-  const protocol = random.pick(["TCP", "TCP", "UDP", "SCTP", "ICMP"] as const);
-  const port = protocol === "ICMP" ? 0 : random.pick([53, 80, 443, 8080, 9090, 81, 300, 22]);
+  const named = random.chance(40) ? random.pick(portsAt(cluster, backend)) : undefined;
+  const protocol = named?.protocol ?? random.pick(["TCP", "TCP", "UDP", "SCTP", "ICMP"] as const);
+  const port = named?.containerPort ?? (protocol === "ICMP" ? 0 : random.pick([53, 80, 443, 8080, 9090, 81, 300, 22]));
   return { source, backend, port, protocol, at: backend.node ?? NODES[0],
     entry: { kind: "direct", local: false, address: backend.address, port, node: null } };
+}
+
+/** Container ports of the pod there; none where there is none. */
+function portsAt(cluster: Cluster, end: End): readonly ContainerPort[] {
+  return cluster.pods.find((pod) => end.kind === "pod" && pod.ips.some((ip) => ip.text === end.address))?.ports ?? [];
 }
 
 /** The same ends by their IPv6 addresses. */

@@ -42,6 +42,11 @@ export const READINGS: readonly Reading[] = [
     name: "a pod of another node is a stranger to NPM Lite",
     apply: (cluster, node, lite) => (lite ? { ...cluster, pods: cluster.pods.filter((pod) => pod.nodeName === node) } : cluster),
   },
+  {
+    name: "a sidecar's port names are unknown to NPM",
+    apply: (cluster) => (
+      { ...cluster, pods: cluster.pods.map((pod) => ({ ...pod, ports: pod.ports.filter(({ sidecar }) => sidecar !== true) })) }),
+  },
   ITSELF,
 ];
 

@@ -19,7 +19,6 @@ import { nodeAddress, type Probe, PROTOCOL_NUMBERS, randomProbe, Sender } from "
 import { asNpmReads, ITSELF, type Reading, READINGS } from "./readings.js";
 import { type Leg, legsOf } from "./route.js";
 
-const PER_CLUSTER = 800;
 
 const PATH_NAMES = {
   mark: "POL-LB-INGRESS: masqueraded by this node, so KUBE-FORWARD accepts it before NPM",
@@ -47,8 +46,12 @@ export class Ring {
   private readonly shapes = new Map<string, number>();
   private readonly drawn = new Map<string, number>();
 
-  /** @param most probes of the ring, those of this cluster included */
-  cluster(clusterSeed: number, most: number): void {
+  /** @param most probes of the ring: all that `cluster` will judge together */
+  constructor(private readonly most: number) {}
+
+  cluster(clusterSeed: number): void {
+    // Few probes are spread over many clusters: a fault in how a policy is read shows in few of them.
+    const share = Math.min(800, Math.max(60, Math.floor(this.most / 250)));
     const { cluster, drawn } = randomCluster(clusterSeed);
     const random = new Random(clusterSeed ^ 0x5bd1e995);
     const clusterCIDR = [prefix("10.244.0.0/16")];
@@ -61,7 +64,7 @@ export class Ring {
     const sender = new Sender(plane, cluster);
     this.clusters++;
     for (const [what, count] of drawn) this.drawn.set(what, (this.drawn.get(what) ?? 0) + count);
-    for (let number = 0; number < PER_CLUSTER && this.judged < most; number++) {
+    for (let number = 0; number < share && this.judged < this.most; number++) {
       const probe = randomProbe(random, cluster);
       if (probe !== null) this.probe(clusterSeed, probe, sender, judge);
     }

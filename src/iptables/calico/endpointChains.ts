@@ -81,12 +81,13 @@ function endpointChain(endpoint: LocalEndpoint, direction: PolicyDirection, inpu
   const rules = [
     rule("-m conntrack --ctstate RELATED,ESTABLISHED", ACCEPT, own),
     rule("-m conntrack --ctstate INVALID", DROP, own),
-    ...input.unmodelled.ofPod(endpoint.pod).map(({ why, because }) => unknownRule(why, [because])),
+    ...input.unmodelled.ofPod(endpoint).map(({ why, because }) => unknownRule(why, [because])),
     rule("", clearMark(accept | pass), own),
   ];
   if (direction === "outbound") {
     rules.push(
-      rule(`-p 17 -m multiport --destination-ports ${VXLAN_PORT}`, DROP, own, "Drop VXLAN encapped packets originating in workloads"),
+      rule(`-p 17 -m multiport --destination-ports ${VXLAN_PORT}`, DROP, own,
+        "Drop VXLAN encapped packets originating in workloads"),
       rule("-p 4", DROP, own, "Drop IPinIP encapped packets originating in workloads"));
   }
   rules.push(...tierRules(endpoint, direction, input, chains));

@@ -103,6 +103,8 @@ const SITUATIONS: readonly (readonly [string, readonly object[]])[] = [
 const TRIES: readonly (readonly [string, string, number])[] = [
   [CLIENT, ADDRESS[WEB], 8080], [CLIENT, ADDRESS[WEB], 8081], [NODE, ADDRESS[WEB], 8080], [WORLD, LOAD_BALANCER, 80],
   [WORLD, ADDRESS[WEB], 8080], [WEB, ADDRESS[CLIENT], 8080], [WEB, ADDRESS[NODE], 9000], [WEB, ADDRESS[WORLD], 9000],
+  // Through the service to itself.
+  [WEB, "10.0.0.10", 80],
 ];
 
 describe.skipIf(!present)("a real kernel (needs root, network namespaces, ipset, iptables legacy and nft, python3)", () => {
@@ -113,7 +115,8 @@ describe.skipIf(!present)("a real kernel (needs root, network namespaces, ipset,
     folder = mkdtempSync(join(tmpdir(), "twinplane-calico-"));
     down();
     up();
-    for (const [namespace, ports] of [[WEB, ["8080", "8081"]], [CLIENT, ["8080"]], [NODE, ["9000"]], [WORLD, ["9000"]]] as const) {
+    const servers = [[WEB, ["8080", "8081"]], [CLIENT, ["8080"]], [NODE, ["9000"]], [WORLD, ["9000"]]] as const;
+    for (const [namespace, ports] of servers) {
       const child = new Child(namespace, SERVER, ports);
       children.push(child);
       expect(await child.line()).toBe("ready");
@@ -188,7 +191,8 @@ function clusterOf(policies: readonly object[]): Cluster {
   const slice = { apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", addressType: "IPv4",
     metadata: { namespace: "blue", name: "web-x", labels: { "kubernetes.io/service-name": "web" } }, ports: [{ port: 8080 }],
     endpoints: [{ addresses: [ADDRESS[WEB]], nodeName: "n1" }] };
-  const items = [nodeObject("n1", 1), pod("blue", "web", ADDRESS[WEB]), pod("red", "client", ADDRESS[CLIENT]), service, slice, ...policies];
+  const items = [nodeObject("n1", 1), pod("blue", "web", ADDRESS[WEB]), pod("red", "client", ADDRESS[CLIENT]), service, slice,
+    ...policies];
   const { objects } = readManifests([{ name: "kernel.json", text: JSON.stringify({ apiVersion: "v1", kind: "List", items }) }]);
   const said = [["-d", "link"], ["addr"], ["-4", "route", "show", "table", "all"], ["neigh"]]
     .map((words) => ({ name: words.join(" "), text: inside(NODE, "ip", "-j", ...words) || "[]" }));
@@ -210,7 +214,8 @@ function load(cluster: Cluster, variant: string, folder: string): void {
 
 /** No rule and no set; connections stay. */
 function unload(variant: string): void {
-  const empty = ["raw", "mangle", "filter", "nat"].map((table) => `iptables-${variant} -t ${table} -F; iptables-${variant} -t ${table} -X`);
+  const empty = ["raw", "mangle", "filter", "nat"]
+    .map((table) => `iptables-${variant} -t ${table} -F; iptables-${variant} -t ${table} -X`);
   inside(NODE, "sh", "-c", [...empty, "ipset destroy"].join("\n"));
 }
 
@@ -266,7 +271,8 @@ class Child {
   private readonly lines: AsyncIterator<string>;
 
   constructor(namespace: string, script: string, words: readonly string[]) {
-    this.process = spawn("ip", ["netns", "exec", namespace, python, "-c", script, ...words], { stdio: ["pipe", "pipe", "inherit"] });
+    this.process = spawn("ip", ["netns", "exec", namespace, python, "-c", script, ...words],
+      { stdio: ["pipe", "pipe", "inherit"] });
     this.lines = createInterface(this.process.stdout!)[Symbol.asyncIterator]();
   }
 

@@ -26,7 +26,8 @@ const SEEN: Readonly<Record<string, readonly string[]>> = {
 
 describe("rule hashes", () => {
   test("of chains whose rules are the same in every version", () => {
-    const { jumps, rules } = generateCalico(clusterOf([node("n1", 1), POOL]), clusterOf([node("n1", 1)]).nodes[0], 4, CALICO_DEFAULTS);
+    const cluster = clusterOf([node("n1", 1), POOL]);
+    const { jumps, rules } = generateCalico(cluster, cluster.nodes[0], 4, CALICO_DEFAULTS);
     const hashes = (chain: string): string[] => [...jumps, ...rules].filter((one) => `${one.table} ${one.chain}` === chain)
       .map((one) => /--comment "cali:([^"]+)"/.exec(one.text)![1]);
     // At the end of POSTROUTING the same jump is hashed under another name.
@@ -36,7 +37,8 @@ describe("rule hashes", () => {
   });
 
   test("of a chain of a version with other mark bits", () => {
-    expect(ruleHashes("cali-FORWARD", ["--jump MARK --set-mark 0/0xe0000", "-m mark --mark 0/0x10000 --jump cali-from-hep-forward",
+    expect(ruleHashes("cali-FORWARD", ["--jump MARK --set-mark 0/0xe0000",
+      "-m mark --mark 0/0x10000 --jump cali-from-hep-forward",
       "--in-interface cali+ --jump cali-from-wl-dispatch", "--out-interface cali+ --jump cali-to-wl-dispatch",
       "--jump cali-to-hep-forward", "--jump cali-cidr-block"])).toEqual(["vjrMJCRpqwy5oRoX", "A_sPAO0mcxbT9mOV",
       "8ZoYfO5HKXWbB3pk", "jdEuaPBe14V2hutn", "12bc6HljsMKsmfr-", "NOSxoaGx8OIstr1z"]);
@@ -83,6 +85,7 @@ function onePolicy(): Cluster {
     pod("haejun-allower", { user: "haejun", role: "allower" }, "192.168.0.70"),
     { apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { namespace: "default", name: "haejun-policy" },
       spec: { podSelector: { matchLabels: { user: "haejun", app: "nginx" } }, policyTypes: ["Ingress"], ingress: [{
-        from: [{ podSelector: { matchLabels: { user: "haejun", role: "allower" } } }], ports: [{ protocol: "TCP", port: 80 }] }] } },
+        from: [{ podSelector: { matchLabels: { user: "haejun", role: "allower" } } }],
+        ports: [{ protocol: "TCP", port: 80 }] }] } },
   ]);
 }

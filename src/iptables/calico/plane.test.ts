@@ -3,9 +3,12 @@ import { describe, expect, test } from "vitest";
 import { parseAddress, parsePrefix } from "../../cluster/address.js";
 import type { Cluster } from "../../cluster/cluster.js";
 import { End } from "../../dataplane.js";
+import { joinRules } from "../ruleset.js";
 import { CALICO_DEFAULTS } from "./config.js";
+import { parseExpression } from "./expression.js";
+import { generateCalico } from "./generate.js";
 import { calicoPlane, frameOf, type Fate, type Probe, Prober } from "./probe.fixture.js";
-import { clusterOf, node } from "./random.fixture.js";
+import { Chance, clusterOf, node, randomCluster } from "./random.fixture.js";
 
 const CONFIG = { ...CALICO_DEFAULTS, assumedPools: ["10.244.0.0/16", "fd00:244::/32"]
   .map((cidr) => ({ cidr: parsePrefix(cidr)!, natOutgoing: true })) };
@@ -37,6 +40,25 @@ describe("service traffic and ingress policy", () => {
   });
 });
 
+describe("a pod that reaches itself through a service", () => {
+  test("is judged by its own policies, and seen with the node's address", () => {
+    const toItself = (policies: readonly object[]): Fate => toService(policies, "n1", ["web-1"],
+      { source: parseAddress("10.244.1.10")!, at: { node: "n1", from: { pod: "blue/web-1" } } });
+    expect(brief(toItself([]))).toEqual([End.Delivered, "", "192.0.2.1"]);
+    expect(toItself([ingress("web", [])]).reason).toMatch(/^filter\/cali-tw-/);
+    expect(toItself([egress("web", [])]).reason).toMatch(/^filter\/cali-fw-/);
+    expect(toItself([ingress("web", [{ from: [{ podSelector: { matchLabels: { app: "web" } } }] }])]).end).toBe(End.Delivered);
+  });
+});
+
+describe("a service without endpoints", () => {
+  test("refuses a pod unless an egress policy drops it before", () => {
+    const sender = { source: parseAddress("10.244.1.10")!, at: { node: "n1", from: { pod: "blue/web-1" } } };
+    expect(toService([], "n1", [], sender).end).toBe(End.Rejected);
+    expect(toService([egress("web", [])], "n1", [], sender).reason).toMatch(/^filter\/cali-fw-/);
+  });
+});
+
 describe("nodes and their pods", () => {
   test("a node reaches its own pods whatever they deny, another node does not", () => {
     const prober = proberOf([ingress("web", [])]);
@@ -45,7 +67,8 @@ describe("nodes and their pods", () => {
   });
 
   test("a pod reaches its own node unless its egress policy denies", () => {
-    const sent = (policies: object[]): Fate => proberOf(policies).send(probe("10.244.1.10", "192.0.2.1", "n1", { pod: "blue/web-1" }));
+    const sent = (policies: object[]): Fate => proberOf(policies)
+      .send(probe("10.244.1.10", "192.0.2.1", "n1", { pod: "blue/web-1" }));
     expect(sent([]).end).toBe(End.Delivered);
     expect(sent([egress("web", [])]).reason).toMatch(/^filter\/cali-fw-/);
   });
@@ -73,7 +96,8 @@ describe("masquerading of what leaves the pools", () => {
   const source = (to: string): string => proberOf([]).send(probe("10.244.1.10", to, "n1", { pod: "blue/web-1" })).seenSource;
 
   test("to strangers and to other nodes, not to pods", () => {
-    expect([source("198.51.100.1"), source("192.0.2.2"), source("10.244.2.10")]).toEqual(["192.0.2.1", "192.0.2.1", "10.244.1.10"]);
+    expect([source("198.51.100.1"), source("192.0.2.2"), source("10.244.2.10")])
+      .toEqual(["192.0.2.1", "192.0.2.1", "10.244.1.10"]);
   });
 
   test("what comes in is never masqueraded by the pools", () => {
@@ -101,13 +125,40 @@ describe("a new policy", () => {
       const ends = { source: parseAddress(from)!, destination: parseAddress(to)!, protocol: "TCP", port: ports[1] } as const;
       return prober.frame({ destination: ends.destination, at: { node, from: { pod } } }, frameOf(ends, ports[0], flags));
     };
-    const request = (port: number, flags: number): Fate => send("10.244.1.20", "10.244.1.10", "n1", "red/client", [port, 8080], flags);
+    const request = (port: number, flags: number): Fate => (
+      send("10.244.1.20", "10.244.1.10", "n1", "red/client", [port, 8080], flags));
     expect(request(40000, 2).end).toBe(End.Delivered);
     expect(send("10.244.1.10", "10.244.1.20", "n1", "blue/web-1", [8080, 40000], 18).end).toBe(End.Delivered);
     prober.cluster = objects([ingress("web", [])]);
     prober.plane.change(prober.cluster, 1e9);
     expect(request(40000, 16).end).toBe(End.Delivered);
     expect(request(40001, 2).end).toBe(End.Dropped);
+  });
+});
+
+describe("ports of a rule", () => {
+  const open = (rule: object, ports: readonly number[]): number[] => {
+    const prober = proberOf([ingress("web", [rule])]);
+    return ports.filter((port) => prober.send({ ...probe(CLIENT, "10.244.1.10", "n1", "uplink"), port }).end === End.Delivered);
+  };
+
+  test("more than one match takes", () => {
+    const ports = Array.from({ length: 40 }, (_, index) => 100 + 2 * index);
+    expect(open({ ports: ports.map((port) => ({ port })) }, [...ports, 101, 179])).toEqual(ports);
+  });
+
+  test("an entry without a number opens its protocol", () => {
+    expect(open({ ports: [{ port: 80 }, { protocol: "TCP" }] }, [80, 81])).toEqual([80, 81]);
+    expect(open({ ports: [{ port: 80 }, { protocol: "UDP" }] }, [80, 81])).toEqual([80]);
+  });
+
+  test("a name is that of a selected pod's port", () => {
+    const clients = { to: [{ podSelector: { matchLabels: { app: "client" } }, namespaceSelector: {} }] };
+    const prober = proberOf([egress("web", [{ ...clients, ports: [{ port: "web" }] }])]);
+    const sent = (to: string, port: number): End => (
+      prober.send({ ...probe("10.244.1.10", to, "n1", { pod: "blue/web-1" }), port }).end);
+    expect([sent("10.244.1.20", 8080), sent("10.244.1.20", 80), sent("10.244.2.10", 8080)])
+      .toEqual([End.Delivered, End.Dropped, End.Dropped]);
   });
 });
 
@@ -119,6 +170,37 @@ describe("many policies of one selector", () => {
     const ends = Array.from({ length: 13 }, (_, index) => (
       prober.send({ ...probe(CLIENT, "10.244.1.10", "n1", "uplink"), port: 100 + index }).end));
     expect(ends).toEqual([...Array.from({ length: 12 }, () => End.Delivered), End.Dropped]);
+  });
+});
+
+describe("the text", () => {
+  test("depends on the objects, not on their order", () => {
+    for (let run = 0; run < 20; run++) {
+      const cluster = randomCluster(new Chance(run));
+      const turned = { ...cluster, pods: [...cluster.pods].reverse(), networkPolicies: [...cluster.networkPolicies].reverse(),
+        nodes: [...cluster.nodes].reverse() };
+      for (const one of cluster.nodes) {
+        const [a, b] = [cluster, turned].map((of) => joinRules([generateCalico(of, one, 4, CONFIG)]));
+        expect([b.text, b.sets]).toEqual([a.text, a.sets]);
+      }
+    }
+  });
+
+  test("IPv6 is there where a pod has it, and devices are matched as they are named", () => {
+    const cluster = objects([]);
+    const v4Only = { ...cluster, pods: cluster.pods.map((pod) => ({ ...pod, ips: pod.ips.slice(0, 1) })) };
+    expect(generateCalico(v4Only, cluster.nodes[0], 6, CONFIG).rules).toEqual([]);
+    expect(generateCalico(cluster, cluster.nodes[0], 6, CONFIG).rules.length).toBeGreaterThan(20);
+    const named = (name: string): string[] => {
+      const [first] = cluster.nodes;
+      const devices = first.facts.devices.map((one) => (one.pod === "blue/web-1" ? { ...one, name } : one));
+      return generateCalico(cluster, { ...first, facts: { ...first.facts, devices } }, 4, CONFIG).rules
+        .filter((one) => one.chain === "cali-FORWARD" && one.text.includes("--in-interface"))
+        .map((one) => /--in-interface (\S+)/.exec(one.text)![1]);
+    };
+    expect(named("azv0123456789a")).toEqual(["azv+", "veth+"]);
+    expect(named("cali0123456789a")).toEqual(["cali+", "veth+"]);
+    expect(named("eth7")).toEqual(["eth7", "veth+"]);
   });
 });
 
@@ -148,13 +230,38 @@ describe("what is not modelled", () => {
   test.each([["GlobalNetworkPolicy", "crd.projectcalico.org/v1"], ["AdminNetworkPolicy", "policy.networking.k8s.io/v1alpha1"],
     ["BaselineAdminNetworkPolicy", "policy.networking.k8s.io/v1alpha1"]])("%s: every pod is undecided", (kind, group) => {
     const found = fates(calico(kind, "", {}, group));
-    expect(found).toEqual({ ...KNOWN, denied: expect.stringContaining(`${kind} x is not modelled`), open: expect.stringContaining(kind) });
-    expect(problemsOf([calico(kind, "", {}, group)]).at(-1)).toBe(`${kind} x: is not modelled, so every pod's traffic is undecided`);
+    expect(found).toEqual({ ...KNOWN, denied: expect.stringContaining(`${kind} x is not modelled`),
+      open: expect.stringContaining(kind) });
+    expect(problemsOf([calico(kind, "", {}, group)]).at(-1))
+      .toBe(`${kind} x: is not modelled, so traffic of the pods it selects is undecided`);
+  });
+
+  test("only the pods that a policy of Calico's selects are", () => {
+    const denied = expect.stringContaining("GlobalNetworkPolicy x is not modelled");
+    const selecting = (spec: object): object => fates(calico("GlobalNetworkPolicy", "", spec));
+    expect(selecting({ selector: "app == 'web'" })).toEqual({ ...KNOWN, denied });
+    expect(selecting({ namespaceSelector: "kubernetes.io/metadata.name == 'blue'" })).toEqual({ ...KNOWN, denied });
+    expect(selecting({ selector: "app == 'db'" })).toEqual(KNOWN);
+    expect(selecting({ selector: "app == 'web'", namespaceSelector: "global()" })).toEqual(KNOWN);
+    expect(selecting({ selector: "app ===" })).toMatchObject({ denied, open: denied });
+    expect(fates(calico("NetworkPolicy", "blue", { selector: "app != 'web'" }))).toEqual(KNOWN);
+  });
+
+  test.each([["", true], ["all()", true], ["a == 'x'", true], ["a == \"y\"", false], ["a != 'y'", true], ["none != 'y'", true],
+    ["has(a) && has(none)", false], ["has(a)||has(none)", true], ["!has(none)", true], ["! ! has(a)", true],
+    ["a in {'y', 'x'}", true], ["a not in { 'x' }", false], ["none not in {'x'}", true], ["a in {}", false],
+    ["b/c.d contains 'ell'", true], ["b/c.d starts with 'he'", true], ["b/c.d ends  with 'he'", false],
+    ["!(a == 'x' && b/c.d == 'hello') || in == 'word'", true], ["a == 'x' || a == 'y' && has(none)", true],
+    ["a =", null], ["a == x", null], ["(a == 'x'", null], ["a == 'x' b", null], ["has()", null], ["a in 'x'", null], ["'x'", null],
+    ["a == 'x' &&", null], ["a in {'x' 'y'}", null]] as const)("selector %s", (text, holds) => {
+    const labels = new Map([["a", "x"], ["b/c.d", "hello"], ["in", "word"]]);
+    expect(parseExpression(text)?.(labels) ?? null).toBe(holds);
   });
 
   test("a NetworkPolicy of Calico's: pods of its namespace are", () => {
     const found = fates(calico("NetworkPolicy", "blue", {}));
-    expect(found).toEqual({ ...KNOWN, denied: expect.stringMatching(/^undecided: .*cali-tw-.*NetworkPolicy blue\/x is not modelled/) });
+    expect(found).toEqual({ ...KNOWN,
+      denied: expect.stringMatching(/^undecided: .*cali-tw-.*NetworkPolicy blue\/x is not modelled/) });
   });
 
   test("a HostEndpoint: its node's own sockets are, and with cluster-wide policies what it forwards", () => {
@@ -201,7 +308,8 @@ describe("what is not modelled", () => {
 
 function objects(more: readonly object[]): Cluster {
   const pod = (namespace: string, name: string, at: number, host: number, app: string): object => ({
-    apiVersion: "v1", kind: "Pod", metadata: { namespace, name, labels: { app } }, spec: { nodeName: `n${at}`, containers: [] },
+    apiVersion: "v1", kind: "Pod", metadata: { namespace, name, labels: { app } },
+    spec: { nodeName: `n${at}`, containers: [{ name: "c", ports: [{ name: "web", containerPort: 8080 }] }] },
     status: { phase: "Running", podIPs: [{ ip: `10.244.${at}.${host}` }, { ip: `fd00:244:${at}::${host}` }] } });
   return clusterOf([node("n1", 1), node("n2", 2), pod("blue", "web-1", 1, 10, "web"), pod("blue", "web-2", 2, 10, "web"),
     pod("red", "client", 1, 20, "client"), pod("red", "other", 2, 20, "client"), ...more]);
@@ -217,14 +325,14 @@ function problemsOf(more: readonly object[]): string[] {
 }
 
 /** From a stranger through a node to a LoadBalancer service (policy Cluster) with these endpoints. */
-function toService(policies: readonly object[], at: string, endpoints: readonly string[]): Fate {
+function toService(policies: readonly object[], at: string, endpoints: readonly string[], sender: Partial<Probe> = {}): Fate {
   const service = { apiVersion: "v1", kind: "Service", metadata: { namespace: "blue", name: "web" },
     spec: { type: "LoadBalancer", clusterIP: "10.0.0.10", ports: [{ port: 80, targetPort: 8080, nodePort: 30080 }] },
     status: { loadBalancer: { ingress: [{ ip: "198.51.100.10" }] } } };
   const slice = { apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", addressType: "IPv4",
     metadata: { namespace: "blue", name: "web-x", labels: { "kubernetes.io/service-name": "web" } }, ports: [{ port: 8080 }],
     endpoints: endpoints.map((name) => ({ addresses: [`10.244.${name.slice(-1)}.10`], nodeName: `n${name.slice(-1)}` })) };
-  return proberOf([service, slice, ...policies]).send({ ...probe(CLIENT, "198.51.100.10", at, "uplink"), port: 80 });
+  return proberOf([service, slice, ...policies]).send({ ...probe(CLIENT, "198.51.100.10", at, "uplink"), ...sender, port: 80 });
 }
 
 function ingress(app: string, rules: readonly object[]): object {
@@ -238,7 +346,8 @@ function egress(app: string, rules: readonly object[]): object {
 }
 
 function probe(source: string, destination: string, node: string, from: Probe["at"]["from"]): Probe {
-  return { source: parseAddress(source)!, destination: parseAddress(destination)!, protocol: "TCP", port: 8080, at: { node, from } };
+  return { source: parseAddress(source)!, destination: parseAddress(destination)!, protocol: "TCP", port: 8080,
+    at: { node, from } };
 }
 
 function brief({ end, reason, seenSource }: Fate): [End, string, string] {

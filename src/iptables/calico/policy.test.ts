@@ -85,7 +85,8 @@ describe("random clusters", () => {
         const right = denied ? fate.end === End.Dropped && /^filter\/cali-[ft]w-/.test(fate.reason) : allowed;
         const sourceRight = !allowed || fate.seenSource === expectedSource(asked);
         if (!right || !sourceRight || (difference === undefined && !blames(fate, words))) {
-          wrong.push(`cluster ${run}: ${sentence(probe)}: ${fate.end} ${fate.reason} from ${fate.seenSource}, words: ${words.allowed}`);
+          wrong.push(`cluster ${run}: ${sentence(probe)}: ${fate.end} ${fate.reason} from ${fate.seenSource}, `
+            + `words: ${words.allowed}`);
         } else if (difference !== undefined && denied === words.allowed) {
           named.set(difference.name, (named.get(difference.name) ?? 0) + 1);
         }
@@ -126,7 +127,7 @@ function randomProbe(chance: Chance, cluster: Cluster): Probe | null {
   const protocol = chance.one(["TCP", "TCP", "UDP", "SCTP", "ICMP"] as const);
   return {
     source: source.address, destination: destination.address, protocol,
-    port: protocol === "ICMP" ? 0 : port(chance),
+    port: protocol === "ICMP" ? 0 : port(chance, cluster),
     at: source.at ?? { node: chance.one(cluster.nodes).name, from: "uplink" },
   };
 }
@@ -149,8 +150,15 @@ function end(chance: Chance, cluster: Cluster, family: 4 | 6): { address: Addres
     : { address, at: { node: pod.nodeName, from: { pod: `${pod.namespace}/${pod.name}` } } };
 }
 
-function port(chance: Chance): number {
+/** Often one that a policy or a pod names, or the one behind. */
+function port(chance: Chance, cluster: Cluster): number {
   const kind = chance.number(20);
+  if (kind > 14 && cluster.networkPolicies.length > 0) {
+    const policy = chance.one(cluster.networkPolicies);
+    const ports = [...policy.ingress, ...policy.egress].flatMap((rule) => rule.ports ?? [])
+      .flatMap((one) => (typeof one.port === "number" ? [one.port, one.endPort ?? one.port] : []));
+    if (ports.length > 0) return chance.one(ports) + (chance.happens(0.2) ? 1 : 0);
+  }
   if (kind === 0) return VXLAN_PORT;
   if (kind < 14) return chance.one(PORTS) + (chance.happens(0.2) ? 1 : 0);
   return 1000 + chance.number(430);

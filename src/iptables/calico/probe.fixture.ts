@@ -99,7 +99,8 @@ function upperLayer(protocol: keyof typeof PROTOCOL, v6: boolean, sourcePort: nu
   switch (protocol) {
     case "TCP": return Uint8Array.from([...ports, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
     case "UDP": return Uint8Array.from([...ports, 0, 16, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
-    case "SCTP": return Uint8Array.from([...ports, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 20, 1, 2, 3, 4, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1]);
+    case "SCTP": return Uint8Array.from([...ports, 0, 0, 0, 0, 0, 0, 0, 0,
+      1, 0, 0, 20, 1, 2, 3, 4, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1]);
     case "ICMP": return Uint8Array.from([v6 ? 128 : 8, 0, 0, 0, sourcePort >> 8, sourcePort & 255, 0, 1]);
   }
 }

@@ -62,7 +62,7 @@ export function clusterOf(objects: readonly object[]): Cluster {
 export function node(name: string, index: number): object {
   return { apiVersion: "v1", kind: "Node", metadata: { name },
     spec: { podCIDRs: [`10.244.${index}.0/24`, `fd00:244:${index}::/64`] },
-    status: { addresses: [{ type: "InternalIP", address: `192.0.2.${index}` }, { type: "InternalIP", address: `fd00:2::${index}` }] } };
+    status: { addresses: [`192.0.2.${index}`, `fd00:2::${index}`].map((address) => ({ type: "InternalIP", address })) } };
 }
 
 function pod(chance: Chance, index: number, v6: boolean): object {
@@ -80,8 +80,9 @@ function pod(chance: Chance, index: number, v6: boolean): object {
 
 function ports(chance: Chance): object[] {
   const used = new Set<string>();
-  return chance.some(4, () => ({ name: chance.one(PORT_NAMES), containerPort: chance.one(PORTS), protocol: chance.one(PROTOCOLS) }))
-    .filter((one) => !used.has(one.name) && used.add(one.name) !== undefined);
+  return chance.some(4, () => ({
+    name: chance.one(PORT_NAMES), containerPort: chance.one(PORTS), protocol: chance.one(PROTOCOLS),
+  })).filter((one) => !used.has(one.name) && used.add(one.name) !== undefined);
 }
 
 function labels(chance: Chance): Record<string, string> {
@@ -103,7 +104,7 @@ function policy(chance: Chance, index: number): object {
 function rule(chance: Chance, peers: "from" | "to"): object {
   return {
     ...(chance.happens(0.75) ? { [peers]: chance.some(3, () => peer(chance)) } : {}),
-    ...(chance.happens(0.6) ? { ports: chance.some(chance.happens(0.1) ? 25 : 4, () => policyPort(chance)) } : {}),
+    ...(chance.happens(0.6) ? { ports: policyPorts(chance) } : {}),
   };
 }
 
@@ -123,6 +124,14 @@ function ipBlock(chance: Chance): object {
   ]);
 }
 
+/** Names alone, more numbers than one match takes, or any mixture. */
+function policyPorts(chance: Chance): object[] {
+  const kind = chance.number(8);
+  if (kind < 2) return [{ port: chance.one(PORT_NAMES), protocol: chance.one(PROTOCOLS) }];
+  if (kind === 2) return Array.from({ length: 20 + chance.number(15) }, (_, index) => ({ port: 1000 + 10 * index }));
+  return chance.some(4, () => policyPort(chance));
+}
+
 function policyPort(chance: Chance): object {
   const protocol = chance.happens(0.3) ? {} : { protocol: chance.one(PROTOCOLS) };
   const kind = chance.number(10);
@@ -139,5 +148,6 @@ function selector(chance: Chance, empty: number): object {
     const values = operator.endsWith("In") ? { values: [chance.one(VALUES), ...chance.some(1, () => chance.one(VALUES))] } : {};
     return { key: chance.one(KEYS), operator, ...values };
   });
-  return { ...(chance.happens(0.6) ? { matchLabels: labels(chance) } : {}), ...(matchExpressions.length > 0 ? { matchExpressions } : {}) };
+  return { ...(chance.happens(0.6) ? { matchLabels: labels(chance) } : {}),
+    ...(matchExpressions.length > 0 ? { matchExpressions } : {}) };
 }

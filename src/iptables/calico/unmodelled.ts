@@ -8,6 +8,9 @@ import type { Cluster, OtherObject, Pod } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
 import type { Because } from "../../dataplane.js";
 import type { TableName } from "../ruleset.js";
+import type { WorkloadEndpoint } from "./endpoints.js";
+import { parseExpression } from "./expression.js";
+import { NAMESPACE_PREFIX } from "./selector.js";
 
 /** A reason, and the object it is from. */
 export interface Unknown {
@@ -17,7 +20,7 @@ export interface Unknown {
 
 /** What is not modelled of a cluster, for one node. */
 export interface Unmodelled {
-  ofPod(pod: Pod): readonly Unknown[];
+  ofPod(endpoint: WorkloadEndpoint): readonly Unknown[];
   /** Of the chains that lead to host endpoints. */
   ofHostChain(table: TableName, chain: string): readonly Unknown[];
   /** Of the node's own traffic, where pools are tunnelled. */
@@ -25,8 +28,9 @@ export interface Unmodelled {
 }
 
 const GROUPS = /^(crd\.projectcalico\.org|projectcalico\.org|policy\.networking\.k8s\.io)\//;
-/** Policies that may select any pod. */
-const CLUSTER_POLICIES = new Set(["GlobalNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy"]);
+/** Policies of the whole cluster; those that are not Calico's own are taken to select every pod. */
+const CLUSTER_POLICIES = new Set(["GlobalNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy",
+  "ClusterNetworkPolicy"]);
 /** Annotations by which Felix limits a pod's packets or connections. */
 const LIMITS = /^qos\.projectcalico\.org\/(ingress|egress)(PacketRate|MaxConnections)$/;
 /** Fields of FelixConfiguration that change no rule, or that the operator's environment overrides. */
@@ -41,15 +45,15 @@ function objects(cluster: Cluster, kind: string): OtherObject[] {
 }
 
 export function unmodelled(cluster: Cluster, nodeName: string): Unmodelled {
-  const clusterWide = cluster.others.filter((one) => CLUSTER_POLICIES.has(one.kind) && GROUPS.test(one.apiVersion)).map(unknown);
-  const namespaced = objects(cluster, "NetworkPolicy");
+  const policies = [...cluster.others.filter((one) => CLUSTER_POLICIES.has(one.kind) && GROUPS.test(one.apiVersion)),
+    ...objects(cluster, "NetworkPolicy")];
   const hosts = objects(cluster, "HostEndpoint").filter((one) => spec(one)["node"] === nodeName).map(unknown);
   // Only cluster-wide policies police what a node forwards, or its packets before connection tracking and NAT.
   const global = hosts.length === 0 ? [] : objects(cluster, "GlobalNetworkPolicy").map(unknown);
   return {
-    ofPod: (pod) => [...clusterWide, ...namespaced.filter((one) => one.namespace === pod.namespace).map(unknown),
-      ...limits(pod).map((name) => ({ why: `${name} of pod ${pod.namespace}/${pod.name}`,
-        because: { where: pod.where, object: `${pod.namespace}/${pod.name}`, rule: name } }))],
+    ofPod: (endpoint) => [...policies.filter((one) => maySelect(one, endpoint)).map(unknown),
+      ...limits(endpoint.pod).map((name) => ({ why: `${name} of pod ${titleOf(endpoint.pod)}`,
+        because: { where: endpoint.pod.where, object: titleOf(endpoint.pod), rule: name } }))],
     ofHostChain: (table, chain) => (table === "filter" && chain.endsWith("-host-endpoint") ? hosts : global),
     ofTunnels: objects(cluster, "IPPool").filter(isTunnelled).map(unknown),
   };
@@ -63,11 +67,13 @@ export function unmodelledProblems(cluster: Cluster): Problem[] {
   };
   for (const one of cluster.others) {
     if (!GROUPS.test(one.apiVersion)) continue;
-    if (CLUSTER_POLICIES.has(one.kind)) found(one, "is not modelled, so every pod's traffic is undecided");
-    if (one.kind === "NetworkPolicy") found(one, "is not modelled, so traffic of its namespace's pods is undecided");
+    if (CLUSTER_POLICIES.has(one.kind) || one.kind === "NetworkPolicy") {
+      found(one, "is not modelled, so traffic of the pods it selects is undecided");
+    }
     if (one.kind === "HostEndpoint") found(one, "is not modelled, so traffic of its node's own sockets is undecided");
     if (one.kind === "IPPool" && isTunnelled(one)) {
-      found(one, "tunnels are not modelled, so traffic of nodes' own sockets is undecided; expected ipipMode and vxlanMode Never");
+      found(one, "tunnels are not modelled, so traffic of nodes' own sockets is undecided; expected ipipMode and vxlanMode "
+        + "Never");
     }
     if (one.kind === "FelixConfiguration") {
       const fields = Object.keys(spec(one)).filter((field) => !HARMLESS.test(field));
@@ -78,7 +84,7 @@ export function unmodelledProblems(cluster: Cluster): Problem[] {
     const names = limits(pod);
     if (names.length === 0) continue;
     problems.push({ where: pod.where, severity: "warning",
-      what: `Pod ${pod.namespace}/${pod.name}: ${names.join(", ")} not modelled, so its traffic is undecided` });
+      what: `Pod ${titleOf(pod)}: ${names.join(", ")} not modelled, so its traffic is undecided` });
   }
   return problems;
 }
@@ -87,6 +93,22 @@ export function unmodelledProblems(cluster: Cluster): Problem[] {
 export function spec(one: OtherObject): Readonly<Record<string, unknown>> {
   const value = one.object["spec"];
   return value !== null && typeof value === "object" ? value as Record<string, unknown> : {};
+}
+
+/** Whether the policy selects the pod, or says so in a way that is not read. */
+function maySelect(policy: OtherObject, { pod, labels }: WorkloadEndpoint): boolean {
+  if (policy.kind === "NetworkPolicy" && policy.namespace !== pod.namespace) return false;
+  if (policy.apiVersion.startsWith("policy.networking")) return true;
+  const { selector, namespaceSelector } = spec(policy);
+  return [[selector, ""], [namespaceSelector, NAMESPACE_PREFIX]].every(([text, prefix]) => {
+    // Labels of service accounts are not known.
+    if (typeof text !== "string" || text.includes("pcsa.") || text.includes("serviceaccount")) return true;
+    return parseExpression(text, prefix as string)?.(labels) ?? true;
+  });
+}
+
+function titleOf(pod: Pod): string {
+  return `${pod.namespace}/${pod.name}`;
 }
 
 function unknown(one: OtherObject): Unknown {

@@ -113,6 +113,7 @@ describe("nodes and programs that are not modelled are refused in a sentence", (
     ["both back ends",
       dump(V4, { header: header("iptables-save") }) + dump(V4, { header: header("iptables-save", " (nf_tables)") }),
       /both iptables-legacy and iptables-nft/],
+    ["one line", `${header("iptables-save")}${dump(V4)}`.replaceAll("\n", " "), /line ends are lost/],
     ["two dumps", dump(V4) + dump(V4), /table filter twice/],
     ["iptables -L", "Chain INPUT (policy ACCEPT)\ntarget     prot opt source               destination\n",
       /`iptables -L`.*expected iptables-save/],

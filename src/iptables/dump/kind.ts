@@ -42,6 +42,9 @@ export function dumpKind(file: string, text: string): DumpKind {
   const lines = text.split(/\r?\n/);
   if (isRetina(lines)) return retinaRules(file, lines);
   if (/^(create|-N|--create) \S+ (hash|bitmap|list):\S/.test(first)) return { ...NOTHING, sets: [{ file, text }] };
+  if (headed && first === "" && /\S \*(raw|mangle|nat|filter) :/.test(text)) {
+    return { ...NOTHING, refused: "rules whose line ends are lost; expected what iptables-save prints, a rule a line" };
+  }
   if (/^\*\S+\s*$/.test(first) || (headed && first === "")) return rulesOf(file, lines);
   const refused = otherTool(lines, first);
   return refused === null ? NOTHING : { ...NOTHING, refused };

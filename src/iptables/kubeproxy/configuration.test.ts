@@ -1,12 +1,14 @@
 /** kube-proxy's configuration from manifests: document, ConfigMap and flags, what is wrong in them, what comes first. */
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { testSeed } from "../../../test/seed.js";
 import { readManifests } from "../../cluster/manifests.js";
 import { formatProblem, type Problem } from "../../cluster/problem.js";
 import { buildTimeline } from "../../cluster/timeline.js";
 import { assumedNetwork, kubeProxyRefusal } from "../../network.js";
 import { KUBE_PROXY_DEFAULTS } from "./config.js";
 import { type KubeProxyConfiguration, readKubeProxyConfiguration } from "./configuration.js";
-import { durationSeconds } from "./settings.js";
+import { durationSeconds, SETTINGS } from "./settings.js";
 
 const EVERYTHING = `apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
@@ -169,6 +171,39 @@ describe("precedence of the pod ranges", () => {
     const none = networkOf(EVERYTHING.replace(/clusterCIDR: .*/, 'clusterCIDR: ""') + nodes, {});
     expect(none.cidrs).toEqual([[], ["10.244.3.0/24"]]);
     expect(none.warnings.length).toBe(1);
+  });
+});
+
+describe("whatever stands in an object", () => {
+  const seed = testSeed("src/iptables/kubeproxy/configuration");
+  const paths = SETTINGS.map((setting) => setting.path);
+  const file = fc.dictionary(fc.constantFrom(...paths, "conntrack", "iptables", "detectLocal", "x"), fc.jsonValue(), { maxKeys: 6 });
+  const nested = (flat: Record<string, unknown>): object => {
+    const root: Record<string, unknown> = { apiVersion: "kubeproxy.config.k8s.io/v1alpha1", kind: "KubeProxyConfiguration" };
+    for (const [path, value] of Object.entries(flat)) {
+      const [head, tail] = path.split(".");
+      if (tail === undefined) root[head] = value;
+      else root[head] = { ...(typeof root[head] === "object" ? root[head] : {}), [tail]: value };
+    }
+    return root;
+  };
+  const objects = (flat: Record<string, unknown>, args: unknown, data: unknown): object[] => [nested(flat),
+    { apiVersion: "v1", kind: "ConfigMap", metadata: { namespace: "kube-system", name: "kube-proxy" },
+      data: { "config.conf": typeof data === "string" ? data : JSON.stringify(nested(flat)) } },
+    { apiVersion: "apps/v1", kind: "DaemonSet", metadata: { namespace: "kube-system", name: "kube-proxy" },
+      spec: { template: { spec: { containers: Array.isArray(args) ? [{ args }] : args } } } }];
+
+  test("nothing is thrown, every problem has a line, and the configuration is one", () => {
+    const args = fc.oneof(fc.jsonValue(), fc.array(fc.constantFrom(...FLAGS, "--x", "--masquerade-all", "--iptables-masquerade-bit", "7")));
+    fc.assert(fc.property(file, args, fc.jsonValue(), fc.nat(2), (flat, words, data, which) => {
+      const text = JSON.stringify({ kind: "List", apiVersion: "v1", items: [objects(flat, words, data)[which]] }, null, 1);
+      const { objects: read } = readManifests([{ name: "a.json", text }]);
+      const found = readKubeProxyConfiguration(buildTimeline({ initial: read }).initial);
+      for (const problem of found.problems) expect(problem.where?.line).toBeGreaterThan(0);
+      expect(Object.keys(found.config).sort()).toEqual(Object.keys(KUBE_PROXY_DEFAULTS).sort());
+      expect(found.config.masqueradeBit).toBeLessThan(32);
+      expect(typeof found.config.masqueradeAll).toBe("boolean");
+    }), { seed, numRuns: 400 });
   });
 });
 

@@ -43,14 +43,15 @@ export interface Here {
 export function slicesByService(slices: readonly EndpointSlice[], family: Family,
   config: KubeProxyConfig): Map<string, readonly EndpointSlice[]> {
   const found = new Map<string, EndpointSlice[]>();
+  const addressType = `IPv${family}`;
   for (const slice of slices) {
-    if (slice.addressType !== `IPv${family}` || slice.serviceName === "" || !isWatched(slice, config)) continue;
+    if (slice.addressType !== addressType || slice.serviceName === "" || !isWatched(slice, config)) continue;
     const key = `${slice.namespace}/${slice.serviceName}`;
     const list = found.get(key);
     if (list === undefined) found.set(key, [slice]);
     else list.push(slice);
   }
-  for (const list of found.values()) list.sort((a, b) => byteOrder(a.name, b.name));
+  for (const list of found.values()) if (list.length > 1) list.sort((a, b) => byteOrder(a.name, b.name));
   return found;
 }
 

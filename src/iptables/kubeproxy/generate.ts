@@ -10,7 +10,7 @@
  * chains (no packet reaches them), retries of a failed restore.
  */
 import type { Family } from "../../cluster/address.js";
-import type { Cluster, Node } from "../../cluster/cluster.js";
+import type { Cluster, EndpointSlice, Node } from "../../cluster/cluster.js";
 import { ruleLine, type Rule, type RulePart, type TableName } from "../ruleset.js";
 import { isServiceChain } from "./chains.js";
 import { localDetector, type KubeProxyConfig } from "./config.js";
@@ -18,6 +18,7 @@ import { categorizeEndpoints, endpointsOf, slicesByService } from "./endpoints.j
 import { forwardRules, jumpRules, localnetRules, masqueradeRules, nodePortJumps } from "./fixed.js";
 import { localhostNodePorts, primaryAddress } from "./nodeAddresses.js";
 import { servicePorts } from "./servicePorts.js";
+import { ServiceRuleMemo } from "./serviceRuleMemo.js";
 import { serviceRules, type ServiceRules } from "./serviceRules.js";
 
 export interface KubeProxyInput {
@@ -27,6 +28,8 @@ export interface KubeProxyInput {
   readonly config: KubeProxyConfig;
   /** Services (`namespace/name`) whose own chains are written; null: all of them, a full sync. */
   readonly changed?: ReadonlySet<string> | null;
+  /** What earlier calls with this configuration and family worked out; absent: nothing. */
+  readonly memo?: ServiceRuleMemo;
   /** Chains of nat found on the node; service chains among them that nothing uses any more are deleted. */
   readonly existingChains?: readonly string[];
 }
@@ -43,52 +46,69 @@ export function generateKubeProxy(input: KubeProxyInput): KubeProxyRules {
   const { services, largeCluster } = allServiceRules(input);
   const filterChains = ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-FORWARD", "KUBE-NODEPORTS",
     "KUBE-PROXY-FIREWALL", ...(localhostNodePorts(config, node, family) ? ["KUBE-FIREWALL"] : [])];
-  const active = services.flatMap((entry) => entry.rules.chains);
-  const natChains = ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ",
-    ...services.flatMap((entry) => (entry.written ? entry.rules.chains : []))];
-  const head = [...masqueradeRules(config), ...localnetRules(config, node, family),
-    ...services.flatMap(({ rules, written }) => (written ? [...rules.dispatch, ...rules.own] : rules.dispatch))];
+  const natChains = ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ"];
+  // Tens of thousands on a large cluster: pushed one by one.
+  const head: Rule[] = [...masqueradeRules(config), ...localnetRules(config, node, family)];
+  for (const { rules, written } of services) {
+    for (const rule of rules.dispatch) head.push(rule);
+    if (!written) continue;
+    for (const rule of rules.own) head.push(rule);
+    for (const chain of rules.chains) natChains.push(chain);
+  }
   const tail = [...nodePortJumps(config, node, family), ...forwardRules(config, node)];
-  const stale = staleChains(input.existingChains ?? [], active);
+  const existing = (input.existingChains ?? []).filter(isServiceChain);
+  const stale = existing.length === 0 ? [] : staleChains(existing, services.flatMap((entry) => entry.rules.chains));
   return {
     jumps: jumpRules(),
     // The jump to KUBE-FIREWALL is made for both families, so the chain exists even where it stays empty.
     chains: [...chainsIn("filter", [...filterChains.filter((chain) => chain !== "KUBE-FIREWALL"), "KUBE-FIREWALL"]),
       ...chainsIn("nat", natChains)],
     rules: [...head, ...tail],
-    restoreText: restoreText(filterChains, natChains, head, stale, tail),
+    get restoreText() {
+      return restoreText(filterChains, natChains, head, stale, tail);
+    },
     largeCluster,
   };
 }
 
-function allServiceRules({ cluster, node, family, config, changed }: KubeProxyInput):
+function allServiceRules({ cluster, node, family, config, changed, memo = new ServiceRuleMemo() }: KubeProxyInput):
 { services: { rules: ServiceRules; written: boolean }[]; largeCluster: boolean } {
-  const slices = slicesByService(cluster.endpointSlices, family, config);
   const here = { nodeName: node.name, zone: node.labels["topology.kubernetes.io/zone"] ?? "" };
-  const ports = servicePorts(cluster.services, family, config).map((info) => {
-    const key = `${info.service.namespace}/${info.service.name}`;
-    const own = slices.get(key) ?? [];
-    return { info, key, slices: own, all: endpointsOf(info, own, node.name) };
+  const ports = memo.ports(cluster, () => {
+    const slices = slicesByService(cluster.endpointSlices, family, config);
+    return servicePorts(cluster.services, family, config, memo).map((info) => {
+      const own = slices.get(`${info.service.namespace}/${info.service.name}`) ?? NO_SLICES;
+      return memo.port(info, own, () => endpointsOf(info, own, ""));
+    });
   });
   const total = ports.reduce((sum, port) => sum + port.all.length, 0);
   const largeCluster = total > config.largeClusterEndpointsThreshold;
   const detector = localDetector(config, node, family);
   const nodeAddress = primaryAddress(config, node, family);
-  const services = ports.map((port) => ({
-    rules: serviceRules({
-      info: port.info, slices: port.slices, config, detector, nodeAddress, largeCluster,
-      localhostNodePorts: localhostNodePorts(config, node, family),
-      endpoints: categorizeEndpoints(port.all, port.info, here, config),
-    }),
-    written: changed === undefined || changed === null || changed.has(port.key),
-  }));
+  const onLocalhost = localhostNodePorts(config, node, family);
+  const common = `${largeCluster} ${detector?.ifLocal} ${onLocalhost}`;
+  const own = `${common} ${node.name} ${here.zone} ${nodeAddress?.text}`;
+  const services = ports.map((port) => {
+    const { info, slices, dependsOnNode } = port;
+    const make = (): ServiceRules => {
+      const all = dependsOnNode ? endpointsOf(info, slices, node.name) : port.all;
+      return serviceRules({
+        info, slices, config, detector, nodeAddress, largeCluster, localhostNodePorts: onLocalhost,
+        endpoints: categorizeEndpoints(all, info, here, config),
+      });
+    };
+    const rules = port.rules(dependsOnNode ? own : common, make);
+    return { rules, written: changed == null || changed.has(`${info.service.namespace}/${info.service.name}`) };
+  });
   return { services, largeCluster };
 }
+
+const NO_SLICES: readonly EndpointSlice[] = [];
 
 /** Service chains that stood on the node and that nothing uses after this sync, sorted. */
 function staleChains(existing: readonly string[], active: readonly string[]): string[] {
   const used = new Set(active);
-  return existing.filter((chain) => isServiceChain(chain) && !used.has(chain)).sort();
+  return existing.filter((chain) => !used.has(chain)).sort();
 }
 
 function chainsIn(table: TableName, chains: readonly string[]): { table: TableName; chain: string }[] {

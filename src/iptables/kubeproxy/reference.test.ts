@@ -492,11 +492,12 @@ describe("sizes", () => {
     const ports = [{ name: "a", port: 80 }, { name: "b", port: 81 }];
     const many = (count: number): Plain => slice(Array.from({ length: count }, (_, index) => `10.1.${index >> 8}.${index & 255}`),
       { ports: ports.map((port) => ({ ...port, port: 8080 })), conditions: { ready: false } });
-    const single = slice(["10.0.0.1"], { ports: [{ name: "a", port: 8080 }] });
+    const ready = (count: number): Plain => slice(Array.from({ length: count }, (_, index) => `10.0.0.${index + 1}`),
+      { ports: [{ name: "a", port: 8080 }] });
     const comments = (slices: Plain[]): number => of([service({ ports }), ...slices])
       .filter((line) => isDnat(line) && line.includes("comment")).length;
-    expect(comments([many(499), single])).toBe(1);
-    expect(comments([many(500), single])).toBe(0);
+    expect(comments([many(499), ready(2)])).toBe(2);
+    expect(comments([many(499), ready(3)])).toBe(0);
   });
 });
 

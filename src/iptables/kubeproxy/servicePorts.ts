@@ -8,6 +8,7 @@ import type { Address, Family, Prefix } from "../../cluster/address.js";
 import type { ObjectMeta, Protocol, Service } from "../../cluster/cluster.js";
 import { serviceChains, type ServiceChains } from "./chains.js";
 import type { KubeProxyConfig } from "./config.js";
+import { ServiceRuleMemo } from "./serviceRuleMemo.js";
 
 export interface ServicePortInfo {
   readonly service: Service;
@@ -35,17 +36,15 @@ export interface ServicePortInfo {
   readonly chains: ServiceChains;
 }
 
-export function servicePorts(services: readonly Service[], family: Family,
-  config: KubeProxyConfig): ServicePortInfo[] {
+export function servicePorts(services: readonly Service[], family: Family, config: KubeProxyConfig,
+  memo = new ServiceRuleMemo()): ServicePortInfo[] {
   const byKey = new Map<string, ServicePortInfo>();
   for (const service of services) {
     if (service.type === "ExternalName" || service.headless || !isWatched(service, config)) continue;
     const clusterIP = clusterIPOf(service, family);
     if (clusterIP === undefined) continue;
-    for (let index = 0; index < service.ports.length; index++) {
-      const info = servicePort(service, index, clusterIP, config);
-      byKey.set(sortKey(info), info);
-    }
+    const infos = memo.infosOf(service, () => service.ports.map((_, index) => servicePort(service, index, clusterIP, config)));
+    for (const info of infos) byKey.set(sortKey(info), info);
   }
   return [...byKey.keys()].sort(byteOrder).map((key) => byKey.get(key)!);
 }

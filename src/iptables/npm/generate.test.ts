@@ -145,6 +145,8 @@ describe("rules", () => {
       { table: "filter" as const, chain: "FORWARD", text: `-j ${chain}`, becauses: [] })), chains: [], rules: [] };
     const order = (of: Cluster): string[] => joinRules([kube, npmProgram()(of, of.nodes[0], 4)]).text.split("\n")
       .filter((line) => line.startsWith("-A FORWARD")).map((line) => line.split("-j ")[1].split(" ")[0]);
+    expect(npmProgram()(cluster(), cluster().nodes[0], 4).jumps.map(({ chain, text }) => `${chain} ${text}`))
+      .toEqual(["FORWARD -j AZURE-NPM -m conntrack --ctstate NEW"]);
     expect(order(cluster())).toEqual(["KUBE-FORWARD", "KUBE-SERVICES", "AZURE-NPM", "KUBE-EXTERNAL-SERVICES"]);
     expect(order(cluster(config({ EnableV2NPM: true, PlaceAzureChainFirst: true }))))
       .toEqual(["AZURE-NPM", "KUBE-FORWARD", "KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES"]);

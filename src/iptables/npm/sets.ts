@@ -92,8 +92,9 @@ function addPod(book: SetBook, pod: Pod): void {
     book.add(podLabelSet(key), ip);
     book.add(podLabelSet(`${key}:${value}`), ip);
   }
-  for (const { name, protocol, containerPort } of pod.ports) {
-    if (name !== "") book.add(namedPortSet(name), `${ip},${protocol.toLowerCase()}:${containerPort}`);
+  for (const { name, protocol, containerPort, sidecar } of pod.ports) {
+    // NPM reads spec.containers only.
+    if (name !== "" && sidecar !== true) book.add(namedPortSet(name), `${ip},${protocol.toLowerCase()}:${containerPort}`);
   }
 }
 

@@ -15,6 +15,9 @@ export class ChoiceRun {
   readonly backends: readonly (NatSpec | null)[];
   /** `ip:port` of all members, sorted, each once. */
   readonly texts: readonly string[];
+  /** Every rule of a run asks about the same pin: among a thousand backends it is sought once. */
+  private lastPin: Pin | null = null;
+  private lastMember = -1;
 
   constructor(first: number, backends: readonly (NatSpec | null)[]) {
     this.first = first;
@@ -25,19 +28,28 @@ export class ChoiceRun {
 
   /** Position in the run of the member a pin names, -1 where none does. */
   memberOf(pin: Pin): number {
+    if (pin !== this.lastPin) {
+      this.lastMember = this.find(pin);
+      this.lastPin = pin;
+    }
+    return this.lastMember;
+  }
+
+  private find(pin: Pin): number {
     if (pin.backend === null) return -1;
     const words = wordsOf(pin.backend.address.bytes);
     for (const [index, backend] of this.backends.entries()) {
-      if (backend?.address == null || backend.addressText.includes("-") || (backend.minPort !== 0 && backend.minPort !== pin.backend.port))
-        continue;
+      if (backend?.address == null || backend.addressText.includes("-")) continue;
+      if (backend.minPort !== 0 && backend.minPort !== pin.backend.port) continue;
       if (backend.address.every((word, at) => word === words[at])) return index;
     }
     return -1;
   }
 }
 
-/** For each rule of a chain the run it belongs to, or null. */
-export function choiceRuns(chain: Chain, table: Table): (ChoiceRun | null)[] {
+/** For each rule of a chain the run it belongs to, or null; null where the chain has no choice at all. */
+export function choiceRuns(chain: Chain, table: Table): (ChoiceRun | null)[] | null {
+  if (!chain.rules.some(isStatistic)) return null;
   const runs: (ChoiceRun | null)[] = chain.rules.map(() => null);
   for (let first = 0; first < chain.rules.length; first++) {
     if (!isStatistic(chain.rules[first])) continue;
@@ -55,8 +67,10 @@ export function choiceRuns(chain: Chain, table: Table): (ChoiceRun | null)[] {
   return runs;
 }
 
-function isStatistic(rule: Rule): boolean {
-  return rule.matches.some(({ kind }) => kind === "statistic") && rule.target.kind === "jump";
+function isStatistic({ matches, target }: Rule): boolean {
+  if (target.kind !== "jump") return false;
+  for (const { kind } of matches) if (kind === "statistic") return true;
+  return false;
 }
 
 function isUnconditional(rule: Rule): boolean {

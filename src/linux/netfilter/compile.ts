@@ -1,5 +1,6 @@
 /**
- * Rules -> flat numbers, for one table of one family. Every rule is one row of `code`; the tests that cannot
+ * Rules -> flat numbers, for one table of one family: what is equal for all nodes that have these rules.
+ * Counters and what matches remember are a node's own (compiled-table.ts). Every rule is one row of `code`; the tests that cannot
  * have a side effect and come before any that can are in the row, the rest is a list of CompiledMatch.
  *
  *     row  0 flags            Row.*
@@ -15,12 +16,14 @@
  */
 import type { Family } from "../../cluster/address.js";
 import { choiceRuns, type ChoiceRun } from "./choice.js";
-import { ChainIndex, destinationHash, indexFrom } from "./chain-index.js";
+import { addressHash, ChainIndex, deviceHash, indexFrom, Key, keyHash, plain } from "./chain-index.js";
 import { Matched, type Test } from "./extension.js";
 import { NatRange } from "./nat.js";
 import { printRule } from "./print.js";
 import {
+  type AddressSpec,
   type Chain,
+  type DeviceSpec,
   type Match,
   type Rule,
   StateBit,
@@ -87,23 +90,43 @@ export class CompiledMatch {
   }
 }
 
+/** Matches whose every packet is judged by itself. What is not named here may keep state in its CompiledMatch. */
+const withoutState: ReadonlySet<Match["kind"]> = new Set([
+  "ports",
+  "multiport",
+  "icmp",
+  "mark",
+  "connmark",
+  "conntrack",
+  "set",
+  "recent",
+  "comment",
+  "nfacct",
+  "unmodelled",
+]);
+
+export function keepsState({ match }: CompiledMatch): boolean {
+  if (match.kind === "statistic") return match.mode === "nth";
+  return match.kind === "extension" ? !match.extension.pure : !withoutState.has(match.kind);
+}
+
 export interface CompiledTarget {
   readonly target: Target;
   readonly range: NatRange;
 }
 
-export class CompiledTable {
+export class TableProgram {
   readonly name: TableName;
   readonly family: Family;
   readonly code: Int32Array;
   readonly op: Uint8Array;
   /** By Op: first row of the chain (Jump, Goto), index into `targets` (Target), index into `chains` (End). */
   readonly argument: Int32Array;
-  readonly packets: Float64Array;
-  readonly bytes: Float64Array;
   readonly matches: CompiledMatch[][] = [];
   readonly targets: CompiledTarget[] = [];
   readonly chains: Chain[] = [];
+  /** First row of each of `chains`. */
+  readonly firstRows: Int32Array;
   /** The rule of a row; null for Op.End. */
   readonly rules: (Rule | null)[] = [];
   /** Index into `chains` of a row. */
@@ -120,64 +143,35 @@ export class CompiledTable {
    */
   readonly nextForState: readonly Int32Array[];
   private readonly starts = new Map<string, number>();
+  private readonly looped: boolean;
+  private readonly table: Table;
 
   constructor(table: Table, family: Family) {
     this.name = table.name;
     this.family = family;
+    this.table = table;
+    this.looped = loopedChain(table) !== null;
+    this.firstRows = new Int32Array(table.chains.size);
     let rows = 0;
+    let number = 0;
     for (const chain of table.chains.values()) {
       this.starts.set(chain.name, rows);
+      this.firstRows[number++] = rows;
       rows += chain.rules.length + 1;
     }
     this.code = new Int32Array(rows * stride);
     this.op = new Uint8Array(rows);
     this.argument = new Int32Array(rows);
-    this.packets = new Float64Array(rows);
-    this.bytes = new Float64Array(rows);
     this.chainOf = new Int32Array(rows);
     this.indexed = new Uint16Array(rows);
-    const looped = loopedChain(table) !== null;
     let row = 0;
-    for (const chain of table.chains.values()) {
-      const index = this.chains.push(chain) - 1;
-      const runs = choiceRuns(chain, table);
-      for (const [position, rule] of chain.rules.entries()) {
-        this.chainOf[row] = index;
-        this.compileRule(row++, rule, chain, position, table, looped, runs);
-      }
-      this.chainOf[row] = index;
-      this.op[row] = Op.End;
-      this.argument[row] = index;
-      this.packets[row] = chain.packets;
-      this.bytes[row] = chain.bytes;
-      if (chain.rules.length >= indexFrom) this.index(row - chain.rules.length, row);
-      this.rules.push(null);
-      this.reasons.push(chain.policy === "DROP" ? `${table.name}/${chain.name} policy` : "");
-      row++;
-    }
+    for (const chain of table.chains.values()) row = this.compileChain(chain, row);
     this.nextForState = Array.from({ length: 9 }, (_, bit) => this.skips(1 << bit));
   }
 
   /** First row of a chain, -1 where there is none. */
   start(chain: string): number {
     return this.starts.get(chain) ?? -1;
-  }
-
-  /** Whether a built-in chain does nothing at all: empty with policy ACCEPT. */
-  isEmpty(chain: string): boolean {
-    const start = this.start(chain);
-    return start < 0 || (this.op[start] === Op.End && this.chains[this.argument[start]].policy === "ACCEPT");
-  }
-
-  /** Writes the counters back into the rules, for printing. */
-  saveCounters(): void {
-    for (let row = 0; row < this.rules.length; row++) {
-      const holder = this.rules[row] ?? this.chains[this.chainOf[row]];
-      if (holder === this.chains[this.chainOf[row]] && this.chains[this.chainOf[row]].policy === null)
-        continue;
-      holder.packets = this.packets[row];
-      holder.bytes = this.bytes[row];
-    }
   }
 
   /** Text of a row for `trace`. */
@@ -189,33 +183,47 @@ export class CompiledTable {
       : `-A ${chain.name}${printRule(rule, this.family)}`;
   }
 
+  /** Fills the rows of a chain; the first row after them. */
+  private compileChain(chain: Chain, first: number): number {
+    const { rules } = chain;
+    const index = this.chains.push(chain) - 1;
+    const runs = choiceRuns(chain, this.table);
+    const place = `${this.name}/${chain.name}`;
+    for (let position = 0; position < rules.length; position++) {
+      this.compileRule(first + position, rules[position], place, position, runs);
+    }
+    const end = first + rules.length;
+    this.chainOf.fill(index, first, end + 1);
+    this.op[end] = Op.End;
+    this.argument[end] = index;
+    if (rules.length >= indexFrom) this.index(first, end);
+    this.rules.push(null);
+    this.reasons.push(chain.policy === "DROP" ? `${place} policy` : "");
+    return end + 1;
+  }
+
   private compileRule(
     row: number,
     rule: Rule,
-    chain: Chain,
+    place: string,
     position: number,
-    table: Table,
-    looped: boolean,
-    runs: (ChoiceRun | null)[],
+    runs: readonly (ChoiceRun | null)[] | null,
   ): void {
     const base = row * stride;
-    const place = `${table.name}/${chain.name}`;
     this.rules.push(rule);
-    this.packets[row] = rule.packets;
-    this.bytes[row] = rule.bytes;
     this.code[base] = this.baseMatches(base, rule);
     const rest = this.hoist(base, rule);
     if (rest.length > 0) {
       for (const compiled of rest) {
         if (compiled.match.kind !== "statistic") continue;
-        compiled.run = runs[position];
+        compiled.run = runs?.[position] ?? null;
         compiled.position = compiled.run === null ? 0 : position - compiled.run.first;
       }
       this.code[base] |= Row.Matches;
       this.code[base + 23] = this.matches.push(rest) - 1;
     }
     const unmodelled = unmodelledPart(rule);
-    const reason = this.compileTarget(row, rule.target, place, table, looped);
+    const reason = this.compileTarget(row, rule.target, place);
     this.reasons.push(
       unmodelled === null
         ? reason
@@ -241,34 +249,66 @@ export class CompiledTable {
 
   /** Makes the shortcut of the chain in rows [first, end). */
   private index(first: number, end: number): void {
-    const keys: (number | null)[] = [];
-    for (let row = first; row < end; row++) keys.push(this.keyOf(row * stride));
-    if (keys.filter((key) => key !== null).length < indexFrom || this.indexes.length === 0xffff) return;
-    this.indexes.push(new ChainIndex(first, keys));
+    const keys = new Int8Array(end - first);
+    const hashes = new Int32Array(end - first);
+    let found = 0;
+    for (let row = first; row < end; row++) {
+      const key = this.keyOf(row);
+      keys[row - first] = key;
+      if (key === plain) continue;
+      hashes[row - first] = this.hashOf(key, row);
+      found++;
+    }
+    if (found < indexFrom || this.indexes.length === 0xffff) return;
+    this.indexes.push(new ChainIndex(first, keys, hashes));
     this.indexed.fill(this.indexes.length, first, end + 1);
   }
 
-  /** The hash of the one destination, protocol and port that a row wants; null where it is not so simple. */
-  private keyOf(base: number): number | null {
+  /** What a row is found by; `plain` where it wants no one value of anything. */
+  private keyOf(row: number): Key | typeof plain {
     const { code } = this;
+    const base = row * stride;
     const flags = code[base];
-    const wanted = Row.Destination | Row.Protocol | Row.Header | Row.DestinationPort;
+    const ports = Row.Protocol | Row.Header | Row.DestinationPort;
     const range = code[base + 19];
-    const whole = this.family === 4 ? [17] : [14, 15, 16, 17];
-    if (
-      (flags & wanted) !== wanted ||
-      (flags & (Row.DestinationNot | Row.ProtocolNot | Row.DestinationPortNot)) !== 0
-    )
-      return null;
-    if ((range & 0xffff) !== range >>> 16 || whole.some((at) => code[base + at] !== -1)) return null;
-    return destinationHash(
-      code[base + 10],
-      code[base + 11],
-      code[base + 12],
-      code[base + 13],
-      code[base + 1],
-      range & 0xffff,
-    );
+    const onePort =
+      (flags & (ports | Row.ProtocolNot | Row.DestinationPortNot)) === ports && (range & 0xffff) === range >>> 16;
+    const destination = (flags & Row.DestinationNot) === 0 && this.isWhole(flags & Row.Destination, base + 14);
+    if (destination) return onePort ? Key.Service : Key.Destination;
+    if ((flags & Row.SourceNot) === 0 && this.isWhole(flags & Row.Source, base + 6)) return Key.Source;
+    const rule = this.rules[row];
+    if (isOneDevice(rule?.outDevice)) return Key.OutDevice;
+    if (isOneDevice(rule?.inDevice)) return Key.InDevice;
+    return onePort ? Key.Port : plain;
+  }
+
+  /** Whether the mask at `at` is that of a single address; `given`: there is an address at all. */
+  private isWhole(given: number, at: number): boolean {
+    const { code } = this;
+    if (given === 0 || code[at + 3] !== -1) return false;
+    return this.family === 4 || (code[at] & code[at + 1] & code[at + 2]) === -1;
+  }
+
+  private hashOf(key: Key, row: number): number {
+    const { code } = this;
+    const base = row * stride;
+    const rule = this.rules[row];
+    const port = (code[base + 1] << 16) | (code[base + 19] & 0xffff);
+    const address = (at: number): number => addressHash(code[at], code[at + 1], code[at + 2], code[at + 3]);
+    switch (key) {
+      case Key.Service:
+        return keyHash(key, address(base + 10), port);
+      case Key.Destination:
+        return keyHash(key, address(base + 10), 0);
+      case Key.Source:
+        return keyHash(key, address(base + 2), 0);
+      case Key.OutDevice:
+        return keyHash(key, deviceHash(rule?.outDevice?.name ?? ""), 0);
+      case Key.InDevice:
+        return keyHash(key, deviceHash(rule?.inDevice?.name ?? ""), 0);
+      case Key.Port:
+        return keyHash(key, 0, port);
+    }
   }
 
   /** Addresses, protocol, devices. */
@@ -277,13 +317,11 @@ export class CompiledTable {
     let flags = 0;
     if (rule.source !== null) {
       flags |= Row.Source | (rule.source.invert ? Row.SourceNot : 0);
-      code.set(rule.source.words, base + 2);
-      code.set(rule.source.mask, base + 6);
+      this.put(rule.source, base + 2);
     }
     if (rule.destination !== null) {
       flags |= Row.Destination | (rule.destination.invert ? Row.DestinationNot : 0);
-      code.set(rule.destination.words, base + 10);
-      code.set(rule.destination.mask, base + 14);
+      this.put(rule.destination, base + 10);
     }
     // `-p all` says nothing.
     if (rule.protocol !== null && rule.protocol.value !== 0) {
@@ -292,6 +330,15 @@ export class CompiledTable {
     }
     if (rule.inDevice !== null || rule.outDevice !== null) flags |= Row.Devices;
     return flags;
+  }
+
+  /** Words and mask at `at`. Typed arrays' own set() is slow for four. */
+  private put({ words, mask }: AddressSpec, at: number): void {
+    const { code } = this;
+    for (let word = 0; word < 4; word++) {
+      code[at + word] = words[word];
+      code[at + 4 + word] = mask[word];
+    }
   }
 
   /** Moves tests without side effects into the row, as long as none with a side effect came before them. */
@@ -334,7 +381,8 @@ export class CompiledTable {
     return rest;
   }
 
-  private compileTarget(row: number, target: Target, place: string, table: Table, looped: boolean): string {
+  private compileTarget(row: number, target: Target, place: string): string {
+    const { table, looped } = this;
     switch (target.kind) {
       case "none":
       case "log":
@@ -382,6 +430,11 @@ function remembers(match: Match): boolean {
 }
 
 const memoryless: ReadonlySet<Match["kind"]> = new Set([...withoutEffect, "ports", "multiport", "icmp", "comment", "nfacct"]);
+
+/** A name that a device either has or not: `eth+` and `! eth0` are many. */
+function isOneDevice(spec: DeviceSpec | null | undefined): boolean {
+  return spec != null && !spec.prefix && !spec.invert;
+}
 
 function isStateOnly(match: Extract<Match, { kind: "conntrack" }>): boolean {
   return (

@@ -4,7 +4,9 @@
  * rewritten later.
  */
 import { CtInfo, Hook, type NodeServices, type Skb, Verdict } from "../skb.js";
-import { type CompiledTable, Op, Row, stride } from "./compile.js";
+import { type ChainIndex, deviceHash, Key } from "./chain-index.js";
+import { Op, Row, stride } from "./compile.js";
+import type { CompiledTable } from "./compiled-table.js";
 import { Status } from "./connection.js";
 import { Manip, manipOf } from "./manip.js";
 import { Matched } from "./extension.js";
@@ -18,7 +20,12 @@ import type { IpSets } from "./sets/ipsets.js";
 import { changeSets } from "./sets/set-rule.js";
 import { connectionOf } from "./track.js";
 
-/** Told of every rule that matched: position in its chain from 1, 0 for a policy. */
+/**
+ * Told of every rule that matched: position in its chain from 1, 0 for a policy. These are the rules that the
+ * kernel's TRACE prints (trace_packet in ip_tables.c, after a rule's matches held): one that does not match
+ * leaves no mark on a packet, in the kernel or here, whether it was compared or passed over. TRACE also prints
+ * the return from a user's chain that ends; here the next step's chain says it.
+ */
 export type TraceSink = (
   table: string,
   chain: string,
@@ -50,6 +57,8 @@ export class Evaluator implements MatchContext {
   /** Why the last Drop or Undecided. */
   reason = "";
   trace: TraceSink | null = null;
+  /** False: every rule is compared, as the kernel does. The outcome is the same. */
+  shortcuts = true;
   private readonly nat: Nat;
   private readonly masqueradeRange = new NatRange();
   private readonly stack = new Int32Array(stackLimit);
@@ -80,11 +89,13 @@ export class Evaluator implements MatchContext {
     let depth = 0;
     let row = start;
     const { packet } = this;
-    const mayShortcut = !packet.l4Short && !packet.laterFragment;
+    const { shortcuts } = this;
+    // A cut header drops the packet at a rule that a whole one would not match.
+    const mayShortcut = shortcuts && !packet.l4Short;
     let next = table.nextForState[31 - Math.clz32(this.state & bareState)];
     for (;;) {
-      if (indexed[row] !== 0 && mayShortcut) row = table.indexes[indexed[row] - 1].seek(row, packet);
-      row = next[row];
+      if (mayShortcut && indexed[row] !== 0) row = this.seek(table.indexes[indexed[row] - 1], row);
+      if (shortcuts) row = next[row];
       const operation = op[row];
       if (operation !== Op.End) {
         const matched = this.matches(table, code, row);
@@ -164,6 +175,13 @@ export class Evaluator implements MatchContext {
 
   private endOf(table: CompiledTable, start: number): number {
     return start + table.chains[table.chainOf[start]].rules.length;
+  }
+
+  private seek(index: ChainIndex, row: number): number {
+    const { services, skb } = this;
+    const inDevice = index.has(Key.InDevice) ? deviceHash(services.deviceName(skb.inDevice)) : 0;
+    const outDevice = index.has(Key.OutDevice) ? deviceHash(services.deviceName(skb.outDevice)) : 0;
+    return index.seek(row, this.packet, inDevice, outDevice);
   }
 
   private matches(table: CompiledTable, code: Int32Array, row: number): Matched {
@@ -359,10 +377,9 @@ export class Evaluator implements MatchContext {
   }
 
   private tell(table: CompiledTable, row: number): void {
-    const chain = table.chains[table.chainOf[row]];
-    const rule = table.rules[row];
-    const number = rule === null ? 0 : chain.rules.indexOf(rule) + 1;
-    this.trace?.(table.name, chain.name, number, table.text(row), verdictText(table, row));
+    const index = table.chainOf[row];
+    const number = table.rules[row] === null ? 0 : row - table.firstRows[index] + 1;
+    this.trace?.(table.name, table.chains[index].name, number, table.text(row), verdictText(table, row));
   }
 }
 

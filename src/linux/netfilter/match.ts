@@ -52,7 +52,7 @@ export function evaluateMatch(compiled: CompiledMatch, context: MatchContext): M
     case "set": {
       const found = matchSet(match, context.sets, context);
       if (found !== Found.Undecided) return yes(found === Found.Yes);
-      return unknown(context, context.sets.whyUndecided(match.set));
+      return unknown(context, context.sets.whyUndecided(match.set, packet.family));
     }
     case "comment":
     case "nfacct":

@@ -14,7 +14,7 @@
 import type { ConntrackDelete } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
 import { CtInfo, Hook, type NetfilterHooks, type NodeServices, type Skb, Verdict } from "../skb.js";
-import { CompiledTable } from "./compile.js";
+import { CompiledTable } from "./compiled-table.js";
 import { type ConntrackRecord, recordOf } from "./conntrack-record.js";
 import { type Connection, Dir, Status } from "./connection.js";
 import { Evaluator, type TraceSink } from "./evaluate.js";
@@ -42,6 +42,8 @@ export interface NetfilterOptions {
   /** Defaults to `services.sysctls`. */
   readonly sysctls?: Readonly<Record<string, string>>;
   readonly traceSink?: TraceSink | null;
+  /** False: no rule is passed over unseen. Slower; for tests and measurements. */
+  readonly shortcuts?: boolean;
 }
 
 export function createNetfilter(options: NetfilterOptions): Netfilter {
@@ -80,6 +82,7 @@ export class Netfilter implements NetfilterHooks {
     this.sets = options.sets ?? new IpSets();
     this.evaluator = new Evaluator(this.packet, options.services, this.recent, chance, this.nat, this.sets);
     this.evaluator.trace = options.traceSink ?? null;
+    this.evaluator.shortcuts = options.shortcuts ?? true;
     this.rules4 = options.rules4;
     this.rules6 = options.rules6;
     this.replaceRules(options.rules4, options.rules6);
@@ -130,7 +133,7 @@ export class Netfilter implements NetfilterHooks {
     this.evaluator.sets = sets;
   }
 
-  /** Rules of both families that name IP sets which are not there. */
+  /** Rules of both families that name IP sets which are not there or of the other family. */
   setProblems(): Problem[] {
     return [...missingSets(this.rules4, this.sets), ...missingSets(this.rules6, this.sets)];
   }
@@ -143,8 +146,9 @@ export class Netfilter implements NetfilterHooks {
   /** `iptables-save -c` of a family. */
   save(family: 4 | 6): string {
     const first = family === 4 ? 0 : tables.length;
-    for (let index = 0; index < tables.length; index++) this.compiled[first + index]?.saveCounters();
-    return (family === 4 ? this.rules4 : this.rules6).save();
+    return (family === 4 ? this.rules4 : this.rules6).save(
+      (name, chain, position) => this.compiled[first + tables.indexOf(name)]?.counters(chain, position) ?? [0, 0],
+    );
   }
 
   deleteConntrack(filter: ConntrackDelete): number {
@@ -172,6 +176,8 @@ export class Netfilter implements NetfilterHooks {
     if (hook === Hook.Prerouting || hook === Hook.Output || this.loaded !== skb) this.packet.load(skb);
     this.loaded = skb;
     this.evaluator.eligibleBackends = null;
+    // The raw table comes before the tracker, which sets its own clock.
+    if (skb.timeNs > this.evaluator.nowNs) this.evaluator.nowNs = skb.timeNs;
     this.nat.lastPortMin = -1;
     let verdict: Verdict;
     switch (hook) {

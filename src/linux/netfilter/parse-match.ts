@@ -63,6 +63,9 @@ export function unmodelled(name: string, options: readonly Option[]): Match {
   return { kind: "unmodelled", text: [`-m ${name}`, ...words].join(" ") };
 }
 
+/** XT_MAX_COMMENT_LEN, without the byte that ends it: what is longer is cut. */
+const longestComment = 255;
+
 const readers: Readonly<
   Record<string, (options: readonly Option[], family: Family, name: string) => MatchResult>
 > = {
@@ -78,7 +81,8 @@ const readers: Readonly<
   set: (options, _family, name) => readSetMatch(options) ?? unmodelled(name, options),
   comment: (options) => {
     const text = options.length === 1 && options[0].name === "--comment" ? options[0].values[0] : undefined;
-    return text === undefined ? "the comment match needs --comment and a text" : { kind: "comment", text };
+    if (text === undefined) return "the comment match needs --comment and a text";
+    return { kind: "comment", text: text.slice(0, longestComment) };
   },
   nfacct: (options) => {
     const name =
@@ -146,7 +150,8 @@ function readMultiport(options: readonly Option[]): MatchResult {
     ranges.push(range);
   }
   // XT_MULTI_PORTS: a range takes two places.
-  if (ranges.reduce((places, { min, max }) => places + (min === max ? 1 : 2), 0) > 15) return `${option.name} has more than 15 ports`;
+  const places = ranges.reduce((sum, { min, max }) => sum + (min === max ? 1 : 2), 0);
+  if (places > 15) return `${option.name} has more than 15 ports`;
   return { kind: "multiport", side, ranges, invert: option.invert };
 }
 
@@ -246,7 +251,7 @@ function readConntrack(options: readonly Option[], family: Family, name: string)
 function bitsOf(text: string, names: Readonly<Record<string, number>>): number | null {
   let bits = 0;
   for (const part of text.split(",")) {
-    const bit = names[part.toUpperCase()];
+    const bit = Object.hasOwn(names, part.toUpperCase()) ? names[part.toUpperCase()] : undefined;
     if (bit === undefined) return null;
     bits |= bit;
   }
@@ -297,7 +302,7 @@ function readRecent(options: readonly Option[], family: Family): MatchResult {
   };
   for (const option of options) {
     const value = option.values[0] ?? "";
-    if (ops[option.name] !== undefined) {
+    if (Object.hasOwn(ops, option.name)) {
       if (op !== 0) return "recent takes one of --set, --rcheck, --update, --remove";
       op = ops[option.name];
       invert = option.invert;

@@ -24,14 +24,20 @@ export function splitWords(line: string): Word[] | null {
   const words: Word[] = [];
   let at = 0;
   while (at < line.length) {
-    if (/\s/.test(line[at])) {
+    if (isSpace(line.charCodeAt(at))) {
       at++;
+      continue;
+    }
+    const plainEnd = endOfPlainWord(line, at);
+    if (plainEnd >= 0) {
+      words.push({ text: line.slice(at, plainEnd), quoted: false });
+      at = plainEnd;
       continue;
     }
     let text = "";
     let quoted = false;
     let open = false;
-    for (; at < line.length && (open || !/\s/.test(line[at])); at++) {
+    for (; at < line.length && (open || !isSpace(line.charCodeAt(at))); at++) {
       if (line[at] === '"') {
         open = !open;
         quoted = true;
@@ -45,6 +51,21 @@ export function splitWords(line: string): Word[] | null {
     words.push({ text, quoted });
   }
   return words;
+}
+
+/** Where the word at `at` ends, -1 where it has a quote. */
+function endOfPlainWord(line: string, at: number): number {
+  for (let end = at; end < line.length; end++) {
+    const code = line.charCodeAt(end);
+    if (isSpace(code)) return end;
+    if (code === 0x22) return -1;
+  }
+  return line.length;
+}
+
+/** As \s of a regular expression. */
+function isSpace(code: number): boolean {
+  return code === 0x20 || (code >= 9 && code <= 13) || (code >= 0xa0 && /\s/.test(String.fromCharCode(code)));
 }
 
 export interface RuleContext {
@@ -87,9 +108,46 @@ const coreOptions: Readonly<Record<string, string>> = {
   "--ipv6": "-6",
 };
 
+/** How many words an option takes at most, where that is known. */
+const valueLimits: Readonly<Record<string, number>> = {
+  "-s": 1,
+  "-d": 1,
+  "-p": 1,
+  "-i": 1,
+  "-o": 1,
+  "-m": 1,
+  "-j": 1,
+  "-g": 1,
+  "--comment": 1,
+  "--log-prefix": 1,
+  "--nflog-prefix": 1,
+  "-c": 2,
+  "-f": 0,
+};
+
 /** Options that belong to the protocol's own match, loaded or implied by -p. */
-const portOptions =
-  /^--(sport|source-port|dport|destination-port|tcp-flags|syn|tcp-option|icmp-type|icmpv6-type|chunk-types)$/;
+const portOptions: ReadonlySet<string> = new Set([
+  "--sport",
+  "--source-port",
+  "--dport",
+  "--destination-port",
+  "--tcp-flags",
+  "--syn",
+  "--tcp-option",
+  "--icmp-type",
+  "--icmpv6-type",
+  "--chunk-types",
+]);
+
+const protocolMatches: Readonly<Record<number, string>> = {
+  1: "icmp",
+  6: "tcp",
+  17: "udp",
+  33: "dccp",
+  58: "icmp6",
+  132: "sctp",
+  136: "udplite",
+};
 
 /** Parses the words after `-A CHAIN`. */
 export function parseRule(words: readonly Word[], context: RuleContext): RuleResult {
@@ -165,13 +223,7 @@ class RuleReader {
       this.at++;
     }
     const values: string[] = [];
-    const limit = /^(-[sdpiomjg]|--(comment|log-prefix|nflog-prefix))$/.test(name)
-      ? 1
-      : name === "-c"
-        ? 2
-        : name === "-f"
-          ? 0
-          : 99;
+    const limit = valueLimits[name] ?? 99;
     while (values.length < limit && this.at < this.words.length) {
       const next = this.words[this.at];
       // A text may begin with anything; other values do not begin with a dash.
@@ -242,7 +294,7 @@ class RuleReader {
       return;
     }
     let owner: Loaded | undefined = this.loaded[this.loaded.length - 1];
-    if (portOptions.test(option.name)) {
+    if (portOptions.has(option.name)) {
       const implied = this.impliedMatch();
       owner = this.loaded.findLast((loaded) => loaded.kind === "match" && loaded.name === implied);
       if (owner === undefined && implied !== null) {
@@ -264,16 +316,7 @@ class RuleReader {
       return (
         this.loaded.findLast(({ name }) => /^(tcp|udp|sctp|udplite|dccp|icmp6?)$/.test(name))?.name ?? null
       );
-    const names: Readonly<Record<number, string>> = {
-      1: "icmp",
-      6: "tcp",
-      17: "udp",
-      33: "dccp",
-      58: "icmp6",
-      132: "sctp",
-      136: "udplite",
-    };
-    return names[this.protocol.value] ?? null;
+    return protocolMatches[this.protocol.value] ?? null;
   }
 
   private addresses(text: string, invert: boolean): (AddressSpec | null)[] {
@@ -331,6 +374,8 @@ class RuleReader {
       ) {
         this.broken(`match ${name} needs -p ${name}`);
       }
+      if (typeof match !== "string" && match.kind === "multiport" && !this.hasProtocol(6, 17, 132, 136, 33))
+        this.broken("match multiport needs -p tcp, udp, udplite, sctp or dccp");
     }
     const fragment: Match[] = this.fragment === null ? [] : [{ kind: "extension", extension: this.fragment }];
     return [...fragment, ...matches, ...this.extra];
@@ -353,9 +398,21 @@ class RuleReader {
       this.broken(target);
       return { kind: "unmodelled", text: name };
     }
+    // The targets' own checks of the rule they stand in (reject_tg_check, tcpmss_tg4_check, libxt_nat).
+    if (target.kind === "reject" && target.with === "tcp-reset" && !this.hasProtocol(6))
+      this.broken("REJECT --reject-with tcp-reset needs -p tcp");
+    if (target.kind === "extension" && target.extension.text.startsWith("TCPMSS") && !this.hasProtocol(6))
+      this.broken("TCPMSS needs -p tcp");
+    if (target.kind === "nat" && target.range.minPort !== 0 && this.protocol === null)
+      this.broken(`${target.name} with a port needs -p`);
     if (target.kind === "unmodelled")
       this.faults.push(`target ${target.text} is not modelled; a packet that reaches this rule is undecided`);
     return target;
+  }
+
+  /** Whether -p names one of these, uninverted. */
+  private hasProtocol(...protocols: number[]): boolean {
+    return this.protocol !== null && !this.protocol.invert && protocols.includes(this.protocol.value);
   }
 
   /** Something that iptables itself would refuse: the rule stays as one that is never decided. */

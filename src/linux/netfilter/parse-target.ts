@@ -208,7 +208,8 @@ function readEndpoint(
   const [rangeText, baseText, beyond] = portText?.split("/") ?? [];
   const range = portText === undefined ? { min: 0, max: 0 } : parsePortRange(rangeText, "-");
   const base = baseText === undefined ? -1 : parseNumber(baseText, 65535);
-  if (range === null || (portText !== undefined && range.min === 0) || base === null || beyond !== undefined || (base >= 0 && !mayShift))
+  const isBadShift = base === null || beyond !== undefined || (base >= 0 && !mayShift);
+  if (range === null || (portText !== undefined && range.min === 0) || isBadShift)
     return `${portText ?? ""} is not a port or a range of ports`;
   if (address === null && portText === undefined) return `${text} is not an address with or without a port`;
   const single = address?.text === lastAddress?.text;
@@ -218,7 +219,7 @@ function readEndpoint(
     addressText: address === null ? "" : single ? address.text : `${address.text}-${lastAddress?.text ?? ""}`,
     minPort: range.min,
     maxPort: range.max,
-    basePort: base,
+    basePort: base ?? -1,
   };
 }
 

@@ -23,7 +23,8 @@ export function printRule(rule: Rule, family: Family): string {
   if (rule.destination !== null) text += `${not(rule.destination)} -d ${rule.destination.text}`;
   if (rule.inDevice !== null) text += `${not(rule.inDevice)} -i ${device(rule.inDevice)}`;
   if (rule.outDevice !== null) text += `${not(rule.outDevice)} -o ${device(rule.outDevice)}`;
-  if (rule.protocol !== null && rule.protocol.value !== 0) text += `${not(rule.protocol)} -p ${protocolText(rule.protocol.value)}`;
+  if (rule.protocol !== null && rule.protocol.value !== 0)
+    text += `${not(rule.protocol)} -p ${protocolText(rule.protocol.value)}`;
   for (const match of rule.matches) text += ` ${printMatch(match, family)}`;
   return text + printTarget(rule.target);
 }

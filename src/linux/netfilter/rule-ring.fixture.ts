@@ -68,7 +68,8 @@ export function replayRing(folder: string): RingResult {
     }
     if (sink.end === End.Undecided) result.disagreements.push(`frame ${number} is undecided: ${sink.reason}: ${text}`);
   }
-  for (const [link, text] of read("seen.jsonl").split("\n").filter((line) => line !== "").map((line) => JSON.parse(line) as [string, string])) {
+  for (const line of read("seen.jsonl").split("\n").filter((one) => one !== "")) {
+    const [link, text] = JSON.parse(line) as [string, string];
     const bytes = new Uint8Array(Buffer.from(text, "hex"));
     if (isHousekeeping(bytes)) continue;
     result.left++;
@@ -78,7 +79,8 @@ export function replayRing(folder: string): RingResult {
     else result.disagreements.push(`the kernel sent what the model did not: ${link} ${text}`);
   }
   for (const [key, left] of sent) if (left > 0) result.disagreements.push(`the model sent what the kernel did not: ${left} x ${key}`);
-  for (const family of [4, 6] as const) compareSaves(read(`saved.v${family}`), (netfilter as Netfilter | null)?.save(family) ?? "", family, result);
+  for (const family of [4, 6] as const)
+    compareSaves(read(`saved.v${family}`), (netfilter as Netfilter | null)?.save(family) ?? "", family, result);
   return result;
 }
 

@@ -36,7 +36,7 @@ MACS = ["02:00:00:00:01:02", "02:00:00:00:01:03"]
 CHAINS = {"raw": ["PREROUTING", "OUTPUT"], "mangle": ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
           "filter": ["INPUT", "FORWARD", "OUTPUT"], "security": ["INPUT", "FORWARD", "OUTPUT"],
           "nat": ["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]}
-PORTS = [80, 443, 1000, 5353, 7000, 7001, 7002, 7003, 7004, 7005, 7006]
+PORTS = [80, 80, 443, 1000, 5353, 7000, 7000, *range(7100, 7107), *range(7100, 7107), 7002, 7003, 7004, 7005, 7006]
 libc = ctypes.CDLL(None, use_errno=True)
 R = random.Random(SEED)
 pick, chance = R.choice, lambda p: R.random() < p
@@ -147,7 +147,7 @@ class Rules:
             add(f"-p {p} -m {p} {bang()}{pick(['--dport', '--destination-port'])} {port()}")
             add(f"-p {l4()} {bang()}--sport {port()}")
             add(f"-p tcp -m tcp {bang()}--tcp-flags {pick(['SYN,ACK', 'ALL', 'FIN,SYN,RST,ACK', 'RST'])} {pick(['SYN', 'ACK', 'NONE', 'RST'])}")
-            add(f"-p {pick(['tcp', 'udp', 'sctp', 'dccp', 'udplite'])} -m multiport {bang()}{pick(['--dports', '--sports', '--ports'])} 80,443,7000:7003,5353")
+            add(f"-p {pick(['tcp', 'udp', 'sctp', 'dccp', 'udplite'])} -m multiport {bang()}{pick(['--dports', '--sports', '--ports'])} 80,443,7000:7103,20000:20400")
             add(f"-m mark {bang()}--mark {mark()}")
             add(f"-m connmark {bang()}--mark {mark()}", None, ["mangle", "filter", "security", "nat"])
             add(f"-m statistic --mode nth {bang()}--every {some(1, 6)} --packet 0")
@@ -162,7 +162,8 @@ class Rules:
         add("-p tcp --dport http"); add("-p tcp --syn"); add("-p tcp ! --syn"); add(f"-p tcp -m tcp {bang()}--tcp-option {pick([2, 3, 8])}"); add("-p tcp -m tcp --tcp-option 2")
         for words in (["all", "any", "only"]):
             add(f"-p sctp -m sctp {bang()}--chunk-types {words} {pick(['DATA,INIT', 'INIT', 'DATA', 'DATA:Be,ABORT', 'ABORT:T', 'DATA,COOKIE_ACK', 'SHUTDOWN_COMPLETE:t'])}")
-        add(f"-m iprange {bang()}--src-range {self.range()}"); add(f"-m iprange {bang()}--dst-range {self.address()}")
+        add(f"-m iprange {bang()}--src-range {self.range()}"); add(f"-m iprange {bang()}--dst-range {pick(['10.3.0.5', '10.1.0.1-10.96.0.1'] if v4 else ['fd00:3::5', 'fd00:2::1-fd00:96::1'])}")
+        add(f"-m iprange --dst-range {pick(['10.3.0.0-10.6.0.9', '10.96.0.1'] if v4 else ['fd00:3::-fd00:6::9', 'fd00:96::1'])}", ["PREROUTING"], ["raw", "mangle"])
         add(f"-m iprange --src-range {self.range()} ! --dst-range {self.range()}")
         for option in ("--physdev-in a0", "--physdev-out b0", "--physdev-is-in", "--physdev-is-out", "--physdev-is-bridged"):
             for not_ in ("", "! "):
@@ -197,7 +198,7 @@ class Rules:
         add(f"-m state {bang()}--state NEW,INVALID"); add("-m state --state ESTABLISHED")
         tracked = ["mangle", "filter", "security"]
         for option in (f"{bang()}--ctproto {pick(['tcp', 'udp', '17'])}", f"{bang()}--ctstatus {pick(['CONFIRMED', 'SEEN_REPLY', 'ASSURED,EXPECTED', 'CONFIRMED,SEEN_REPLY'])}",
-                       "--ctdir ORIGINAL", "--ctdir REPLY", f"{bang()}--ctorigsrc {self.net()}", f"{bang()}--ctorigdst {self.address()}", f"{bang()}--ctreplsrc {self.address()}",
+                       "--ctdir ORIGINAL", "--ctdir REPLY", f"{bang()}--ctorigsrc {self.net().replace('/255.255.0.252', '/30')}", f"{bang()}--ctorigdst {self.address()}", f"{bang()}--ctreplsrc {self.address()}",
                        f"{bang()}--ctrepldst {self.address()}", f"{bang()}--ctorigsrcport 1:30000", f"{bang()}--ctorigdstport {port()}", f"{bang()}--ctreplsrcport {port()}",
                        f"{bang()}--ctrepldstport 1:30000", "--ctstatus NONE", "! --ctstatus NONE", f"--ctstate NEW --ctdir ORIGINAL --ctproto udp ! --ctorigdst {self.address()}"):
             add(f"-m conntrack {option}", None, tracked)
@@ -278,7 +279,7 @@ class Rules:
             if len(lines) < 12: continue
             name = f"U-{chain[:4]}"
             moved = [line.replace(f"-A {chain} ", f"-A {name} ", 1) for line in lines[6:12] if "0x80000000/0x80000000 -m owner" not in line]
-            lines[6:12] = [line for line in lines[6:12] if "0x80000000/0x80000000 -m owner" in line] + [f"-A {chain} -j {name}", f"-A {chain} -p udp {pick(['-g', '-j'])} {name}2"]
+            lines[6:12] = [line for line in lines[6:12] if "0x80000000/0x80000000 -m owner" in line] + [f"-A {chain} -j {name}", f"-A {chain} -p udp {'-j' if chain == 'INPUT' else pick(['-g', '-j'])} {name}2"]
             moved.insert(3, f"-A {name} -m statistic --mode nth --every 4 --packet 0 -j RETURN")
             self.users.append((table, name, moved))
             self.users.append((table, name + "2", [f"-A {name}2 -m mark --mark 1/1 -j RETURN", f"-A {name}2 -j MARK --xor-mark 2"]))
@@ -289,7 +290,8 @@ class Rules:
         for chain in ("INPUT", "FORWARD"):
             put("filter", chain, "-p tcp --dport 7000 -j REJECT --reject-with tcp-reset")
             for index, kind in enumerate(rejects):
-                put("filter", chain, f"-p udp --dport 7001 -m statistic --mode nth --every {len(rejects)} --packet {index} -j REJECT --reject-with {kind}")
+                for protocol in ("udp", "tcp"):
+                    put("filter", chain, f"-p {protocol} --dport {7100 + index} -j REJECT --reject-with {kind}")
             put("filter", chain, "-p sctp --dport 7002 -j REJECT")
             put("filter", chain, f"-p tcp --dport 7003 -j DROP")
         put("security", "FORWARD", "-p udp --dport 7004 -j DROP")
@@ -355,7 +357,7 @@ class Frames:
         self.port += 1
         ports, payload = dict(sport=self.port, dport=port), R.randbytes(pick([0, 1, 20, 600, 1200]))
         kind = pick(["syn", "tcp", "udp", "udp", "udp", "sctp", "icmp", "icmp", "error", "other", "dccp", "udplite"])
-        options = pick([[("MSS", 1460)], [("MSS", 1460), ("SAckOK", b"")], [("NOP", None), ("MSS", 800)], [], [("Timestamp", (1, 2))], [("WScale", 3)]])
+        options = pick([[("MSS", 1460)], [("MSS", 1460), ("SAckOK", b"")], [("NOP", None)] * (1 if family == 4 else 2) + [("MSS", 800)], [], [("Timestamp", (1, 2))], [("WScale", 3)]])
         if kind == "syn": return kind, TCP(flags=pick(["S", "S", "S", "SA"]), seq=R.getrandbits(32), options=options, **ports) / (b"x" * pick([0, 0, 0, 5]))
         if kind == "tcp": return kind, TCP(flags=pick(["A", "PA", "R", "FA", ""]), seq=R.getrandbits(32), ack=R.getrandbits(32), options=options, **ports) / payload
         if kind == "udp": return kind, UDP(**ports) / payload
@@ -377,7 +379,7 @@ class Frames:
 
     def one(self):
         family = pick([4, 6])
-        host = R.randint(100, 150)
+        host = pick([110, 111, 112, 113, *R.choices(range(100, 151), k=6)])
         p = (lambda a, b: a) if family == 4 else (lambda a, b: b)
         source = f"10.1.0.{host}" if family == 4 else f"fd00:1::{host}"
         target = pick(["10.3.0.5", "10.3.0.5", "10.6.0.5", "10.9.0.5", "10.7.0.5", "10.2.0.10", "10.96.0.1", "10.96.0.2", "10.96.0.3", "10.96.0.4", "10.1.0.1", "10.2.0.1", "10.2.0.255"] if family == 4

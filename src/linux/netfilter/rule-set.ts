@@ -18,6 +18,9 @@ export interface LoadOptions {
   readonly noflush: boolean;
 }
 
+/** Packets and bytes of a rule, position from 0; of the chain's policy at the position after the last rule. */
+export type CounterSource = (table: TableName, chain: string, position: number) => readonly [number, number];
+
 export class RuleSet {
   readonly family: Family;
   readonly tables = new Map<TableName, Table>();
@@ -30,21 +33,29 @@ export class RuleSet {
     return new Loader(this, options.file ?? "<inline>", options.noflush ?? false).load(text);
   }
 
-  /** iptables-save: every table that was named, counters in brackets where `counters`. */
-  save(counters = true): string {
+  /**
+   * iptables-save: every table that was named. Counters come from the text; false: none, but those of chains;
+   * or from where the rules are counted.
+   */
+  save(counters: boolean | CounterSource = true): string {
+    const source = typeof counters === "function" ? counters : null;
     const lines: string[] = [];
     for (const name of tableNames) {
       const table = this.tables.get(name);
       if (table === undefined) continue;
       lines.push(`*${name}`);
       for (const chain of table.chains.values()) {
-        lines.push(`:${chain.name} ${chain.policy ?? "-"} [${chain.packets}:${chain.bytes}]`);
+        const [packets, bytes] =
+          source === null || chain.policy === null
+            ? [chain.packets, chain.bytes]
+            : source(name, chain.name, chain.rules.length);
+        lines.push(`:${chain.name} ${chain.policy ?? "-"} [${packets}:${bytes}]`);
       }
       for (const chain of table.chains.values()) {
-        for (const rule of chain.rules) {
-          lines.push(
-            `${counters ? `[${rule.packets}:${rule.bytes}] ` : ""}-A ${chain.name}${printRule(rule, this.family)}`,
-          );
+        for (const [position, rule] of chain.rules.entries()) {
+          const [packets, bytes] = source?.(name, chain.name, position) ?? [rule.packets, rule.bytes];
+          const shown = counters === false ? "" : `[${packets}:${bytes}] `;
+          lines.push(`${shown}-A ${chain.name}${printRule(rule, this.family)}`);
         }
       }
       lines.push("COMMIT");
@@ -68,16 +79,7 @@ export class RuleSet {
   /** Lists that rules name by `recent --name`: these stay alive. The first rule's mask, the most times. */
   recentLists(): Map<string, ListShape> {
     const lists = new Map<string, ListShape>();
-    for (const table of this.tables.values()) {
-      for (const chain of table.chains.values()) {
-        for (const rule of chain.rules)
-          for (const match of rule.matches) {
-            if (match.kind !== "recent") continue;
-            const { mask, stamps } = lists.get(match.list) ?? { mask: match.mask, stamps: 0 };
-            lists.set(match.list, { mask, stamps: Math.max(stamps, stampsFor(match.hitcount)) });
-          }
-      }
-    }
+    for (const table of this.tables.values()) for (const [name, shape] of recentOf(table)) joinShape(lists, name, shape);
     return lists;
   }
 }
@@ -100,7 +102,7 @@ class Loader {
   private table: Table | null = null;
   private line = 0;
   /** Chains announced further down the text: jumps may name them before. */
-  private announced = new Set<string>();
+  private announced: ReadonlySet<string> = new Set<string>();
 
   constructor(set: RuleSet, file: string, noflush: boolean) {
     this.set = set;
@@ -109,15 +111,16 @@ class Loader {
   }
 
   load(text: string): Problem[] {
-    const lines = text.split(/\r?\n/);
-    for (const [index, line] of lines.entries()) {
+    const lines = text.split("\n");
+    for (let index = 0; index < lines.length; index++) {
+      const line = lines[index].trim();
       this.line = index + 1;
-      if (line.trimStart().startsWith("*")) this.announced = chainsAhead(lines, index + 1);
-      this.oneLine(line.trim());
+      if (line.startsWith("*")) this.announced = chainsAhead(lines, index + 1);
+      this.oneLine(line);
     }
     if (this.table !== null) {
       this.problem("error", `table ${this.table.name} ends without COMMIT`);
-      this.checkJumps(this.table);
+      this.problems.push(...jumpProblems(this.table, this.file, this.line));
     }
     return this.problems;
   }
@@ -129,7 +132,7 @@ class Loader {
     } else if (this.table === null) {
       this.problem("error", `"${shorten(line)}" stands outside a table; expected *table before it`);
     } else if (line === "COMMIT") {
-      this.checkJumps(this.table);
+      this.problems.push(...jumpProblems(this.table, this.file, this.line));
       this.table = null;
     } else if (line.startsWith(":")) {
       this.chainLine(this.table, line);
@@ -146,6 +149,8 @@ class Loader {
     }
     if (this.table !== null) this.problem("error", `table ${this.table.name} ends without COMMIT`);
     const tableName = name as TableName;
+    if (this.noflush && this.set.tables.get(tableName)?.frozen === true)
+      throw new Error(`table ${name} is shared and takes no more rules`);
     if (!this.noflush) {
       const old = this.set.tables.get(tableName);
       this.set.tables.delete(tableName);
@@ -185,7 +190,7 @@ class Loader {
   }
 
   private command(table: Table, line: string): void {
-    const counters = /^\[(\d+):(\d+)\]\s*/.exec(line);
+    const counters = line.startsWith("[") ? /^\[(\d+):(\d+)\]\s*/.exec(line) : null;
     const words = splitWords(counters === null ? line : line.slice(counters[0].length));
     if (words === null) {
       this.problem("error", "a double quote is not closed");
@@ -259,6 +264,9 @@ class Loader {
     }
   }
 
+  private readonly isChain = (name: string): boolean =>
+    this.announced.has(name) || this.table?.chains.has(name) === true;
+
   private append(
     table: Table,
     chain: Chain,
@@ -273,7 +281,8 @@ class Loader {
         rule.bytes = Number(counters[2]);
       }
     }
-    chain.rules.splice(at, 0, ...rules);
+    if (rules.length === 1 && at === chain.rules.length) chain.rules.push(rules[0]);
+    else chain.rules.splice(at, 0, ...rules);
   }
 
   private delete(table: Table, chain: Chain, words: readonly Word[]): void {
@@ -292,13 +301,8 @@ class Loader {
   }
 
   private parse(table: Table, words: readonly Word[], report: boolean): readonly Rule[] {
-    const { rules, faults } = parseRule(words, {
-      family: this.set.family,
-      table: table.name,
-      file: this.file,
-      line: this.line,
-      isChain: (name) => table.chains.has(name) || this.announced.has(name),
-    });
+    const { file, line, isChain } = this;
+    const { rules, faults } = parseRule(words, { family: this.set.family, table: table.name, file, line, isChain });
     if (report) for (const fault of faults) this.problem("warning", fault);
     return rules;
   }
@@ -329,55 +333,94 @@ class Loader {
     return false;
   }
 
-  /**
-   * Jumps to chains that are not there, and loops, which the kernel refuses. The compiler makes both
-   * undecided.
-   */
-  private checkJumps(table: Table): void {
-    for (const chain of table.chains.values()) {
-      for (const rule of chain.rules) {
-        if (rule.target.kind !== "jump") continue;
-        const target = table.chains.get(rule.target.chain);
-        if (target === undefined || target.policy !== null) {
-          const why = target === undefined ? `it is not in table ${table.name}` : "it is built in";
-          this.problems.push({
-            where: { file: rule.file, line: rule.line },
-            severity: "error",
-            what: `chain ${rule.target.chain} cannot be jumped to: ${why}`,
-          });
-        }
-      }
-    }
-    const looped = loopedChain(table);
-    if (looped !== null)
-      this.problem("error", `chain ${looped} of table ${table.name} can jump back to itself`);
-  }
-
   private problem(severity: "error" | "warning", what: string): void {
     this.problems.push({ where: { file: this.file, line: this.line }, severity, what });
   }
 }
 
+/**
+ * Jumps to chains that are not there, and loops, which the kernel refuses. The compiler makes both undecided.
+ * `file` and `line` are where the table ends.
+ */
+export function jumpProblems(table: Table, file: string, line = 0): Problem[] {
+  const problems: Problem[] = [];
+  for (const chain of table.chains.values()) {
+    for (const rule of chain.rules) {
+      if (rule.target.kind !== "jump") continue;
+      const target = table.chains.get(rule.target.chain);
+      if (target !== undefined && target.policy === null) continue;
+      const why = target === undefined ? `it is not in table ${table.name}` : "it is built in";
+      problems.push({
+        where: { file: rule.file, line: rule.line },
+        severity: "error",
+        what: `chain ${rule.target.chain} cannot be jumped to: ${why}`,
+      });
+    }
+  }
+  const looped = loopedChain(table);
+  if (looped !== null) {
+    const what = `chain ${looped} of table ${table.name} can jump back to itself`;
+    problems.push({ where: { file, line }, severity: "error", what });
+  }
+  return problems;
+}
+
+const recents = new WeakMap<Table, ReadonlyMap<string, ListShape>>();
+
+function recentOf(table: Table): ReadonlyMap<string, ListShape> {
+  const known = recents.get(table);
+  if (known !== undefined) return known;
+  const lists = new Map<string, ListShape>();
+  for (const chain of table.chains.values()) {
+    for (const rule of chain.rules)
+      for (const match of rule.matches) {
+        if (match.kind === "recent") joinShape(lists, match.list, { mask: match.mask, stamps: stampsFor(match.hitcount) });
+      }
+  }
+  if (table.frozen === true) recents.set(table, lists);
+  return lists;
+}
+
+function joinShape(lists: Map<string, ListShape>, name: string, shape: ListShape): void {
+  const known = lists.get(name);
+  lists.set(name, known === undefined ? shape : { mask: known.mask, stamps: Math.max(known.stamps, shape.stamps) });
+}
+
+/** What was found of tables that do not change any more. */
+const loops = new WeakMap<Table, { readonly chain: string | null }>();
+
 /** A chain that can be reached from itself, or null. */
 export function loopedChain(table: Table): string | null {
-  const state = new Map<string, "open" | "done">();
-  for (const start of table.chains.keys()) {
-    if (state.has(start)) continue;
+  const known = loops.get(table);
+  if (known !== undefined) return known.chain;
+  const chain = findLoop(table);
+  if (table.frozen === true) loops.set(table, { chain });
+  return chain;
+}
+
+function findLoop(table: Table): string | null {
+  const open = new Set<Chain>();
+  const done = new Set<Chain>();
+  for (const start of table.chains.values()) {
+    if (done.has(start)) continue;
     // Depth first without recursion: a text may nest deeper than the stack.
-    const stack: { name: string; next: number }[] = [{ name: start, next: 0 }];
-    state.set(start, "open");
+    const stack: { chain: Chain; next: number }[] = [{ chain: start, next: 0 }];
+    open.add(start);
     while (stack.length > 0) {
       const top = stack[stack.length - 1];
-      const rule = table.chains.get(top.name)?.rules[top.next++];
-      if (rule === undefined) {
-        state.set(top.name, "done");
+      const into = nextJump(table, top);
+      if (into === null) {
+        open.delete(top.chain);
+        done.add(top.chain);
         stack.pop();
-      } else if (rule.target.kind === "jump") {
-        const seen = state.get(rule.target.chain);
-        if (seen === "open") return rule.target.chain;
-        if (seen === undefined) {
-          state.set(rule.target.chain, "open");
-          stack.push({ name: rule.target.chain, next: 0 });
+      } else if (open.has(into)) {
+        return into.name;
+      } else if (!done.has(into)) {
+        if (into.rules.some(isJump)) {
+          open.add(into);
+          stack.push({ chain: into, next: 0 });
+        } else {
+          done.add(into);
         }
       }
     }
@@ -385,11 +428,28 @@ export function loopedChain(table: Table): string | null {
   return null;
 }
 
+/** The next chain that a chain's rules lead to; null: no more. */
+function nextJump(table: Table, at: { readonly chain: Chain; next: number }): Chain | null {
+  const { rules } = at.chain;
+  while (at.next < rules.length) {
+    const { target } = rules[at.next++];
+    const into = target.kind === "jump" ? table.chains.get(target.chain) : undefined;
+    if (into !== undefined) return into;
+  }
+  return null;
+}
+
+function isJump({ target }: Rule): boolean {
+  return target.kind === "jump";
+}
+
 /** Names on the chain lines from here to COMMIT. */
 function chainsAhead(lines: readonly string[], from: number): Set<string> {
   const names = new Set<string>();
-  for (let index = from; index < lines.length && lines[index].trim() !== "COMMIT"; index++) {
-    const name = /^\s*:(\S+)/.exec(lines[index])?.[1];
+  for (let index = from; index < lines.length; index++) {
+    const line = lines[index].trim();
+    if (line === "COMMIT") break;
+    const name = line.startsWith(":") ? /^:(\S+)/.exec(line)?.[1] : undefined;
     if (name !== undefined) names.add(name);
   }
   return names;

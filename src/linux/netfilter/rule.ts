@@ -216,6 +216,11 @@ export interface Table {
   readonly name: TableName;
   /** Built-in chains first; each in order of creation. */
   readonly chains: Map<string, Chain>;
+  /**
+   * Never changed again, its chains and rules neither, and loaded without counters: nodes may share it, and the
+   * counters in it mean nothing.
+   */
+  readonly frozen?: true;
 }
 
 /** What a match or target is not modelled for, in one phrase; null where all of a rule is. */

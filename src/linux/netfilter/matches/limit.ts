@@ -79,6 +79,9 @@ function parseRate(text: string): number | null {
 /** print_rate of libxt_limit: the largest unit in which nothing is lost. */
 function rateText(period: number): string {
   let at = 1;
-  while (at < units.length && period <= units[at].period && Math.floor(units[at].period / period) >= units[at].period % period) at++;
+  for (; at < units.length; at++) {
+    const whole = units[at].period;
+    if (period > whole || Math.floor(whole / period) < whole % period) break;
+  }
   return `${Math.floor(units[at - 1].period / period)}/${units[at - 1].name}`;
 }

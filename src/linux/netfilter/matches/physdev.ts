@@ -9,7 +9,7 @@ import { bang, flag, gather, type Option, word1 } from "./options.js";
 const names = ["--physdev-is-in", "--physdev-in", "--physdev-is-out", "--physdev-out", "--physdev-is-bridged"] as const;
 
 export function readPhysdev(options: readonly Option[]): Extension | string | null {
-  const shapes = Object.fromEntries(names.map((name) => [name, /-(in|out)$/.test(name) && !name.includes("-is-") ? word1 : flag]));
+  const shapes = Object.fromEntries(names.map((name) => [name, name.includes("-is-") ? flag : word1]));
   const found = gather(options, shapes);
   if (found === null || typeof found === "string") return found;
   if (found.size === 0) return "the physdev match needs an option";

@@ -8,9 +8,11 @@ export class Element {
   nomatch = false;
   /** ns of SetClock; Infinity: stays. */
   expires = Infinity;
-  packets = 0;
-  bytes = 0;
-  comment = "";
+  /** -1 where an added entry does not say it: 0, or what the entry had. */
+  packets = -1;
+  bytes = -1;
+  /** null where it is not said (by packets): none, or what the entry had. */
+  comment: string | null = "";
   /** skbinfo as `ipset save` prints it, with a space before each option. */
   skbinfo = "";
   /** hash:net,iface alone. */
@@ -23,10 +25,18 @@ export class Element {
   copy(): Element {
     return Object.assign(new Element(), this);
   }
+
+  /** Becomes an entry; `old` is the one it replaces. */
+  settle(old: Element | null): this {
+    if (this.packets < 0) this.packets = old?.packets ?? 0;
+    if (this.bytes < 0) this.bytes = old?.bytes ?? 0;
+    this.comment ??= old?.comment ?? "";
+    return this;
+  }
 }
 
-export const PLAIN = new Element();
-export const NOMATCH = new Element();
+export const PLAIN = new Element().settle(null);
+export const NOMATCH = new Element().settle(null);
 NOMATCH.nomatch = true;
 
 /** Virtual time since the first packet, ns: a dump's timeouts count from there, or from the time given at load. */

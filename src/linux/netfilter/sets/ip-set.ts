@@ -29,6 +29,8 @@ export class IpSet {
   private readonly withIface: boolean;
   /** hash:net,iface: entries, `table` counts networks. */
   private chained = 0;
+  /** hash:net,iface: the last lookup met the network with another device. */
+  private multi = false;
   private readonly key: Int32Array;
   /** Prefix lengths in use of both dimensions, longest first, and how many entries have each. */
   private readonly prefixes = [new Prefixes(), new Prefixes()];
@@ -71,7 +73,7 @@ export class IpSet {
         key[layout.prefixes] = nets[0] ? outer.lengths[i] : outer.lengths[i] << 8;
         const found = this.look(query, flags, context);
         if (found !== Found.No) return found;
-        if (this.withIface && this.networkIsThere()) return Found.No;
+        if (this.multi) return Found.No;
         continue;
       }
       this.putAddress(layout.second, (query.sources & (1 << this.dimensionOf(1))) !== 0, packet);
@@ -90,9 +92,10 @@ export class IpSet {
     if (!this.concerns(reference, context.packet)) return "range";
     if (this.undecided !== "") return "undecided";
     if (!this.readPacket(reference, context)) return "zero";
-    const refusal = this.fitPacket();
-    if (refusal !== null) return refusal;
+    this.fitPacket();
     const element = this.withElements ? new Element() : PLAIN;
+    // A packet takes the comment off an entry of a bitmap, not off one of a hash.
+    if (this.withElements && this.type.method === "hash") element.comment = null;
     this.deviceOf(reference, context, element);
     if (this.options.counters) {
       element.packets = 1;
@@ -107,8 +110,7 @@ export class IpSet {
     if (!this.concerns(reference, context.packet)) return "range";
     if (this.undecided !== "") return "undecided";
     if (!this.readPacket(reference, context)) return "zero";
-    const refusal = this.fitPacket();
-    if (refusal !== null) return refusal;
+    this.fitPacket();
     const element = this.withIface ? new Element() : PLAIN;
     this.deviceOf(reference, context, element);
     return this.delete(this.key, element);
@@ -153,18 +155,18 @@ export class IpSet {
       }
     }
     if (layout.prefixes >= 0) key[layout.prefixes] = 0;
-    return this.narrow(key);
+    return this.narrow(key, true);
   }
 
   /** netmask and bitmask of `create`, the range of a bitmap; false where that leaves nothing to look up. */
-  narrow(key: Int32Array): boolean {
+  narrow(key: Int32Array, masks: boolean): boolean {
     const { layout, options, type } = this;
     const { range, bitmask } = options;
     if (range !== null) {
       const value = type.dimensions[0] === "port" ? key[layout.port] : key[layout.first] >>> 0;
       if (value < range[0] || value > range[1]) return false;
     }
-    for (let at = layout.first; at >= 0; at = at === layout.first ? layout.second : -1) {
+    for (let at = masks ? layout.first : -1; at >= 0; at = at === layout.first ? layout.second : -1) {
       if (options.netmask !== null) maskWords(key, at, layout.words, options.netmask);
       if (bitmask !== null) {
         for (let index = 0; index < layout.words; index++) key[at + index] &= bitmask[index + 4 - layout.words];
@@ -174,9 +176,9 @@ export class IpSet {
   }
 
   /** An added network is as long as the longest in the set, whole addresses where it is empty (INIT_CIDR). */
-  private fitPacket(): Refusal {
+  private fitPacket(): void {
     const { layout, nets } = this;
-    if (layout.prefixes < 0) return null;
+    if (layout.prefixes < 0) return;
     const whole = layout.words * 32;
     let lengths = 0;
     for (let index = 0; index < nets.length; index++) {
@@ -185,10 +187,8 @@ export class IpSet {
       const length = used.count > 0 ? used.lengths[0] : whole;
       this.mask(index === 0 ? layout.first : layout.second, length);
       lengths |= length << (index * 8);
-      if (length === 0) return "zero";
     }
     this.key[layout.prefixes] = lengths;
-    return null;
   }
 
   private deviceOf(reference: SetReference, { services, skb }: SetContext, element: Element): void {
@@ -224,6 +224,7 @@ export class IpSet {
   /** The entry of `key`, if it stands. */
   private look(query: SetQuery, flags: number, context: SetContext): Found {
     const place = this.table.find(this.key);
+    this.multi = false;
     if (place < 0) return Found.No;
     const { clock, options } = this;
     const { skb } = context;
@@ -234,21 +235,16 @@ export class IpSet {
     }
     const device = context.services.deviceName((query.sources & 2) !== 0 ? skb.inDevice : skb.outDevice);
     for (let element: Element | null = this.elements[place]; element !== null; element = element.next) {
+      // Entries of bridge ports are in other buckets.
       if (element.physdev) continue;
+      this.multi = clock.now <= element.expires;
       if (element.wildcard ? !device.startsWith(element.iface) : device !== element.iface) continue;
-      if (!extensionsHold(element, options.counters, clock, query, flags, skb.length)) continue;
-      return element.nomatch ? Found.Nomatch : Found.Yes;
+      if (extensionsHold(element, options.counters, clock, query, flags, skb.length)) {
+        return element.nomatch ? Found.Nomatch : Found.Yes;
+      }
+      this.multi = false;
     }
     return Found.No;
-  }
-
-  private networkIsThere(): boolean {
-    const place = this.table.find(this.key);
-    if (place < 0) return false;
-    for (let element: Element | null = this.elements[place]; element !== null; element = element.next) {
-      if (this.clock.now <= element.expires) return true;
-    }
-    return false;
   }
 
   // ---- entries -----------------------------------------------------------------------------------------------
@@ -264,13 +260,14 @@ export class IpSet {
     let place = table.find(key);
     if (place >= 0 && !this.withIface) {
       if (!exist && clock.now <= elements[place].expires) return "exists";
-      elements[place] = this.held(element);
+      elements[place] = this.held(element, clock.now <= elements[place].expires ? elements[place] : null);
       return null;
     }
     const twin = place < 0 ? null : sameDevice(elements[place], element);
     if (twin !== null) {
       if (!exist && clock.now <= twin.expires) return "exists";
       const { iface, wildcard, next } = twin;
+      element.settle(clock.now <= twin.expires ? twin : null);
       Object.assign(twin, element, { iface, wildcard, next });
       return null;
     }
@@ -287,9 +284,9 @@ export class IpSet {
     if (place >= 0) {
       let last = elements[place];
       while (last.next !== null) last = last.next;
-      last.next = element;
+      last.next = element.settle(null);
     } else {
-      elements[table.add(key)] = this.held(element);
+      elements[table.add(key)] = this.held(element, null);
     }
     this.countPrefixes(key, 1);
     return null;
@@ -325,8 +322,8 @@ export class IpSet {
   }
 
   /** Extensions that nobody reads need no object of their own. */
-  private held(element: Element): Element {
-    return this.withElements ? element : element.nomatch ? NOMATCH : PLAIN;
+  private held(element: Element, old: Element | null): Element {
+    return this.withElements ? element.settle(old) : element.nomatch ? NOMATCH : PLAIN;
   }
 
   private remove(place: number, element: Element): void {

@@ -8,12 +8,12 @@
  * Source: man ipset(8), net/netfilter/ipset of Linux.
  */
 import type { Problem } from "../../../cluster/problem.js";
-import { type Element, Found, SetClock, type SetContext, type SetQuery, type SetReference } from "./element.js";
+import { type Element, Found, PLAIN, SetClock, type SetContext, type SetQuery, type SetReference } from "./element.js";
 import { IpSet, type Refusal } from "./ip-set.js";
 import { addToSlot, deleteFromSlot, ListSet, type Slot, testSlot, undecidedOf, UnknownSet } from "./list-set.js";
 import { addLines, createLine, extensionsText } from "./print-set.js";
 import { EntryReader } from "./read-entry.js";
-import { readCreateOptions, readEntryOptions } from "./read-options.js";
+import { type EntryOptions, readCreateOptions, readEntryOptions } from "./read-options.js";
 import { type SetType, setType } from "./set-types.js";
 
 export interface LoadSetsOptions {
@@ -33,10 +33,16 @@ export class IpSets {
   private readonly slots: (Slot | null)[] = [];
   private readonly byName = new Map<string, Slot>();
   private readonly readers = new Map<IpSet, EntryReader>();
+  /**
+   * `-exist` on a line holds for the lines after it too, as in ipset 7.17. (There, not for a line that goes to the
+   * kernel in one message with earlier lines without it.)
+   */
+  private exist = false;
 
   /** `create`, `add`, `del`, `flush`, `destroy`, `swap` and `rename` lines. */
   load(text: string, options: LoadSetsOptions = {}): Problem[] {
     if (options.nowNs !== undefined) this.clock.tick(options.nowNs);
+    this.exist = false;
     const problems: Problem[] = [];
     const file = options.file ?? "<inline>";
     let line = 0;
@@ -66,7 +72,8 @@ export class IpSets {
     const slots = this.slots.filter((slot) => slot !== null);
     for (const { name, set } of slots) {
       if (set instanceof IpSet) lines.push(createLine(name, set.type, set.options), ...addLines(name, set));
-      else if (set instanceof UnknownSet) lines.push(`create ${name} ${set.create}`, ...set.lines.map((text) => `add ${name} ${text}`));
+      else if (set instanceof UnknownSet) lines.push(`create ${name} ${set.create}`,
+        ...set.lines.map((text) => `add ${name} ${text}`));
     }
     for (const { name, set } of slots) {
       if (!(set instanceof ListSet)) continue;
@@ -84,7 +91,7 @@ export class IpSets {
   /** Whether a set matches: Found.No, Yes or Undecided. */
   test(query: SetQuery, context: SetContext): Found {
     const slot = this.byName.get(query.set);
-    if (slot === undefined) return Found.Undecided;
+    if (slot === undefined || otherFamily(slot, context.packet.family)) return Found.Undecided;
     this.clock.tick(Math.max(context.nowNs, context.skb.timeNs));
     return testSlot(slot, query, query.flags, context);
   }
@@ -93,20 +100,30 @@ export class IpSets {
   add(reference: SetReference, flags: number, timeout: number | null, context: SetContext): Refusal {
     const slot = this.byName.get(reference.set);
     this.clock.tick(Math.max(context.nowNs, context.skb.timeNs));
-    return slot === undefined ? "undecided" : addToSlot(slot, reference, flags, timeout, context);
+    if (slot === undefined || otherFamily(slot, context.packet.family)) return "undecided";
+    return addToSlot(slot, reference, flags, timeout, context);
   }
 
   /** --del-set. */
   delete(reference: SetReference, context: SetContext): Refusal {
     const slot = this.byName.get(reference.set);
     this.clock.tick(Math.max(context.nowNs, context.skb.timeNs));
-    return slot === undefined ? "undecided" : deleteFromSlot(slot, reference, context);
+    if (slot === undefined || otherFamily(slot, context.packet.family)) return "undecided";
+    return deleteFromSlot(slot, reference, context);
+  }
+
+  /** Why iptables of a family refuses a rule that names the set; "" where it does not. */
+  refused(name: string, family: 4 | 6): string {
+    const slot = this.byName.get(name);
+    if (slot === undefined) return `IP set ${name} is not loaded`;
+    return otherFamily(slot, family) ? `IP set ${name} is not of IPv${family}` : "";
   }
 
   /** Why asking a set is undecided, in one phrase. */
-  whyUndecided(name: string): string {
+  whyUndecided(name: string, family: 4 | 6): string {
     const slot = this.byName.get(name);
-    return slot === undefined ? `IP set ${name} is not loaded` : `IP set ${name}: ${undecidedOf(slot)}`;
+    const refused = this.refused(name, family);
+    return refused !== "" || slot === undefined ? refused : `IP set ${name}: ${undecidedOf(slot)}`;
   }
 
   // ---- lines -------------------------------------------------------------------------------------------------
@@ -116,10 +133,9 @@ export class IpSets {
     const words = splitLine(line);
     if (words === null) return "a double quote is not closed";
     if (words.length === 0 || words[0].startsWith("#")) return null;
-    let exist = false;
     for (let at = words.length - 1; at >= 0; at--) {
       if (words[at] !== "-exist" && words[at] !== "-!" && words[at] !== "--exist") continue;
-      exist = true;
+      this.exist = true;
       words.splice(at, 1);
     }
     const given = words[0] ?? "";
@@ -130,10 +146,10 @@ export class IpSets {
       case "quit":
         return null;
       case "create":
-        return this.create(words, exist);
+        return this.create(words, this.exist);
       case "add":
       case "del":
-        return this.change(verb, words, exist);
+        return this.change(verb, words, this.exist);
       case "flush":
       case "destroy":
         return this.empty(verb, words);
@@ -157,7 +173,8 @@ export class IpSets {
     }
     const options = readCreateOptions(type, words.slice(3));
     if (typeof options === "string") {
-      if (old === undefined) this.put(name, new UnknownSet(`${typeName} with options that are not understood`, words.slice(2).join(" ")));
+      if (old === undefined) this.put(name, new UnknownSet(`${typeName} with options that are not understood`,
+        words.slice(2).join(" ")));
       return options;
     }
     if (old !== undefined) {
@@ -185,29 +202,30 @@ export class IpSets {
       if (verb === "add") set.lines.push(words.slice(2).join(" "));
       return null;
     }
-    const options = readEntryOptions(set.type, set.options, words, 3);
+    const bare = words.length === 3 && set instanceof IpSet && !set.withElements;
+    const options = bare ? plainEntry : readEntryOptions(verb, set.type, set.options, words);
     if (typeof options === "string") return options;
-    set.setTimeout(options.element, options.timeout);
+    if (!bare) set.setTimeout(options.element, options.timeout);
     if (set instanceof ListSet) return this.changeList(verb, set, text, options.element, options.before, options.after, exist);
     const reader = this.readers.get(set) ?? new EntryReader(set.type, set.layout, set.options);
     this.readers.set(set, reader);
-    // Within a range every entry has its own counters and timeout.
-    let first = true;
     return reader.read(text, (key, device) => {
-      const element = first || !set.withElements ? options.element : options.element.copy();
-      first = false;
+      // Within a range every entry has its own counters and timeout.
+      const element = set.withElements ? options.element.copy() : options.element;
       if (device !== "") {
         element.physdev = device.startsWith("physdev:");
         element.iface = element.physdev ? device.slice(8) : device;
+      }
+      if (!set.narrow(key, !reader.unmasked)) {
+        return set.options.range === null ? `${text} has an address of 0, which the set cannot hold`
+          : `${text} is out of the set's range`;
       }
       return this.changeEntry(verb, set, text, key, element, exist);
     });
   }
 
-  private changeEntry(verb: "add" | "del", set: IpSet, text: string, key: Int32Array, element: Element, exist: boolean): string | null {
-    if (!set.narrow(key)) {
-      return set.options.range === null ? `${text} has an address of 0, which the set cannot hold` : `${text} is out of the set's range`;
-    }
+  private changeEntry(verb: "add" | "del", set: IpSet, text: string, key: Int32Array, element: Element,
+    exist: boolean): string | null {
     const refusal = verb === "add" ? set.add(key, element, exist) : set.delete(key, element);
     switch (refusal) {
       case "exists":
@@ -280,6 +298,11 @@ export function parseIpSets(text: string, file: string): { sets: IpSets; problem
   return { sets, problems: sets.load(text, { file }) };
 }
 
+/** Of lists each member is asked; one of the other family does not match. */
+function otherFamily({ set }: Slot, family: 4 | 6): boolean {
+  return set instanceof IpSet && set.options.family !== 0 && set.options.family !== family;
+}
+
 /** IP_SET_TYPE_* features and family; the method does not matter. */
 function swappable(a: Slot["set"], b: Slot["set"]): boolean {
   if (a instanceof UnknownSet || b instanceof UnknownSet) return false;
@@ -295,8 +318,12 @@ function sameOptions(a: IpSet["options"], b: IpSet["options"]): boolean {
   return text(a) === text(b);
 }
 
+/** An entry without options of a set without extensions: the many lines of a large set. */
+const plainEntry: EntryOptions = { element: PLAIN, timeout: null, before: null, after: null };
+
 /** Words of a line; a quoted one may hold blanks. Null: a quote is not closed. */
 function splitLine(line: string): string[] | null {
+  if (!/["\t\r]| {2}/.test(line)) return line.trim() === "" ? [] : line.trim().split(" ");
   if (!line.includes('"')) return line.trim().split(/\s+/).filter((word) => word !== "");
   const words: string[] = [];
   const pattern = /\s*(?:"([^"]*)"|([^\s"]+))/gy;

@@ -56,11 +56,11 @@ export class ListSet {
     if (where !== null && (besideAt < 0 || beside === slot)) return `${beside?.name ?? ""} is not in the list`;
     if (at >= 0) {
       if (!exist) return `set ${slot.name} is in the list already`;
-      this.members[at].element = element;
+      this.members[at].element = element.settle(this.members[at].element);
       return null;
     }
     const place = where === null ? this.members.length : where === "before" ? besideAt : besideAt + 1;
-    this.members.splice(place, 0, { slot, element });
+    this.members.splice(place, 0, { slot, element: element.settle(null) });
     slot.references++;
     return null;
   }
@@ -88,16 +88,18 @@ export class ListSet {
     this.members = this.members.filter(({ element }) => this.clock.now <= element.expires);
   }
 
-  /** list_set_ktest. A member that is not decided leaves it open unless a later one holds. */
+  /**
+   * list_set_ktest. A member that is not decided leaves it open unless a later one holds. One that has timed out is
+   * asked, and counts in the set it is, before its own time is looked at.
+   */
   test(query: SetQuery, flags: number, context: SetContext): Found {
     let below = flags & ~SetFlag.MatchCounters;
     if ((flags & SetFlag.SkipSubcounters) !== 0) below |= SetFlag.SkipCounters;
     let undecided = false;
     for (let index = 0; index < this.members.length; index++) {
       const { slot, element } = this.members[index];
-      if (this.clock.now > element.expires) continue;
       const found = testSlot(slot, query, below, context);
-      if (found === Found.Undecided) undecided = true;
+      if (found === Found.Undecided && this.clock.now <= element.expires) undecided = true;
       if (found !== Found.Yes) continue;
       if (extensionsHold(element, this.options.counters, this.clock, query, flags, context.skb.length)) return Found.Yes;
     }

@@ -117,7 +117,7 @@ export function extensionsText(options: SetOptions, element: Element, clock: Set
   if (element.nomatch) text += " nomatch";
   if (element.wildcard) text += " wildcard";
   if (options.counters) text += ` packets ${element.packets} bytes ${element.bytes}`;
-  if (element.comment !== "") text += ` comment "${element.comment}"`;
+  if (element.comment !== "" && element.comment !== null) text += ` comment "${element.comment}"`;
   return text + element.skbinfo;
 }
 

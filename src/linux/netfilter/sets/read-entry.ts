@@ -34,8 +34,15 @@ export class EntryReader {
   private highPort = 0;
   private protocol = 0;
   private device = "";
+  /**
+   * hash:ip,port, and hash:ip with a bitmask: where a range or network begins is masked, the addresses after that
+   * are not. They are in the set, and no packet finds them.
+   */
+  readonly unmasked: boolean;
 
   constructor(type: SetType, layout: Layout, options: SetOptions) {
+    const masks = options.bitmask !== null || (options.netmask !== null && type.name === "hash:ip,port");
+    this.unmasked = masks && layout.words === 1 && /^hash:ip(,port)?$/.test(type.name);
     this.type = type;
     this.layout = layout;
     this.options = options;
@@ -125,7 +132,7 @@ export class EntryReader {
   }
 
   private address(text: string, kind: "ip" | "net", ranges: boolean, span: AddressSpan): string | null {
-    return this.layout.words === 1 ? this.address4(text, kind, ranges, span) : this.address6(text, kind, span);
+    return this.layout.words === 1 ? this.address4(text, kind, ranges, span) : this.address6(text, kind, ranges, span);
   }
 
   private address4(text: string, kind: "ip" | "net", ranges: boolean, span: AddressSpan): string | null {
@@ -137,11 +144,12 @@ export class EntryReader {
     if (low < 0) return `${text} is not ${what}`;
     span.ranged = false;
     span.length = 32;
-    span.low = span.high = low;
+    span.low = span.high = this.unmasked && kind === "ip" ? this.masked(low) : low;
     if (slash >= 0) {
       const length = decimal(text, slash + 1, 32);
       if (length < 0) return `${text} is not ${what}`;
-      if (kind === "ip" && !ranges && length !== 32) return `${text} is not ${what}`;
+      if (kind === "ip" && !ranges) return `${text} is not ${what}`;
+      if (kind === "ip" && this.unmasked) return this.rangeOfMasked(span, low, length);
       if (kind === "net" && length === 0 && !this.type.zeroNets) return `${this.type.name} holds no /0; ${text} was found`;
       const size = 2 ** (32 - length);
       span.low = low - (low % size);
@@ -154,11 +162,27 @@ export class EntryReader {
       span.high = Math.max(low, high);
       if (kind === "net" && span.high - span.low === 0xffffffff) return `${text} is the whole address space`;
       span.ranged = true;
+      if (kind === "ip" && this.unmasked) span.low = this.masked(span.low);
     }
     return null;
   }
 
-  private address6(text: string, kind: "ip" | "net", span: AddressSpan): string | null {
+  /** hash:ip,port: a network is that of the masked address. */
+  private rangeOfMasked(span: AddressSpan, address: number, length: number): null {
+    const size = 2 ** (32 - length);
+    const low = this.masked(address);
+    span.low = low - (low % size);
+    span.high = span.low + size - 1;
+    return null;
+  }
+
+  private masked(address: number): number {
+    const { netmask, bitmask } = this.options;
+    const kept = netmask === null ? address : address - (address % 2 ** (32 - netmask));
+    return (bitmask === null ? kept : kept & bitmask[3]) >>> 0;
+  }
+
+  private address6(text: string, kind: "ip" | "net", ranges: boolean, span: AddressSpan): string | null {
     const slash = text.indexOf("/");
     const end = slash < 0 ? text.length : slash;
     const bracketed = text.startsWith("[") && text[end - 1] === "]";
@@ -167,7 +191,8 @@ export class EntryReader {
     if (!ipv6(text.slice(bracketed ? 1 : 0, bracketed ? end - 1 : end), span.words) || span.length < 0) {
       return `${text} is not an IPv6 ${kind === "net" ? "network" : "address"}`;
     }
-    if (kind === "ip" && span.length !== 128) return `${text} is not an IPv6 address; a set of addresses takes no networks`;
+    if (kind === "ip" && (span.length !== 128 || (slash >= 0
+      && !ranges))) return `${text} is not an IPv6 address; a set of addresses takes no networks`;
     if (span.length === 0 && !this.type.zeroNets) return `${this.type.name} holds no /0; ${text} was found`;
     for (let index = 0; index < 4; index++) {
       const kept = span.length - index * 32;
@@ -202,7 +227,7 @@ export class EntryReader {
       return next(span.length);
     }
     // A netmask makes one entry of many addresses.
-    const step = options.netmask === null ? 1 : 2 ** (32 - options.netmask);
+    const step = options.netmask === null || this.unmasked ? 1 : 2 ** (32 - options.netmask);
     for (let low = kinds[which] === "ip" ? span.low - (span.low % step) : span.low; low <= span.high;) {
       key[at] = low | 0;
       const length = kinds[which] === "net" ? blockLength(low, span.high) : 32;

@@ -22,6 +22,8 @@ export function readCreateOptions(type: SetType, words: readonly string[]): SetO
   for (let at = 0; at < words.length; at++) {
     const name = words[at].replace(/^--(?=.)/, "");
     if ((name === "-4" || name === "-6") && type.withFamily) {
+      if (said.has("family")) return `option ${name} is given beside a family`;
+      said.add("family");
       options.family = name === "-4" ? 4 : 6;
       continue;
     }
@@ -145,15 +147,17 @@ export interface EntryOptions {
   readonly after: string | null;
 }
 
-/** Options of an entry. */
-export function readEntryOptions(type: SetType, set: SetOptions, words: readonly string[], from: number): EntryOptions | string {
+/** Options of an entry, from the fourth word of its line. */
+export function readEntryOptions(verb: "add" | "del", type: SetType, set: SetOptions,
+  words: readonly string[]): EntryOptions | string {
   const element = new Element();
   let timeout: number | null = null;
   let before: string | null = null;
   let after: string | null = null;
   const nets = type.dimensions.includes("net");
-  for (let at = from; at < words.length; at++) {
+  for (let at = 3; at < words.length; at++) {
     const name = words[at];
+    if (verb === "del" && name !== "before" && name !== "after") return `option ${name} is not one of del`;
     if (name === "nomatch" && nets) {
       element.nomatch = true;
       continue;
@@ -163,6 +167,7 @@ export function readEntryOptions(type: SetType, set: SetOptions, words: readonly
       continue;
     }
     const value = words[++at];
+    if (words.indexOf(name, 3) < at - 1) return `option ${name} is given twice`;
     const known = ["timeout", "packets", "bytes", "comment", "skbmark", "skbprio", "skbqueue"].includes(name);
     if (!known && !(type.method === "list" && (name === "before" || name === "after"))) {
       return `option ${name} of an entry is not one of ${type.name}`;
@@ -216,6 +221,6 @@ function skbText(name: string, value: string): string | null {
     const match = /^([0-9a-f]{1,4}):([0-9a-f]{1,4})$/i.exec(value);
     return match === null ? null : ` skbprio ${match[1].toLowerCase()}:${match[2].toLowerCase()}`;
   }
-  const queue = parseNumber(value, 65534);
+  const queue = parseNumber(value, 65535);
   return queue === null ? null : queue === 0 ? "" : ` skbqueue ${queue}`;
 }

@@ -145,7 +145,8 @@ export function matchSet(match: SetMatch, sets: IpSets, context: SetContext): Fo
 /** set_target_v3: "" where it was done, taken or not; else why that is not decided. */
 export function changeSets(target: SetTarget, sets: IpSets, context: SetContext): string {
   const { add, delete: del } = target;
-  if (add !== null && sets.add(add, target.flags, target.timeout, context) === "undecided") return sets.whyUndecided(add.set);
-  if (del !== null && sets.delete(del, context) === "undecided") return sets.whyUndecided(del.set);
+  if (add !== null && sets.add(add, target.flags, target.timeout, context) === "undecided") return sets.whyUndecided(add.set,
+    context.packet.family);
+  if (del !== null && sets.delete(del, context) === "undecided") return sets.whyUndecided(del.set, context.packet.family);
   return "";
 }

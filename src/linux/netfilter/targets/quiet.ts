@@ -69,7 +69,7 @@ function readLog(options: Options): QuietResult {
 
 function logLevel(text: string): number | null {
   if (/^\d+$/.test(text)) return parseNumber(text, 7);
-  const level = levelSynonyms[text] ?? logLevels.findIndex((name) => name === text);
+  const level = levelSynonyms[text] ?? logLevels.indexOf(text);
   return level < 0 ? null : level;
 }
 

@@ -23,22 +23,23 @@ export function readTcpMss(options: readonly Option[]): TargetExtension | string
   if (given === undefined) return { text: "TCPMSS --clamp-mss-to-pmtu", act: (context) => clamp(context) };
   const mss = parseNumber(given.values[0], 65515);
   if (mss === null) return `--set-mss ${given.values[0]} is not a number up to 65515`;
-  return { text: `TCPMSS --set-mss ${mss}`, act: ({ skb, packet }) => lower(skb, packet, mss) };
+  return { text: `TCPMSS --set-mss ${mss}`, act: (context) => lower(context, mss) };
 }
 
 function clamp(context: TestContext): Verdict | typeof goOn {
-  const { skb, packet, services } = context;
+  const { skb, services } = context;
   const mtu = services.pathMtu?.(skb) ?? 0;
   if (mtu === 0) {
     context.doubt = "the MTU of the ways to both ends is not known";
     return Verdict.Undecided;
   }
   const headers = skb.family === 4 ? 40 : 60;
-  return mtu <= headers ? Verdict.Drop : lower(skb, packet, mtu - headers);
+  return mtu <= headers ? Verdict.Drop : lower(context, mtu - headers);
 }
 
 /** tcpmss_mangle_packet. */
-function lower(skb: Skb, packet: Packet, mss: number): Verdict | typeof goOn {
+function lower(context: TestContext, mss: number): Verdict | typeof goOn {
+  const { skb, packet } = context;
   if (packet.laterFragment) return goOn;
   const { l4, l4Length } = packet;
   const headerLength = l4Length < 20 ? 0 : (skb.bytes[l4 + 12] >> 4) * 4;
@@ -47,7 +48,14 @@ function lower(skb: Skb, packet: Packet, mss: number): Verdict | typeof goOn {
   for (let at = 20; at <= headerLength - mssSize; at += optionSize(bytes, l4 + at)) {
     if (bytes[l4 + at] !== mssKind || bytes[l4 + at + 1] !== mssSize) continue;
     // Never raised.
-    if (half(bytes, l4 + at + 2) > mss) replaceMss(skb, l4, at + 2, mss);
+    if (half(bytes, l4 + at + 2) <= mss) return goOn;
+    // The kernel sums it up as if it stood at an even offset, which breaks the checksum. IPv4 has noted before that it was
+    // right; IPv6 finds out if it looks again for a TCP reset, which depends on what changed in its header since.
+    if ((at & 1) === 1 && skb.family === 6) {
+      context.doubt = "TCPMSS changes an option at an odd offset";
+      return Verdict.Undecided;
+    }
+    replaceMss(skb, l4, at + 2, mss);
     return goOn;
   }
   if (l4Length === headerLength && headerLength < 60) addMss(skb, packet, Math.min(mss, skb.family === 4 ? 536 : 1220));
@@ -63,9 +71,6 @@ const delta = new ChecksumDelta();
 
 function replaceMss(skb: Skb, l4: number, at: number, mss: number): void {
   const { bytes } = skb;
-  // At an odd offset the kernel still sums it up as if it stood at an even one, which breaks the checksum. IPv6 finds
-  // out where it looks again (nf_ip6_checksum, for REJECT), IPv4 has noted before that the packet was right.
-  if ((at & 1) === 1 && skb.family === 6 && skb.csum === Csum.Right) skb.csum = Csum.Wrong;
   delta.clear();
   delta.half(half(bytes, l4 + at), mss);
   // What offload still has to sum needs no change.

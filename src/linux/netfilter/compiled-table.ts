@@ -1,0 +1,103 @@
+/**
+ * A table's rules on one node: the program that nodes of equal rules share, with this node's counters and what
+ * its matches remember (nth counts).
+ */
+import type { Family } from "../../cluster/address.js";
+import { CompiledMatch, type CompiledTarget, keepsState, TableProgram } from "./compile.js";
+import type { ChainIndex } from "./chain-index.js";
+import type { Chain, Rule, Table, TableName } from "./rule.js";
+
+/** Programs of tables that do not change any more. */
+const programs = new WeakMap<Table, TableProgram>();
+
+export class CompiledTable {
+  readonly name: TableName;
+  // The program's, see there.
+  readonly code: Int32Array;
+  readonly op: Uint8Array;
+  readonly argument: Int32Array;
+  readonly targets: readonly CompiledTarget[];
+  readonly chains: readonly Chain[];
+  readonly firstRows: Int32Array;
+  readonly rules: readonly (Rule | null)[];
+  readonly chainOf: Int32Array;
+  readonly reasons: readonly string[];
+  readonly indexed: Uint16Array;
+  readonly indexes: readonly ChainIndex[];
+  readonly nextForState: readonly Int32Array[];
+  // The node's own, by row.
+  readonly packets: Float64Array;
+  readonly bytes: Float64Array;
+  readonly matches: readonly (readonly CompiledMatch[])[];
+  private readonly program: TableProgram;
+
+  constructor(table: Table, family: Family) {
+    const program = programOf(table, family);
+    this.program = program;
+    this.name = program.name;
+    this.code = program.code;
+    this.op = program.op;
+    this.argument = program.argument;
+    this.targets = program.targets;
+    this.chains = program.chains;
+    this.firstRows = program.firstRows;
+    this.rules = program.rules;
+    this.chainOf = program.chainOf;
+    this.reasons = program.reasons;
+    this.indexed = program.indexed;
+    this.indexes = program.indexes;
+    this.nextForState = program.nextForState;
+    this.packets = new Float64Array(this.rules.length);
+    this.bytes = new Float64Array(this.rules.length);
+    this.matches = ownMatches(program.matches);
+    if (table.frozen !== true) this.loadCounters();
+  }
+
+  /** First row of a chain, -1 where there is none. */
+  start(chain: string): number {
+    return this.program.start(chain);
+  }
+
+  /** Text of a row for `trace`. */
+  text(row: number): string {
+    return this.program.text(row);
+  }
+
+  /** Packets and bytes of a rule, position from 0; of the policy at the position after the last rule. */
+  counters(chain: string, position: number): readonly [number, number] {
+    const row = this.start(chain) + position;
+    return [this.packets[row], this.bytes[row]];
+  }
+
+  private loadCounters(): void {
+    for (let row = 0; row < this.rules.length; row++) {
+      const holder = this.rules[row] ?? this.chains[this.chainOf[row]];
+      this.packets[row] = holder.packets;
+      this.bytes[row] = holder.bytes;
+    }
+  }
+}
+
+function programOf(table: Table, family: Family): TableProgram {
+  if (table.frozen !== true) return new TableProgram(table, family);
+  let program = programs.get(table);
+  if (program === undefined) {
+    program = new TableProgram(table, family);
+    programs.set(table, program);
+  }
+  return program;
+}
+
+/** Matches that remember something, made anew for this node; the others are shared. */
+function ownMatches(shared: readonly CompiledMatch[][]): readonly (readonly CompiledMatch[])[] {
+  if (!shared.some((list) => list.some(keepsState))) return shared;
+  return shared.map((list) => (list.some(keepsState) ? list.map(copyOf) : list));
+}
+
+function copyOf(compiled: CompiledMatch): CompiledMatch {
+  const copy = new CompiledMatch(compiled.match);
+  copy.run = compiled.run;
+  copy.position = compiled.position;
+  copy.pureAfter = compiled.pureAfter;
+  return copy;
+}
