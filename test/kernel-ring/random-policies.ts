@@ -58,7 +58,7 @@ function policy(at: number, draws: Draws): Plain {
 function peer(draws: Draws, egress: boolean): Plain {
   const pods = (): Plain => ({ podSelector: draws.chance(25) ? {} : selector(LABELS, draws) });
   const namespaces = (): Plain => ({ namespaceSelector: draws.chance(30) ? {} : selector(TEAMS, draws) });
-  switch (draws.below(egress ? 10 : 5)) {
+  switch (draws.below(egress ? 6 : 5)) {
     case 0:
       return pods();
     case 1:
@@ -89,7 +89,7 @@ function selector(keys: Readonly<Record<string, readonly string[]>>, draws: Draw
 }
 
 function labels(keys: Readonly<Record<string, readonly string[]>>, draws: Draws): Record<string, string> {
-  return Object.fromEntries(Object.entries(keys).filter(() => draws.chance(65)).map(([key, values]) => [key, draws.of(values)]));
+  return Object.fromEntries(Object.entries(keys).filter(() => draws.chance(80)).map(([key, values]) => [key, draws.of(values)]));
 }
 
 /** Whether the second of two IPv4 prefixes holds the first. */

@@ -3,7 +3,7 @@
  * ring needs. Cases on which model and kernel disagree are recorded too; the stories' test then says so.
  */
 import { join } from "node:path";
-import { damagedCase } from "./damaged-case.js";
+import { madeCase } from "./made-case.js";
 import { Kernel } from "./kernel.js";
 import { randomCase } from "./random-case.js";
 import { runCase } from "./run.js";
@@ -17,7 +17,7 @@ for (const frontEnd of ["legacy", "nft"] as const) {
     const one = randomCase(Number(seed) + number * 2 + (frontEnd === "nft" ? 1 : 0), frontEnd, Number(flows), number % 4 === 3);
     saveStory(join(folder, one.name.replaceAll(" ", "-")), { one, recording: await runCase(kernel, one, facts) });
   }
-  const damaged = damagedCase(frontEnd);
-  saveStory(join(folder, damaged.name.replaceAll(" ", "-")), { one: damaged, recording: await runCase(kernel, damaged, facts) });
+  const made = madeCase(frontEnd);
+  saveStory(join(folder, made.name.replaceAll(" ", "-")), { one: made, recording: await runCase(kernel, made, facts) });
   kernel.stop();
 }

@@ -1,4 +1,5 @@
 /** Makes a case on which kernel and model disagree small: fewer flows, then fewer objects, as long as they still do. */
+import type { Plain } from "../../src/iptables/manifests.fixture.js";
 import type { Case } from "./case.js";
 
 /** @param disagrees runs the case anew, on the kernel and in the model */
@@ -10,6 +11,8 @@ export async function shrink(one: Case, disagrees: (smaller: Case) => Promise<bo
     return true;
   };
   await parts(() => best.flows, (flows) => attempt({ ...best, flows }));
+  await attempt({ ...best, npm: false, objects: best.objects.filter(isService), later: best.later.filter(isService) });
+  await parts(() => othersOf(best), (names) => attempt(withOthers(best, new Set(names))));
   await parts(() => servicesOf(best), (names) => attempt(withServices(best, new Set(names))));
   await parts(() => endpointsOf(best), (kept) => attempt(withEndpoints(best, new Set(kept))));
   // Without a change, where that is not what matters.
@@ -28,13 +31,31 @@ async function parts<T>(list: () => readonly T[], attempt: (kept: readonly T[]) 
   }
 }
 
+function isService(object: Plain): boolean {
+  return object.kind === "Service" || object.kind === "EndpointSlice";
+}
+
+/** Policies, pods and namespaces as `kind namespace name`. */
+function othersOf({ objects }: Case): string[] {
+  return objects.filter((one) => !isService(one)).map(nameOf);
+}
+
+function withOthers(one: Case, names: ReadonlySet<string>): Case {
+  const keep = (list: Case["objects"]): Case["objects"] => list.filter((object) => isService(object) || names.has(nameOf(object)));
+  return { ...one, objects: keep(one.objects), later: keep(one.later) };
+}
+
+function nameOf({ kind, metadata }: Plain): string {
+  return `${kind} ${metadata.namespace ?? ""} ${metadata.name}`;
+}
+
 function servicesOf({ objects }: Case): string[] {
   return objects.filter((one) => one.kind === "Service").map((one) => one.metadata.name as string);
 }
 
 function withServices(one: Case, names: ReadonlySet<string>): Case {
-  const keep = (list: Case["objects"]): Case["objects"] => list.filter((object) => object.kind !== "Service" && object.kind !== "EndpointSlice"
-    ? true : names.has((object.kind === "Service" ? object.metadata.name : object.metadata.labels["kubernetes.io/service-name"]) as string));
+  const keep = (list: Case["objects"]): Case["objects"] => list.filter((object) => !isService(object)
+    || names.has((object.kind === "Service" ? object.metadata.name : object.metadata.labels["kubernetes.io/service-name"]) as string));
   return { ...one, objects: keep(one.objects), later: keep(one.later) };
 }
 
