@@ -21,6 +21,15 @@ export class PlaneSide {
   journey = 0;
   /** Packets of one flow went to another destination from one to the next, without a new connection. */
   moved = false;
+  /** Where captures saw the last packet last, and how often it was forwarded from there on; -1: they did not. */
+  readonly behind: Sighting = { node: 0, device: 0, hops: -1 };
+}
+
+export interface Sighting {
+  node: number;
+  /** ifindex. */
+  device: number;
+  hops: number;
 }
 
 export class Flow {
@@ -46,6 +55,8 @@ export class Flow {
   chosen = false;
   /** The current plane chose by chance where the recording does not show the choice: its images may lie elsewhere. */
   unobserved = false;
+  /** Its sender's node was not captured, and by the current plane would not have sent what was captured behind it. */
+  unfit = false;
   /** A recorded answer left by another way than the one to its sender (a spoofed source): no loop to close. */
   strayed = false;
   /** Per plane: an answer came back at the entry point as the sender expects it; -1 no answer seen, 0 no, 1 yes. */

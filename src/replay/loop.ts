@@ -17,7 +17,9 @@ import { type Flow, Flows, type PlaneSide } from "./flows.js";
 import { IcmpKind, icmpKind, isNeighbourDiscovery } from "./icmp.js";
 import { Injection } from "./injection.js";
 import { Outcome } from "./outcome.js";
+import type { Origin } from "./topology.js";
 import { type Passage, Passages, type Points } from "./passages.js";
+import { Trail } from "./trail.js";
 import { type KeyOf, Truth } from "./truth.js";
 import { copyTuple, DESTINATION_AT, sameTuple, Tuple, turnTuple, TUPLE_BYTES } from "./tuple.js";
 import { type View, ViewClass, ViewPool } from "./view.js";
@@ -31,8 +33,11 @@ export interface ReplayOptions {
     covered(node: number, device: number): boolean;
     /** Whether they see every device of the node: then silence is a choice too. */
     seesAll(node: number): boolean;
-    /** The pod's device that a packet first seen on its way out came from; 0: a socket of the node. */
-    originDevice(node: number, tuple: Uint8Array): number;
+    /** Whether they see every device of every node. */
+    readonly complete: boolean;
+    /** Where a packet set out that was first seen there. */
+    originOf(view: View, into: Origin): void;
+    isOwnAddress(node: number, address: Uint8Array): boolean;
   };
   /** Pins the first packet of a flow to the observed choice, where the plane's own eligible set has it. */
   readonly followCapture: boolean;
@@ -88,7 +93,7 @@ export interface ReplayCounts {
   made: number;
   /** Sent by a node's own socket, whose tuple before OUTPUT is not known: the service step was not exercised. */
   socketUnknown: number;
-  /** First seen leaving a node, but sent by a pod whose device was not captured: entered there by inference. */
+  /** Sent by a pod or node where nothing was captured: put in there, the hops until it was seen are inferred. */
   inferred: number;
   pinsOffered: number;
   pinsTaken: [number, number];
@@ -98,6 +103,7 @@ export interface ReplayCounts {
 }
 
 const CHOICE_UNSEEN = "the capture does not show which backend was chosen";
+const INFERRED_OTHERWISE = "the node that sent it was not captured, and would have sent it otherwise";
 const BEFORE_CAPTURE = "answers a packet of a flow that began before the capture";
 
 /** UDP entries of either plane live at least this long. */
@@ -131,12 +137,16 @@ export class Replay {
   private readonly datagrams: Datagrams;
   /** The packet under way may rightly go to another backend than the one before. */
   private mayChoose = false;
+  /** The current plane was given the packet where it was first seen. */
+  private unproven = true;
+  private readonly trail: Trail;
   private nextChange = 0;
   private clockNs = 0;
 
   constructor(private readonly options: ReplayOptions) {
     this.datagrams = new Datagrams(4 * options.windowNs);
     this.passages = new Passages(options.points, this.pool, options.windowNs, options.seesAll);
+    this.trail = new Trail((node, device) => options.points.covered(node, device));
     this.truth = new Truth(options.windowNs, options.keyOf, (node, device) => options.points.covered(node, device));
   }
 
@@ -175,8 +185,7 @@ export class Replay {
     }
     if (first.class === ViewClass.Broken) {
       this.counts.broken++;
-      this.injection.origin = first.kind === Emission.In ? first.device : 0;
-      this.injection.socketTuple = null;
+      this.setOut(first);
       this.replay(passage, null, 0, "request");
       return;
     }
@@ -186,7 +195,7 @@ export class Replay {
     }
     for (const view of passage.views) if (view.fragmentOffset > 0) this.datagrams.fillPorts(view);
     const icmp = icmpKind(first);
-    if (first.kind === Emission.Out && (icmp === IcmpKind.Error || this.datagrams.isRebuilt(first))) {
+    if (this.isMade(first, icmp)) {
       this.counts.made++;
       this.truth.expectMade(passage.views);
       return;
@@ -196,28 +205,26 @@ export class Replay {
   }
 
   private replayFlow(passage: Passage, first: View): void {
-    const origin = first.kind === Emission.In ? first.device : this.options.points.originDevice(first.node, first.tuple);
-    if (first.kind === Emission.Out && origin !== 0) this.counts.inferred++;
-    this.injection.origin = origin;
-    const tuple = origin === 0 ? this.entryTuple(first) : first.tuple;
+    const { origin } = this.injection;
+    this.options.points.originOf(first, origin);
+    if (origin.inferred) this.counts.inferred++;
+    const tuple = origin.device === 0 ? this.entryTuple(first, origin.node) : first.tuple;
     const direction = this.flows.find(tuple);
     let flow = this.flows.found;
     const opens = direction < 0 || flow === null;
     if (opens && this.answersTheUnseen(passage)) {
-      this.counts.packets++;
-      this.truth.undecided(passage.views, BEFORE_CAPTURE);
-      this.options.judge.undecided(first, BEFORE_CAPTURE);
+      this.pass(passage, BEFORE_CAPTURE);
       return;
     }
     if (direction < 0 || flow === null) {
       flow = this.flows.open(tuple, first.timeNs);
-      flow.entryNode[0] = first.node;
-      flow.entryDevice[0] = origin;
+      flow.entryNode[0] = origin.node;
+      flow.entryDevice[0] = origin.device;
       flow.openedBy = first.isFragment ? first.fragmentId : -1;
     } else {
       if (!flow.seen[direction]) {
-        flow.entryNode[direction] = first.node;
-        flow.entryDevice[direction] = origin;
+        flow.entryNode[direction] = origin.node;
+        flow.entryDevice[direction] = origin.device;
       }
       this.flows.enter(flow, direction, tuple, first.timeNs);
     }
@@ -228,7 +235,7 @@ export class Replay {
     flow.changes = this.counts.changes;
     const pin = side === 0 && this.mayPin(flow, first, opens) ? observedChoice(tuple, this.lastTuple(passage)) : null;
     if (pin !== null) this.counts.pinsOffered++;
-    this.injection.socketTuple = origin === 0 ? tuple : null;
+    this.injection.socketTuple = origin.device === 0 ? tuple : null;
     this.replay(passage, flow, side, side === 0 ? "request" : "reply", pin);
     if (passage.views.length > 1 || this.lastTuple(passage) !== passage.last.tuple) flow.chosen = true;
     if (side === 1 && strays(flow, passage.last)) flow.strayed = true;
@@ -238,22 +245,48 @@ export class Replay {
   /** An ICMP error from a pod or from outside: about the flow whose image it quotes. */
   private replayError(passage: Passage, first: View): void {
     const direction = this.injection.quotedTuple(first, this.scratch) ? this.flows.findImage(this.scratch) : -1;
-    this.injection.socketTuple = null;
-    this.injection.origin = first.device;
+    this.setOut(first);
+    if (first.kind === Emission.Out) this.options.points.originOf(first, this.injection.origin);
     if (direction < 0) this.replay(passage, null, 0, "error");
     else this.replay(passage, this.flows.found, direction, "error");
   }
 
+  /** It starts where it was seen. */
+  private setOut(first: View): void {
+    const { origin } = this.injection;
+    origin.node = first.node;
+    origin.device = first.kind === Emission.In ? first.device : 0;
+    origin.hops = 0;
+    origin.inferred = false;
+    this.injection.socketTuple = null;
+  }
+
+  /** Neither plane is asked about it. */
+  private pass(passage: Passage, reason: string): void {
+    this.counts.packets++;
+    this.truth.undecided(passage.views, reason);
+    this.options.judge.undecided(passage.first, reason);
+  }
+
   private replay(passage: Passage, flow: Flow | null, direction: number, kind: "request" | "reply" | "error",
     pin: Pin | null = null): void {
-    this.counts.packets++;
+    if (flow?.unfit === true) {
+      this.pass(passage, INFERRED_OTHERWISE);
+      return;
+    }
     const first = passage.first;
     for (let index = 0; index < 2; index++) this.stepPlane(index, first, flow, direction, kind, pin);
     const current = this.results[0];
+    if (flow !== null && kind === "request" && this.contradicts(first)) {
+      flow.unfit = true;
+      this.pass(passage, INFERRED_OTHERWISE);
+      return;
+    }
+    this.counts.packets++;
     if (flow !== null && direction === 0 && kind === "request") this.noteChoice(flow, passage);
     if (flow?.unobserved === true) this.truth.undecided(passage.views, CHOICE_UNSEEN);
     else if (this.moot[0]) this.truth.missing(passage.views);
-    else this.truth.settle(passage.views, current, 0, this.options.planes[0].reasons[current.reason[0]]);
+    else this.truth.settle(passage.views, this.unproven ? 1 : 0, current, 0, this.options.planes[0].reasons[current.reason[0]]);
     this.packet.view = first;
     this.packet.views = passage.views;
     this.packet.flow = flow;
@@ -263,12 +296,28 @@ export class Replay {
     this.options.judge.judge(this.packet);
   }
 
-  /** A request that was seen only before the current plane's choice leaves open what the recorded one was. */
+  /** A request that was last seen before the current plane's choice leaves open what the recorded one was. */
   private noteChoice(flow: Flow, passage: Passage): void {
-    if (flow.chosen || this.options.points.seesAll(passage.first.node) || !this.outcomes[0].arrived) return;
-    if (this.lastTuple(passage) !== passage.first.tuple) return;
+    const { last } = passage;
+    if (flow.chosen || this.options.points.complete) return;
+    if (last.kind === Emission.In && this.options.points.seesAll(last.node)) return;
+    if (!this.outcomes[0].arrived || this.lastTuple(passage) !== last.tuple) return;
     const { eligibleBackends } = this.options.planes[0].journey(this.outcomes[0].journey);
-    if (eligibleBackends !== null && eligibleBackends.length > 1) flow.unobserved = true;
+    if (eligibleBackends === null || eligibleBackends.length < 2) return;
+    if (last.kind === Emission.In || (!sameEnd(last.tuple, this.outcomes[0].image) && this.crossed(last))) flow.unobserved = true;
+  }
+
+  /** Whether the current plane sent the packet through the point where it was seen, to where it was seen going. */
+  private crossed(view: View): boolean {
+    return this.trail.crosses(this.results[0], 0, view);
+  }
+
+  /** Put in on a node that was not captured, it did not come out as captured. */
+  private contradicts(first: View): boolean {
+    const { origin } = this.injection;
+    const { end } = this.outcomes[0];
+    if (!origin.inferred || origin.node === first.node || end === End.Held || end === End.Undecided) return false;
+    return !this.crossed(first);
   }
 
   private stepPlane(index: number, first: View, flow: Flow | null, direction: number,
@@ -277,21 +326,22 @@ export class Replay {
     const outcome = this.outcomes[index];
     const block = this.blocks[index];
     const injection = this.injection;
-    injection.start(first);
+    injection.start(first, first.tunnelled && (injection.origin.inferred || kind !== "request"));
     let possible = true;
     if (flow !== null && kind === "reply") possible = injection.turn(first, flow.planes[index][1 - direction]);
     else if (flow !== null && kind === "error") {
       possible = injection.turnError(first, flow.image[direction], flow.planes[index][direction]);
-    } else if (injection.origin === 0) injection.fromSocket(first);
+    } else if (injection.device === 0) injection.fromSocket(first);
     this.moot[index] = !possible;
+    if (index === 0) this.unproven = injection.startsAt(first);
     if (!possible) {
       this.counts.moot[index]++;
       outcome.skip();
       return;
     }
-    injection.finish(first);
-    const packetType = first.kind === Emission.Out ? PacketType.Host : first.packetType;
-    block.borrow(injection.bytes, injection.offset, first.length, first.wireLength, first.etherType, packetType,
+    if (!injection.startsAt(first)) injection.raise(this.hopsBefore(first, flow, direction, kind));
+    const packetType = first.kind === Emission.Out || injection.origin.inferred ? PacketType.Host : first.packetType;
+    block.borrow(injection.bytes, injection.offset, injection.length, injection.wireLength, injection.etherType, packetType,
       injection.node, injection.device, first.timeNs);
     if (pin !== null && this.options.followCapture) block.pin[0] = block.pins.push(pin);
     const results = this.results[index];
@@ -306,6 +356,20 @@ export class Replay {
     if ((outcome.flags & 2) !== 0) this.counts.pinsRefused[index]++;
   }
 
+  /**
+   * How often nodes lowered an answer's TTL before it was first seen: as often as the current plane lowered that of
+   * what it answers behind that point. Where it did not come by there, as the answer's source has it.
+   */
+  private hopsBefore(first: View, flow: Flow | null, direction: number, kind: "request" | "reply" | "error"): number {
+    const { injection } = this;
+    const local = first.kind === Emission.Out && injection.device !== 0 && first.class === ViewClass.Packet ? 1 : 0;
+    if (flow !== null && kind !== "request" && injection.device !== 0) {
+      const { behind } = flow.planes[0][kind === "reply" ? 1 - direction : direction];
+      if (behind.hops >= 0 && behind.node === first.node && behind.device === first.device) return behind.hops;
+    }
+    return Math.max(local, injection.origin.hops);
+  }
+
   /** Keeps each plane's image of this direction, and whether answers come back as the sender expects them. */
   private learn(flow: Flow, direction: number): void {
     for (let index = 0; index < 2; index++) {
@@ -318,6 +382,7 @@ export class Replay {
         copyTuple(outcome.image, side.image);
         side.node = outcome.node;
         side.device = outcome.device;
+        if (index === 0 && !this.options.points.complete) this.trail.behind(this.results[0], 0, outcome.ttl, this.injection, side.behind);
       }
       side.arrived = outcome.arrived;
       if (direction === 1) this.close(flow, index, outcome);
@@ -372,12 +437,23 @@ export class Replay {
     for (const flow of ended) this.flows.close(flow);
   }
 
-  /** An answer within a flow that began before the capture: it leaves with a service's address as its source. */
+  /** An answer within a flow that began before the capture: only a translation sends from a service's address. */
   private answersTheUnseen(passage: Passage): boolean {
-    const from = passage.first.tuple;
+    const { first } = passage;
+    const from = first.tuple;
     const to = passage.last.tuple;
-    if (passage.first.kind !== Emission.In || equalBytes(Tuple.source(from), Tuple.source(to))) return false;
+    if (first.kind === Emission.Out && this.options.points.seesAll(first.node)) return false;
+    if (first.kind === Emission.In && equalBytes(Tuple.source(from), Tuple.source(to))) return false;
     return this.options.isFrontend(Tuple.source(to), Tuple.protocol(to), Tuple.sourcePort(to));
+  }
+
+  /** What a node made itself: it was not seen coming in, or the current plane made it. */
+  private isMade(first: View, icmp: number): boolean {
+    if (this.truth.awaitsMade(first)) return true;
+    if (first.kind !== Emission.Out) return false;
+    if (this.datagrams.isRebuilt(first)) return true;
+    const { points } = this.options;
+    return icmp === IcmpKind.Error && (points.seesAll(first.node) || points.isOwnAddress(first.node, Tuple.source(first.tuple)));
   }
 
   /** No packet of the flow got through yet, a fresh SYN, or a further fragment of the datagram that opened it. */
@@ -388,10 +464,10 @@ export class Replay {
   }
 
   /** The tuple before any translation; of a node's own socket that is known only from its conntrack events. */
-  private entryTuple(first: View): Uint8Array {
+  private entryTuple(first: View, node: number): Uint8Array {
     const direction = this.flows.find(first.tuple);
     if (direction === 1) return first.tuple;
-    const known = this.options.socketTuple(first.node, first.tuple, first.timeNs);
+    const known = this.options.socketTuple(node, first.tuple, first.timeNs);
     if (known === null) this.counts.socketUnknown++;
     return known ?? first.tuple;
   }

@@ -11,7 +11,7 @@ import type { StepResults } from "../dataplane.js";
 import { Emission, End } from "../dataplane.js";
 import { compareImages, type ImageDifference } from "./image.js";
 import { pointKey } from "./passages.js";
-import type { View } from "./view.js";
+import { type View, ViewClass } from "./view.js";
 
 export interface Disagreement {
   readonly kind: "not produced" | "not recorded" | ImageDifference;
@@ -80,12 +80,13 @@ export class Truth {
     private readonly covered: (node: number, device: number) => boolean,
   ) {}
 
-  /** Holds one row against the views of its passage. `reason` names an undecided row. */
-  settle(views: readonly View[], results: StepResults, row: number, reason: string): void {
+  /**
+   * Holds one row against the views of its passage. `expected`: 1 where the first view is what was injected, and 0
+   * where the packet set out before it was seen. `reason` names an undecided row.
+   */
+  settle(views: readonly View[], expected: number, results: StepResults, row: number, reason: string): void {
     const from = results.firstEmission[row];
     const to = results.firstEmission[row + 1];
-    // The first view is what was injected, but for a packet of a node's socket: that was injected before OUTPUT.
-    const expected = views[0].kind === Emission.Out ? 0 : 1;
     if (results.end[row] === End.Undecided) {
       this.countUndecided(views.length - expected, reason);
       return;
@@ -125,6 +126,16 @@ export class Truth {
       this.tally.views++;
       if (!this.claimImage(view)) this.keepView(view);
     }
+  }
+
+  /** Whether the plane made such a packet there, and no view has shown it yet. */
+  awaitsMade(view: View): boolean {
+    if (this.images.size === 0 || view.class !== ViewClass.Packet) return false;
+    const key = pointKey(view.node, view.device, view.kind, view.keyA);
+    for (let image = this.images.get(key) ?? null; image !== null; image = image.next) {
+      if (image.made && samePlace(image, view)) return true;
+    }
+    return false;
   }
 
   /** Ends the waiting of what is older than the window. */
