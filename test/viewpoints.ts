@@ -7,8 +7,6 @@ import { join } from "node:path";
 import { CaptureReader, LinkType, PcapngWriter } from "../src/capture/index.js";
 import { SeenDirection } from "../src/capture/record.js";
 import type { SessionInput } from "../src/session.js";
-import { storyInput } from "./mutant-runner.js";
-import { root } from "./cli.js";
 
 export type Captures = SessionInput["captures"];
 
@@ -28,8 +26,7 @@ export function viewpointsOf(folder: string, area: string): Viewpoint[] {
     const file = join(folder, `${node}.any.pcap`);
     const bytes = readFileSync(file);
     const whole = { name: node, captures: () => [{ file, node, device: "", chunks: [bytes].values() }] };
-    const devices = new Map<number, string>((JSON.parse(readFileSync(join(area, `${node}.net.json`), "utf8")) as NetFile)
-      .links.map((link) => [link.ifindex, link.ifname]));
+    const devices = new Map(netFile(area, node).addr.filter((one) => one.ifname !== "lo").map((one) => [one.ifindex, one.ifname]));
     const alone = devicesIn(bytes).filter((index) => devices.has(index)).map((index): Viewpoint => {
       const name = devices.get(index)!;
       return { name: `${node}:${name}`, captures: () => [{ file: `${node}.${name}.pcapng`, node, device: "",
@@ -37,4 +34,65 @@ export function viewpointsOf(folder: string, area: string): Viewpoint[] {
     });
     return [whole, ...alone];
   });
+}
+
+/** The same as an Ethernet capture of the device, which leaves the direction to the MAC addresses. */
+export function ethernetView(folder: string, area: string, node: string, device: string): Viewpoint {
+  const bytes = readFileSync(join(folder, `${node}.any.pcap`));
+  const found = netFile(area, node).addr.find((one) => one.ifname === device);
+  if (found === undefined) throw new Error(`${node} has no ${device}`);
+  return { name: `${node}:${device} ethernet`, captures: () => [{ file: `${node}.${device}.pcapng`, node, device,
+    chunks: [ofDevice(bytes, found.ifindex, "", found.address)].values() }] };
+}
+
+interface NetFile {
+  readonly addr: readonly { readonly ifindex: number; readonly ifname: string; readonly address: string }[];
+}
+
+function netFile(area: string, node: string): NetFile {
+  return JSON.parse(readFileSync(join(area, `${node}.net.json`), "utf8")) as NetFile;
+}
+
+function* recordsOf(bytes: Uint8Array): Iterable<CaptureReader["record"]> {
+  const reader = new CaptureReader();
+  reader.push(bytes);
+  reader.end();
+  while (reader.next()) yield reader.record;
+}
+
+function devicesIn(bytes: Uint8Array): number[] {
+  const found = new Set<number>();
+  for (const record of recordsOf(bytes)) if (isIp(record)) found.add(record.interfaceIndex);
+  return [...found].sort((a, b) => a - b);
+}
+
+/** What one device saw; with its MAC address as Ethernet frames without a direction, else raw packets that say theirs. */
+function ofDevice(bytes: Uint8Array, index: number, name: string, mac: string | null = null): Uint8Array {
+  const writer = new PcapngWriter();
+  const interfaceId = writer.addInterface({ linkType: mac === null ? LinkType.Raw : LinkType.Ethernet, name });
+  for (const record of recordsOf(bytes)) {
+    if (record.interfaceIndex !== index || !isIp(record)) continue;
+    const { timeSec, timeFracNs, capturedLength, wireLength, direction, packetType } = record;
+    const packet = record.bytes.subarray(record.offset + SLL2_HEADER, record.offset + capturedLength);
+    const header = mac === null ? [] : ethernetHeader(mac, direction === SeenDirection.Out, etherTypeOf(record));
+    const frame = Uint8Array.from([...header, ...packet]);
+    writer.write({ interfaceId, timeSec, timeFracNs, bytes: frame, offset: 0, capturedLength: frame.length,
+      wireLength: wireLength - SLL2_HEADER + header.length, ...(mac === null ? { direction, packetType } : {}) });
+  }
+  return writer.take();
+}
+
+function ethernetHeader(mac: string, out: boolean, etherType: number): number[] {
+  const own = mac.split(":").map((byte) => Number.parseInt(byte, 16));
+  const other = [2, 0, 0, 0, 0, 99];
+  return [...(out ? other : own), ...(out ? own : other), etherType >> 8, etherType & 255];
+}
+
+function isIp(record: CaptureReader["record"]): boolean {
+  const etherType = etherTypeOf(record);
+  return etherType === IPV4 || etherType === IPV6;
+}
+
+function etherTypeOf({ bytes, offset }: CaptureReader["record"]): number {
+  return (bytes[offset] << 8) | bytes[offset + 1];
 }

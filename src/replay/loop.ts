@@ -275,7 +275,8 @@ export class Replay {
       return;
     }
     const first = passage.first;
-    for (let index = 0; index < 2; index++) this.stepPlane(index, first, flow, direction, kind, pin);
+    this.stepPlane(0, first, flow, direction, kind, pin);
+    this.stepPlane(1, first, flow, direction, kind, pin ?? this.ownChoice());
     const current = this.results[0];
     if (flow !== null && kind === "request" && this.contradicts(first)) {
       flow.unfit = true;
@@ -284,15 +285,17 @@ export class Replay {
     }
     this.counts.packets++;
     if (flow !== null && direction === 0 && kind === "request") this.noteChoice(flow, passage);
-    if (flow?.unobserved === true) this.truth.undecided(passage.views, CHOICE_UNSEEN);
-    else if (this.moot[0]) this.truth.missing(passage.views);
+    if (flow !== null && kind !== "error") this.learn(flow, direction);
+    if (flow?.unobserved === true && !(kind === "reply" && this.staysAway(flow, passage.last))) {
+      if (this.moot[0]) this.truth.undecided(passage.views, CHOICE_UNSEEN);
+      else this.truth.settleIfSame(passage.views, this.unproven ? 1 : 0, current, CHOICE_UNSEEN);
+    } else if (this.moot[0]) this.truth.missing(passage.views);
     else this.truth.settle(passage.views, this.unproven ? 1 : 0, current, 0, this.options.planes[0].reasons[current.reason[0]]);
     this.packet.view = first;
     this.packet.views = passage.views;
     this.packet.flow = flow;
     this.packet.direction = direction;
     this.packet.kind = kind;
-    if (flow !== null && kind !== "error") this.learn(flow, direction);
     this.options.judge.judge(this.packet);
   }
 
@@ -305,6 +308,21 @@ export class Replay {
     const { eligibleBackends } = this.options.planes[0].journey(this.outcomes[0].journey);
     if (eligibleBackends === null || eligibleBackends.length < 2) return;
     if (last.kind === Emission.In || (!sameEnd(last.tuple, this.outcomes[0].image) && this.crossed(last))) flow.unobserved = true;
+  }
+
+  /** Where the capture does not show the choice, the target is offered the current plane's; null: that made none. */
+  private ownChoice(): Pin | null {
+    const { arrived, journey, image } = this.outcomes[0];
+    if (!this.options.followCapture || !arrived) return null;
+    const { eligibleBackends } = this.options.planes[0].journey(journey);
+    if (eligibleBackends === null || eligibleBackends.length < 2) return null;
+    return { backend: { address: addressFromBytes(Tuple.destination(image)), port: Tuple.destinationPort(image) }, sourcePort: null };
+  }
+
+  /** An answer that was recorded coming back, whichever backend sent it, and does not in the current plane. */
+  private staysAway(flow: Flow, last: View): boolean {
+    return !this.moot[0] && this.outcomes[0].end !== End.Held && !this.restored[0] && last.kind === Emission.Out
+      && last.node === flow.entryNode[0] && last.device === flow.entryDevice[0];
   }
 
   /** Whether the current plane sent the packet through the point where it was seen, to where it was seen going. */

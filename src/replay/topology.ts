@@ -23,6 +23,8 @@ interface NodePoints {
   readonly assumed: boolean;
   readonly devices: ReadonlyMap<number, Device>;
   readonly uplink: number;
+  /** ifindex of a tunnel device; 0: none. */
+  readonly tunnel: number;
   /** Address (bytes joined) -> device of a pod here, or 0 for the node's own. */
   readonly local: ReadonlyMap<string, number>;
   /** Devices whose every crossing is captured; null: all of them. */
@@ -53,7 +55,8 @@ export class Topology {
         }
       }
       const uplink = node.facts.devices.find((device) => device.kind === "uplink")?.index ?? 0;
-      return { name, assumed: node.facts.source === "assumed", devices, uplink, local, captured: new Set<number>() };
+      const tunnel = node.facts.devices.find((device) => device.kind === "tunnel")?.index ?? 0;
+      return { name, assumed: node.facts.source === "assumed", devices, uplink, tunnel, local, captured: new Set<number>() };
     });
     this.partial = this.points.length;
     const shared = new Set<string>();
@@ -89,6 +92,10 @@ export class Topology {
 
   uplink(node: number): number {
     return this.points[node].uplink;
+  }
+
+  tunnel(node: number): number {
+    return this.points[node].tunnel;
   }
 
   /** Captures see everything at this device of the node; device 0: at all of them (`-i any`). */
@@ -155,7 +162,8 @@ export class Topology {
       return;
     }
     const device = this.points[node].local.get(address) ?? 0;
-    const seenThere = this.covered(node, this.points[node].uplink) || (device !== 0 && this.covered(node, device));
+    const { uplink: sends, tunnel } = this.points[node];
+    const seenThere = this.covered(node, sends) || (device !== 0 && this.covered(node, device)) || (tunnel !== 0 && this.covered(node, tunnel));
     const seenHere = out && this.covered(view.node, uplink);
     if (!seenThere && !seenHere) this.infer(into, node, device, (device === 0 ? 0 : 1) + (out ? 1 : 0));
   }

@@ -104,6 +104,37 @@ export class Truth {
     if (views.length === 1 && from === to) this.tally.consumedAgreed++;
   }
 
+  /**
+   * Holds a row against its passage where the plane may rightly have sent it elsewhere: what is as recorded counts,
+   * of the rest nobody can say.
+   */
+  settleIfSame(views: readonly View[], expected: number, results: StepResults, reason: string): void {
+    const from = results.firstEmission[0];
+    const to = results.firstEmission[1];
+    if (results.end[0] !== End.Undecided && this.matchesAll(views, expected, results, from, to)) this.settle(views, expected, results, 0, "");
+    else this.countUndecided(views.length - expected, reason);
+  }
+
+  /** Every view has its image, and there is no image at a captured point without its view. */
+  private matchesAll(views: readonly View[], expected: number, results: StepResults, from: number, to: number): boolean {
+    let images = 0;
+    for (let index = from; index < to; index++) {
+      if (results.emissionKind[index] !== Emission.Local && this.covered(results.emissionNode[index], results.emissionDevice[index])) images++;
+    }
+    if (images !== views.length - expected) return false;
+    for (let at = expected; at < views.length; at++) {
+      const view = views[at];
+      let found = false;
+      for (let index = from; index < to && !found; index++) {
+        found = results.emissionNode[index] === view.node && results.emissionDevice[index] === view.device
+          && results.emissionKind[index] === view.kind && compareImages(view.bytes, view.length, results.bytes,
+          results.emissionOffset[index], results.emissionLength[index], results.emissionMade[index] !== 0) === "same";
+      }
+      if (!found) return false;
+    }
+    return true;
+  }
+
   /** Nobody can say what becomes of it. */
   undecided(views: readonly View[], reason: string): void {
     this.countUndecided(Math.max(1, views.length - 1), reason);
