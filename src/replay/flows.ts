@@ -7,7 +7,8 @@
  * The number of flows kept is bounded; the one idle longest goes first, and is counted.
  */
 import { addressFromBytes } from "../cluster/address.js";
-import { copyTuple, sameTuple, Tuple, TUPLE_BYTES, TupleTable, turnTuple } from "./tuple.js";
+import type { ConntrackDelete } from "../cluster/cluster.js";
+import { copyTuple, sameBytes, sameTuple, Tuple, TUPLE_BYTES, TupleTable, turnTuple } from "./tuple.js";
 
 /** What one plane did with the packets of one direction. */
 export class PlaneSide {
@@ -160,6 +161,15 @@ export class Flows {
     this.detach(flow);
     this.live--;
     this.free.push(flow.slot);
+  }
+
+  /** The kernel forgot these flows: their next packet opens a new one, which may choose again. */
+  end({ protocol, originalSourcePort: sourcePort, originalDestination }: ConntrackDelete): void {
+    const destination = originalDestination?.bytes ?? null;
+    const ended = [...this.all()].filter(({ entry: [entry] }) => Tuple.protocol(entry) === protocol
+      && (sourcePort === null || Tuple.sourcePort(entry) === sourcePort)
+      && (destination === null || sameBytes(Tuple.destination(entry), destination)));
+    for (const flow of ended) this.close(flow);
   }
 
   *all(): Iterable<Flow> {

@@ -9,9 +9,9 @@
  * What the node makes itself (ICMP errors, rebuilt fragments, tunnel outers) is expected output, never input.
  * Nothing here throws for what a capture holds, and memory holds one window of traffic and a bounded flow table.
  */
-import type { Cluster, ConntrackDelete, TimelineChange } from "../cluster/cluster.js";
+import type { Cluster, TimelineChange } from "../cluster/cluster.js";
 import { Emission, End, FrameBlock, PacketType, type Pin, type Plane, StepResults } from "../dataplane.js";
-import { addressFromBytes } from "../cluster/address.js";
+import { choiceOf, observedChoice } from "./choice.js";
 import { Datagrams } from "./datagrams.js";
 import { type Flow, Flows, type PlaneSide } from "./flows.js";
 import { IcmpKind, icmpKind, isNeighbourDiscovery } from "./icmp.js";
@@ -21,7 +21,7 @@ import type { Origin } from "./topology.js";
 import { type Passage, Passages, type Points } from "./passages.js";
 import { Trail } from "./trail.js";
 import { type KeyOf, Truth } from "./truth.js";
-import { copyTuple, DESTINATION_AT, sameTuple, Tuple, turnTuple, TUPLE_BYTES } from "./tuple.js";
+import { copyTuple, sameBytes, sameEnd, sameTuple, Tuple, turnTuple, TUPLE_BYTES } from "./tuple.js";
 import { type View, ViewClass, ViewPool } from "./view.js";
 
 export interface ReplayOptions {
@@ -276,15 +276,16 @@ export class Replay {
     }
     const first = passage.first;
     this.stepPlane(0, first, flow, direction, kind, pin);
-    this.stepPlane(1, first, flow, direction, kind, pin ?? this.ownChoice());
-    const current = this.results[0];
     if (flow !== null && kind === "request" && this.contradicts(first)) {
       flow.unfit = true;
       this.pass(passage, INFERRED_OTHERWISE);
       return;
     }
     this.counts.packets++;
-    if (flow !== null && direction === 0 && kind === "request") this.noteChoice(flow, passage);
+    const leftOpen = flow !== null && direction === 0 && kind === "request" && this.leavesOpen(flow, passage);
+    if (leftOpen) flow.unobserved = true;
+    this.stepPlane(1, first, flow, direction, kind, pin ?? (leftOpen ? choiceOf(this.outcomes[0].image) : null));
+    const current = this.results[0];
     if (flow !== null && kind !== "error") this.learn(flow, direction);
     if (flow?.unobserved === true && !(kind === "reply" && this.staysAway(flow, passage.last))) {
       if (this.moot[0]) this.truth.undecided(passage.views, CHOICE_UNSEEN);
@@ -299,24 +300,19 @@ export class Replay {
     this.options.judge.judge(this.packet);
   }
 
-  /** A request that was last seen before the current plane's choice leaves open what the recorded one was. */
-  private noteChoice(flow: Flow, passage: Passage): void {
+  /**
+   * A request that was last seen before the current plane chose by chance leaves open what the recorded choice was.
+   * The target is then offered the current plane's, for one may rule later ones (session affinity).
+   */
+  private leavesOpen(flow: Flow, passage: Passage): boolean {
     const { last } = passage;
-    if (flow.chosen || this.options.points.complete) return;
-    if (last.kind === Emission.In && this.options.points.seesAll(last.node)) return;
-    if (!this.outcomes[0].arrived || this.lastTuple(passage) !== last.tuple) return;
-    const { eligibleBackends } = this.options.planes[0].journey(this.outcomes[0].journey);
-    if (eligibleBackends === null || eligibleBackends.length < 2) return;
-    if (last.kind === Emission.In || (!sameEnd(last.tuple, this.outcomes[0].image) && this.crossed(last))) flow.unobserved = true;
-  }
-
-  /** Where the capture does not show the choice, the target is offered the current plane's; null: that made none. */
-  private ownChoice(): Pin | null {
-    const { arrived, journey, image } = this.outcomes[0];
-    if (!this.options.followCapture || !arrived) return null;
-    const { eligibleBackends } = this.options.planes[0].journey(journey);
-    if (eligibleBackends === null || eligibleBackends.length < 2) return null;
-    return { backend: { address: addressFromBytes(Tuple.destination(image)), port: Tuple.destinationPort(image) }, sourcePort: null };
+    const { points, planes } = this.options;
+    const [outcome] = this.outcomes;
+    if (flow.chosen || points.complete || !outcome.arrived || this.lastTuple(passage) !== last.tuple) return false;
+    const { eligibleBackends } = planes[0].journey(outcome.journey);
+    if (eligibleBackends === null || eligibleBackends.length < 2) return false;
+    if (last.kind === Emission.In) return !points.seesAll(last.node);
+    return !sameEnd(last.tuple, outcome.image) && this.crossed(last);
   }
 
   /** An answer that was recorded coming back, whichever backend sent it, and does not in the current plane. */
@@ -344,7 +340,7 @@ export class Replay {
     const outcome = this.outcomes[index];
     const block = this.blocks[index];
     const injection = this.injection;
-    injection.start(first, first.tunnelled && (injection.origin.inferred || kind !== "request"));
+    injection.start(first, first.tunnelled && (injection.origin.inferred || first.kind === Emission.Out || kind !== "request"));
     let possible = true;
     if (flow !== null && kind === "reply") possible = injection.turn(first, flow.planes[index][1 - direction]);
     else if (flow !== null && kind === "error") {
@@ -369,6 +365,9 @@ export class Replay {
     // A later fragment has no ports to show: they are those of the first.
     if (outcome.arrived && outcome.withoutPorts && flow !== null) {
       outcome.image.set(flow.planes[index][direction].image.subarray(2, 6), 2);
+    }
+    if (index === 0 && flow !== null && kind !== "error" && outcome.arrived && !this.options.points.complete) {
+      this.trail.behind(results, 0, outcome.ttl, injection, flow.planes[0][direction].behind);
     }
     if ((outcome.flags & 1) !== 0) this.counts.pinsTaken[index]++;
     if ((outcome.flags & 2) !== 0) this.counts.pinsRefused[index]++;
@@ -400,7 +399,6 @@ export class Replay {
         copyTuple(outcome.image, side.image);
         side.node = outcome.node;
         side.device = outcome.device;
-        if (index === 0 && !this.options.points.complete) this.trail.behind(this.results[0], 0, outcome.ttl, this.injection, side.behind);
       }
       side.arrived = outcome.arrived;
       if (direction === 1) this.close(flow, index, outcome);
@@ -437,22 +435,8 @@ export class Replay {
         else plane.deleteConntrack(change.entry, atNs);
       }
       if (change.kind === "cluster") this.options.onCluster(change.cluster);
-      else this.endFlows(change.entry);
+      else this.flows.end(change.entry);
     }
-  }
-
-  /** The kernel forgot these flows: their next packet opens a new one, which may choose again. */
-  private endFlows({ protocol, originalSourcePort: sourcePort, originalDestination }: ConntrackDelete): void {
-    const destination = originalDestination?.bytes ?? null;
-    const ended: Flow[] = [];
-    for (const flow of this.flows.all()) {
-      const entry = flow.entry[0];
-      if (Tuple.protocol(entry) !== protocol) continue;
-      if (sourcePort !== null && Tuple.sourcePort(entry) !== sourcePort) continue;
-      if (destination !== null && !equalBytes(Tuple.destination(entry), destination)) continue;
-      ended.push(flow);
-    }
-    for (const flow of ended) this.flows.close(flow);
   }
 
   /** An answer within a flow that began before the capture: only a translation sends from a service's address. */
@@ -461,7 +445,7 @@ export class Replay {
     const from = first.tuple;
     const to = passage.last.tuple;
     if (first.kind === Emission.Out && this.options.points.seesAll(first.node)) return false;
-    if (first.kind === Emission.In && equalBytes(Tuple.source(from), Tuple.source(to))) return false;
+    if (first.kind === Emission.In && sameBytes(Tuple.source(from), Tuple.source(to))) return false;
     return this.options.isFrontend(Tuple.source(to), Tuple.protocol(to), Tuple.sourcePort(to));
   }
 
@@ -501,24 +485,4 @@ export class Replay {
 /** Whether an answer was seen leaving the sender's node by a device that does not lead to the sender. */
 function strays(flow: Flow, last: View): boolean {
   return last.kind === Emission.Out && last.node === flow.entryNode[0] && last.device !== flow.entryDevice[0];
-}
-
-/** Equal destination address and port. */
-function sameEnd(a: Uint8Array, b: Uint8Array): boolean {
-  for (let at = DESTINATION_AT; at < TUPLE_BYTES; at++) if (a[at] !== b[at]) return false;
-  return Tuple.destinationPort(a) === Tuple.destinationPort(b);
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((value, index) => value === b[index]);
-}
-
-/** Backend and source port as the last view shows them; null where the packet was seen once. */
-function observedChoice(from: Uint8Array, to: Uint8Array): Pin | null {
-  if (from === to) return null;
-  const moved = !equalBytes(Tuple.destination(from), Tuple.destination(to)) || Tuple.destinationPort(from) !== Tuple.destinationPort(to);
-  return {
-    backend: moved ? { address: addressFromBytes(Tuple.destination(to)), port: Tuple.destinationPort(to) } : null,
-    sourcePort: Tuple.sourcePort(to),
-  };
 }
