@@ -2,7 +2,7 @@
  * Points of view: the captures of a story as if taken at fewer places. Of `-i any` recordings, one node's alone, or
  * what one device saw, rewritten as a capture of that device.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { CaptureReader, LinkType, PcapngWriter } from "../src/capture/index.js";
 import { SeenDirection } from "../src/capture/record.js";
@@ -13,35 +13,46 @@ export type Captures = SessionInput["captures"];
 export interface Viewpoint {
   /** `node1`, `node1:eth0`, `node1:eth0 ethernet`. */
   readonly name: string;
+  readonly node: string;
   captures(): Captures;
 }
 
+/** The input as whoever captured at that point alone has it: without the other nodes' conntrack entries, too. */
+export function seenFrom(input: SessionInput, viewpoint: Viewpoint): SessionInput {
+  const conntrack = new Map([...input.conntrack].filter(([node]) => node === viewpoint.node));
+  return { ...input, captures: viewpoint.captures(), conntrack };
+}
+
 const SLL2_HEADER = 20;
+/** Of eth0 in the lab. */
+const UPLINK_INDEX = 2;
 const IPV4 = 0x0800;
 const IPV6 = 0x86dd;
 
-/** Every single point of view of the captures `nodeN.any.pcap` in a folder. */
+/** Every single point of view of the captures `nodeN.any.pcap` in a folder; node facts are in `area`. */
 export function viewpointsOf(folder: string, area: string): Viewpoint[] {
   return ["node1", "node2"].flatMap((node) => {
     const file = join(folder, `${node}.any.pcap`);
+    if (!existsSync(file)) return [];
     const bytes = readFileSync(file);
-    const whole = { name: node, captures: () => [{ file, node, device: "", chunks: [bytes].values() }] };
+    const whole: Viewpoint = { name: node, node, captures: () => [{ file, node, device: "", chunks: [bytes].values() }] };
     const devices = new Map(netFile(area, node).addr.filter((one) => one.ifname !== "lo").map((one) => [one.ifindex, one.ifname]));
     const alone = devicesIn(bytes).filter((index) => devices.has(index)).map((index): Viewpoint => {
       const name = devices.get(index)!;
-      return { name: `${node}:${name}`, captures: () => [{ file: `${node}.${name}.pcapng`, node, device: "",
+      return { name: `${node}:${name}`, node, captures: () => [{ file: `${node}.${name}.pcapng`, node, device: "",
         chunks: [ofDevice(bytes, index, name)].values() }] };
     });
-    return [whole, ...alone];
+    const uplink = devices.has(UPLINK_INDEX) ? [ethernetView(folder, area, node, devices.get(UPLINK_INDEX)!)] : [];
+    return [whole, ...alone, ...uplink];
   });
 }
 
 /** The same as an Ethernet capture of the device, which leaves the direction to the MAC addresses. */
-export function ethernetView(folder: string, area: string, node: string, device: string): Viewpoint {
+function ethernetView(folder: string, area: string, node: string, device: string): Viewpoint {
   const bytes = readFileSync(join(folder, `${node}.any.pcap`));
   const found = netFile(area, node).addr.find((one) => one.ifname === device);
   if (found === undefined) throw new Error(`${node} has no ${device}`);
-  return { name: `${node}:${device} ethernet`, captures: () => [{ file: `${node}.${device}.pcapng`, node, device,
+  return { name: `${node}:${device} ethernet`, node, captures: () => [{ file: `${node}.${device}.pcapng`, node, device,
     chunks: [ofDevice(bytes, found.ifindex, "", found.address)].values() }] };
 }
 

@@ -56,8 +56,8 @@ export class Flow {
   chosen = false;
   /** The current plane chose by chance where the recording does not show the choice: its images may lie elsewhere. */
   unobserved = false;
-  /** Its sender's node was not captured, and by the current plane would not have sent what was captured behind it. */
-  unfit = false;
+  /** Why what came before the captured points cannot be concluded from what was seen there; empty: it can. */
+  unfit = "";
   /** A recorded answer left by another way than the one to its sender (a spoofed source): no loop to close. */
   strayed = false;
   /** Per plane: an answer came back at the entry point as the sender expects it; -1 no answer seen, 0 no, 1 yes. */

@@ -104,6 +104,7 @@ export interface ReplayCounts {
 
 const CHOICE_UNSEEN = "the capture does not show which backend was chosen";
 const INFERRED_OTHERWISE = "the node that sent it was not captured, and would have sent it otherwise";
+const OPTIONS_WRITTEN = "nodes that were not captured may have written into its IP options";
 const BEFORE_CAPTURE = "answers a packet of a flow that began before the capture";
 
 /** UDP entries of either plane live at least this long. */
@@ -235,6 +236,7 @@ export class Replay {
     flow.changes = this.counts.changes;
     const pin = side === 0 && this.mayPin(flow, first, opens) ? observedChoice(tuple, this.lastTuple(passage)) : null;
     if (pin !== null) this.counts.pinsOffered++;
+    if (origin.hops > 0 && first.hasOptions) flow.unfit = OPTIONS_WRITTEN;
     this.injection.socketTuple = origin.device === 0 ? tuple : null;
     this.replay(passage, flow, side, side === 0 ? "request" : "reply", pin);
     if (passage.views.length > 1 || this.lastTuple(passage) !== passage.last.tuple) flow.chosen = true;
@@ -270,15 +272,15 @@ export class Replay {
 
   private replay(passage: Passage, flow: Flow | null, direction: number, kind: "request" | "reply" | "error",
     pin: Pin | null = null): void {
-    if (flow?.unfit === true) {
-      this.pass(passage, INFERRED_OTHERWISE);
+    if (flow !== null && flow.unfit !== "") {
+      this.pass(passage, flow.unfit);
       return;
     }
     const first = passage.first;
     this.stepPlane(0, first, flow, direction, kind, pin);
     if (flow !== null && kind === "request" && this.contradicts(first)) {
-      flow.unfit = true;
-      this.pass(passage, INFERRED_OTHERWISE);
+      flow.unfit = INFERRED_OTHERWISE;
+      this.pass(passage, flow.unfit);
       return;
     }
     this.counts.packets++;
@@ -439,12 +441,17 @@ export class Replay {
     }
   }
 
-  /** An answer within a flow that began before the capture: only a translation sends from a service's address. */
+  /**
+   * An answer to what was not captured: only a translation sends from a service's address, and no connection begins
+   * with a SYN+ACK.
+   */
   private answersTheUnseen(passage: Passage): boolean {
     const { first } = passage;
     const from = first.tuple;
     const to = passage.last.tuple;
-    if (first.kind === Emission.Out && this.options.points.seesAll(first.node)) return false;
+    if (this.options.points.seesAll(first.node)) {
+      if (first.kind === Emission.Out) return false;
+    } else if (first.protocol === 6 && (first.tcpFlags & (SYN | ACK)) === (SYN | ACK)) return true;
     if (first.kind === Emission.In && sameBytes(Tuple.source(from), Tuple.source(to))) return false;
     return this.options.isFrontend(Tuple.source(to), Tuple.protocol(to), Tuple.sourcePort(to));
   }
@@ -455,7 +462,10 @@ export class Replay {
     if (first.kind !== Emission.Out) return false;
     if (this.datagrams.isRebuilt(first)) return true;
     const { points } = this.options;
-    return icmp === IcmpKind.Error && (points.seesAll(first.node) || points.isOwnAddress(first.node, Tuple.source(first.tuple)));
+    if (icmp !== IcmpKind.Error || points.seesAll(first.node)) return icmp === IcmpKind.Error;
+    // From an address of the node about a packet to that address, it may be one that came in, masqueraded as its flow is.
+    return points.isOwnAddress(first.node, Tuple.source(first.tuple))
+      && !(this.injection.quotedTuple(first, this.scratch) && sameBytes(Tuple.destination(this.scratch), Tuple.source(first.tuple)));
   }
 
   /** No packet of the flow got through yet, a fresh SYN, or a further fragment of the datagram that opened it. */
