@@ -32,19 +32,27 @@ afterAll(() => {
 
 describe("the bundled recordings", () => {
   it.each(stories)("%s", async (story) => {
-    await expectNoFalseWord(story, () => recorded(story), join(TRACES, story), join(TRACES, story, ".."));
+    expectJudged(await expectNoFalseWord(story, () => recorded(story), join(TRACES, story), join(TRACES, story, "..")));
   });
 });
 
 const shared = sharedDir();
 describe.skipIf(shared === null)("recordings of the lab (needs TWINPLANE_SHARED)", () => {
+  const sum: Shares = { views: { all: 0, judged: 0 }, packets: { all: 0, judged: 0 } };
   const runs = ["native-nth", "vxlan-nth"].map((run) => join(shared ?? "", "traces", "lab", run));
   // The frame of T26.l2 lost its VLAN tag in the recording.
   const cases = shared === null ? [] : runs.flatMap((run) => sample(labCases(run).filter((name) => name !== "T26.l2"))
     .map((name) => ({ name, run, folder: join(run, name) })));
   it.each(cases)("$folder", async ({ name, run, folder }) => {
-    await expectNoFalseWord(name, () => caseInput(run, name), folder, run);
+    const { views, packets } = await expectNoFalseWord(name, () => caseInput(run, name), folder, run);
+    for (const key of ["all", "judged"] as const) {
+      sum.views[key] += views[key];
+      sum.packets[key] += packets[key];
+    }
   });
+
+  // Some cases are a handful of crafted packets, of which one answers what was not captured.
+  it("most of what is sampled is judged", () => expectJudged(sum));
 });
 
 describe("a fault turns up from a single point of view", () => {
@@ -74,7 +82,12 @@ describe("a fault turns up from a single point of view", () => {
   });
 });
 
-async function expectNoFalseWord(name: string, input: () => SessionInput, folder: string, area: string): Promise<void> {
+interface Shares {
+  readonly views: { all: number; judged: number };
+  readonly packets: { all: number; judged: number };
+}
+
+async function expectNoFalseWord(name: string, input: () => SessionInput, folder: string, area: string): Promise<Shares> {
   const all = await runSession(input());
   const known = findingsOf(all);
   const views = { all: 0, judged: 0 };
@@ -94,6 +107,10 @@ async function expectNoFalseWord(name: string, input: () => SessionInput, folder
   }
   shares.push(`  ${name}: from single points of view ${views.judged} of ${views.all} views agree, the rest is undecided;`
     + ` ${packets.judged} of ${packets.all} packets compared`);
+  return { views, packets };
+}
+
+function expectJudged({ views, packets }: Shares): void {
   expect(views.judged).toBeGreaterThanOrEqual(MIN_JUDGED * views.all);
   expect(packets.judged).toBeGreaterThanOrEqual(MIN_JUDGED * packets.all);
 }

@@ -17,6 +17,10 @@ export function icmpKind(view: View): number {
   return IcmpKind.None;
 }
 
+export function isEchoReply({ protocol, icmpType, fragmentOffset }: View): boolean {
+  return fragmentOffset === 0 && ((protocol === 1 && icmpType === 0) || (protocol === 58 && icmpType === 129));
+}
+
 /** Router and neighbour discovery, redirect, and multicast listener messages: the link's own business. */
 export function isNeighbourDiscovery(view: View): boolean {
   if (view.protocol === 2) return true;

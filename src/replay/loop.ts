@@ -14,7 +14,7 @@ import { Emission, End, FrameBlock, PacketType, type Pin, type Plane, StepResult
 import { choiceOf, observedChoice } from "./choice.js";
 import { Datagrams } from "./datagrams.js";
 import { type Flow, Flows, type PlaneSide } from "./flows.js";
-import { IcmpKind, icmpKind, isNeighbourDiscovery } from "./icmp.js";
+import { IcmpKind, icmpKind, isEchoReply, isNeighbourDiscovery } from "./icmp.js";
 import { Injection } from "./injection.js";
 import { Outcome } from "./outcome.js";
 import type { Origin } from "./topology.js";
@@ -443,7 +443,7 @@ export class Replay {
 
   /**
    * An answer to what was not captured: only a translation sends from a service's address, and no connection begins
-   * with a SYN+ACK.
+   * with a SYN+ACK or an echo reply.
    */
   private answersTheUnseen(passage: Passage): boolean {
     const { first } = passage;
@@ -451,7 +451,7 @@ export class Replay {
     const to = passage.last.tuple;
     if (this.options.points.seesAll(first.node)) {
       if (first.kind === Emission.Out) return false;
-    } else if (first.protocol === 6 && (first.tcpFlags & (SYN | ACK)) === (SYN | ACK)) return true;
+    } else if ((first.protocol === 6 && (first.tcpFlags & (SYN | ACK)) === (SYN | ACK)) || isEchoReply(first)) return true;
     if (first.kind === Emission.In && sameBytes(Tuple.source(from), Tuple.source(to))) return false;
     return this.options.isFrontend(Tuple.source(to), Tuple.protocol(to), Tuple.sourcePort(to));
   }
