@@ -36,7 +36,8 @@ export function viewpointsOf(folder: string, area: string): Viewpoint[] {
     if (!existsSync(file)) return [];
     const bytes = readFileSync(file);
     const whole: Viewpoint = { name: node, node, captures: () => [{ file, node, device: "", chunks: [bytes].values() }] };
-    const devices = new Map(netFile(area, node).addr.filter((one) => one.ifname !== "lo").map((one) => [one.ifindex, one.ifname]));
+    const links = netFile(area, node).addr.filter((one) => one.ifname !== "lo");
+    const devices = new Map(links.map((one) => [one.ifindex, one.ifname]));
     const alone = devicesIn(bytes).filter((index) => devices.has(index)).map((index): Viewpoint => {
       const name = devices.get(index)!;
       return { name: `${node}:${name}`, node, captures: () => [{ file: `${node}.${name}.pcapng`, node, device: "",

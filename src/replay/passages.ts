@@ -182,7 +182,8 @@ export class Passages {
  */
 function echoes(seen: View, view: View): boolean {
   if (view.fragmentOffset === 0 || view.fragmentId === seen.fragmentId || view.device !== seen.device) return false;
-  return sameAddress(seen.tuple, SOURCE_AT, view.tuple, DESTINATION_AT) && sameAddress(seen.tuple, DESTINATION_AT, view.tuple, SOURCE_AT);
+  return sameAddress(seen.tuple, SOURCE_AT, view.tuple, DESTINATION_AT)
+    && sameAddress(seen.tuple, DESTINATION_AT, view.tuple, SOURCE_AT);
 }
 
 function sameAddress(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): boolean {

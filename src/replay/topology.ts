@@ -163,7 +163,7 @@ export class Topology {
     }
     const device = this.points[node].local.get(address) ?? 0;
     const { uplink: sends, tunnel } = this.points[node];
-    const seenThere = this.covered(node, sends) || (device !== 0 && this.covered(node, device)) || (tunnel !== 0 && this.covered(node, tunnel));
+    const seenThere = [sends, device, tunnel].some((one) => one !== 0 && this.covered(node, one));
     const seenHere = out && this.covered(view.node, uplink);
     if (!seenThere && !seenHere) this.infer(into, node, device, (device === 0 ? 0 : 1) + (out ? 1 : 0));
   }

@@ -111,15 +111,17 @@ export class Truth {
   settleIfSame(views: readonly View[], expected: number, results: StepResults, reason: string): void {
     const from = results.firstEmission[0];
     const to = results.firstEmission[1];
-    if (results.end[0] !== End.Undecided && this.matchesAll(views, expected, results, from, to)) this.settle(views, expected, results, 0, "");
-    else this.countUndecided(views.length - expected, reason);
+    if (results.end[0] !== End.Undecided && this.matchesAll(views, expected, results, from, to)) {
+      this.settle(views, expected, results, 0, "");
+    } else this.countUndecided(views.length - expected, reason);
   }
 
   /** Every view has its image, and there is no image at a captured point without its view. */
   private matchesAll(views: readonly View[], expected: number, results: StepResults, from: number, to: number): boolean {
     let images = 0;
     for (let index = from; index < to; index++) {
-      if (results.emissionKind[index] !== Emission.Local && this.covered(results.emissionNode[index], results.emissionDevice[index])) images++;
+      if (results.emissionKind[index] === Emission.Local) continue;
+      if (this.covered(results.emissionNode[index], results.emissionDevice[index])) images++;
     }
     if (images !== views.length - expected) return false;
     for (let at = expected; at < views.length; at++) {
