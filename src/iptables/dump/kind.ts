@@ -167,7 +167,7 @@ const V4_SIGNS = new RegExp(
 
 /** By most lines that are of one family; comments may name addresses of the other. */
 function contentFamily(text: string): Family | null {
-  const bare = text.replace(/--comment ("([^"\\]|\\.)*"|\S+)/g, "");
+  const bare = text.replace(/--comment ("[^"\\]*(\\.[^"\\]*)*"|\S+)/g, "");
   const [v4, v6] = [bare.match(V4_SIGNS)?.length ?? 0, bare.match(V6_SIGNS)?.length ?? 0];
   return v4 === v6 ? null : v4 > v6 ? 4 : 6;
 }

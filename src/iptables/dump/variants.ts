@@ -13,7 +13,7 @@ export interface Variant {
   readonly allowed: ((dump: string, made: string) => boolean) | null;
 }
 
-const COMMENT = / -m comment --comment (?:"(?:[^"\\]|\\.)*"|[^\s"]+)/g;
+const COMMENT = / -m comment --comment (?:"[^"\\]*(?:\\.[^"\\]*)*"|[^\s"]+)/g;
 
 export const VARIANTS: readonly Variant[] = [
   {
