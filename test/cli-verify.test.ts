@@ -176,6 +176,13 @@ describe("compare with nodes' own rules", () => {
     expect((await compare("--rules", packed)).report.problems.map((one) => one.what)).toContain("gzip data damaged");
   });
 
+  it("a dump that knows few of the cluster's Services is told to be another's", async () => {
+    const foreign = file("foreign.txt", NODE1.replaceAll("10.96.", "10.97."));
+    const { report } = await compare("--rules", `node1=${foreign}`);
+    expect(report.problems.filter((one) => one.where?.file === foreign).map((one) => [one.severity, one.what]))
+      .toEqual([["error", expect.stringMatching(/^(\d+) of the cluster's \1 IPv4 ClusterIPs are nowhere in these rules .* another cluster/)]]);
+  });
+
   it("IPVS mode and a node of Cilium are refused: exit code 2", async () => {
     const ipvs = NODE1.replace(/^.*KUBE-(SVC|SVL|SEP|EXT|FW)-.*\n/gm, "").replace(":KUBE-FORWARD", ":KUBE-IPVS-FILTER - [0:0]\n:KUBE-FORWARD");
     const first = await compare("--rules", `node1=${file("ipvs.txt", ipvs)}`);
