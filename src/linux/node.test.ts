@@ -5,7 +5,7 @@ import type { Device, NodeFacts, Route } from "../cluster/cluster.js";
 import { End } from "../dataplane.js";
 import { getU16, setIpv4Checksum, setU16 } from "./ip/bytes.js";
 import { LinuxNode, type NodeSink } from "./node.js";
-import { Hook, type NetfilterHooks, type NodeServices, type Skb, Verdict } from "./skb.js";
+import { Csum, Hook, type NetfilterHooks, type NodeServices, type Skb, Verdict } from "./skb.js";
 import { seeded } from "./seeded.fixture.js";
 
 const address = (text: string): Address => parseAddress(text) as Address;
@@ -260,6 +260,8 @@ describe("a REJECT", () => {
       ["tcp-reset", 17, End.Dropped]] as const) {
       const one = bench();
       one.hooks.onHook = (hook, skb) => {
+        // Conntrack found the checksum right.
+        skb.csum = Csum.Right;
         if (hook !== Hook.Forward) return Verdict.Accept;
         one.services.reject(skb, kind, hook);
         one.hooks.reason = "filter/FORWARD";

@@ -143,6 +143,12 @@ describe("what is not known of a packet", () => {
   });
 });
 
+test("limit spends its credit on whom a later match turns away", () => {
+  const netfilter = filter(["-A FORWARD -m limit --limit 1/hour --limit-burst 1 -m mark --mark 1 -j DROP"]);
+  expect(netfilter.hook(Hook.Forward, packet())).toBe(Verdict.Accept);
+  expect(netfilter.hook(Hook.Forward, packet({ mark: 1 }))).toBe(Verdict.Accept);
+});
+
 test("a rule behind NOTRACK sees the packet untracked", () => {
   const netfilter = load("*raw\n-A PREROUTING -m mark --mark 0 -j CT --notrack\n-A PREROUTING -m conntrack --ctstate INVALID -j DROP\n"
     + "-A PREROUTING -m conntrack --ctstate UNTRACKED -j MARK --set-mark 7\nCOMMIT\n");
