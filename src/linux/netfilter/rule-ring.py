@@ -152,7 +152,7 @@ class Rules:
             add(f"-m connmark {bang()}--mark {mark()}", None, ["mangle", "filter", "security", "nat"])
             add(f"-m statistic --mode nth {bang()}--every {some(1, 6)} --packet 0")
             add(f"-m length {bang()}--length {pick(['0:100', '28', '40:1000', ':60', '1300:', '2000:9000', '48'])}")
-            add(f"-m {'ttl' if v4 else 'hl'} {pick(['--ttl-eq', '! --ttl-eq', '--ttl-lt', '--ttl-gt'] if v4 else ['--hl-eq', '! --hl-eq', '--hl-lt', '--hl-gt'])} {pick([64, 63, 2, 254])}")
+            add(f"-m {'ttl' if v4 else 'hl'} {pick(['--ttl-eq', '! --ttl-eq', '--ttl-lt', '--ttl-gt'] if v4 else ['--hl-eq', '--hl-eq', '! --hl-eq', '--hl-lt', '--hl-gt'])} {pick([64, 64, 63, 63, 2, 254])}")
             add(f"-m tos {bang()}--tos {pick(['0x10', '0x10/0x3f', 'Minimize-Delay', '0xb8/0xfc', '8'])}")
             add(f"-m dscp {bang()}{pick(['--dscp 0x2e', '--dscp 0', '--dscp-class EF', '--dscp-class CS2', '--dscp 46', '--dscp-class AF21'])}")
             add(f"-m limit --limit {pick(['1/hour', '2/min', '3/hour', '30/day'])} --limit-burst {some(1, 40)}")
