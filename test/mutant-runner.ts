@@ -2,7 +2,8 @@
  * Replays bundled stories and prints what was found as one line of JSON. It is the child process of the mutation ring
  * (test/mutation.ts), run in a copy of the tree that has one fault in it, so it stands on the product alone.
  *
- * Arguments: stories as `lab/clusterip-tcp`, below traces/. Behind the name may stand `+policy`: the
+ * Arguments: stories as `lab/clusterip-tcp`, below traces/. Behind the name may stand `@node1:eth0`: the captures
+ * are those of that point of view alone (test/viewpoints.ts). Behind that may stand `+policy`: the
  * policies of test/mutants.policies.yaml are added to the cluster, and the current side judges them by the words of
  * their API; or `+unenforced`: they are added, and the current side has no policy engine.
  */
@@ -16,6 +17,7 @@ import { readInputs } from "../src/cli/inputs.js";
 import { readWasm } from "../src/cli/wasm.js";
 import { parseProfile, type Profile } from "../src/planes.js";
 import { runSession, type Session, type SessionInput } from "../src/session.js";
+import { seenFrom, viewpointsOf } from "./viewpoints.js";
 
 /** What the checks of twinplane said of one story, or of several taken together. */
 export interface Verdicts {
@@ -43,7 +45,8 @@ const NETWORK = {
 };
 
 export function storyInput(story: string): SessionInput {
-  const [name, policy] = story.split("+");
+  const [place, policy] = story.split("+");
+  const [name, viewpoint] = place.split("@");
   const folder = join(root, "traces", name);
   const area = join(folder, "..");
   const nodes = ["node1", "node2"];
@@ -53,12 +56,16 @@ export function storyInput(story: string): SessionInput {
     ...(policy === undefined ? [] : [join(root, "test", "mutants.policies.yaml")]),
   ];
   const inputs = readInputs(manifests, nodes.map((node) => join(folder, `${node}.any.pcap`)).filter(existsSync));
-  return {
+  const input: SessionInput = {
     version: "mutation", timeline: buildTimeline({ initial: inputs.objects, facts: inputs.facts, problems: inputs.problems }),
     captures: inputs.captures, conntrack: inputs.conntrack, unreadable: inputs.unreadable,
     current: profile(policy === "policy" ? "kube-proxy+spec" : "kube-proxy"), target: profile("cilium@1.20"),
     followCapture: true, windowNs: 50e6, minJudged: 0.9, failOn: "any", wasm: readWasm(), network: NETWORK, seed: 1, traced: false,
   };
+  if (viewpoint === undefined) return input;
+  const found = viewpointsOf(folder, area).find((one) => one.name === viewpoint);
+  if (found === undefined) throw new Error(`${name} has no point of view ${viewpoint}`);
+  return seenFrom(input, found);
 }
 
 export function verdictsOf({ report, comparison }: Session): Verdicts {

@@ -7,7 +7,8 @@
  * The number of flows kept is bounded; the one idle longest goes first, and is counted.
  */
 import { addressFromBytes } from "../cluster/address.js";
-import { copyTuple, sameTuple, Tuple, TUPLE_BYTES, TupleTable, turnTuple } from "./tuple.js";
+import type { ConntrackDelete } from "../cluster/cluster.js";
+import { copyTuple, sameBytes, sameTuple, Tuple, TUPLE_BYTES, TupleTable, turnTuple } from "./tuple.js";
 
 /** What one plane did with the packets of one direction. */
 export class PlaneSide {
@@ -21,6 +22,15 @@ export class PlaneSide {
   journey = 0;
   /** Packets of one flow went to another destination from one to the next, without a new connection. */
   moved = false;
+  /** Where captures saw the last packet last, and how often it was forwarded from there on; -1: they did not. */
+  readonly behind: Sighting = { node: 0, device: 0, hops: -1 };
+}
+
+export interface Sighting {
+  node: number;
+  /** ifindex. */
+  device: number;
+  hops: number;
 }
 
 export class Flow {
@@ -46,6 +56,8 @@ export class Flow {
   chosen = false;
   /** The current plane chose by chance where the recording does not show the choice: its images may lie elsewhere. */
   unobserved = false;
+  /** Why what came before the captured points cannot be concluded from what was seen there; empty: it can. */
+  unfit = "";
   /** A recorded answer left by another way than the one to its sender (a spoofed source): no loop to close. */
   strayed = false;
   /** Per plane: an answer came back at the entry point as the sender expects it; -1 no answer seen, 0 no, 1 yes. */
@@ -149,6 +161,15 @@ export class Flows {
     this.detach(flow);
     this.live--;
     this.free.push(flow.slot);
+  }
+
+  /** The kernel forgot these flows: their next packet opens a new one, which may choose again. */
+  end({ protocol, originalSourcePort: sourcePort, originalDestination }: ConntrackDelete): void {
+    const destination = originalDestination?.bytes ?? null;
+    const ended = [...this.all()].filter(({ entry: [entry] }) => Tuple.protocol(entry) === protocol
+      && (sourcePort === null || Tuple.sourcePort(entry) === sourcePort)
+      && (destination === null || sameBytes(Tuple.destination(entry), destination)));
+    for (const flow of ended) this.close(flow);
   }
 
   *all(): Iterable<Flow> {

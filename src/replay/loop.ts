@@ -9,17 +9,19 @@
  * What the node makes itself (ICMP errors, rebuilt fragments, tunnel outers) is expected output, never input.
  * Nothing here throws for what a capture holds, and memory holds one window of traffic and a bounded flow table.
  */
-import type { Cluster, ConntrackDelete, TimelineChange } from "../cluster/cluster.js";
+import type { Cluster, TimelineChange } from "../cluster/cluster.js";
 import { Emission, End, FrameBlock, PacketType, type Pin, type Plane, StepResults } from "../dataplane.js";
-import { addressFromBytes } from "../cluster/address.js";
+import { choiceOf, observedChoice } from "./choice.js";
 import { Datagrams } from "./datagrams.js";
 import { type Flow, Flows, type PlaneSide } from "./flows.js";
 import { IcmpKind, icmpKind, isNeighbourDiscovery } from "./icmp.js";
 import { Injection } from "./injection.js";
 import { Outcome } from "./outcome.js";
+import type { Origin } from "./topology.js";
 import { type Passage, Passages, type Points } from "./passages.js";
+import { Trail } from "./trail.js";
 import { type KeyOf, Truth } from "./truth.js";
-import { copyTuple, DESTINATION_AT, sameTuple, Tuple, turnTuple, TUPLE_BYTES } from "./tuple.js";
+import { copyTuple, sameBytes, sameEnd, sameTuple, Tuple, turnTuple, TUPLE_BYTES } from "./tuple.js";
 import { type View, ViewClass, ViewPool } from "./view.js";
 
 export interface ReplayOptions {
@@ -31,8 +33,11 @@ export interface ReplayOptions {
     covered(node: number, device: number): boolean;
     /** Whether they see every device of the node: then silence is a choice too. */
     seesAll(node: number): boolean;
-    /** The pod's device that a packet first seen on its way out came from; 0: a socket of the node. */
-    originDevice(node: number, tuple: Uint8Array): number;
+    /** Whether they see every device of every node. */
+    readonly complete: boolean;
+    /** Where a packet set out that was first seen there. */
+    originOf(view: View, into: Origin): void;
+    isOwnAddress(node: number, address: Uint8Array): boolean;
   };
   /** Pins the first packet of a flow to the observed choice, where the plane's own eligible set has it. */
   readonly followCapture: boolean;
@@ -88,7 +93,7 @@ export interface ReplayCounts {
   made: number;
   /** Sent by a node's own socket, whose tuple before OUTPUT is not known: the service step was not exercised. */
   socketUnknown: number;
-  /** First seen leaving a node, but sent by a pod whose device was not captured: entered there by inference. */
+  /** Sent by a pod or node where nothing was captured: put in there, the hops until it was seen are inferred. */
   inferred: number;
   pinsOffered: number;
   pinsTaken: [number, number];
@@ -98,6 +103,8 @@ export interface ReplayCounts {
 }
 
 const CHOICE_UNSEEN = "the capture does not show which backend was chosen";
+const INFERRED_OTHERWISE = "the node that sent it was not captured, and would have sent it otherwise";
+const OPTIONS_WRITTEN = "nodes that were not captured may have written into its IP options";
 const BEFORE_CAPTURE = "answers a packet of a flow that began before the capture";
 
 /** UDP entries of either plane live at least this long. */
@@ -131,12 +138,16 @@ export class Replay {
   private readonly datagrams: Datagrams;
   /** The packet under way may rightly go to another backend than the one before. */
   private mayChoose = false;
+  /** The current plane was given the packet where it was first seen. */
+  private unproven = true;
+  private readonly trail: Trail;
   private nextChange = 0;
   private clockNs = 0;
 
   constructor(private readonly options: ReplayOptions) {
     this.datagrams = new Datagrams(4 * options.windowNs);
     this.passages = new Passages(options.points, this.pool, options.windowNs, options.seesAll);
+    this.trail = new Trail((node, device) => options.points.covered(node, device));
     this.truth = new Truth(options.windowNs, options.keyOf, (node, device) => options.points.covered(node, device));
   }
 
@@ -175,8 +186,7 @@ export class Replay {
     }
     if (first.class === ViewClass.Broken) {
       this.counts.broken++;
-      this.injection.origin = first.kind === Emission.In ? first.device : 0;
-      this.injection.socketTuple = null;
+      this.setOut(first);
       this.replay(passage, null, 0, "request");
       return;
     }
@@ -186,7 +196,7 @@ export class Replay {
     }
     for (const view of passage.views) if (view.fragmentOffset > 0) this.datagrams.fillPorts(view);
     const icmp = icmpKind(first);
-    if (first.kind === Emission.Out && (icmp === IcmpKind.Error || this.datagrams.isRebuilt(first))) {
+    if (this.isMade(first, icmp)) {
       this.counts.made++;
       this.truth.expectMade(passage.views);
       return;
@@ -196,28 +206,26 @@ export class Replay {
   }
 
   private replayFlow(passage: Passage, first: View): void {
-    const origin = first.kind === Emission.In ? first.device : this.options.points.originDevice(first.node, first.tuple);
-    if (first.kind === Emission.Out && origin !== 0) this.counts.inferred++;
-    this.injection.origin = origin;
-    const tuple = origin === 0 ? this.entryTuple(first) : first.tuple;
+    const { origin } = this.injection;
+    this.options.points.originOf(first, origin);
+    if (origin.inferred) this.counts.inferred++;
+    const tuple = origin.device === 0 ? this.entryTuple(first, origin.node) : first.tuple;
     const direction = this.flows.find(tuple);
     let flow = this.flows.found;
     const opens = direction < 0 || flow === null;
     if (opens && this.answersTheUnseen(passage)) {
-      this.counts.packets++;
-      this.truth.undecided(passage.views, BEFORE_CAPTURE);
-      this.options.judge.undecided(first, BEFORE_CAPTURE);
+      this.pass(passage, BEFORE_CAPTURE);
       return;
     }
     if (direction < 0 || flow === null) {
       flow = this.flows.open(tuple, first.timeNs);
-      flow.entryNode[0] = first.node;
-      flow.entryDevice[0] = origin;
+      flow.entryNode[0] = origin.node;
+      flow.entryDevice[0] = origin.device;
       flow.openedBy = first.isFragment ? first.fragmentId : -1;
     } else {
       if (!flow.seen[direction]) {
-        flow.entryNode[direction] = first.node;
-        flow.entryDevice[direction] = origin;
+        flow.entryNode[direction] = origin.node;
+        flow.entryDevice[direction] = origin.device;
       }
       this.flows.enter(flow, direction, tuple, first.timeNs);
     }
@@ -228,7 +236,8 @@ export class Replay {
     flow.changes = this.counts.changes;
     const pin = side === 0 && this.mayPin(flow, first, opens) ? observedChoice(tuple, this.lastTuple(passage)) : null;
     if (pin !== null) this.counts.pinsOffered++;
-    this.injection.socketTuple = origin === 0 ? tuple : null;
+    if (origin.hops > 0 && first.hasOptions) flow.unfit = OPTIONS_WRITTEN;
+    this.injection.socketTuple = origin.device === 0 ? tuple : null;
     this.replay(passage, flow, side, side === 0 ? "request" : "reply", pin);
     if (passage.views.length > 1 || this.lastTuple(passage) !== passage.last.tuple) flow.chosen = true;
     if (side === 1 && strays(flow, passage.last)) flow.strayed = true;
@@ -238,37 +247,93 @@ export class Replay {
   /** An ICMP error from a pod or from outside: about the flow whose image it quotes. */
   private replayError(passage: Passage, first: View): void {
     const direction = this.injection.quotedTuple(first, this.scratch) ? this.flows.findImage(this.scratch) : -1;
-    this.injection.socketTuple = null;
-    this.injection.origin = first.device;
+    this.setOut(first);
+    if (first.kind === Emission.Out) this.options.points.originOf(first, this.injection.origin);
     if (direction < 0) this.replay(passage, null, 0, "error");
     else this.replay(passage, this.flows.found, direction, "error");
   }
 
+  /** It starts where it was seen. */
+  private setOut(first: View): void {
+    const { origin } = this.injection;
+    origin.node = first.node;
+    origin.device = first.kind === Emission.In ? first.device : 0;
+    origin.hops = 0;
+    origin.inferred = false;
+    this.injection.socketTuple = null;
+  }
+
+  /** Neither plane is asked about it. */
+  private pass(passage: Passage, reason: string): void {
+    this.counts.packets++;
+    this.truth.undecided(passage.views, reason);
+    this.options.judge.undecided(passage.first, reason);
+  }
+
   private replay(passage: Passage, flow: Flow | null, direction: number, kind: "request" | "reply" | "error",
     pin: Pin | null = null): void {
-    this.counts.packets++;
+    if (flow !== null && flow.unfit !== "") {
+      this.pass(passage, flow.unfit);
+      return;
+    }
     const first = passage.first;
-    for (let index = 0; index < 2; index++) this.stepPlane(index, first, flow, direction, kind, pin);
+    this.stepPlane(0, first, flow, direction, kind, pin);
+    if (flow !== null && kind === "request" && this.contradicts(first)) {
+      flow.unfit = INFERRED_OTHERWISE;
+      this.pass(passage, flow.unfit);
+      return;
+    }
+    this.counts.packets++;
+    const leftOpen = flow !== null && direction === 0 && kind === "request" && this.leavesOpen(flow, passage);
+    if (leftOpen) flow.unobserved = true;
+    this.stepPlane(1, first, flow, direction, kind, pin ?? (leftOpen ? choiceOf(this.outcomes[0].image) : null));
     const current = this.results[0];
-    if (flow !== null && direction === 0 && kind === "request") this.noteChoice(flow, passage);
-    if (flow?.unobserved === true) this.truth.undecided(passage.views, CHOICE_UNSEEN);
-    else if (this.moot[0]) this.truth.missing(passage.views);
-    else this.truth.settle(passage.views, current, 0, this.options.planes[0].reasons[current.reason[0]]);
+    if (flow !== null && kind !== "error") this.learn(flow, direction);
+    if (flow?.unobserved === true && !(kind === "reply" && this.staysAway(flow, passage.last))) {
+      if (this.moot[0]) this.truth.undecided(passage.views, CHOICE_UNSEEN);
+      else this.truth.settleIfSame(passage.views, this.unproven ? 1 : 0, current, CHOICE_UNSEEN);
+    } else if (this.moot[0]) this.truth.missing(passage.views);
+    else this.truth.settle(passage.views, this.unproven ? 1 : 0, current, 0, this.options.planes[0].reasons[current.reason[0]]);
     this.packet.view = first;
     this.packet.views = passage.views;
     this.packet.flow = flow;
     this.packet.direction = direction;
     this.packet.kind = kind;
-    if (flow !== null && kind !== "error") this.learn(flow, direction);
     this.options.judge.judge(this.packet);
   }
 
-  /** A request that was seen only before the current plane's choice leaves open what the recorded one was. */
-  private noteChoice(flow: Flow, passage: Passage): void {
-    if (flow.chosen || this.options.points.seesAll(passage.first.node) || !this.outcomes[0].arrived) return;
-    if (this.lastTuple(passage) !== passage.first.tuple) return;
-    const { eligibleBackends } = this.options.planes[0].journey(this.outcomes[0].journey);
-    if (eligibleBackends !== null && eligibleBackends.length > 1) flow.unobserved = true;
+  /**
+   * A request that was last seen before the current plane chose by chance leaves open what the recorded choice was.
+   * The target is then offered the current plane's, for one may rule later ones (session affinity).
+   */
+  private leavesOpen(flow: Flow, passage: Passage): boolean {
+    const { last } = passage;
+    const { points, planes } = this.options;
+    const [outcome] = this.outcomes;
+    if (flow.chosen || points.complete || !outcome.arrived || this.lastTuple(passage) !== last.tuple) return false;
+    const { eligibleBackends } = planes[0].journey(outcome.journey);
+    if (eligibleBackends === null || eligibleBackends.length < 2) return false;
+    if (last.kind === Emission.In) return !points.seesAll(last.node);
+    return !sameEnd(last.tuple, outcome.image) && this.crossed(last);
+  }
+
+  /** An answer that was recorded coming back, whichever backend sent it, and does not in the current plane. */
+  private staysAway(flow: Flow, last: View): boolean {
+    return !this.moot[0] && this.outcomes[0].end !== End.Held && !this.restored[0] && last.kind === Emission.Out
+      && last.node === flow.entryNode[0] && last.device === flow.entryDevice[0];
+  }
+
+  /** Whether the current plane sent the packet through the point where it was seen, to where it was seen going. */
+  private crossed(view: View): boolean {
+    return this.trail.crosses(this.results[0], 0, view);
+  }
+
+  /** Put in on a node that was not captured, it did not come out as captured. */
+  private contradicts(first: View): boolean {
+    const { origin } = this.injection;
+    const { end } = this.outcomes[0];
+    if (!origin.inferred || origin.node === first.node || end === End.Held || end === End.Undecided) return false;
+    return !this.crossed(first);
   }
 
   private stepPlane(index: number, first: View, flow: Flow | null, direction: number,
@@ -277,21 +342,22 @@ export class Replay {
     const outcome = this.outcomes[index];
     const block = this.blocks[index];
     const injection = this.injection;
-    injection.start(first);
+    injection.start(first, first.tunnelled && (injection.origin.inferred || first.kind === Emission.Out || kind !== "request"));
     let possible = true;
     if (flow !== null && kind === "reply") possible = injection.turn(first, flow.planes[index][1 - direction]);
     else if (flow !== null && kind === "error") {
       possible = injection.turnError(first, flow.image[direction], flow.planes[index][direction]);
-    } else if (injection.origin === 0) injection.fromSocket(first);
+    } else if (injection.device === 0) injection.fromSocket(first);
     this.moot[index] = !possible;
+    if (index === 0) this.unproven = injection.startsAt(first);
     if (!possible) {
       this.counts.moot[index]++;
       outcome.skip();
       return;
     }
-    injection.finish(first);
-    const packetType = first.kind === Emission.Out ? PacketType.Host : first.packetType;
-    block.borrow(injection.bytes, injection.offset, first.length, first.wireLength, first.etherType, packetType,
+    if (!injection.startsAt(first)) injection.raise(this.hopsBefore(first, flow, direction, kind));
+    const packetType = first.kind === Emission.Out || injection.origin.inferred ? PacketType.Host : first.packetType;
+    block.borrow(injection.bytes, injection.offset, injection.length, injection.wireLength, injection.etherType, packetType,
       injection.node, injection.device, first.timeNs);
     if (pin !== null && this.options.followCapture) block.pin[0] = block.pins.push(pin);
     const results = this.results[index];
@@ -302,8 +368,25 @@ export class Replay {
     if (outcome.arrived && outcome.withoutPorts && flow !== null) {
       outcome.image.set(flow.planes[index][direction].image.subarray(2, 6), 2);
     }
+    if (index === 0 && flow !== null && kind !== "error" && outcome.arrived && !this.options.points.complete) {
+      this.trail.behind(results, 0, outcome.ttl, injection, flow.planes[0][direction].behind);
+    }
     if ((outcome.flags & 1) !== 0) this.counts.pinsTaken[index]++;
     if ((outcome.flags & 2) !== 0) this.counts.pinsRefused[index]++;
+  }
+
+  /**
+   * How often nodes lowered an answer's TTL before it was first seen: as often as the current plane lowered that of
+   * what it answers behind that point. Where it did not come by there, as the answer's source has it.
+   */
+  private hopsBefore(first: View, flow: Flow | null, direction: number, kind: "request" | "reply" | "error"): number {
+    const { injection } = this;
+    const local = first.kind === Emission.Out && injection.device !== 0 && first.class === ViewClass.Packet ? 1 : 0;
+    if (flow !== null && kind !== "request" && injection.device !== 0) {
+      const { behind } = flow.planes[0][kind === "reply" ? 1 - direction : direction];
+      if (behind.hops >= 0 && behind.node === first.node && behind.device === first.device) return behind.hops;
+    }
+    return Math.max(local, injection.origin.hops);
   }
 
   /** Keeps each plane's image of this direction, and whether answers come back as the sender expects them. */
@@ -354,30 +437,35 @@ export class Replay {
         else plane.deleteConntrack(change.entry, atNs);
       }
       if (change.kind === "cluster") this.options.onCluster(change.cluster);
-      else this.endFlows(change.entry);
+      else this.flows.end(change.entry);
     }
   }
 
-  /** The kernel forgot these flows: their next packet opens a new one, which may choose again. */
-  private endFlows({ protocol, originalSourcePort: sourcePort, originalDestination }: ConntrackDelete): void {
-    const destination = originalDestination?.bytes ?? null;
-    const ended: Flow[] = [];
-    for (const flow of this.flows.all()) {
-      const entry = flow.entry[0];
-      if (Tuple.protocol(entry) !== protocol) continue;
-      if (sourcePort !== null && Tuple.sourcePort(entry) !== sourcePort) continue;
-      if (destination !== null && !equalBytes(Tuple.destination(entry), destination)) continue;
-      ended.push(flow);
-    }
-    for (const flow of ended) this.flows.close(flow);
-  }
-
-  /** An answer within a flow that began before the capture: it leaves with a service's address as its source. */
+  /**
+   * An answer to what was not captured: only a translation sends from a service's address, and no connection begins
+   * with a SYN+ACK.
+   */
   private answersTheUnseen(passage: Passage): boolean {
-    const from = passage.first.tuple;
+    const { first } = passage;
+    const from = first.tuple;
     const to = passage.last.tuple;
-    if (passage.first.kind !== Emission.In || equalBytes(Tuple.source(from), Tuple.source(to))) return false;
+    if (this.options.points.seesAll(first.node)) {
+      if (first.kind === Emission.Out) return false;
+    } else if (first.protocol === 6 && (first.tcpFlags & (SYN | ACK)) === (SYN | ACK)) return true;
+    if (first.kind === Emission.In && sameBytes(Tuple.source(from), Tuple.source(to))) return false;
     return this.options.isFrontend(Tuple.source(to), Tuple.protocol(to), Tuple.sourcePort(to));
+  }
+
+  /** What a node made itself: it was not seen coming in, or the current plane made it. */
+  private isMade(first: View, icmp: number): boolean {
+    if (this.truth.awaitsMade(first)) return true;
+    if (first.kind !== Emission.Out) return false;
+    if (this.datagrams.isRebuilt(first)) return true;
+    const { points } = this.options;
+    if (icmp !== IcmpKind.Error || points.seesAll(first.node)) return icmp === IcmpKind.Error;
+    // From an address of the node about a packet to that address, it may be one that came in, masqueraded as its flow is.
+    return points.isOwnAddress(first.node, Tuple.source(first.tuple))
+      && !(this.injection.quotedTuple(first, this.scratch) && sameBytes(Tuple.destination(this.scratch), Tuple.source(first.tuple)));
   }
 
   /** No packet of the flow got through yet, a fresh SYN, or a further fragment of the datagram that opened it. */
@@ -388,10 +476,10 @@ export class Replay {
   }
 
   /** The tuple before any translation; of a node's own socket that is known only from its conntrack events. */
-  private entryTuple(first: View): Uint8Array {
+  private entryTuple(first: View, node: number): Uint8Array {
     const direction = this.flows.find(first.tuple);
     if (direction === 1) return first.tuple;
-    const known = this.options.socketTuple(first.node, first.tuple, first.timeNs);
+    const known = this.options.socketTuple(node, first.tuple, first.timeNs);
     if (known === null) this.counts.socketUnknown++;
     return known ?? first.tuple;
   }
@@ -407,24 +495,4 @@ export class Replay {
 /** Whether an answer was seen leaving the sender's node by a device that does not lead to the sender. */
 function strays(flow: Flow, last: View): boolean {
   return last.kind === Emission.Out && last.node === flow.entryNode[0] && last.device !== flow.entryDevice[0];
-}
-
-/** Equal destination address and port. */
-function sameEnd(a: Uint8Array, b: Uint8Array): boolean {
-  for (let at = DESTINATION_AT; at < TUPLE_BYTES; at++) if (a[at] !== b[at]) return false;
-  return Tuple.destinationPort(a) === Tuple.destinationPort(b);
-}
-
-function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((value, index) => value === b[index]);
-}
-
-/** Backend and source port as the last view shows them; null where the packet was seen once. */
-function observedChoice(from: Uint8Array, to: Uint8Array): Pin | null {
-  if (from === to) return null;
-  const moved = !equalBytes(Tuple.destination(from), Tuple.destination(to)) || Tuple.destinationPort(from) !== Tuple.destinationPort(to);
-  return {
-    backend: moved ? { address: addressFromBytes(Tuple.destination(to)), port: Tuple.destinationPort(to) } : null,
-    sourcePort: Tuple.sourcePort(to),
-  };
 }

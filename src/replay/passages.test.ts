@@ -6,7 +6,8 @@ import { writeTuple } from "./tuple.js";
 import { View, ViewPool } from "./view.js";
 
 /** Device 1 is a pod's, 2 the uplink, on both nodes. */
-const points = { deviceKind: (_node: number, device: number) => (device === 1 ? "pod" : "uplink") };
+const points = { deviceKind: (_node: number, device: number) => (device === 1 ? "pod" : "uplink"), covered: () => true, uplink: () => 2,
+  tunnel: () => 0 };
 const WINDOW_NS = 1000;
 
 interface Sight {

@@ -9,7 +9,7 @@
  * traffic.
  */
 import { Emission } from "../dataplane.js";
-import { sameTuple } from "./tuple.js";
+import { DESTINATION_AT, sameTuple, SOURCE_AT } from "./tuple.js";
 import { type View, ViewClass, type ViewPool } from "./view.js";
 
 export class Passage {
@@ -32,6 +32,11 @@ export class Passage {
 export interface Points {
   /** Kind of a device (Device.kind) of node `node`. */
   deviceKind(node: number, device: number): string;
+  /** Whether the captures see everything that crosses this device. */
+  covered(node: number, device: number): boolean;
+  /** ifindex of the node's uplink, and of its tunnel device; 0: none. */
+  uplink(node: number): number;
+  tunnel(node: number): number;
 }
 
 /** Chains stay short up to some tens of thousands of packets within a window. */
@@ -111,7 +116,7 @@ export class Passages {
 
   /**
    * Whether `view` is the next sight of the packet. On the wire between two nodes nothing changes, so the tuple is
-   * the same there; inside a node NAT may change it.
+   * the same there; inside a node NAT may change it. Points that no capture sees are passed over.
    */
   private continues(passage: Passage, view: View): boolean {
     const last = passage.last;
@@ -122,16 +127,29 @@ export class Passages {
     }
     if (last.kind === Emission.In) {
       // After a tunnel's outer packet came in, the inner one comes in on the tunnel device.
-      if (last.tunnelled) return view.node === last.node && view.kind === Emission.In && sameTuple(last.tuple, 0, view.tuple, 0);
-      return view.node === last.node && view.kind === Emission.Out;
+      if (last.tunnelled && this.sees(last.node, this.points.tunnel(last.node))) {
+        return view.node === last.node && view.kind === Emission.In && sameTuple(last.tuple, 0, view.tuple, 0);
+      }
+      if (view.node === last.node) return view.kind === Emission.Out && !echoes(last, view);
+      return !this.isEnd(view) && !this.sees(last.node, this.points.uplink(last.node)) && this.comesOver(view);
     }
     if (this.isEnd(last)) return false;
-    if (!sameTuple(last.tuple, 0, view.tuple, 0)) return false;
     // Out of a tunnel device, then out of the uplink inside the tunnel's packet.
-    if (this.points.deviceKind(last.node, last.device) === "tunnel") {
-      return view.node === last.node && view.kind === Emission.Out && view.tunnelled;
+    if (this.points.deviceKind(last.node, last.device) === "tunnel" && this.sees(last.node, this.points.uplink(last.node))) {
+      return view.node === last.node && view.kind === Emission.Out && view.tunnelled && sameTuple(last.tuple, 0, view.tuple, 0);
     }
-    return view.node !== last.node && view.kind === Emission.In;
+    if (view.node === last.node) return false;
+    return view.kind === Emission.In ? sameTuple(last.tuple, 0, view.tuple, 0) : this.comesOver(view);
+  }
+
+  /** Whether a packet may be seen there first on a node that it came to over the wire. */
+  private comesOver(view: View): boolean {
+    if (view.kind === Emission.In) return !this.isEnd(view);
+    return !this.sees(view.node, this.points.uplink(view.node)) && !this.sees(view.node, this.points.tunnel(view.node));
+  }
+
+  private sees(node: number, device: number): boolean {
+    return device !== 0 && this.points.covered(node, device);
   }
 
   private link(passage: Passage): void {
@@ -156,6 +174,20 @@ export class Passages {
     if (before === null) throw new Error("a waiting passage is not in the table of open passages");
     before.next = passage.next;
   }
+}
+
+/**
+ * Part of an answer that carries back what was sent, and not the same fragment forwarded: to where the other came from,
+ * by the same way, in another datagram. Later fragments have no ports that would tell.
+ */
+function echoes(seen: View, view: View): boolean {
+  if (view.fragmentOffset === 0 || view.fragmentId === seen.fragmentId || view.device !== seen.device) return false;
+  return sameAddress(seen.tuple, SOURCE_AT, view.tuple, DESTINATION_AT) && sameAddress(seen.tuple, DESTINATION_AT, view.tuple, SOURCE_AT);
+}
+
+function sameAddress(a: Uint8Array, aAt: number, b: Uint8Array, bAt: number): boolean {
+  for (let index = 0; index < 16; index++) if (a[aAt + index] !== b[bAt + index]) return false;
+  return true;
 }
 
 /** A number for one point and one packet there; equal numbers are confirmed by the caller. */

@@ -108,6 +108,23 @@ export function keyOfImage(bytes: Uint8Array, offset: number, length: number): {
   return { keyA: key.key, keyB: key.check };
 }
 
+export interface ImageFields {
+  ttl: number;
+  tunnelled: boolean;
+  readonly tuple: Uint8Array;
+}
+
+/** TTL and tuple of an image, or of the packet inside where it is a tunnel's; false where it is none. */
+export function readImage(bytes: Uint8Array, offset: number, length: number, into: ImageFields): boolean {
+  decode(bytes, offset, length, length, EtherType.None, fields);
+  if (fields.status !== DecodeStatus.Ok) return false;
+  into.tunnelled = insideTunnel(bytes, fields);
+  const packet = into.tunnelled ? innerFields : fields;
+  into.ttl = packet.ttl;
+  writeDecodedTuple(packet, bytes, into.tuple, 0);
+  return true;
+}
+
 function readPacket(view: View, readable: boolean): void {
   view.quoted = 0;
   view.tunnelled = false;

@@ -5,12 +5,26 @@
 import type { Cluster, Device } from "../cluster/cluster.js";
 import { Emission } from "../dataplane.js";
 import { Tuple } from "./tuple.js";
+import type { View } from "./view.js";
+
+/** Where a packet set out: its sender's pod device, a node's socket, or the uplink by which it came into the cluster. */
+export class Origin {
+  node = 0;
+  /** ifindex; 0: a socket of the node. */
+  device = 0;
+  /** How often nodes forwarded it, and so lowered its TTL, between there and the point where it was first seen. */
+  hops = 0;
+  /** Not the point where it was first seen, but concluded from its source address. */
+  inferred = false;
+}
 
 interface NodePoints {
   readonly name: string;
   readonly assumed: boolean;
   readonly devices: ReadonlyMap<number, Device>;
   readonly uplink: number;
+  /** ifindex of a tunnel device; 0: none. */
+  readonly tunnel: number;
   /** Address (bytes joined) -> device of a pod here, or 0 for the node's own. */
   readonly local: ReadonlyMap<string, number>;
   /** Devices whose every crossing is captured; null: all of them. */
@@ -21,6 +35,10 @@ export class Topology {
   /** Sorted; planes and frames number nodes by this list. */
   readonly nodes: readonly string[];
   private readonly points: readonly NodePoints[];
+  /** Address (bytes joined) -> the node that alone has it, itself or by a pod. */
+  private readonly owners = new Map<string, number>();
+  /** Nodes of which some device may be uncaptured. */
+  private partial: number;
 
   constructor(cluster: Cluster) {
     this.nodes = cluster.nodes.map((node) => node.name).sort();
@@ -37,8 +55,18 @@ export class Topology {
         }
       }
       const uplink = node.facts.devices.find((device) => device.kind === "uplink")?.index ?? 0;
-      return { name, assumed: node.facts.source === "assumed", devices, uplink, local, captured: new Set<number>() };
+      const tunnel = node.facts.devices.find((device) => device.kind === "tunnel")?.index ?? 0;
+      return { name, assumed: node.facts.source === "assumed", devices, uplink, tunnel, local, captured: new Set<number>() };
     });
+    this.partial = this.points.length;
+    const shared = new Set<string>();
+    this.points.forEach(({ local }, node) => {
+      for (const address of local.keys()) {
+        if (this.owners.has(address)) shared.add(address);
+        this.owners.set(address, node);
+      }
+    });
+    for (const address of shared) this.owners.delete(address);
   }
 
   nodeIndex(name: string): number {
@@ -66,10 +94,16 @@ export class Topology {
     return this.points[node].uplink;
   }
 
+  tunnel(node: number): number {
+    return this.points[node].tunnel;
+  }
+
   /** Captures see everything at this device of the node; device 0: at all of them (`-i any`). */
   cover(node: number, device: number): void {
-    if (device === 0) this.points[node].captured = null;
-    else this.points[node].captured?.add(device);
+    if (device === 0) {
+      if (this.points[node].captured !== null) this.partial--;
+      this.points[node].captured = null;
+    } else this.points[node].captured?.add(device);
   }
 
   covered(node: number, device: number): boolean {
@@ -80,6 +114,16 @@ export class Topology {
 
   seesAll(node: number): boolean {
     return this.points[node].captured === null;
+  }
+
+  /** Every device of every node is captured: what was not seen was not there. */
+  get complete(): boolean {
+    return this.partial === 0;
+  }
+
+  /** Whether a packet that bears this node as its source may have been made by it. */
+  isOwnAddress(node: number, address: Uint8Array): boolean {
+    return this.points[node].local.get(address.join(".")) === 0;
   }
 
   /** Whether interface numbers in a capture of this node mean the devices known here. */
@@ -95,12 +139,45 @@ export class Topology {
   }
 
   /**
-   * Where a packet that was first seen leaving the node came from: the device of the pod that sent it, where that
-   * device was not captured; 0: a socket of the node.
+   * Where a packet came from that was first seen at this point. Its source says so, as long as the captures would not
+   * have seen it there; else it starts where it was seen, or, seen on its way out, at a socket of the node.
    */
-  originDevice(node: number, tuple: Uint8Array): number {
-    const device = this.points[node].local.get(Tuple.source(tuple).join("."));
-    return device === undefined || device === 0 || this.covered(node, device) ? 0 : device;
+  originOf(view: View, into: Origin): void {
+    const out = view.kind === Emission.Out;
+    into.node = view.node;
+    into.device = out ? 0 : view.device;
+    into.hops = 0;
+    into.inferred = false;
+    if (!out && (this.complete || !this.leadsOutside(view.node, view.device))) return;
+    const address = Tuple.source(view.tuple).join(".");
+    const here = this.points[view.node].local.get(address);
+    if (here !== undefined) {
+      if (out && here !== 0 && !this.covered(view.node, here)) this.infer(into, view.node, here, 1);
+      return;
+    }
+    const node = this.owners.get(address);
+    const { uplink } = this.points[view.node];
+    if (node === undefined) {
+      if (out && uplink !== 0 && !this.covered(view.node, uplink)) this.infer(into, view.node, uplink, 1);
+      return;
+    }
+    const device = this.points[node].local.get(address) ?? 0;
+    const { uplink: sends, tunnel } = this.points[node];
+    const seenThere = this.covered(node, sends) || (device !== 0 && this.covered(node, device)) || (tunnel !== 0 && this.covered(node, tunnel));
+    const seenHere = out && this.covered(view.node, uplink);
+    if (!seenThere && !seenHere) this.infer(into, node, device, (device === 0 ? 0 : 1) + (out ? 1 : 0));
+  }
+
+  private infer(into: Origin, node: number, device: number, hops: number): void {
+    into.node = node;
+    into.device = device;
+    into.hops = hops;
+    into.inferred = true;
+  }
+
+  private leadsOutside(node: number, device: number): boolean {
+    const kind = this.deviceKind(node, device);
+    return kind === "uplink" || kind === "tunnel";
   }
 
   /** By addresses: which way a packet seen on the uplink went. */

@@ -11,7 +11,7 @@ import type { StepResults } from "../dataplane.js";
 import { Emission, End } from "../dataplane.js";
 import { compareImages, type ImageDifference } from "./image.js";
 import { pointKey } from "./passages.js";
-import type { View } from "./view.js";
+import { type View, ViewClass } from "./view.js";
 
 export interface Disagreement {
   readonly kind: "not produced" | "not recorded" | ImageDifference;
@@ -80,12 +80,13 @@ export class Truth {
     private readonly covered: (node: number, device: number) => boolean,
   ) {}
 
-  /** Holds one row against the views of its passage. `reason` names an undecided row. */
-  settle(views: readonly View[], results: StepResults, row: number, reason: string): void {
+  /**
+   * Holds one row against the views of its passage. `expected`: 1 where the first view is what was injected, and 0
+   * where the packet set out before it was seen. `reason` names an undecided row.
+   */
+  settle(views: readonly View[], expected: number, results: StepResults, row: number, reason: string): void {
     const from = results.firstEmission[row];
     const to = results.firstEmission[row + 1];
-    // The first view is what was injected, but for a packet of a node's socket: that was injected before OUTPUT.
-    const expected = views[0].kind === Emission.Out ? 0 : 1;
     if (results.end[row] === End.Undecided) {
       this.countUndecided(views.length - expected, reason);
       return;
@@ -101,6 +102,37 @@ export class Truth {
       if (this.taken[index - from] === 0) this.keepImage(views[0], results, index);
     }
     if (views.length === 1 && from === to) this.tally.consumedAgreed++;
+  }
+
+  /**
+   * Holds a row against its passage where the plane may rightly have sent it elsewhere: what is as recorded counts,
+   * of the rest nobody can say.
+   */
+  settleIfSame(views: readonly View[], expected: number, results: StepResults, reason: string): void {
+    const from = results.firstEmission[0];
+    const to = results.firstEmission[1];
+    if (results.end[0] !== End.Undecided && this.matchesAll(views, expected, results, from, to)) this.settle(views, expected, results, 0, "");
+    else this.countUndecided(views.length - expected, reason);
+  }
+
+  /** Every view has its image, and there is no image at a captured point without its view. */
+  private matchesAll(views: readonly View[], expected: number, results: StepResults, from: number, to: number): boolean {
+    let images = 0;
+    for (let index = from; index < to; index++) {
+      if (results.emissionKind[index] !== Emission.Local && this.covered(results.emissionNode[index], results.emissionDevice[index])) images++;
+    }
+    if (images !== views.length - expected) return false;
+    for (let at = expected; at < views.length; at++) {
+      const view = views[at];
+      let found = false;
+      for (let index = from; index < to && !found; index++) {
+        found = results.emissionNode[index] === view.node && results.emissionDevice[index] === view.device
+          && results.emissionKind[index] === view.kind && compareImages(view.bytes, view.length, results.bytes,
+          results.emissionOffset[index], results.emissionLength[index], results.emissionMade[index] !== 0) === "same";
+      }
+      if (!found) return false;
+    }
+    return true;
   }
 
   /** Nobody can say what becomes of it. */
@@ -125,6 +157,16 @@ export class Truth {
       this.tally.views++;
       if (!this.claimImage(view)) this.keepView(view);
     }
+  }
+
+  /** Whether the plane made such a packet there, and no view has shown it yet. */
+  awaitsMade(view: View): boolean {
+    if (this.images.size === 0 || view.class !== ViewClass.Packet) return false;
+    const key = pointKey(view.node, view.device, view.kind, view.keyA);
+    for (let image = this.images.get(key) ?? null; image !== null; image = image.next) {
+      if (image.made && samePlace(image, view)) return true;
+    }
+    return false;
   }
 
   /** Ends the waiting of what is older than the window. */

@@ -77,6 +77,16 @@ export function sameDestination(a: Uint8Array, b: Uint8Array): boolean {
   return sameAddress(a, b, DESTINATION);
 }
 
+/** Equal destination address and port. */
+export function sameEnd(a: Uint8Array, b: Uint8Array): boolean {
+  for (let at = DESTINATION; at < TUPLE_BYTES; at++) if (a[at] !== b[at]) return false;
+  return Tuple.destinationPort(a) === Tuple.destinationPort(b);
+}
+
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((value, index) => value === b[index]);
+}
+
 function sameAddress(a: Uint8Array, b: Uint8Array, at: number): boolean {
   if (a[FAMILY] !== b[FAMILY]) return false;
   const end = at + (a[FAMILY] === 4 ? 4 : 16);

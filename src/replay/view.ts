@@ -67,6 +67,11 @@ export class View {
     this.length = length;
   }
 
+  /** Of IPv4; a route or time stamp among them grows with every hop (RFC 791), which cannot be undone as the TTL can. */
+  get hasOptions(): boolean {
+    return this.family === 4 && (this.bytes[this.tunnelled ? this.inner : 0] & 15) > 5;
+  }
+
   get isFragment(): boolean {
     return this.fragmentOffset > 0 || this.moreFragments;
   }
