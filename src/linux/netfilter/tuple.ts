@@ -12,7 +12,10 @@
  *
  * DCCP is "everything else" since its tracker was removed from the kernel (seen on 6.18).
  */
-import { half, type Packet, Proto, word } from "./packet.js";
+import { half, type Packet, Proto as protocols, word } from "./packet.js";
+
+// Constants of this module are part of its machine code; an imported one is looked up at each use.
+const Proto = protocols;
 
 export class Tuple {
   family: 4 | 6 = 4;
