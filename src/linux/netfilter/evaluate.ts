@@ -111,6 +111,11 @@ export class Evaluator implements MatchContext {
       base = row * stride;
       const operation = code[base + 24];
       if (operation !== Op.End) {
+        // A mark alone is asked for in the chain that settled packets take.
+        if (code[base] === Row.Mark && (skb.mark & code[base + 22]) !== code[base + 21]) {
+          row++;
+          continue;
+        }
         const matched = (found & 1) !== 0 ? Yes : this.matches(table, code, row, base);
         if (matched === No) {
           row++;

@@ -61,6 +61,8 @@ export function createNetfilter(options: NetfilterOptions): Netfilter {
 
 const hookNames = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"] as const;
 const tables: readonly TableName[] = ["raw", "mangle", "nat", "filter", "security"];
+const hookCount = hookNames.length;
+const tableCount = tables.length;
 const Raw = 0;
 const Mangle = 1;
 const NatTable = 2;
@@ -191,7 +193,7 @@ export class Netfilter implements NetfilterHooks {
     if (skb.timeNs > this.evaluator.nowNs) this.evaluator.nowNs = skb.timeNs;
     this.nat.lastPortMin = -1;
     const { starts } = this;
-    const first = ((skb.family === 4 ? 0 : hookNames.length) + hook) * tables.length;
+    const first = ((skb.family === 4 ? 0 : hookCount) + hook) * tableCount;
     let verdict: Verdict = Accept;
     switch (hook) {
       case Prerouting:
@@ -239,8 +241,8 @@ export class Netfilter implements NetfilterHooks {
   }
 
   private table(index: number, hook: Hook, skb: Skb): Verdict {
-    const at = skb.family === 4 ? index : index + tables.length;
-    const start = this.starts[(at - index + hook) * tables.length + index];
+    const at = skb.family === 4 ? index : index + tableCount;
+    const start = this.starts[(at - index + hook) * tableCount + index];
     const table = this.compiled[at];
     if (start < 0 || table === null) return Accept;
     const verdict = this.evaluator.run(table, start, hook, skb);
@@ -249,6 +251,8 @@ export class Netfilter implements NetfilterHooks {
   }
 
   private confirm(skb: Skb): Verdict {
+    const ct = connectionOf(skb.ct);
+    if (ct === null || (ct.status & Status.Confirmed) !== 0) return Accept;
     const verdict = this.tracker.leave(skb);
     if (verdict === Drop) this.reason = "conntrack: clash with another connection";
     return verdict;

@@ -211,12 +211,13 @@ export function sameTuple(a: Tuple, b: Tuple): boolean {
     a.destination === b.destination &&
     a.protocol === b.protocol &&
     a.family === b.family &&
-    a.s0 === b.s0 &&
-    a.s1 === b.s1 &&
-    a.s2 === b.s2 &&
-    a.d0 === b.d0 &&
-    a.d1 === b.d1 &&
-    a.d2 === b.d2
+    (a.family === 4 ||
+      (a.s0 === b.s0 &&
+        a.s1 === b.s1 &&
+        a.s2 === b.s2 &&
+        a.d0 === b.d0 &&
+        a.d1 === b.d1 &&
+        a.d2 === b.d2))
   );
 }
 
