@@ -142,7 +142,7 @@ describe("compare with nodes' own rules", () => {
       ["node1", 4, `${LAB}/node1.v4.rules`], ["node1", 6, "generated"], ["node2", 4, `${LAB}/node2.v4.rules`], ["node2", 6, "generated"]]);
     expect(own.report.rules[0].verified).toMatch(/^node1 IPv4: (\d+) of \1 lines reproduced$/);
     const { stdout } = await runCli(["compare", ...CLUSTER, ...STORY, "-f", `${LAB}/node1.v4.rules`]);
-    expect(stdout).toMatch(/rules of node1 IPv4: (\d+) of \1 lines reproduced by the generated ones; judged by its own, traces\/lab\/node1/);
+    expect(stdout).toMatch(/rules of node1 IPv4: (\d+) of \1 lines reproduced by what is generated; judged by its own, traces\/lab\/node1/);
     expect(stdout).toMatch(/rules generated, not read: node1 IPv6, node2 IPv4, node2 IPv6/);
   });
 
