@@ -1,13 +1,12 @@
 import { parseAddress } from "../src/cluster/address.js";
 import type { Cluster } from "../src/cluster/cluster.js";
-import { KUBE_PROXY_DEFAULTS } from "../src/iptables/kubeproxy/config.js";
-import { generatedRules, type IptablesConfig, SharedRules } from "../src/iptables/planeNode.js";
+import { generatedRules, SharedRules } from "../src/iptables/planeNode.js";
 import { CompiledTable } from "../src/linux/netfilter/compiled-table.js";
 import { createNetfilter } from "../src/linux/netfilter/netfilter.js";
 import { parseRuleSet, type RuleSet } from "../src/linux/netfilter/rule-set.js";
 import { Csum, CtInfo, Hook, type NodeServices, Skb, Verdict } from "../src/linux/skb.js";
 import { type Figure, msOf, nsPerOperation, perSecond, type Question, single } from "./bench.js";
-import { clusterIp, clusterOf, podIp, PODS, segment, withChangedSlice } from "./services.js";
+import { clusterIp, clusterOf, datagram, generators as config, podIp, segment, withChangedSlice } from "./services.js";
 
 const SERVICES = 10_000;
 const CONNECTIONS = 64;
@@ -16,10 +15,13 @@ const NEW = 500;
 const NEW_LINEAR = 20;
 const MOST_RUNS = 11;
 
-const config: IptablesConfig = {
-  kubeProxy: { ...KUBE_PROXY_DEFAULTS, clusterCIDR: [PODS] },
-  masquerade: { agent: "cni", clusterCIDR: [PODS], nonMasqueradeCIDRs: [], randomFully: false },
-};
+/** Connections of the kinds a node carries: who talks to whom. A client outside the cluster is masqueraded. */
+const KINDS = [
+  { what: "to a cluster IP", udp: false, client: podIp(7, 40), server: clusterIp },
+  { what: "to a cluster IP, masqueraded", udp: false, client: "203.0.113.9", server: clusterIp },
+  { what: "pod to pod", udp: false, client: podIp(7, 40), server: (service: number) => podIp(3, service % 60) },
+  { what: "pod to pod, UDP", udp: true, client: podIp(7, 40), server: (service: number) => podIp(3, service % 60) },
+] as const;
 
 export const question: Question = {
   question: `What do ${SERVICES} services cost the netfilter engine: loading their rules, opening a connection, a packet within one?`,
@@ -86,28 +88,40 @@ async function opening(rules: RuleSet): Promise<Figure[]> {
 }
 
 async function established(rules: RuleSet): Promise<Figure[]> {
-  const engine = new Engine(rules, true);
-  const packets: Uint8Array[] = [];
-  const pod = podIp(7, 40);
-  for (let index = 0; index < CONNECTIONS; index++) {
-    const service = clusterIp(index * 31);
-    const port = 40_000 + index;
-    const { bytes } = engine.pass(segment(pod, service, port, 2, { seq: 100, ack: 0 }), 3, 2);
-    const [endpoint, endpointPort] = [bytes.subarray(16, 20).join("."), (bytes[22] << 8) | bytes[23]];
-    const back = (flags: number, numbers: { seq: number; ack: number }): Uint8Array =>
-      segment(endpoint, pod, endpointPort, flags, numbers, 0, port);
-    engine.pass(back(0x12, { seq: 500, ack: 101 }), 2, 3);
-    engine.pass(segment(pod, service, port, 0x10, { seq: 101, ack: 501 }), 3, 2);
-    packets.push(segment(pod, service, port, 0x18, { seq: 101, ack: 501 }, 64), back(0x10, { seq: 501, ack: 101 }));
+  const figures: Figure[] = [];
+  for (const kind of KINDS) {
+    const engine = new Engine(rules, true);
+    const packets = Array.from({ length: CONNECTIONS }, (_, index) =>
+      (kind.udp ? udpPackets : tcpPackets)(engine, kind.client, kind.server(index * 31), 40_000 + index)).flat();
+    const figure = await nsPerOperation(`established packet, ${kind.what}`, PACKETS, () => {
+      for (let index = 0; index < PACKETS; index++) {
+        const answer = (index & 1) === 1;
+        engine.pass(packets[index & (2 * CONNECTIONS - 1)], answer ? 2 : 3, answer ? 3 : 2);
+      }
+      return PACKETS;
+    }, `both ways, ${CONNECTIONS} connections, 64 bytes of payload one way, checksums verified; three hooks, no routing`);
+    figures.push(figure, perSecond(figure, `established packets, ${kind.what}`, "packets/s"));
   }
-  const figure = await nsPerOperation("established packet", PACKETS, () => {
-    for (let index = 0; index < PACKETS; index++) {
-      const answer = (index & 1) === 1;
-      engine.pass(packets[index & (2 * CONNECTIONS - 1)], answer ? 2 : 3, answer ? 3 : 2);
-    }
-    return PACKETS;
-  }, `both ways through ${CONNECTIONS} cluster IPs, 64 bytes of payload one way, checksums verified; three hooks, no routing`);
-  return [figure, perSecond(figure, "established packets", "packets/s")];
+  return figures;
+}
+
+/** Opens a connection; a data segment of its client and what acknowledges it, as the engine is handed them. */
+function tcpPackets(engine: Engine, client: string, server: string, port: number): Uint8Array[] {
+  const { bytes } = engine.pass(segment(client, server, port, 2, { seq: 100, ack: 0 }), 3, 2);
+  const [source, endpoint] = [bytes.subarray(12, 16).join("."), bytes.subarray(16, 20).join(".")];
+  const [sourcePort, endpointPort] = [(bytes[20] << 8) | bytes[21], (bytes[22] << 8) | bytes[23]];
+  const back = (flags: number, numbers: { seq: number; ack: number }): Uint8Array =>
+    segment(endpoint, source, endpointPort, flags, numbers, 0, sourcePort);
+  engine.pass(back(0x12, { seq: 500, ack: 101 }), 2, 3);
+  engine.pass(segment(client, server, port, 0x10, { seq: 101, ack: 501 }), 3, 2);
+  return [segment(client, server, port, 0x18, { seq: 101, ack: 501 }, 64), back(0x10, { seq: 501, ack: 101 })];
+}
+
+function udpPackets(engine: Engine, client: string, server: string, port: number): Uint8Array[] {
+  const packets = [datagram(client, server, port, 53, 64), datagram(server, client, 53, port, 0)];
+  engine.pass(packets[0], 3, 2);
+  engine.pass(packets[1], 2, 3);
+  return packets;
 }
 
 const NAMES = ["", "lo", "eth0", "veth0"];
@@ -134,7 +148,7 @@ class Engine {
     skb.bytes.set(bytes);
     skb.length = bytes.length;
     skb.headerLength = 20;
-    skb.protocol = 6;
+    skb.protocol = bytes[9];
     skb.mark = 0;
     skb.ct = null;
     skb.ctinfo = CtInfo.Invalid;

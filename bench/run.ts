@@ -46,5 +46,6 @@ function line(figure: Figure): string {
 }
 
 function number(value: number): string {
+  if (Number.isNaN(value)) return "–";
   return value >= 1000 ? Math.round(value).toLocaleString("en") : value >= 100 ? value.toFixed(0) : value.toFixed(1);
 }

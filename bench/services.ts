@@ -6,6 +6,8 @@ import { parseAddress, parsePrefix } from "../src/cluster/address.js";
 import { readManifests } from "../src/cluster/manifests.js";
 import { buildTimeline } from "../src/cluster/timeline.js";
 import type { Cluster } from "../src/cluster/cluster.js";
+import { KUBE_PROXY_DEFAULTS } from "../src/iptables/kubeproxy/config.js";
+import type { IptablesConfig } from "../src/iptables/planeNode.js";
 
 export interface ClusterSize {
   readonly nodes: number;
@@ -19,6 +21,12 @@ export const PORT = 80;
 export const TARGET_PORT = 8080;
 
 export const PODS = parsePrefix("10.128.0.0/9")!;
+
+/** Who writes the nodes' rules. */
+export const generators: IptablesConfig = {
+  kubeProxy: { ...KUBE_PROXY_DEFAULTS, clusterCIDR: [PODS] },
+  masquerade: { agent: "cni", clusterCIDR: [PODS], nonMasqueradeCIDRs: [], randomFully: false },
+};
 
 /** Every third service has two endpoints, the others one: six rules a service. */
 export function endpointsOf(service: number): number {
@@ -55,20 +63,35 @@ export function withChangedSlice(cluster: Cluster, service: number): Cluster {
 export function segment(source: string, destination: string, port: number, flags: number,
   numbers: { readonly seq: number; readonly ack: number } = { seq: 1, ack: 0 },
   payload = 0, toPort = PORT): Uint8Array {
-  const bytes = new Uint8Array(40 + payload);
+  const { bytes, view } = packet(6, 20 + payload, source, destination, port, toPort);
+  view.setUint32(24, numbers.seq);
+  view.setUint32(28, numbers.ack);
+  bytes.set([0x50, flags, 0xff, 0xff], 32);
+  view.setUint16(36, checksum(view, 12, bytes.length, 6 + 20 + payload));
+  return bytes;
+}
+
+/** An IPv4 UDP datagram, checksums right. */
+export function datagram(source: string, destination: string, port: number, toPort: number, payload: number): Uint8Array {
+  const { bytes, view } = packet(17, 8 + payload, source, destination, port, toPort);
+  view.setUint16(24, 8 + payload);
+  view.setUint16(26, checksum(view, 12, bytes.length, 17 + 8 + payload));
+  return bytes;
+}
+
+/** IPv4 header and ports, and room for `size` bytes with the latter. */
+function packet(protocol: number, size: number, source: string, destination: string, port: number, toPort: number): {
+  bytes: Uint8Array; view: DataView } {
+  const bytes = new Uint8Array(20 + size);
   const view = new DataView(bytes.buffer);
-  bytes.set([0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6]);
+  bytes.set([0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, protocol]);
   view.setUint16(2, bytes.length);
   bytes.set(parseAddress(source)!.bytes, 12);
   bytes.set(parseAddress(destination)!.bytes, 16);
   view.setUint16(10, checksum(view, 0, 20, 0));
   view.setUint16(20, port);
   view.setUint16(22, toPort);
-  view.setUint32(24, numbers.seq);
-  view.setUint32(28, numbers.ack);
-  bytes.set([0x50, flags, 0xff, 0xff], 32);
-  view.setUint16(36, checksum(view, 12, bytes.length, 6 + 20 + payload));
-  return bytes;
+  return { bytes, view };
 }
 
 function checksum(view: DataView, from: number, to: number, start: number): number {

@@ -2,7 +2,7 @@
  * Dumps of nodes' rules and sets among the inputs: which node and family each is of, and whether its node is one
  * whose rules can stand in for generated ones.
  */
-import type { Family } from "../cluster/address.js";
+import { type Family, parseAddress } from "../cluster/address.js";
 import type { Cluster } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
 import { dumpKind } from "../iptables/dump/kind.js";
@@ -96,6 +96,8 @@ export function judgeDumps(dumps: ReadonlyMap<string, NodeDump>, cluster: Cluste
           what: `holds Cilium's chains: ${node} is not a node of kube-proxy alone, and what its eBPF programs do is not judged`
             + " on this side" });
       }
+      const absent = what === null ? absentServices(text.text, cluster, family) : null;
+      if (absent !== null) problems.push({ where: { file: text.file, line: 0 }, severity: "error", what: absent });
       const other = engine === null ? null : otherEngine(text.text, engine);
       if (other !== null) {
         problems.push({ where: { file: text.file, line: 0 }, severity: "warning",
@@ -114,11 +116,27 @@ function otherEngine(text: string, engine: Profile["engine"]): readonly [name: s
   return found === undefined || found[2] === engine ? null : [found[1], found[2]];
 }
 
+/** Rules that know few of the cluster's Services are of another cluster, or of another time. */
+function absentServices(text: string, cluster: Cluster, family: Family): string | null {
+  if (!isWhole(text)) return null;
+  const said = new Set([...text.matchAll(/ -d ([0-9a-fA-F.:]+)/g)].map((match) => parseAddress(match[1])?.text));
+  const services = cluster.services.filter((service) => !service.headless && service.ports.length > 0);
+  const asked = services.flatMap((service) => service.clusterIPs.filter((ip) => ip.family === family));
+  const absent = asked.filter((ip) => !said.has(ip.text));
+  if (absent.length * 2 <= asked.length) return null;
+  return `${absent.length} of the cluster's ${asked.length} IPv${family} ClusterIPs are nowhere in these rules (${absent[0].text}, …):`
+    + " a dump of another cluster or time? It is used";
+}
+
+/** Whether the last table of a dump has its end. */
+function isWhole(text: string): boolean {
+  return /^COMMIT\b/m.test(text.slice(Math.max(text.lastIndexOf("\n*"), 0)));
+}
+
 function otherBalancer(text: string, cluster: Cluster, family: Family): string | null {
   // Where the dump is cut off, the chain may stand in the rest; what is cut off is undecided.
-  const whole = /^COMMIT\b/m.test(text.slice(Math.max(text.lastIndexOf("\n*"), 0)));
   const balanced = cluster.services.some((service) => !service.headless && service.clusterIPs.some((ip) => ip.family === family));
-  if (!balanced || !whole || /^:KUBE-SERVICES\b/m.test(text)) return null;
+  if (!balanced || !isWhole(text) || /^:KUBE-SERVICES\b/m.test(text)) return null;
   const who = /^:CILIUM_/m.test(text) ? "Cilium takes kube-proxy's place on this node"
     : "its kube-proxy is in nftables or IPVS mode, or something else takes its place";
   return `no chain KUBE-SERVICES, though the cluster has IPv${family} Services: ${who}, which iptables rules do not show;`

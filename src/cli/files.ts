@@ -1,6 +1,7 @@
 /** Files and folders as the user names them. What cannot be read is said in one sentence, never thrown. */
 import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 
 /** Files below a path, sorted; a file, pipe or device is itself. A sentence where it cannot be listed. */
 export interface Listing {
@@ -39,11 +40,17 @@ function walk(path: string, files: string[], failures: Failure[]): boolean {
   return true;
 }
 
-/** The text of a file, `-` for standard input; or why it cannot be read. */
+/** What a packed text may unpack to. */
+const MOST_BYTES = 1 << 29;
+
+/** The text of a file, unpacked where it is gzip, `-` for standard input; or why it cannot be read. */
 export function readText(file: string): { readonly text: string } | Failure {
   try {
-    return { text: withoutMark(file === "-" ? readStandardInput() : readFileSync(file)) };
+    const bytes = file === "-" ? readStandardInput() : readFileSync(file);
+    return { text: withoutMark(bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes, { maxOutputLength: MOST_BYTES }) : bytes) };
   } catch (error) {
+    if (codeOf(error).startsWith("Z_")) return { file, what: "gzip data damaged" };
+    if (codeOf(error) === "ERR_BUFFER_TOO_LARGE") return { file, what: "unpacks to more than 512 MiB" };
     return { file, what: sentenceOf(error) };
   }
 }

@@ -1,5 +1,6 @@
 /** `twinplane verify`: how much of a real node's rules the generated ones reproduce. */
 import { type Command, Option } from "commander";
+import type { Problem } from "../cluster/problem.js";
 import { buildTimeline } from "../cluster/timeline.js";
 import type { NodeDump } from "../iptables/planeNode.js";
 import { assumedNetwork } from "../planes.js";
@@ -57,7 +58,10 @@ function verify(options: VerifyOptions): number {
   }
   const problems = [...inputs.problems, ...found];
   const given = networkOf({ ...options, target: "" });
-  const network = assumedNetwork(initial, given, []);
+  const assumed: Problem[] = [];
+  const network = assumedNetwork(initial, given, assumed);
+  // What is assumed is told by the dump; what was meant for kube-proxy and cannot be read is said.
+  problems.push(...assumed.filter((one) => one.severity === "error"));
   const judged = judgeDumps(wanted(inputs.dumps, node), initial, null);
   problems.push(...judged.problems);
   const dumps = verifyDumps(initial, network, given, judged.usable);

@@ -66,6 +66,8 @@ export class Comparison implements Judge {
   readonly findings = new Map<string, Finding>();
   readonly coverage = new Coverage();
   private readonly found: Finding[] = [];
+  /** Flows of which a packet was undecided: what a plane remembers of them is not what it would. */
+  private readonly open = new WeakSet<Flow>();
 
   constructor(
     private readonly planes: readonly [Plane, Plane],
@@ -81,6 +83,7 @@ export class Comparison implements Judge {
     const [current, target] = packet.outcomes;
     if (current.end === End.Undecided || target.end === End.Undecided) {
       this.countUndecided(current, target);
+      if (packet.flow !== null) this.open.add(packet.flow);
       return;
     }
     if (packet.moot[0] || packet.moot[1]) {
@@ -146,6 +149,11 @@ export class Comparison implements Judge {
     if (flow !== null && isConsequence(flow.facets, facets)) {
       this.counts.consequence++;
       this.found[flow.difference].packets++;
+      return;
+    }
+    if (flow !== null && this.open.has(flow)) {
+      this.counts.undecided++;
+      this.note(AFTER_UNDECIDED);
       return;
     }
     this.counts.different++;
@@ -262,6 +270,7 @@ function holds(backends: readonly string[], outcome: Outcome): boolean {
   return outcome.withoutPorts || backends.includes(address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`);
 }
 
+const AFTER_UNDECIDED = "differs, and an earlier packet of the flow is undecided";
 const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], eligibleBackends: null, eligibleSourcePorts: null };
 
 const END_WORDS: Readonly<Record<number, string>> = {

@@ -2,7 +2,7 @@
 
   kernel-ring.py DIR SEED COUNT      needs root, ip, iptables, conntrack, tcpdump, ethtool, scapy
 
-A node (namespace tw-ring-node) with two links is fed frames from tw-ring-world: whole packets, fragments in any
+A node (a namespace of its own) with two links is fed frames from another one: whole packets, fragments in any
 order with duplicates and gaps, IPv4 options, wrong checksums, answers and ICMP errors, for destinations that are
 forwarded, DNATed, rejected, unreachable, too big, local. DIR gets the files of a lab run with one case, T01. Only
 these two namespaces are touched; they are deleted at the end.
@@ -17,7 +17,7 @@ from scapy.all import (Ether, ICMP, ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6
     PadN, TCP, UDP, checksum)
 
 OUT, SEED, COUNT = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-NODE, WORLD = "tw-ring-node", "tw-ring-world"
+NODE, WORLD = f"tw-ring-node-{os.getpid()}", f"tw-ring-world-{os.getpid()}"
 LINKS = {"a0": (1, 1500), "b0": (2, 1400)}
 SYSCTLS = """net.ipv4.ip_forward=1 net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
 net.ipv6.conf.default.router_solicitations=0 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.rp_filter=0

@@ -17,8 +17,8 @@ function able(): boolean {
   const tools = ["ip", "iptables-restore", "ip6tables-restore", "conntrack", "tcpdump"];
   if (tools.some((tool) => spawnSync("sh", ["-c", `command -v ${tool}`]).status !== 0)) return false;
   if (spawnSync(python(), ["-c", "import scapy"]).status !== 0) return false;
-  const made = spawnSync("ip", ["netns", "add", "tw-ring-try"]).status === 0;
-  if (made) spawnSync("ip", ["netns", "del", "tw-ring-try"]);
+  const made = spawnSync("ip", ["netns", "add", `tw-ring-try-${process.pid}`]).status === 0;
+  if (made) spawnSync("ip", ["netns", "del", `tw-ring-try-${process.pid}`]);
   return made;
 }
 

@@ -146,7 +146,7 @@ function rulesLines(report: Report, paint: TextOptions["paint"]): string[] {
   const own = report.rules.filter((one) => one.source !== "generated");
   if (own.length === 0) return [];
   const generated = report.rules.filter((one) => one.source === "generated").map((one) => `${one.node} IPv${one.family}`);
-  const lines = own.map((one) => `  rules of ${one.verified} by the generated ones; judged by its own, ${one.source}`);
+  const lines = own.map((one) => `  rules of ${one.verified} by what is generated; judged by its own, ${one.source}`);
   if (generated.length > 0) lines.push(paint("yellow", `  rules generated, not read: ${generated.join(", ")}`));
   return lines;
 }

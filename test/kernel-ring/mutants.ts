@@ -12,8 +12,7 @@ export type RingMutant = Pick<Mutant, "id" | "file" | "find" | "replace" | "why"
 const SHARED = ["external-policy-swapped", "mark-masq-sets-no-bit", "dnat-port", "refusal-swapped", "hairpin-not-masqueraded",
   "pods-taken-for-strangers", "source-range-not-enforced", "every-endpoint-is-local", "no-reverse-nat", "udp-entry-ends-at-once",
   "icmp-quote-not-translated", "icmp-error-in-wrong-direction", "checksum-ignores-addresses", "syn-ack-invalid", "ttl-kept",
-  "ttl-one-forwarded", "hop-limit-kept", "icmp-from-uplink-address", "icmp6-reject-code", "pods-masqueraded-in-cluster",
-  "pods-not-masqueraded"];
+  "ttl-one-forwarded", "hop-limit-kept", "icmp-from-uplink-address", "icmp6-reject-code", "pods-masqueraded-in-cluster"];
 
 const SERVICE_RULES = "src/iptables/kubeproxy/serviceRules.ts";
 const ENDPOINTS = "src/iptables/kubeproxy/endpoints.ts";
@@ -56,6 +55,10 @@ const RULES: readonly RingMutant[] = [
   {
     id: "random-fully-forgotten", file: FIXED, find: "(config.randomFully ? \" --random-fully\" : \"\")", replace: "\"\"",
     why: "the source port is kept where kube-proxy lets the kernel draw it",
+  },
+  {
+    id: "pods-keep-their-address", file: "src/iptables/masquerade/cni.ts", find: "`-j MASQUERADE${config.randomFully ? \" --random-fully\" : \"\"}`",
+    replace: "\"-j ACCEPT\"", why: "a pod's own address leaves the cluster",
   },
   {
     id: "npm-drops-count-at-once", file: "src/iptables/npm/rules.ts", find: "`MARK --set-mark ${MARKS[direction]}`", replace: "\"DROP\"",

@@ -66,7 +66,9 @@ class Run {
     await kernel.clear();
     await kernel.sysctls({ ...UNTOUCHED, ...settable(kubeProxySysctls(one.kubeProxy, nodeOf(facts), 4)) });
     await kernel.sink(sinkPorts(one.flows));
-    await this.load(before, null);
+    const rules = this.rulesOf(before);
+    await kernel.loadSets(rules.map(({ sets }) => sets).join(""));
+    await this.load(rules);
     const early = one.flows.flatMap((flow, index) => (flow.late ? [] : [index]));
     await this.round("open", early);
     await this.round("answer", early);
@@ -88,23 +90,25 @@ class Run {
 
   // ---- rules ----
 
-  private async load(cluster: Cluster, before: Cluster | null): Promise<void> {
-    const rulesOf = (of: Cluster): NodeRules[] => ([4, 6] as const).map((family) => (
-      generatedRules(of, nodeOf(this.facts), family, configOf(this.one))));
-    const [four, six] = rulesOf(cluster);
-    const [oldFour, oldSix] = before === null ? [null, null] : rulesOf(before);
-    const sets = four.sets + six.sets;
-    if (before === null || sets !== `${oldFour?.sets}${oldSix?.sets}`) await this.kernel.loadSets(sets);
-    // Nothing to do, and so nothing that would start counters anew.
-    if (four.text === oldFour?.text && six.text === oldSix?.text) return;
+  private rulesOf(cluster: Cluster): NodeRules[] {
+    return ([4, 6] as const).map((family) => generatedRules(cluster, nodeOf(this.facts), family, configOf(this.one)));
+  }
+
+  private async load([four, six]: readonly NodeRules[]): Promise<void> {
     const error = await this.kernel.load([[4, four.text], [6, six.text]], false);
     if (error !== "") throw new Error(`${this.one.name}: the kernel refuses the rules: ${error}`);
   }
 
   private async change(before: Cluster, after: Cluster): Promise<void> {
     const { one, kernel } = this;
-    if (one.reload === "full") await this.load(after, before);
-    else await this.partialSync(after);
+    const [old, now] = [this.rulesOf(before), this.rulesOf(after)];
+    const same = (part: (rules: NodeRules) => string): boolean => old.every((rules, at) => part(rules) === part(now[at]));
+    // Loading what is there already would start counters anew, of rules and of `nth`; the model leaves them alone.
+    if (!same(({ sets }) => sets)) await kernel.loadSets(now.map(({ sets }) => sets).join(""));
+    if (!same(({ text }) => text)) {
+      if (one.reload === "full") await this.load(now);
+      else await this.partialSync(after);
+    }
     if (one.cleanUp) {
       for (const family of [4, 6] as const) {
         if (udpSlicesChanged(before, after, family, one.kubeProxy)) await this.cleanUp(new UdpCleanup(after, family, one.kubeProxy));

@@ -37,8 +37,9 @@ export function kernelMissing(tools: readonly string[]): string | null {
   for (const tool of ["ip", "python3", ...tools]) {
     if (spawnSync("sh", ["-c", `command -v ${tool}`]).status !== 0) return `needs ${tool}`;
   }
-  const made = spawnSync("ip", ["netns", "add", "tw-try"]).status === 0;
-  if (made) spawnSync("ip", ["netns", "del", "tw-try"]);
+  const name = `tw-try-${process.pid}`;
+  const made = spawnSync("ip", ["netns", "add", name]).status === 0;
+  if (made) spawnSync("ip", ["netns", "del", name]);
   return made ? null : "needs network namespaces";
 }
 

@@ -12,7 +12,7 @@ Only namespaces whose names start with npm-lab- are touched; they are deleted at
 import json, subprocess, sys, time
 
 LAB = json.load(sys.stdin)
-PREFIX = "npm-lab-"
+PREFIX = f"npm-lab-{os.getpid()}-"
 SERVER = """
 import socket, threading
 def serve(port):

@@ -14,8 +14,8 @@ function able(): boolean {
   if (process.getuid?.() !== 0 || process.platform !== "linux" || process.env.TWINPLANE_NO_KERNEL === "1") return false;
   const tools = ["ip", "ipset", "iptables-legacy-restore", "conntrack", "python3"];
   if (tools.some((tool) => spawnSync("sh", ["-c", `command -v ${tool}`]).status !== 0)) return false;
-  const made = spawnSync("ip", ["netns", "add", "npm-lab-try"]).status === 0;
-  if (made) spawnSync("ip", ["netns", "del", "npm-lab-try"]);
+  const made = spawnSync("ip", ["netns", "add", `npm-lab-try-${process.pid}`]).status === 0;
+  if (made) spawnSync("ip", ["netns", "del", `npm-lab-try-${process.pid}`]);
   return made;
 }
 

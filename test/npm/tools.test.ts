@@ -14,7 +14,7 @@ import { parseRuleSet } from "../../src/linux/netfilter/rule-set.js";
 import { testSeed } from "../seed.js";
 import { randomCluster } from "./clusters.js";
 
-const NAMESPACE = "npm-tools";
+const NAMESPACE = `npm-tools-${process.pid}`;
 const CLUSTERS = 6;
 const seed = testSeed("test/npm/tools");
 

@@ -1,7 +1,7 @@
 /**
  * Real connections through this machine's kernel with the generated rules and sets loaded: who reaches whom, and whose
- * address the server sees, must be what the plane says of the same packets. A node (namespace calico-node) has two pods
- * behind devices named as Calico names them, and an uplink to calico-world.
+ * address the server sees, must be what the plane says of the same packets. A node (a namespace) has two pods
+ * behind devices named as Calico names them, and an uplink to the world.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -23,7 +23,7 @@ import { vethName } from "./names.js";
 import { calicoPlane, Prober } from "./probe.fixture.js";
 import { node as nodeObject } from "./random.fixture.js";
 
-const [NODE, WORLD, WEB, CLIENT] = ["calico-node", "calico-world", "calico-web", "calico-client"];
+const [NODE, WORLD, WEB, CLIENT] = ["node", "world", "web", "client"].map((name) => `calico-${name}-${process.pid}`);
 const ADDRESS: Readonly<Record<string, string>> = {
   [NODE]: "192.0.2.1", [WORLD]: "203.0.113.9", [WEB]: "10.244.1.10", [CLIENT]: "10.244.1.20",
 };

@@ -68,6 +68,13 @@ describe("the family of rules", () => {
   });
 });
 
+describe("a very long line", () => {
+  it("is read like any other", () => {
+    const text = `*filter\n:X - [0:0]\n-A X -s 10.0.0.1 -m comment --comment "${"x ".repeat(3_000_000)}" -j DROP\nCOMMIT\n`;
+    expect(families("n1.txt", text)).toEqual([4]);
+  });
+});
+
 describe("other dumps", () => {
   it("sets", () => {
     const kind = dumpKind("node1.ipset",

@@ -45,6 +45,7 @@ export function readOwnRules(dump: DumpText, family: Family): OwnRules {
   const problems = [...parsed.problems];
   for (const damaged of damagedLines(whole)) leaveOpen(parsed.rules, damaged, dump.file, problems);
   if (cut !== null) endOpen(parsed.rules, cut, whole, dump.file, problems);
+  else leaveTablesOpen(parsed.rules, dump.file, problems);
   return { file: dump.file, set: parsed.rules, lines: whole, problems };
 }
 
@@ -107,18 +108,45 @@ function leaveOpen(set: RuleSet, damaged: Damaged, file: string, problems: Probl
       + " are undecided" });
 }
 
+/** Programs that always have rules in several tables: a chain of theirs in one, and the tables they have. */
+const TOGETHER: readonly (readonly [chain: RegExp, tables: readonly TableName[]])[] = [
+  [/^KUBE-SERVICES$/, ["nat", "filter"]],
+  [/^cali-/, ["raw", "mangle", "nat", "filter"]],
+];
+
+/**
+ * Tables that the node has and the dump does not: it was taken with `-t`, or ends between two tables. A dump of no
+ * table ends before the first, because the tools print nothing at all of a node without rules.
+ */
+function leaveTablesOpen(set: RuleSet, file: string, problems: Problem[]): void {
+  const there = [...set.tables.keys()];
+  const chains = [...set.tables.values()].flatMap((table) => [...table.chains.keys()]);
+  const expected = there.length === 0 ? PASSED
+    : TOGETHER.flatMap(([chain, tables]) => (chains.some((name) => chain.test(name)) ? tables : []));
+  const lacking = PASSED.filter((name) => expected.includes(name) && !set.tables.has(name));
+  if (lacking.length === 0) return;
+  openTables(set, lacking, file, 0, `table ${lacking.join(", ")}, which the dump lacks,`);
+  const what = there.length === 0 ? "no table in this dump" : `no table ${lacking.join(", ")} in this dump, though the programs that`
+    + ` wrote table ${there.join(", ")} have rules there`;
+  problems.push({ where: { file, line: 0 }, severity: "error",
+    what: `${what}; expected what iptables-save prints without -t; packets that pass ${lacking.length === 1 ? "it" : "them"} are`
+      + " undecided" });
+}
+
+function openTables(set: RuleSet, names: readonly TableName[], file: string, line: number, what: string): void {
+  for (const name of names) {
+    const table = set.table(name);
+    for (const chain of builtinChains[name]) (table.chains.get(chain) as Chain).rules.push(openRule(file, line, what));
+  }
+}
+
 function endOpen(set: RuleSet, cut: TableName, lines: readonly string[], file: string, problems: Problem[]): void {
   const table = set.table(cut);
   const last = lines.length;
   const open = chainsThatGoOn(table);
   for (const chain of open) chain.rules.push(openRule(file, last, "rest of the dump, which is cut off,"));
   const unseen = PASSED.filter((name) => !set.tables.has(name));
-  for (const name of unseen) {
-    const made = set.table(name);
-    for (const chain of builtinChains[name]) {
-      (made.chains.get(chain) as Chain).rules.push(openRule(file, last, "rest of the dump, which is cut off,"));
-    }
-  }
+  openTables(set, unseen, file, last, "rest of the dump, which is cut off,");
   const rest = unseen.length === 0 ? "" : `, and so are all that pass table ${unseen.join(", ")}, which may have followed`;
   problems.push({ where: { file, line: last }, severity: "error",
     what: `the dump is cut off in table ${cut}: packets that come to the end of ${open.length} of its ${table.chains.size} chains`

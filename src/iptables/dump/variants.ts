@@ -13,7 +13,10 @@ export interface Variant {
   readonly allowed: ((dump: string, made: string) => boolean) | null;
 }
 
-const COMMENT = / -m comment --comment (?:"(?:[^"\\]|\\.)*"|[^\s"]+)/g;
+const COMMENT = / -m comment --comment (?:"[^"\\]*(?:\\.[^"\\]*)*"|[^\s"]+)/g;
+
+/** portmap names a pod's chain and its comments by the container's id, which objects do not say. */
+export const CONTAINER = "name of a container (portmap)";
 
 export const VARIANTS: readonly Variant[] = [
   {
@@ -38,7 +41,29 @@ export const VARIANTS: readonly Variant[] = [
     // kube-proxy leaves them out above a number of endpoints; a chain it did not write since keeps them.
     allowed: (dump, made) => / -m comment /.test(dump) !== / -m comment /.test(made),
   },
+  {
+    // Whether the agent's own quotes are part of the comment differs between its versions.
+    name: "comment with or without quotes in it (ip-masq-agent)",
+    even: (line) => line.replace(/"\\"(ip-masq-agent: [^"\\]*)\\""/, '"$1"'),
+    chains: /^POSTROUTING$/, allowed: null,
+  },
+  {
+    name: CONTAINER,
+    even: (line) => line.replace(/"dnat name: (?:[^"\\]|\\.)*"/, '"dnat"'),
+    chains: /^CNI-HOSTPORT-DNAT$/, allowed: null,
+  },
+  {
+    // Sets stand as Go's maps give the labels of a selector, in the matches and in the comment.
+    name: "order of IP sets (Azure NPM)",
+    even: (line) => line.replace(/(?: -m set (?:! )?--match-set \S+ \S+)+/g, (sets) => sorted(sets, / (?=-m set )/))
+      .replace(/--comment (?:"[^"]*"|\S+)/, (comment) => sorted(comment.replaceAll('"', ""), /-AND-|-FROM-|-TO-|-IN-|-ON-/)),
+    chains: /^AZURE-NPM-(IN|E)GRESS/, allowed: null,
+  },
 ];
+
+function sorted(text: string, between: RegExp): string {
+  return text.split(between).sort().join(" ");
+}
 
 /** `1/n` for what kube-proxy prints of it with five digits or more; null where it is no such number. */
 function share(probability: number): string | null {

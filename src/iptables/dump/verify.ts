@@ -12,7 +12,8 @@ import { printRule } from "../../linux/netfilter/print.js";
 import type { RuleSet } from "../../linux/netfilter/rule-set.js";
 import { builtinChains, type Chain, type Rule, type TableName, tableNames } from "../../linux/netfilter/rule.js";
 import { commentOf, ownerOf, ownerOfChain } from "./owners.js";
-import { differsOnlyIn, evened } from "./variants.js";
+import { chainsOfContainers } from "./containerChains.js";
+import { CONTAINER, differsOnlyIn, evened } from "./variants.js";
 
 /** A line that one side has, or has elsewhere. */
 export interface OddLine {
@@ -48,10 +49,15 @@ export interface Side {
 }
 
 const SHARED: Readonly<Partial<Record<TableName, readonly string[]>>> = {
-  nat: ["KUBE-SERVICES", "KUBE-NODEPORTS"],
-  filter: ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL"],
+  // portmap's lines stand as pods were started.
+  nat: ["KUBE-SERVICES", "KUBE-NODEPORTS", "CNI-HOSTPORT-DNAT"],
+  // NPM's lines stand as policies arrived.
+  filter: ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL", "AZURE-NPM-INGRESS",
+    "AZURE-NPM-EGRESS"],
 };
-const LAST_RULE = /NOTE: this must be the last rule in this chain/;
+const LAST_RULE = /NOTE: this must be the last rule in this chain|^-A AZURE-NPM-(IN|E)GRESS (?!.*-POLICY-)/;
+/** Chains of a pod or a policy, for each of which a shared chain has lines. */
+const GROUP_CHAIN = /^(CNI-DN-|AZURE-NPM-(IN|E)GRESS-)/;
 /** Service chains; kube-proxy deletes those that nothing leads to, not always at once. */
 const SERVICE_CHAIN = /^KUBE-(SVC|SVL|SEP|FW|EXT|XLB)-/;
 
@@ -59,8 +65,11 @@ export function verifyRules(dump: RuleSet, made: Side, family: Family): Verifica
   const report = new Reporter(dump, made, family);
   for (const table of tableNames) {
     const [own, ours] = [dump.tables.get(table)?.chains, made.set.tables.get(table)?.chains];
+    const twins = table === "nat" ? chainsOfContainers(own, ours, family) : new Map<string, string>();
+    const taken = new Set(twins.values());
     for (const name of new Set([...own?.keys() ?? [], ...ours?.keys() ?? []])) {
-      report.chain(table, name, own?.get(name) ?? null, ours?.get(name) ?? null);
+      if (own?.has(name) !== true && taken.has(name)) continue;
+      report.chain(table, name, own?.get(name) ?? null, ours?.get(twins.get(name) ?? name) ?? null, twins);
     }
   }
   return report.result();
@@ -69,6 +78,8 @@ export function verifyRules(dump: RuleSet, made: Side, family: Family): Verifica
 interface Line {
   readonly rule: Rule;
   readonly text: string;
+  /** The text with the generated side's names of containers' chains; what lines are paired by. */
+  readonly key: string;
 }
 
 interface Pair {
@@ -93,8 +104,9 @@ class Reporter {
     this.jumpedTo = jumpedTo(dump);
   }
 
-  chain(table: TableName, name: string, dump: Chain | null, made: Chain | null): void {
-    const [own, ours] = [this.printed(dump), this.printed(made)];
+  /** @param twins the generated side's names of the dump's chains, where they are others */
+  chain(table: TableName, name: string, dump: Chain | null, made: Chain | null, twins: ReadonlyMap<string, string>): void {
+    const [own, ours] = [this.printed(dump, twins), this.printed(made, new Map())];
     this.lines += own.length;
     if (dump !== null && made !== null && dump.policy !== made.policy) {
       this.policies.push({ table, chain: name, line: 0, text: `:${name} ${dump.policy ?? "-"}`, owner: "unknown",
@@ -120,8 +132,12 @@ class Reporter {
     return { lines, reproduced, variants: [...this.variants], notGenerated, notInDump, outOfOrder, policies };
   }
 
-  private printed(chain: Chain | null): Line[] {
-    return (chain?.rules ?? []).map((rule) => ({ rule, text: `-A ${chain?.name}${printRule(rule, this.family)}` }));
+  private printed(chain: Chain | null, twins: ReadonlyMap<string, string>): Line[] {
+    return (chain?.rules ?? []).map((rule) => {
+      const text = `-A ${chain?.name}${printRule(rule, this.family)}`;
+      return { rule, text, key: twins.size === 0 ? text : text.replace(/(^-A | -[jg] )(CNI-DN-\S+)/g,
+        (whole, before: string, name: string) => (twins.has(name) ? before + twins.get(name) : whole)) };
+    });
   }
 
   /** Equal lines are paired first, the first with the first; of the rest those that differ in spelling. */
@@ -131,19 +147,22 @@ class Reporter {
     const pairs: Pair[] = [];
     const rest: { dump: Line; from: number }[] = [];
     own.forEach((dump, from) => {
-      const at = isReadable(dump.rule) ? free.get(dump.text)?.shift() : undefined;
+      const at = isReadable(dump.rule) ? free.get(dump.key)?.shift() : undefined;
       if (at === undefined) rest.push({ dump, from });
-      else pairs.push({ dump, from, at });
+      else {
+        if (dump.key !== dump.text) this.spelled([CONTAINER]);
+        pairs.push({ dump, from, at });
+      }
     });
     const spelled = new Map<string, number[]>();
     for (const at of [...free.values()].flat().sort((a, b) => a - b)) push(spelled, evened(ours[at].text, chain), at);
     const left = rest.filter(({ dump, from }) => {
-      const candidates = isReadable(dump.rule) ? spelled.get(evened(dump.text, chain)) ?? [] : [];
+      const candidates = isReadable(dump.rule) ? spelled.get(evened(dump.key, chain)) ?? [] : [];
       for (const [index, at] of candidates.entries()) {
-        const names = differsOnlyIn(dump.text, ours[at].text, chain);
+        const names = differsOnlyIn(dump.key, ours[at].text, chain);
         if (names === null) continue;
         candidates.splice(index, 1);
-        for (const name of names) this.variants.set(name, (this.variants.get(name) ?? 0) + 1);
+        this.spelled(new Set(dump.key === dump.text ? names : [...names, CONTAINER]));
         pairs.push({ dump, from, at });
         return false;
       }
@@ -152,6 +171,10 @@ class Reporter {
     const taken = new Set(pairs.map((pair) => pair.at));
     pairs.sort((a, b) => a.from - b.from);
     return { pairs, left, missing: ours.filter((_, at) => !taken.has(at)) };
+  }
+
+  private spelled(names: Iterable<string>): void {
+    for (const name of names) this.variants.set(name, (this.variants.get(name) ?? 0) + 1);
   }
 
   private odd(table: TableName, chain: string, line: Line, note: string): void {
@@ -208,8 +231,9 @@ function movedPairs(pairs: readonly Pair[], shared: boolean): Set<Pair> {
   return moved;
 }
 
-/** `namespace/name:port`, with which the comments of a service port's lines begin. */
+/** `namespace/name:port`, with which the comments of a service port's lines begin; the pod's or policy's chain. */
 function serviceOf(rule: Rule): string {
+  if (rule.target.kind === "jump" && GROUP_CHAIN.test(rule.target.chain)) return rule.target.chain;
   return commentOf(rule).split(" ")[0];
 }
 

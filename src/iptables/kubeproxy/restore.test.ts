@@ -22,7 +22,7 @@ import { HERE, RANGES, randomConfig, randomObjects } from "./random.fixture.js";
 
 const seed = testSeed("src/iptables/kubeproxy/restore");
 const BACKENDS = ["legacy", "nft"] as const;
-const SPACE = "tw-restore";
+const SPACE = `tw-restore-${process.pid}`;
 
 describe("a partial sync", () => {
   test("leaves the chains that a full sync writes, and no stale ones", () => {

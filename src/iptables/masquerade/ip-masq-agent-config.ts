@@ -108,11 +108,13 @@ function readFile({ name, object, key }: MountedFile, enableIPv6: boolean, probl
   };
   const failed = (): boolean => problems.slice(before).some((problem) => problem.severity === "error");
   if (failed()) stop(whereOf(object, ["data", key]), "found no YAML");
-  else if (inner !== null) readFields(inner, found, enableIPv6, stop);
+  else if (inner !== null) readFields(inner, found, enableIPv6, stop, (where, what) => {
+    problems.push({ where, severity: "warning", what: `ip-masq-agent: ${name}: ${what}` });
+  });
   return failed() ? null : found;
 }
 
-function readFields(inner: InnerDocument, found: FileConfig, enableIPv6: boolean, stop: Stop): void {
+function readFields(inner: InnerDocument, found: FileConfig, enableIPv6: boolean, stop: Stop, warn: Stop): void {
   const { value } = inner;
   if (value === null || typeof value !== "object" || Array.isArray(value)) {
     stop(inner.whereOf([]), "found no mapping, expected nonMasqueradeCIDRs, masqLinkLocal, masqLinkLocalIPv6");
@@ -132,6 +134,11 @@ function readFields(inner: InnerDocument, found: FileConfig, enableIPv6: boolean
         if (given !== null && typeof given !== "boolean") {
           stop(where, `${field} is ${JSON.stringify(given)}, expected true or false`);
         } else if (given === true) found[field.toLowerCase() === "masqlinklocal" ? "masqLinkLocal" : "masqLinkLocalIPv6"] = true;
+        break;
+      case "resyncinterval":
+        break;
+      default:
+        warn(where, `${field}: unknown field, which the agent ignores`);
     }
   }
 }

@@ -86,10 +86,11 @@ describe("the configuration", () => {
     expect(ranges(read(daemonSet(["--nomasq-all-reserved-ranges"])))).toHaveLength(11);
   });
 
-  test("field names match in any case, unknown ones are passed over", () => {
-    const file = "NONMASQUERADECIDRS: [10.0.0.0/8]\nMasqLinkLocal: true\nx: 1";
+  test("field names match in any case, unknown ones are passed over and said", () => {
+    const file = "NONMASQUERADECIDRS: [10.0.0.0/8]\nMasqLinkLocal: true\nresyncInterval: 60s\nx: 1";
     const found = read(configMap("ip-masq-agent-config", { "ip-masq-agent": file }));
-    expect([ranges(found), found.config.masqLinkLocal, texts(found)]).toEqual([["10.0.0.0/8"], true, []]);
+    expect([ranges(found), found.config.masqLinkLocal]).toEqual([["10.0.0.0/8"], true]);
+    expect(texts(found)).toEqual([expect.stringMatching(/warning: ip-masq-agent: .*x: unknown field, which the agent ignores/)]);
   });
 
   test.each([

@@ -10,6 +10,9 @@
  *         18 source ports     min | max << 16      19 destination ports
  *         20 connection states (StateBit)
  *         21 mark value       22 mark mask         23 index into `matches`, where Row.Matches
+ *         24 Op               25 its argument: first row of the chain (Jump, Goto), index into `targets` (Target),
+ *                                index into `chains` (End)
+ *         26 index into `indexes` plus one where the row's chain has a shortcut, else 0
  *
  * A chain is consecutive rows and one row more, Op.End. Nothing is reordered: a packet meets the same rules
  * in the same order as in the text, and the same counters move.
@@ -34,7 +37,7 @@ import {
 } from "./rule.js";
 import { loopedChain } from "./rule-set.js";
 
-export const stride = 24;
+export const stride = 27;
 
 export const Row = {
   Source: 1,
@@ -119,9 +122,6 @@ export class TableProgram {
   readonly name: TableName;
   readonly family: Family;
   readonly code: Int32Array;
-  readonly op: Uint8Array;
-  /** By Op: first row of the chain (Jump, Goto), index into `targets` (Target), index into `chains` (End). */
-  readonly argument: Int32Array;
   readonly matches: CompiledMatch[][] = [];
   readonly targets: CompiledTarget[] = [];
   readonly chains: Chain[] = [];
@@ -133,13 +133,11 @@ export class TableProgram {
   readonly chainOf: Int32Array;
   /** Why a row drops or does not decide; "" where it does neither. */
   readonly reasons: string[] = [];
-  /** By row: index into `indexes` plus one where the row's chain has a shortcut, else 0. */
-  readonly indexed: Uint16Array;
   readonly indexes: ChainIndex[] = [];
   /**
    * By the bit number of a packet's state (StateBit), then by row: the first row from there on that the state
-   * alone does not rule out. What is passed over has no effect: the state is tested before anything that could
-   * have one.
+   * alone does not rule out, times two, plus one where the row matches in this state, whatever else the packet
+   * is. What is passed over has no effect: the state is tested before anything that could have one.
    */
   readonly nextForState: readonly Int32Array[];
   private readonly starts = new Map<string, number>();
@@ -160,10 +158,7 @@ export class TableProgram {
       rows += chain.rules.length + 1;
     }
     this.code = new Int32Array(rows * stride);
-    this.op = new Uint8Array(rows);
-    this.argument = new Int32Array(rows);
     this.chainOf = new Int32Array(rows);
-    this.indexed = new Uint16Array(rows);
     let row = 0;
     for (const chain of table.chains.values()) row = this.compileChain(chain, row);
     this.nextForState = Array.from({ length: 9 }, (_, bit) => this.skips(1 << bit));
@@ -194,8 +189,7 @@ export class TableProgram {
     }
     const end = first + rules.length;
     this.chainOf.fill(index, first, end + 1);
-    this.op[end] = Op.End;
-    this.argument[end] = index;
+    this.act(end, Op.End, index);
     if (rules.length >= indexFrom) this.index(first, end);
     this.rules.push(null);
     this.reasons.push(chain.policy === "DROP" ? `${place} policy` : "");
@@ -229,20 +223,26 @@ export class TableProgram {
         ? reason
         : `undecided: ${place} rule ${position + 1}: ${unmodelled} is not modelled`,
     );
-    if (unmodelled !== null) this.op[row] = Op.Undecided;
+    if (unmodelled !== null) this.act(row, Op.Undecided);
+  }
+
+  private act(row: number, op: number, argument = 0): void {
+    this.code[row * stride + 24] = op;
+    this.code[row * stride + 25] = argument;
   }
 
   /** nextForState of one state. */
   private skips(state: number): Int32Array {
     const { code } = this;
-    const next = new Int32Array(this.op.length);
+    const next = new Int32Array(this.chainOf.length);
     for (let row = next.length - 1; row >= 0; row--) {
       const flags = code[row * stride];
       const wanted = code[row * stride + 20];
       // SNAT and DNAT are said beside the state and may hold or not.
       const known = (flags & Row.State) !== 0 && (wanted & (StateBit.Snat | StateBit.Dnat)) === 0;
       const ruledOut = known && ((wanted & state) !== 0) === ((flags & Row.StateNot) !== 0);
-      next[row] = ruledOut ? next[row + 1] : row;
+      const certain = flags === 0 || (known && (flags & ~(Row.State | Row.StateNot)) === 0);
+      next[row] = ruledOut ? next[row + 1] : row * 2 + (certain ? 1 : 0);
     }
     return next;
   }
@@ -261,7 +261,7 @@ export class TableProgram {
     }
     if (found < indexFrom || this.indexes.length === 0xffff) return;
     this.indexes.push(new ChainIndex(first, keys, hashes));
-    this.indexed.fill(this.indexes.length, first, end + 1);
+    for (let row = first; row <= end; row++) this.code[row * stride + 26] = this.indexes.length;
   }
 
   /** What a row is found by; `plain` where it wants no one value of anything. */
@@ -386,29 +386,26 @@ export class TableProgram {
     switch (target.kind) {
       case "none":
       case "log":
-        this.op[row] = Op.Continue;
+        this.act(row, Op.Continue);
         return "";
       case "verdict":
-        this.op[row] =
-          target.verdict === "ACCEPT" ? Op.Accept : target.verdict === "DROP" ? Op.Drop : Op.Return;
+        this.act(row, target.verdict === "ACCEPT" ? Op.Accept : target.verdict === "DROP" ? Op.Drop : Op.Return);
         return target.verdict === "DROP" ? place : "";
       case "jump": {
         const chain = table.chains.get(target.chain);
         if (chain === undefined || chain.policy !== null || looped) {
-          this.op[row] = Op.Undecided;
+          this.act(row, Op.Undecided);
           const why = looped ? "is in a table with a loop" : "is no chain of a user";
           return `undecided: ${place} jumps to ${target.chain}, which ${why}`;
         }
-        this.op[row] = target.goto ? Op.Goto : Op.Jump;
-        this.argument[row] = this.start(target.chain);
+        this.act(row, target.goto ? Op.Goto : Op.Jump, this.start(target.chain));
         return "";
       }
       case "unmodelled":
-        this.op[row] = Op.Undecided;
+        this.act(row, Op.Undecided);
         return "";
       default: {
-        this.op[row] = Op.Target;
-        this.argument[row] = this.targets.push({ target, range: rangeOf(target) }) - 1;
+        this.act(row, Op.Target, this.targets.push({ target, range: rangeOf(target) }) - 1);
         if (target.kind === "extension") return `${place} ${target.extension.text}`;
         if (target.kind === "reject") return `${place} REJECT ${target.with}`;
         return target.kind === "nat" ? `${place} ${target.name}: no address to use` : "";

@@ -3,7 +3,7 @@
  * its matches remember (nth counts).
  */
 import type { Family } from "../../cluster/address.js";
-import { CompiledMatch, type CompiledTarget, keepsState, TableProgram } from "./compile.js";
+import { CompiledMatch, type CompiledTarget, keepsState, stride, TableProgram } from "./compile.js";
 import type { ChainIndex } from "./chain-index.js";
 import type { Chain, Rule, Table, TableName } from "./rule.js";
 
@@ -14,20 +14,17 @@ export class CompiledTable {
   readonly name: TableName;
   // The program's, see there.
   readonly code: Int32Array;
-  readonly op: Uint8Array;
-  readonly argument: Int32Array;
   readonly targets: readonly CompiledTarget[];
   readonly chains: readonly Chain[];
   readonly firstRows: Int32Array;
   readonly rules: readonly (Rule | null)[];
   readonly chainOf: Int32Array;
   readonly reasons: readonly string[];
-  readonly indexed: Uint16Array;
   readonly indexes: readonly ChainIndex[];
   readonly nextForState: readonly Int32Array[];
   // The node's own, by row.
-  readonly packets: Float64Array;
-  readonly bytes: Float64Array;
+  /** Packets at row * 2, bytes at row * 2 + 1. */
+  readonly counts: Float64Array;
   readonly matches: readonly (readonly CompiledMatch[])[];
   private readonly program: TableProgram;
 
@@ -36,21 +33,27 @@ export class CompiledTable {
     this.program = program;
     this.name = program.name;
     this.code = program.code;
-    this.op = program.op;
-    this.argument = program.argument;
     this.targets = program.targets;
     this.chains = program.chains;
     this.firstRows = program.firstRows;
     this.rules = program.rules;
     this.chainOf = program.chainOf;
     this.reasons = program.reasons;
-    this.indexed = program.indexed;
     this.indexes = program.indexes;
     this.nextForState = program.nextForState;
-    this.packets = new Float64Array(this.rules.length);
-    this.bytes = new Float64Array(this.rules.length);
+    this.counts = new Float64Array(this.rules.length * 2);
     this.matches = ownMatches(program.matches);
     if (table.frozen !== true) this.loadCounters();
+  }
+
+  /** Op of a row. */
+  op(row: number): number {
+    return this.code[row * stride + 24];
+  }
+
+  /** Argument of a row's Op. */
+  argument(row: number): number {
+    return this.code[row * stride + 25];
   }
 
   /** First row of a chain, -1 where there is none. */
@@ -66,14 +69,14 @@ export class CompiledTable {
   /** Packets and bytes of a rule, position from 0; of the policy at the position after the last rule. */
   counters(chain: string, position: number): readonly [number, number] {
     const row = this.start(chain) + position;
-    return [this.packets[row], this.bytes[row]];
+    return [this.counts[row * 2], this.counts[row * 2 + 1]];
   }
 
   private loadCounters(): void {
     for (let row = 0; row < this.rules.length; row++) {
       const holder = this.rules[row] ?? this.chains[this.chainOf[row]];
-      this.packets[row] = holder.packets;
-      this.bytes[row] = holder.bytes;
+      this.counts[row * 2] = holder.packets;
+      this.counts[row * 2 + 1] = holder.bytes;
     }
   }
 }

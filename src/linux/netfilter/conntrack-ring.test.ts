@@ -31,7 +31,7 @@ if (missing !== null && process.env.TWINPLANE_REQUIRE_KERNEL === "1") {
 }
 
 const SETUP = {
-  name: "twct",
+  name: `tw-conntrack-${process.pid}`,
   links: {
     a0: { mac: "02:00:00:00:0a:01", peer: "02:00:00:00:0a:02", mtu: 1500, addresses: ["10.1.0.1/24", "fd00:1::1/64"],
       neighbours: ["10.1.0.2", "10.1.0.3", "10.1.0.4", "fd00:1::2", "fd00:1::3", "fd00:1::4"] },

@@ -6,9 +6,12 @@
  * The limit on the number of entries (nf_conntrack_max) is the caller's to heed: isFull.
  */
 import type { ConntrackDelete } from "../../cluster/cluster.js";
-import { Connection, Status, type TupleNode } from "./connection.js";
+import { Connection, Status as statuses, type TupleNode } from "./connection.js";
 import { word } from "./packet.js";
 import { hashSource, hashTuple, sameTuple, type Tuple } from "./tuple.js";
+
+// Constants of this module are part of its machine code; an imported one is looked up at each use.
+const Status = statuses;
 
 export class ConntrackTable {
   /** Virtual time; never goes back. */

@@ -5,9 +5,9 @@
  */
 import { CtInfo, Hook, type NodeServices, type Skb, Verdict } from "../skb.js";
 import { type ChainIndex, deviceHash, Key } from "./chain-index.js";
-import { Op, Row, stride } from "./compile.js";
+import { Op as ops, Row as rows, stride as rowSize } from "./compile.js";
 import type { CompiledTable } from "./compiled-table.js";
-import { Status } from "./connection.js";
+import { Status as statuses } from "./connection.js";
 import { Manip, manipOf } from "./manip.js";
 import { Matched } from "./extension.js";
 import { evaluateMatch, type MatchContext } from "./match.js";
@@ -15,10 +15,20 @@ import { type Chance, type Nat, NatRange } from "./nat.js";
 import { word } from "./packet.js";
 import type { Packet } from "./packet.js";
 import type { RecentLists } from "./recent.js";
-import { type Rule, StateBit, type Target } from "./rule.js";
+import { type Rule, StateBit as stateBits, type Target } from "./rule.js";
 import type { IpSets } from "./sets/ipsets.js";
 import { changeSets } from "./sets/set-rule.js";
 import { connectionOf } from "./track.js";
+
+// Constants of this module are part of its machine code; what is imported is looked up every time.
+const Op = ops;
+const Row = rows;
+const stride = rowSize;
+const StateBit = stateBits;
+const Status = statuses;
+const { Established, EstablishedReply, Related, RelatedReply, New, Untracked } = CtInfo;
+const { Accept, Drop, Undecided } = Verdict;
+const { No, Yes } = Matched;
 
 /**
  * Told of every rule that matched: position in its chain from 1, 0 for a policy. These are the rules that the
@@ -81,7 +91,7 @@ export class Evaluator implements MatchContext {
 
   /** Accept, Drop or Undecided; `reason` says why for the latter two. */
   run(table: CompiledTable, start: number, hook: Hook, skb: Skb): Verdict {
-    const { code, op, argument, packets, bytes, indexed } = table;
+    const { code, counts } = table;
     const { stack } = this;
     this.skb = skb;
     this.hook = hook;
@@ -94,27 +104,35 @@ export class Evaluator implements MatchContext {
     const mayShortcut = shortcuts && !packet.l4Short;
     let next = table.nextForState[31 - Math.clz32(this.state & bareState)];
     for (;;) {
-      if (mayShortcut && indexed[row] !== 0) row = this.seek(table.indexes[indexed[row] - 1], row);
-      if (shortcuts) row = next[row];
-      const operation = op[row];
+      let base = row * stride;
+      if (mayShortcut && code[base + 26] !== 0) row = this.seek(table.indexes[code[base + 26] - 1], row);
+      const found = shortcuts ? next[row] : row * 2;
+      row = found >> 1;
+      base = row * stride;
+      const operation = code[base + 24];
       if (operation !== Op.End) {
-        const matched = this.matches(table, code, row);
-        if (matched === Matched.No) {
+        // A mark alone is asked for in the chain that settled packets take.
+        if (code[base] === Row.Mark && (skb.mark & code[base + 22]) !== code[base + 21]) {
+          row++;
+          continue;
+        }
+        const matched = (found & 1) !== 0 ? Yes : this.matches(table, code, row, base);
+        if (matched === No) {
           row++;
           continue;
         }
         if (matched === Matched.Undecided) {
           this.reason = this.doubtAt(table, row);
-          return Verdict.Undecided;
+          return Undecided;
         }
         if (matched === Matched.Drop && hasUnmodelledMatch(table.rules[row])) {
           // That match may have ruled the packet out before.
           this.reason = table.reasons[row];
-          return Verdict.Undecided;
+          return Undecided;
         }
         if (matched === Matched.Drop) {
           this.reason = `${table.name}/${table.chains[table.chainOf[row]].name}: cut header`;
-          return Verdict.Drop;
+          return Drop;
         }
       } else if (depth > 0) {
         row = stack[--depth];
@@ -122,18 +140,18 @@ export class Evaluator implements MatchContext {
       } else {
         return this.policy(table, table.rules[start] === null ? start : this.endOf(table, start), skb);
       }
-      packets[row]++;
-      bytes[row] += skb.length;
+      counts[row * 2]++;
+      counts[row * 2 + 1] += skb.length;
       if (this.trace !== null) this.tell(table, row);
       switch (operation) {
         case Op.Continue:
           row++;
           break;
         case Op.Accept:
-          return Verdict.Accept;
+          return Accept;
         case Op.Drop:
           this.reason = table.reasons[row];
-          return Verdict.Drop;
+          return Drop;
         case Op.Return:
           if (depth === 0) return this.policy(table, this.endOf(table, start), skb);
           row = stack[--depth];
@@ -141,17 +159,17 @@ export class Evaluator implements MatchContext {
         case Op.Jump:
           if (depth === stackLimit) {
             this.reason = "undecided: chains nest deeper than 1024";
-            return Verdict.Undecided;
+            return Undecided;
           }
           stack[depth++] = row + 1;
-          row = argument[row];
+          row = code[base + 25];
           break;
         case Op.Goto:
-          row = argument[row];
+          row = code[base + 25];
           break;
         case Op.Undecided:
           this.reason = table.reasons[row];
-          return Verdict.Undecided;
+          return Undecided;
         default: {
           const verdict = this.target(table, row, hook, skb);
           if (verdict >= 0) return verdict as Verdict;
@@ -165,12 +183,12 @@ export class Evaluator implements MatchContext {
 
   /** The policy of the built-in chain the walk began in. */
   private policy(table: CompiledTable, row: number, skb: Skb): Verdict {
-    table.packets[row]++;
-    table.bytes[row] += skb.length;
+    table.counts[row * 2]++;
+    table.counts[row * 2 + 1] += skb.length;
     if (this.trace !== null) this.tell(table, row);
-    if (table.reasons[row] === "") return Verdict.Accept;
+    if (table.reasons[row] === "") return Accept;
     this.reason = table.reasons[row];
-    return Verdict.Drop;
+    return Drop;
   }
 
   private endOf(table: CompiledTable, start: number): number {
@@ -184,15 +202,15 @@ export class Evaluator implements MatchContext {
     return index.seek(row, this.packet, inDevice, outDevice);
   }
 
-  private matches(table: CompiledTable, code: Int32Array, row: number): Matched {
-    const base = row * stride;
+  /** `base` is the row's place in `code`. */
+  private matches(table: CompiledTable, code: Int32Array, row: number, base: number): Matched {
     const flags = code[base];
     const { packet } = this;
     if (
       (flags & Row.Protocol) !== 0 &&
       (packet.protocol === code[base + 1]) === ((flags & Row.ProtocolNot) !== 0)
     )
-      return Matched.No;
+      return No;
     if ((flags & Row.Destination) !== 0) {
       let differs = (packet.d3 & code[base + 17]) ^ code[base + 13];
       if (packet.family === 6) {
@@ -201,7 +219,7 @@ export class Evaluator implements MatchContext {
           ((packet.d1 & code[base + 15]) ^ code[base + 11]) |
           ((packet.d2 & code[base + 16]) ^ code[base + 12]);
       }
-      if ((differs === 0) === ((flags & Row.DestinationNot) !== 0)) return Matched.No;
+      if ((differs === 0) === ((flags & Row.DestinationNot) !== 0)) return No;
     }
     if ((flags & Row.Source) !== 0) {
       let differs = (packet.s3 & code[base + 9]) ^ code[base + 5];
@@ -211,40 +229,40 @@ export class Evaluator implements MatchContext {
           ((packet.s1 & code[base + 7]) ^ code[base + 3]) |
           ((packet.s2 & code[base + 8]) ^ code[base + 4]);
       }
-      if ((differs === 0) === ((flags & Row.SourceNot) !== 0)) return Matched.No;
+      if ((differs === 0) === ((flags & Row.SourceNot) !== 0)) return No;
     }
-    if ((flags & Row.Devices) !== 0 && !this.devices(table, row)) return Matched.No;
+    if ((flags & Row.Devices) !== 0 && !this.devices(table, row)) return No;
     if (
       (flags & Row.State) !== 0 &&
       ((this.state & code[base + 20]) !== 0) === ((flags & Row.StateNot) !== 0)
     )
-      return Matched.No;
+      return No;
     if (
       (flags & Row.Mark) !== 0 &&
       ((this.skb.mark & code[base + 22]) === code[base + 21]) === ((flags & Row.MarkNot) !== 0)
     )
-      return Matched.No;
+      return No;
     if ((flags & Row.Header) !== 0) {
-      if (packet.laterFragment) return Matched.No;
+      if (packet.laterFragment) return No;
       if (packet.l4Short) return Matched.Drop;
       if ((flags & Row.DestinationPort) !== 0) {
         const range = code[base + 19];
         const hit = packet.destinationPort >= (range & 0xffff) && packet.destinationPort <= range >>> 16;
-        if (hit === ((flags & Row.DestinationPortNot) !== 0)) return Matched.No;
+        if (hit === ((flags & Row.DestinationPortNot) !== 0)) return No;
       }
       if ((flags & Row.SourcePort) !== 0) {
         const range = code[base + 18];
         const hit = packet.sourcePort >= (range & 0xffff) && packet.sourcePort <= range >>> 16;
-        if (hit === ((flags & Row.SourcePortNot) !== 0)) return Matched.No;
+        if (hit === ((flags & Row.SourcePortNot) !== 0)) return No;
       }
     }
-    if ((flags & Row.Matches) === 0) return Matched.Yes;
-    let answer: Matched = Matched.Yes;
+    if ((flags & Row.Matches) === 0) return Yes;
+    let answer: Matched = Yes;
     for (const compiled of table.matches[code[base + 23]]) {
       const matched = evaluateMatch(compiled, this);
-      if (matched === Matched.Yes) continue;
-      if (matched === Matched.No) return matched;
-      if (matched === Matched.Drop) return answer === Matched.Yes ? matched : answer;
+      if (matched === Yes) continue;
+      if (matched === No) return matched;
+      if (matched === Matched.Drop) return answer === Yes ? matched : answer;
       // A later match may still rule the packet out, whatever this one would say.
       if (!compiled.pureAfter) return matched;
       answer = matched;
@@ -277,7 +295,7 @@ export class Evaluator implements MatchContext {
 
   /** A verdict, or -1 to go on with the next rule. */
   private target(table: CompiledTable, row: number, hook: Hook, skb: Skb): number {
-    const { target, range } = table.targets[table.argument[row]];
+    const { target, range } = table.targets[table.argument(row)];
     const ct = connectionOf(skb.ct);
     switch (target.kind) {
       case "mark":
@@ -293,24 +311,24 @@ export class Evaluator implements MatchContext {
         }
         return -1;
       case "notrack":
-        if (ct === null) skb.ctinfo = CtInfo.Untracked;
+        if (ct === null) skb.ctinfo = Untracked;
         this.state = stateOf(skb);
         return -1;
       case "set":
         this.doubt = changeSets(target, this.sets, this);
         if (this.doubt === "") return -1;
         this.reason = this.doubtAt(table, row);
-        return Verdict.Undecided;
+        return Undecided;
       case "reject":
         this.services.reject(skb, target.with, hook);
         this.reason = table.reasons[row];
-        return Verdict.Drop;
+        return Drop;
       case "nat":
         return this.natTarget(table, row, target, range, hook, skb);
       case "extension": {
         const verdict = target.extension.act(this);
-        if (verdict === Verdict.Undecided) this.reason = this.doubtAt(table, row);
-        else if (verdict === Verdict.Drop) this.reason = `${table.reasons[row]}: cut header`;
+        if (verdict === Undecided) this.reason = this.doubtAt(table, row);
+        else if (verdict === Drop) this.reason = `${table.reasons[row]}: cut header`;
         return verdict;
       }
       default:
@@ -332,14 +350,14 @@ export class Evaluator implements MatchContext {
     const wanted = target.name === "SNAT" || target.name === "MASQUERADE" ? Manip.Source : Manip.Destination;
     if (wanted !== manip || (target.name === "MASQUERADE" && hook !== Hook.Postrouting)) {
       this.reason = `undecided: ${target.name} in a chain the kernel refuses it in`;
-      return Verdict.Undecided;
+      return Undecided;
     }
     let use = range;
     if (target.name === "MASQUERADE") {
       const address = this.services.masqueradeAddress(skb.outDevice, skb);
       if (address === null) {
         this.reason = table.reasons[row];
-        return Verdict.Drop;
+        return Drop;
       }
       use = this.fill(address.bytes, range);
       ct.masqueradeDevice = skb.outDevice;
@@ -347,12 +365,12 @@ export class Evaluator implements MatchContext {
       const local = this.redirectAddress(hook, skb);
       if (local === null) {
         this.reason = `undecided: REDIRECT on this device`;
-        return Verdict.Undecided;
+        return Undecided;
       }
       use = this.fill(local, range);
     }
     this.nat.setup(skb, ct, use, manip);
-    return Verdict.Accept;
+    return Accept;
   }
 
   private fill(address: Uint8Array, from: NatRange): NatRange {
@@ -397,7 +415,7 @@ function shifted(mark: number, by: number): number {
 /** The bits `--ctstate` is compared with. */
 export function stateOf(skb: Skb): number {
   const ct = connectionOf(skb.ct);
-  if (ct === null) return skb.ctinfo === CtInfo.Untracked ? StateBit.Untracked : StateBit.Invalid;
+  if (ct === null) return skb.ctinfo === Untracked ? StateBit.Untracked : StateBit.Invalid;
   let state = stateOfInfo(skb.ctinfo);
   if ((ct.status & Status.SourceNat) !== 0) state |= StateBit.Snat;
   if ((ct.status & Status.DestinationNat) !== 0) state |= StateBit.Dnat;
@@ -406,13 +424,13 @@ export function stateOf(skb: Skb): number {
 
 function stateOfInfo(ctinfo: CtInfo): number {
   switch (ctinfo) {
-    case CtInfo.Established:
-    case CtInfo.EstablishedReply:
+    case Established:
+    case EstablishedReply:
       return StateBit.Established;
-    case CtInfo.Related:
-    case CtInfo.RelatedReply:
+    case Related:
+    case RelatedReply:
       return StateBit.Related;
-    case CtInfo.New:
+    case New:
       return StateBit.New;
     default:
       throw new Error(`a packet with a connection has ctinfo ${ctinfo}`);
@@ -420,7 +438,7 @@ function stateOfInfo(ctinfo: CtInfo): number {
 }
 
 function verdictText(table: CompiledTable, row: number): string {
-  switch (table.op[row]) {
+  switch (table.op(row)) {
     case Op.Accept:
       return "ACCEPT";
     case Op.Drop:
@@ -429,13 +447,13 @@ function verdictText(table: CompiledTable, row: number): string {
       return "RETURN";
     case Op.Jump:
     case Op.Goto:
-      return table.chains[table.chainOf[table.argument[row]]].name;
+      return table.chains[table.chainOf[table.argument(row)]].name;
     case Op.End:
       return table.reasons[row] === "" ? "ACCEPT" : "DROP";
     case Op.Undecided:
       return "UNDECIDED";
     case Op.Target: {
-      const { target } = table.targets[table.argument[row]];
+      const { target } = table.targets[table.argument(row)];
       if (target.kind === "extension") return target.extension.text.split(" ")[0];
       return target.kind === "nat" ? target.name : target.kind.toUpperCase();
     }

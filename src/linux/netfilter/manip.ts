@@ -3,24 +3,31 @@
  * checksums that cover them; and the packet quoted in an ICMP error with its outer header.
  */
 import { Csum, type CtInfo, Hook, type Skb } from "../skb.js";
-import { ChecksumDelta, fold, pseudoSum, sctpChecksum, sumBytes } from "./checksum.js";
-import { type Connection, Dir, Status } from "./connection.js";
-import { half, Proto, putHalf, putWord, word } from "./packet.js";
+import { ChecksumDelta, fold, halfChange, pseudoSum, sctpChecksum, sumBytes, wordChange } from "./checksum.js";
+import { type Connection, Dir, Status as statuses } from "./connection.js";
+import { half, Proto as protocols, putHalf, putWord, word } from "./packet.js";
 import { directionOf } from "./track.js";
 import { invertTuple, quotedUpperLayer6, Tuple } from "./tuple.js";
+
+// Constants of this module are part of its machine code; an imported one is looked up at each use.
+const Status = statuses;
+const Proto = protocols;
+const { Original } = Dir;
+const { Partial } = Csum;
 
 /** enum nf_nat_manip_type. */
 export const Manip = { Source: 0, Destination: 1 } as const;
 export type Manip = (typeof Manip)[keyof typeof Manip];
+const { Source, Destination } = Manip;
 
 /** HOOK2MANIP: INPUT and POSTROUTING change the source, PREROUTING and OUTPUT the destination. */
 export function manipOf(hook: Hook): Manip {
-  return hook === Hook.Postrouting || hook === Hook.Input ? Manip.Source : Manip.Destination;
+  return hook === Hook.Postrouting || hook === Hook.Input ? Source : Destination;
 }
 
 /** The status bit that says a packet of this direction is changed by this kind of manipulation. */
 export function statusBit(manip: Manip, direction: Dir): number {
-  return (manip === Manip.Source) === (direction === Dir.Original) ? Status.SourceNat : Status.DestinationNat;
+  return (manip === Source) === (direction === Original) ? Status.SourceNat : Status.DestinationNat;
 }
 
 const target = new Tuple();
@@ -32,8 +39,41 @@ const ports = new ChecksumDelta();
  * dropped.
  */
 export function manipulate(skb: Skb, ct: Connection, manip: Manip, direction: Dir): boolean {
-  invertTuple(target, direction === Dir.Original ? ct.reply : ct.original);
+  const other = direction === Original ? ct.reply : ct.original;
+  if (skb.family === 4 && (other.protocol === Proto.Tcp || other.protocol === Proto.Udp))
+    return rewriteStream(skb, other, manip === Source);
+  invertTuple(target, other);
   return rewrite(skb, 0, skb.headerLength, skb.length, target, manip);
+}
+
+/** `rewrite` to the inverse of a tuple, for most packets: TCP and UDP over IPv4. */
+function rewriteStream(skb: Skb, other: Tuple, source: boolean): boolean {
+  const { bytes, headerLength: at } = skb;
+  const length = skb.length - at;
+  if (length < 8) return false;
+  const address = source ? other.d3 : other.s3;
+  const port = source ? other.destination : other.source;
+  const addressField = source ? 12 : 16;
+  const portField = source ? at : at + 2;
+  const moved = wordChange(word(bytes, addressField), address);
+  const renumbered = halfChange(half(bytes, portField), port);
+  putWord(bytes, addressField, address);
+  putHalf(bytes, portField, port);
+  putHalf(bytes, 10, ~fold((~half(bytes, 10) & 0xffff) + moved) & 0xffff);
+
+  const udp = other.protocol === Proto.Udp;
+  const field = udp ? at + 6 : at + 16;
+  const held = udp || length >= 20 ? half(bytes, field) : 0;
+  if (skb.csum === Partial) {
+    if (udp || length >= 20) putHalf(bytes, field, fold(held + moved));
+  } else if (udp ? held !== 0 : length >= 20) {
+    putHalf(bytes, field, ~fold((~held & 0xffff) + moved + renumbered) & 0xffff);
+  } else {
+    return true;
+  }
+  // 0 would mean "no checksum": CSUM_MANGLED_0.
+  if (udp && half(bytes, field) === 0) putHalf(bytes, field, 0xffff);
+  return true;
 }
 
 /**
@@ -57,11 +97,11 @@ export function translateError(skb: Skb, ct: Connection, hook: Hook, ctinfo: CtI
       return false;
   }
   if ((ct.status & statusBit(manip, direction)) === 0) return true;
-  const other = direction === Dir.Original ? ct.reply : ct.original;
+  const other = direction === Original ? ct.reply : ct.original;
   const upper = v4 ? quoted + (bytes[quoted] & 15) * 4 : quotedUpperLayer6(bytes, quoted, skb.length);
-  const inner = manip === Manip.Source ? Manip.Destination : Manip.Source;
+  const inner = manip === Source ? Destination : Source;
   if (!rewrite(skb, quoted, upper, skb.length, other, inner)) return false;
-  if (skb.csum !== Csum.Partial) {
+  if (skb.csum !== Partial) {
     putHalf(bytes, at + 2, 0);
     const length = skb.length - at;
     const pseudo = v4 ? 0 : pseudoSum(skb, Proto.Icmp6, length);
@@ -79,7 +119,7 @@ export function translateError(skb: Skb, ct: Connection, hook: Hook, ctinfo: CtI
  */
 function rewrite(skb: Skb, ip: number, at: number, end: number, to: Tuple, manip: Manip): boolean {
   const { bytes } = skb;
-  const source = manip === Manip.Source;
+  const source = manip === Source;
   addresses.clear();
   if (skb.family === 4) {
     const field = ip + (source ? 12 : 16);
@@ -109,7 +149,7 @@ function rewrite(skb: Skb, ip: number, at: number, end: number, to: Tuple, manip
 function rewriteUpper(skb: Skb, at: number, end: number, to: Tuple, source: boolean): boolean {
   const { bytes } = skb;
   const length = end - at;
-  const partial = skb.csum === Csum.Partial;
+  const partial = skb.csum === Partial;
   switch (to.protocol) {
     case Proto.Tcp:
       if (length < 8) return false;

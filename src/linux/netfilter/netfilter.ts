@@ -16,9 +16,9 @@ import type { Problem } from "../../cluster/problem.js";
 import { CtInfo, Hook, type NetfilterHooks, type NodeServices, type Skb, Verdict } from "../skb.js";
 import { CompiledTable } from "./compiled-table.js";
 import { type ConntrackRecord, recordOf } from "./conntrack-record.js";
-import { type Connection, Dir, Status } from "./connection.js";
+import { type Connection, Dir, Status as statuses } from "./connection.js";
 import { Evaluator, type TraceSink } from "./evaluate.js";
-import { Manip, manipOf, manipulate, statusBit, translateError } from "./manip.js";
+import { type Manip, Manip as ManipKind, manipulate, statusBit, translateError } from "./manip.js";
 import { type Chance, Nat } from "./nat.js";
 import { Packet, Proto } from "./packet.js";
 import { RecentLists } from "./recent.js";
@@ -27,6 +27,15 @@ import type { RuleSet } from "./rule-set.js";
 import { IpSets } from "./sets/ipsets.js";
 import { missingSets } from "./sets/missing-sets.js";
 import { connectionOf, directionOf, Tracker } from "./track.js";
+
+// Constants of this module are part of its machine code; an imported one is looked up at each use.
+const Status = statuses;
+/** Some packets of the connection are rewritten. */
+const translated = Status.SourceNat | Status.DestinationNat;
+const { Established, EstablishedReply, Related, RelatedReply } = CtInfo;
+const { Prerouting, Input, Forward, Output, Postrouting } = Hook;
+const { Accept, Undecided, Drop } = Verdict;
+const { Source, Destination } = ManipKind;
 
 export interface NetfilterOptions {
   readonly services: NodeServices;
@@ -52,6 +61,8 @@ export function createNetfilter(options: NetfilterOptions): Netfilter {
 
 const hookNames = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"] as const;
 const tables: readonly TableName[] = ["raw", "mangle", "nat", "filter", "security"];
+const hookCount = hookNames.length;
+const tableCount = tables.length;
 const Raw = 0;
 const Mangle = 1;
 const NatTable = 2;
@@ -70,7 +81,7 @@ export class Netfilter implements NetfilterHooks {
   private sets: IpSets;
   /** [family is 6 * 5 + table] */
   private compiled: (CompiledTable | null)[] = [];
-  /** [(family is 6 * 5 + table) * 5 + hook]: first row, -1 where the table has no such chain. */
+  /** [(family is 6 * 5 + hook) * 5 + table]: first row, -1 where the table has no such chain. */
   private starts = new Int32Array(0);
   /** What `packet` was read from, since it entered PREROUTING or OUTPUT. */
   private loaded: Skb | null = null;
@@ -119,7 +130,9 @@ export class Netfilter implements NetfilterHooks {
       }),
     );
     this.starts = Int32Array.from(
-      this.compiled.flatMap((table) => hookNames.map((hook) => table?.start(hook) ?? -1)),
+      [0, tables.length].flatMap((first) =>
+        hookNames.flatMap((hook) => tables.map((_, table) => this.compiled[first + table]?.start(hook) ?? -1)),
+      ),
     );
     const lists = [rules4.recentLists(), rules6.recentLists()] as const;
     this.recent.keep(new Set(lists.flatMap((each) => [...each.keys()])));
@@ -168,50 +181,54 @@ export class Netfilter implements NetfilterHooks {
   attach(made: Skb, original: Skb): void {
     if (original.ct === null) return;
     made.ct = original.ct;
-    made.ctinfo = directionOf(original.ctinfo) === Dir.Original ? CtInfo.RelatedReply : CtInfo.Related;
+    made.ctinfo = directionOf(original.ctinfo) === Dir.Original ? RelatedReply : Related;
   }
 
   hook(hook: Hook, skb: Skb): Verdict {
     // Between the hooks of one packet the stack changes TTL and options, nothing that `packet` holds.
-    if (hook === Hook.Prerouting || hook === Hook.Output || this.loaded !== skb) this.packet.load(skb);
+    if (hook === Prerouting || hook === Output || this.loaded !== skb) this.packet.load(skb);
     this.loaded = skb;
     this.evaluator.eligibleBackends = null;
     // The raw table comes before the tracker, which sets its own clock.
     if (skb.timeNs > this.evaluator.nowNs) this.evaluator.nowNs = skb.timeNs;
     this.nat.lastPortMin = -1;
-    let verdict: Verdict;
+    const { starts } = this;
+    const first = ((skb.family === 4 ? 0 : hookCount) + hook) * tableCount;
+    let verdict: Verdict = Accept;
     switch (hook) {
-      case Hook.Prerouting:
-        verdict = this.table(Raw, hook, skb);
-        if (verdict !== Verdict.Accept) return verdict;
-        if (!this.track(hook, skb)) return Verdict.Undecided;
-        verdict = this.table(Mangle, hook, skb);
-        return verdict === Verdict.Accept ? this.translate(hook, skb) : verdict;
-      case Hook.Input:
-        verdict = this.filters(hook, skb);
-        if (verdict === Verdict.Accept) verdict = this.translate(hook, skb);
-        return verdict === Verdict.Accept ? this.confirm(skb) : verdict;
-      case Hook.Forward:
-        return this.filters(hook, skb);
-      case Hook.Output:
-        verdict = this.table(Raw, hook, skb);
-        if (verdict !== Verdict.Accept) return verdict;
-        if (!this.track(hook, skb)) return Verdict.Undecided;
-        verdict = this.table(Mangle, hook, skb);
-        if (verdict === Verdict.Accept) verdict = this.translate(hook, skb);
-        if (verdict === Verdict.Accept) verdict = this.table(Filter, hook, skb);
-        return verdict === Verdict.Accept ? this.table(Security, hook, skb) : verdict;
-      case Hook.Postrouting:
-        verdict = this.table(Mangle, hook, skb);
-        if (verdict === Verdict.Accept) verdict = this.translate(hook, skb);
-        return verdict === Verdict.Accept ? this.confirm(skb) : verdict;
+      case Prerouting:
+        if (starts[first + Raw] >= 0) verdict = this.table(Raw, hook, skb);
+        if (verdict !== Accept) return verdict;
+        if (!this.track(hook, skb)) return Undecided;
+        if (starts[first + Mangle] >= 0) verdict = this.table(Mangle, hook, skb);
+        return verdict === Accept ? this.translate(hook, skb, Destination) : verdict;
+      case Forward:
+        if (starts[first + Mangle] >= 0) verdict = this.table(Mangle, hook, skb);
+        return verdict === Accept ? this.filter(first, hook, skb) : verdict;
+      case Postrouting:
+        if (starts[first + Mangle] >= 0) verdict = this.table(Mangle, hook, skb);
+        if (verdict === Accept) verdict = this.translate(hook, skb, Source);
+        return verdict === Accept ? this.confirm(skb) : verdict;
+      case Input:
+        if (starts[first + Mangle] >= 0) verdict = this.table(Mangle, hook, skb);
+        if (verdict === Accept) verdict = this.filter(first, hook, skb);
+        if (verdict === Accept) verdict = this.translate(hook, skb, Source);
+        return verdict === Accept ? this.confirm(skb) : verdict;
+      case Output:
+        if (starts[first + Raw] >= 0) verdict = this.table(Raw, hook, skb);
+        if (verdict !== Accept) return verdict;
+        if (!this.track(hook, skb)) return Undecided;
+        if (starts[first + Mangle] >= 0) verdict = this.table(Mangle, hook, skb);
+        if (verdict === Accept) verdict = this.translate(hook, skb, Destination);
+        return verdict === Accept ? this.filter(first, hook, skb) : verdict;
     }
   }
 
-  private filters(hook: Hook, skb: Skb): Verdict {
-    let verdict = this.table(Mangle, hook, skb);
-    if (verdict === Verdict.Accept) verdict = this.table(Filter, hook, skb);
-    return verdict === Verdict.Accept ? this.table(Security, hook, skb) : verdict;
+  private filter(first: number, hook: Hook, skb: Skb): Verdict {
+    let verdict: Verdict = Accept;
+    if (this.starts[first + Filter] >= 0) verdict = this.table(Filter, hook, skb);
+    if (verdict === Accept && this.starts[first + Security] >= 0) verdict = this.table(Security, hook, skb);
+    return verdict;
   }
 
   /** False where it cannot be said what the kernel does with one connection more. */
@@ -224,72 +241,76 @@ export class Netfilter implements NetfilterHooks {
   }
 
   private table(index: number, hook: Hook, skb: Skb): Verdict {
-    const at = skb.family === 4 ? index : index + tables.length;
-    const start = this.starts[at * hookNames.length + hook];
-    if (start < 0) return Verdict.Accept;
+    const at = skb.family === 4 ? index : index + tableCount;
+    const start = this.starts[(at - index + hook) * tableCount + index];
     const table = this.compiled[at];
-    if (table === null) return Verdict.Accept;
+    if (start < 0 || table === null) return Accept;
     const verdict = this.evaluator.run(table, start, hook, skb);
-    if (verdict !== Verdict.Accept) this.reason = this.evaluator.reason;
+    if (verdict !== Accept) this.reason = this.evaluator.reason;
     return verdict;
   }
 
   private confirm(skb: Skb): Verdict {
+    const ct = connectionOf(skb.ct);
+    if (ct === null || (ct.status & Status.Confirmed) !== 0) return Accept;
     const verdict = this.tracker.leave(skb);
-    if (verdict === Verdict.Drop) this.reason = "conntrack: clash with another connection";
+    if (verdict === Drop) this.reason = "conntrack: clash with another connection";
     return verdict;
   }
 
   /** nf_nat_ipv4_fn, nf_nat_ipv6_fn and nf_nat_inet_fn. */
-  private translate(hook: Hook, skb: Skb): Verdict {
+  private translate(hook: Hook, skb: Skb, manip: Manip): Verdict {
     const ct = connectionOf(skb.ct);
-    if (ct === null) return Verdict.Accept;
-    const manip = manipOf(hook);
+    if (ct === null) return Accept;
+    if (skb.ctinfo !== Established && skb.ctinfo !== EstablishedReply) {
+      const verdict = this.translateUnsettled(ct, hook, skb, manip);
+      if (verdict >= 0) return verdict as Verdict;
+    }
+    if (ct.masqueradeDevice !== 0 && this.leavesElsewhere(hook, ct, skb)) {
+      this.tracker.table.remove(ct);
+      this.reason = "nat: a masqueraded connection leaves by another device";
+      return Drop;
+    }
+    return (ct.status & translated) === 0 ? Accept : this.carryOut(ct, skb, manip);
+  }
+
+  /** Errors of a connection, and the packets before its first answer; -1 where the packet is one as all later ones. */
+  private translateUnsettled(ct: Connection, hook: Hook, skb: Skb, manip: Manip): Verdict | -1 {
     const { ctinfo } = skb;
-    if (ctinfo === CtInfo.Related || ctinfo === CtInfo.RelatedReply) {
+    if (ctinfo === Related || ctinfo === RelatedReply) {
       if (this.packet.protocol === Proto.Icmp || this.packet.protocol === Proto.Icmp6) {
         if (translateError(skb, ct, hook, ctinfo)) {
           this.packet.readAddresses(skb.bytes);
-          return Verdict.Accept;
+          return Accept;
         }
         this.reason = "nat: an ICMP error that cannot be translated";
-        return Verdict.Drop;
+        return Drop;
       }
     }
-    if (ctinfo !== CtInfo.Established && ctinfo !== CtInfo.EstablishedReply) {
-      const done = manip === Manip.Source ? Status.SourceNatDone : Status.DestinationNatDone;
-      if ((ct.status & done) === 0) {
-        const verdict = this.table(NatTable, hook, skb);
-        if (verdict !== Verdict.Accept) return verdict;
-        if ((ct.status & done) === 0) this.nat.nullBinding(skb, ct, manip);
-        return this.carryOut(ct, skb, manip);
-      }
-    }
-    if (this.leavesElsewhere(hook, ct, skb)) {
-      this.tracker.table.remove(ct);
-      this.reason = "nat: a masqueraded connection leaves by another device";
-      return Verdict.Drop;
-    }
+    const done = manip === Source ? Status.SourceNatDone : Status.DestinationNatDone;
+    if ((ct.status & done) !== 0) return -1;
+    const verdict = this.table(NatTable, hook, skb);
+    if (verdict !== Accept) return verdict;
+    if ((ct.status & done) === 0) this.nat.nullBinding(skb, ct, manip);
     return this.carryOut(ct, skb, manip);
   }
 
   /** nf_nat_packet. */
   private carryOut(ct: Connection, skb: Skb, manip: Manip): Verdict {
     const direction = directionOf(skb.ctinfo);
-    if ((ct.status & statusBit(manip, direction)) === 0) return Verdict.Accept;
+    if ((ct.status & statusBit(manip, direction)) === 0) return Accept;
     if (!manipulate(skb, ct, manip, direction)) {
       this.reason = "nat: the header is too short to be translated";
-      return Verdict.Drop;
+      return Drop;
     }
-    this.packet.readAddresses(skb.bytes);
-    this.packet.readPorts(skb.bytes);
-    return Verdict.Accept;
+    this.packet.readTranslated(skb.bytes);
+    return Accept;
   }
 
   /** nf_nat_oif_changed. */
   private leavesElsewhere(hook: Hook, ct: Connection, skb: Skb): boolean {
     return (
-      hook === Hook.Postrouting &&
+      hook === Postrouting &&
       ct.masqueradeDevice !== 0 &&
       ct.masqueradeDevice !== skb.outDevice &&
       directionOf(skb.ctinfo) === Dir.Original

@@ -19,6 +19,9 @@ export const Proto = {
   UdpLite: 136,
 } as const;
 
+// Constants of this module are part of its machine code; an imported one is looked up at each use.
+const { Tcp, Udp, UdpLite, Sctp, Dccp, Icmp, Icmp6 } = Proto;
+
 export const TcpFlag = { Fin: 1, Syn: 2, Rst: 4, Psh: 8, Ack: 16, Urg: 32, Ece: 64, Cwr: 128 } as const;
 
 export class Packet {
@@ -40,6 +43,8 @@ export class Packet {
   laterFragment = false;
   /** The header of TCP (20 bytes), UDP (8), SCTP (12 for matches), ICMP (4) is not all there. */
   l4Short = false;
+  /** The header begins with two ports, and they are there. */
+  hasPorts = false;
   /** 0 for protocols without ports. */
   sourcePort = 0;
   destinationPort = 0;
@@ -56,6 +61,15 @@ export class Packet {
     this.l4Length = skb.length - skb.headerLength;
     this.laterFragment = skb.fragmentOffset > 0;
     this.readPorts(bytes);
+  }
+
+  /** What NAT changes. */
+  readTranslated(bytes: Uint8Array): void {
+    this.readAddresses(bytes);
+    if (!this.hasPorts) return;
+    const at = this.l4;
+    this.sourcePort = (bytes[at] << 8) | bytes[at + 1];
+    this.destinationPort = (bytes[at + 2] << 8) | bytes[at + 3];
   }
 
   readAddresses(bytes: Uint8Array): void {
@@ -79,31 +93,31 @@ export class Packet {
     const at = this.l4;
     const length = this.laterFragment ? 0 : this.l4Length;
     this.sourcePort = this.destinationPort = this.tcpFlags = this.icmpType = this.icmpCode = 0;
-    this.l4Short = false;
+    this.l4Short = this.hasPorts = false;
     switch (this.protocol) {
-      case Proto.Tcp:
+      case Tcp:
         if (length < 20) {
           this.l4Short = true;
           return;
         }
         this.tcpFlags = bytes[at + 13];
         break;
-      case Proto.Udp:
-      case Proto.UdpLite:
+      case Udp:
+      case UdpLite:
         if (length < 8) {
           this.l4Short = true;
           return;
         }
         break;
-      case Proto.Sctp:
-      case Proto.Dccp:
+      case Sctp:
+      case Dccp:
         if (length < 12) {
           this.l4Short = true;
           return;
         }
         break;
-      case Proto.Icmp:
-      case Proto.Icmp6:
+      case Icmp:
+      case Icmp6:
         if (length < 4) {
           this.l4Short = true;
           return;
@@ -114,6 +128,7 @@ export class Packet {
       default:
         return;
     }
+    this.hasPorts = true;
     this.sourcePort = (bytes[at] << 8) | bytes[at + 1];
     this.destinationPort = (bytes[at + 2] << 8) | bytes[at + 3];
   }

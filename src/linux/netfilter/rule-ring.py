@@ -2,8 +2,8 @@
 
   rule-ring.py DIR SEED FRAMES FRONTEND     FRONTEND: legacy or nft; needs root, ip, iptables, ethtool, scapy
 
-A node (namespace tw-rule-node) with two links gets rules of both families that use every match and target, then frames
-from tw-rule-world and from a raw socket of its own. DIR gets: rules.v4 rules.v6 (what was loaded), saved.v4 saved.v6
+A node (a namespace of its own) with two links gets rules of both families that use every match and target, then frames
+from another one and from a raw socket of its own. DIR gets: rules.v4 rules.v6 (what was loaded), saved.v4 saved.v6
 (iptables-save -c afterwards), net.json (devices, addresses, routes), frames.jsonl (time in ns, link, bytes; link "out" is
 the node's socket), seen.jsonl (link, bytes) of what left. Only these two namespaces are touched; they are deleted at the
 end. Nothing the node hears answers by itself but netfilter and the routing: filter/INPUT drops all but UDP 5353, where a
@@ -16,7 +16,7 @@ from scapy.all import (ICMP, ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6TimeExc
     SCTPChunkShutdownComplete, TCP, UDP, checksum)
 
 OUT, SEED, COUNT, FRONTEND = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-NODE, WORLD = "tw-rule-node", "tw-rule-world"
+NODE, WORLD = f"tw-rule-node-{os.getpid()}", f"tw-rule-world-{os.getpid()}"
 LINKS = {"a0": (1, 1500), "b0": (2, 1400)}
 SYSCTLS = """net.ipv4.ip_forward=1 net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
 net.ipv6.conf.default.router_solicitations=0 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.rp_filter=0
@@ -152,7 +152,7 @@ class Rules:
             add(f"-m connmark {bang()}--mark {mark()}", None, ["mangle", "filter", "security", "nat"])
             add(f"-m statistic --mode nth {bang()}--every {some(1, 6)} --packet 0")
             add(f"-m length {bang()}--length {pick(['0:100', '28', '40:1000', ':60', '1300:', '2000:9000', '48'])}")
-            add(f"-m {'ttl' if v4 else 'hl'} {pick(['--ttl-eq', '! --ttl-eq', '--ttl-lt', '--ttl-gt'] if v4 else ['--hl-eq', '! --hl-eq', '--hl-lt', '--hl-gt'])} {pick([64, 63, 2, 254])}")
+            add(f"-m {'ttl' if v4 else 'hl'} {pick(['--ttl-eq', '! --ttl-eq', '--ttl-lt', '--ttl-gt'] if v4 else ['--hl-eq', '--hl-eq', '! --hl-eq', '--hl-lt', '--hl-gt'])} {pick([64, 64, 63, 63, 2, 254])}")
             add(f"-m tos {bang()}--tos {pick(['0x10', '0x10/0x3f', 'Minimize-Delay', '0xb8/0xfc', '8'])}")
             add(f"-m dscp {bang()}{pick(['--dscp 0x2e', '--dscp 0', '--dscp-class EF', '--dscp-class CS2', '--dscp 46', '--dscp-class AF21'])}")
             add(f"-m limit --limit {pick(['1/hour', '2/min', '3/hour', '30/day'])} --limit-burst {some(1, 40)}")

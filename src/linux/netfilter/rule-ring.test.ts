@@ -34,8 +34,8 @@ function able(): boolean {
   const tools = ["ip", "ethtool", "iptables-legacy-restore", "ip6tables-legacy-restore", "iptables-nft-restore", "ip6tables-nft-restore"];
   if (tools.some((tool) => spawnSync("sh", ["-c", `command -v ${tool}`]).status !== 0)) return false;
   if (spawnSync(python(), ["-c", "import scapy"]).status !== 0) return false;
-  const made = spawnSync("ip", ["netns", "add", "tw-rule-try"]).status === 0;
-  if (made) spawnSync("ip", ["netns", "del", "tw-rule-try"]);
+  const made = spawnSync("ip", ["netns", "add", `tw-rule-try-${process.pid}`]).status === 0;
+  if (made) spawnSync("ip", ["netns", "del", `tw-rule-try-${process.pid}`]);
   return made;
 }
 

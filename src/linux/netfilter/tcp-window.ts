@@ -12,13 +12,21 @@
  * Sequence numbers are not adjusted for helpers that change payloads: there are none.
  */
 import { Dir } from "./connection.js";
-import { half, type Packet, TcpFlag, word } from "./packet.js";
-import { Segment, TcpState } from "./tcp-state.js";
-import { type TcpPeer, TcpSeen, type TcpTrack } from "./tcp-track.js";
+import { half, type Packet, TcpFlag as flags, word } from "./packet.js";
+import { Segment as segments, TcpState as states } from "./tcp-state.js";
+import { type TcpPeer, TcpSeen as seen, type TcpTrack } from "./tcp-track.js";
+
+// Constants of this module are part of its machine code; an imported one is looked up at each use.
+const TcpFlag = flags;
+const TcpSeen = seen;
+const TcpState = states;
+const Segment = segments;
+const { Original, Reply } = Dir;
 
 /** enum nf_ct_tcp_action. `Ignore`: the segment passes and nothing is learnt from it. */
 export const InWindow = { Ignore: 0, Invalid: 1, Accept: 2 } as const;
 export type InWindow = (typeof InWindow)[keyof typeof InWindow];
+const { Ignore, Invalid, Accept } = InWindow;
 
 /** MAXACKWINCONST. */
 const maxAckWindow = 66000;
@@ -38,7 +46,7 @@ export function tcpInWindow(
   bytes: Uint8Array,
   beLiberal: boolean,
 ): InWindow {
-  const original = direction === Dir.Original;
+  const original = direction === Original;
   const sender = original ? tcp.original : tcp.reply;
   const receiver = original ? tcp.reply : tcp.original;
   const flags = packet.tcpFlags;
@@ -55,7 +63,7 @@ export function tcpInWindow(
     if (syn) {
       initSender(sender, receiver, packet, bytes, end, rawWindow, direction);
       // Simultaneous open.
-      if ((flags & TcpFlag.Ack) === 0) return InWindow.Accept;
+      if ((flags & TcpFlag.Ack) === 0) return Accept;
     } else {
       pickUp(sender, receiver, end, sack, rawWindow);
     }
@@ -66,7 +74,7 @@ export function tcpInWindow(
   ) {
     // The handshake begins anew, with other numbers and perhaps other options (RFC 9293, 3.5).
     initSender(sender, receiver, packet, bytes, end, rawWindow, direction);
-    if (!original && (flags & TcpFlag.Ack) === 0) return InWindow.Accept;
+    if (!original && (flags & TcpFlag.Ack) === 0) return Accept;
   }
 
   const hasAck = (flags & TcpFlag.Ack) !== 0;
@@ -76,13 +84,13 @@ export function tcpInWindow(
   if ((flags & TcpFlag.Rst) !== 0 && seq === 0 && tcp.state === TcpState.SynSent) seq = end = sender.end;
 
   const fits = check(sender, receiver, seq, end, sack);
-  if (fits !== InWindow.Accept) {
+  if (fits !== Accept) {
     // It passes as if it fitted, but nothing is learnt from it.
-    return beLiberal || (sender.flags & TcpSeen.BeLiberal) !== 0 ? InWindow.Accept : fits;
+    return beLiberal || (sender.flags & TcpSeen.BeLiberal) !== 0 ? Accept : fits;
   }
   learn(sender, receiver, end, ack, sack, syn ? rawWindow : (rawWindow << sender.scale) >>> 0, hasAck);
   if (index === Segment.Ack) countRetransmission(tcp, direction, seq, ack, end, rawWindow);
-  return InWindow.Accept;
+  return Accept;
 }
 
 /** Sequence number after the segment: payload, SYN and FIN count (segment_seq_plus_len). */
@@ -144,7 +152,7 @@ function initSender(
   sender.maxWindow = rawWindow === 0 ? 1 : rawWindow;
   readTcpOptions(sender, packet, bytes);
   // Windows are scaled only if both sides offered it (RFC 7323, 2.2).
-  if (direction === Dir.Reply && (sender.flags & receiver.flags & TcpSeen.WindowScale) === 0) {
+  if (direction === Reply && (sender.flags & receiver.flags & TcpSeen.WindowScale) === 0) {
     sender.scale = receiver.scale = 0;
   }
 }
@@ -158,15 +166,15 @@ function check(sender: TcpPeer, receiver: TcpPeer, seq: number, end: number, sac
     const overshot = (end - sender.maxEnd + 1) >>> 0;
     const unknown = receiver.maxWindow === 0;
     const acksFit = !ackTooLow && !ackTooHigh;
-    if (unknown || !seqInWindow || !acksFit || overshot > receiver.maxWindow) return InWindow.Invalid;
+    if (unknown || !seqInWindow || !acksFit || overshot > receiver.maxWindow) return Invalid;
     // Senders that overdo it a little: should the receiver take the data, its acknowledgement must be known.
     sender.end = end;
     sender.flags |= TcpSeen.DataUnacknowledged;
-    return InWindow.Ignore;
+    return Ignore;
   }
-  if (ackTooHigh) return InWindow.Invalid;
-  if (receiver.maxWindow !== 0 && !seqInWindow) return InWindow.Ignore;
-  return ackTooLow ? InWindow.Ignore : InWindow.Accept;
+  if (ackTooHigh) return Invalid;
+  if (receiver.maxWindow !== 0 && !seqInWindow) return Ignore;
+  return ackTooLow ? Ignore : Accept;
 }
 
 function learn(

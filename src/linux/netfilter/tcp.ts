@@ -4,12 +4,21 @@
  *
  * `tcpPacket` returns the new lifetime in ns, or one of the negative verdicts below.
  */
-import { type Connection, Dir, Status } from "./connection.js";
-import { half, type Packet, TcpFlag, word } from "./packet.js";
-import { Segment, TcpState, tcpTransitions } from "./tcp-state.js";
-import { TcpPeer, TcpSeen, TcpTrack } from "./tcp-track.js";
+import { type Connection, Dir, Status as statuses } from "./connection.js";
+import { half, type Packet, TcpFlag as flags, word } from "./packet.js";
+import { Segment as segments, TcpState as states, tcpTransitions as transitions } from "./tcp-state.js";
+import { TcpPeer, TcpSeen as seen, TcpTrack } from "./tcp-track.js";
 import { after, InWindow, readTcpOptions, tcpEnd, tcpInWindow } from "./tcp-window.js";
 import type { Timeouts } from "./timeouts.js";
+
+// Constants of this module are part of its machine code; an imported one is looked up at each use.
+const TcpFlag = flags;
+const TcpSeen = seen;
+const TcpState = states;
+const Segment = segments;
+const Status = statuses;
+const tcpTransitions = transitions;
+const { Original, Reply } = Dir;
 
 export const tcpInvalid = -1;
 /** The segment passes, the entry stays as it is. */
@@ -143,7 +152,7 @@ export function tcpPacket(
       break;
     case TcpState.SynRecv:
       if (
-        direction === Dir.Reply &&
+        direction === Reply &&
         index === Segment.Ack &&
         (tcp.lastFlags & TcpSeen.SimultaneousOpen) !== 0
       )
@@ -155,7 +164,7 @@ export function tcpPacket(
 
   let windowed = true;
   if (state === TcpState.Close && index === Segment.Rst) {
-    const peer = direction === Dir.Original ? tcp.reply : tcp.original;
+    const peer = direction === Original ? tcp.reply : tcp.original;
     if (closing(before)) {
       // The ports may be in use again: what is known of the old connection is no measure.
       windowed = false;
@@ -178,7 +187,7 @@ export function tcpPacket(
   tcp.lastDir = direction;
   tcp.state = state;
   if (before !== state && state === TcpState.FinWait) {
-    (direction === Dir.Original ? tcp.original : tcp.reply).flags |= TcpSeen.CloseInit;
+    (direction === Original ? tcp.original : tcp.reply).flags |= TcpSeen.CloseInit;
   }
   return lifetime(ct, tcp, packet, index, before, settings);
 }
@@ -204,14 +213,14 @@ function ignore(
   tcp.lastSeq = word(bytes, packet.l4 + 4);
   tcp.lastEnd = tcpEnd(packet, bytes);
   tcp.lastWindow = half(bytes, packet.l4 + 14);
-  if (index === Segment.Syn && direction === Dir.Original) {
+  if (index === Segment.Syn && direction === Original) {
     said.clear();
     readTcpOptions(said, packet, bytes);
     tcp.lastFlags = said.flags;
     tcp.lastScale = said.scale;
     if (before === TcpState.LastAck) tcp.lastFlags |= TcpSeen.ChallengeAck;
   }
-  if (before === TcpState.SynSent && index === Segment.Ack && direction === Dir.Reply) {
+  if (before === TcpState.SynSent && index === Segment.Ack && direction === Reply) {
     tcp.lastAck = word(bytes, packet.l4 + 8);
   }
   return tcpKeep;
@@ -221,13 +230,13 @@ const said = new TcpPeer();
 
 /** Takes the SYN that was let through for the one the connection began with. */
 function resync(tcp: TcpTrack, direction: Dir): void {
-  const opener = direction === Dir.Reply ? tcp.original : tcp.reply;
+  const opener = direction === Reply ? tcp.original : tcp.reply;
   opener.end = opener.maxEnd = tcp.lastEnd;
   opener.maxWindow = Math.max(1, tcp.lastWindow);
   opener.scale = tcp.lastScale;
   tcp.lastFlags &= ~TcpSeen.ChallengeAck;
   opener.flags = tcp.lastFlags;
-  (direction === Dir.Reply ? tcp.reply : tcp.original).clear();
+  (direction === Reply ? tcp.reply : tcp.original).clear();
 }
 
 /** tcp_can_early_drop: the connection is ending. */
@@ -273,7 +282,7 @@ function answersIgnored(ct: Connection, tcp: TcpTrack, direction: Dir, seq: numb
   const halfOpen = (ct.status & Status.Assured) === 0 && tcp.lastIndex === Segment.Ack;
   if ((syn || halfOpen) && ack === tcp.lastEnd) return true;
   const challenged =
-    tcp.state === TcpState.SynSent && tcp.lastIndex === Segment.Ack && tcp.lastDir === Dir.Reply;
+    tcp.state === TcpState.SynSent && tcp.lastIndex === Segment.Ack && tcp.lastDir === Reply;
   return challenged && seq === tcp.lastAck;
 }
 

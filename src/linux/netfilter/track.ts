@@ -8,9 +8,9 @@
  */
 import { type ConntrackRef, Csum, CtInfo, Hook, type Skb, Verdict } from "../skb.js";
 import { verifyChecksum } from "./checksum.js";
-import { type Connection, Dir, Status } from "./connection.js";
+import { type Connection, Dir, Status as statuses } from "./connection.js";
 import { ConntrackTable } from "./conntrack-table.js";
-import { half, type Packet, Proto } from "./packet.js";
+import { half, type Packet, Proto as protocols } from "./packet.js";
 import { sctpInvalid, sctpKeep, sctpPacket } from "./sctp.js";
 import {
   tcpInvalid,
@@ -24,6 +24,15 @@ import {
 } from "./tcp.js";
 import { Timeouts } from "./timeouts.js";
 import { hashTuple, invertTuple, Tuple, tupleOfPacket, tupleOfQuoted } from "./tuple.js";
+
+// Constants of this module are part of its machine code; an imported one is looked up at each use.
+const Status = statuses;
+const Proto = protocols;
+const { Original, Reply } = Dir;
+const { Established, EstablishedReply, Related, RelatedReply, New, Untracked, Invalid: NoConnection } = CtInfo;
+const { Accept, Drop } = Verdict;
+const { Wrong } = Csum;
+const { Prerouting } = Hook;
 
 /** Results of a protocol's tracker beside a lifetime: the same numbers in every tracker. */
 const Invalid = -1;
@@ -47,7 +56,7 @@ export function connectionOf(ref: ConntrackRef | null): Connection | null {
 
 /** CTINFO2DIR. */
 export function directionOf(ctinfo: CtInfo): Dir {
-  return ctinfo === CtInfo.EstablishedReply || ctinfo === CtInfo.RelatedReply ? Dir.Reply : Dir.Original;
+  return ctinfo === EstablishedReply || ctinfo === RelatedReply ? Reply : Original;
 }
 
 export class Tracker {
@@ -74,10 +83,10 @@ export class Tracker {
     this.full = false;
     if (skb.timeNs > this.table.nowNs) this.table.nowNs = skb.timeNs;
     // Seen before (loopback, an error we made ourselves), or not to be tracked.
-    if (skb.ct !== null || skb.ctinfo === CtInfo.Untracked) return;
-    skb.ctinfo = CtInfo.Invalid;
-    if (hook === Hook.Prerouting && this.checkChecksums) verifyChecksum(skb, packet);
-    const wrong = hook === Hook.Prerouting && this.checkChecksums && skb.csum === Csum.Wrong;
+    if (skb.ct !== null || skb.ctinfo === Untracked) return;
+    skb.ctinfo = NoConnection;
+    if (hook === Prerouting && this.checkChecksums) verifyChecksum(skb, packet);
+    const wrong = hook === Prerouting && this.checkChecksums && skb.csum === Wrong;
     if (packet.protocol === Proto.Icmp || packet.protocol === Proto.Icmp6) {
       if (!this.icmp(skb, packet, wrong)) return;
     } else if (wrong) {
@@ -89,10 +98,10 @@ export class Tracker {
   /** nf_conntrack_confirm at the end of INPUT and POSTROUTING. A clash drops the packet. */
   leave(skb: Skb): Verdict {
     const ct = connectionOf(skb.ct);
-    if (ct === null || (ct.status & Status.Confirmed) !== 0 || directionOf(skb.ctinfo) !== Dir.Original)
-      return Verdict.Accept;
-    if ((ct.status & Status.Dying) !== 0) return Verdict.Drop;
-    return this.table.confirm(ct) ? Verdict.Accept : this.resolveClash(skb, ct);
+    if (ct === null || (ct.status & Status.Confirmed) !== 0 || directionOf(skb.ctinfo) !== Original)
+      return Accept;
+    if ((ct.status & Status.Dying) !== 0) return Drop;
+    return this.table.confirm(ct) ? Accept : this.resolveClash(skb, ct);
   }
 
   /**
@@ -101,14 +110,14 @@ export class Tracker {
    */
   private resolveClash(skb: Skb, ct: Connection): Verdict {
     const known = this.table.find(ct.original);
-    if (known === null || known.direction !== Dir.Original || ct.original.protocol !== Proto.Udp)
-      return Verdict.Drop;
+    if (known === null || known.direction !== Original || ct.original.protocol !== Proto.Udp)
+      return Drop;
     const other = this.table.find(ct.reply);
-    if (other === null || other.connection !== known.connection) return Verdict.Drop;
+    if (other === null || other.connection !== known.connection) return Drop;
     this.table.remove(ct);
     skb.ct = known.connection;
-    skb.ctinfo = (known.connection.status & Status.SeenReply) !== 0 ? CtInfo.Established : CtInfo.New;
-    return Verdict.Accept;
+    skb.ctinfo = (known.connection.status & Status.SeenReply) !== 0 ? Established : New;
+    return Accept;
   }
 
   /** resolve_normal_ct and the protocol's tracker. */
@@ -119,10 +128,10 @@ export class Tracker {
     const ct = node === null ? this.fresh(tuple) : node.connection;
     if (ct === null) return Invalid;
     if (node === null && this.table.isFull(this.limit)) this.full = true;
-    const direction = node === null ? Dir.Original : node.direction;
+    const direction = node === null ? Original : node.direction;
     const seenReply = (ct.status & Status.SeenReply) !== 0;
     const ctinfo =
-      direction === Dir.Reply ? CtInfo.EstablishedReply : seenReply ? CtInfo.Established : CtInfo.New;
+      direction === Reply ? EstablishedReply : seenReply ? Established : New;
     const lifetime = this.judge(ct, skb, packet, direction);
     if (lifetime === Invalid) return Invalid;
     if (lifetime === Repeat) {
@@ -136,7 +145,7 @@ export class Tracker {
     } else if (lifetime !== Keep) {
       ct.expiresNs = (ct.status & Status.Confirmed) === 0 ? lifetime : table.nowNs + lifetime;
     }
-    if (direction === Dir.Reply) ct.status |= Status.SeenReply;
+    if (direction === Reply) ct.status |= Status.SeenReply;
     return 0;
   }
 
@@ -223,7 +232,7 @@ export class Tracker {
     } else {
       // MLD, router and neighbour solicitation and advertisement are never tracked (noct_valid_new).
       if ((type >= 130 && type <= 136) || type === 143) {
-        skb.ctinfo = CtInfo.Untracked;
+        skb.ctinfo = Untracked;
         return false;
       }
       if (type >= 128) return true;
@@ -244,6 +253,6 @@ export class Tracker {
     if (node.d3 !== packet.d3 || node.d0 !== packet.d0 || node.d1 !== packet.d1 || node.d2 !== packet.d2)
       return;
     skb.ct = node.connection;
-    skb.ctinfo = node.direction === Dir.Reply ? CtInfo.RelatedReply : CtInfo.Related;
+    skb.ctinfo = node.direction === Reply ? RelatedReply : Related;
   }
 }

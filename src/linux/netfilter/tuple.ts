@@ -12,7 +12,10 @@
  *
  * DCCP is "everything else" since its tracker was removed from the kernel (seen on 6.18).
  */
-import { half, type Packet, Proto, word } from "./packet.js";
+import { half, type Packet, Proto as protocols, word } from "./packet.js";
+
+// Constants of this module are part of its machine code; an imported one is looked up at each use.
+const Proto = protocols;
 
 export class Tuple {
   family: 4 | 6 = 4;
@@ -208,12 +211,13 @@ export function sameTuple(a: Tuple, b: Tuple): boolean {
     a.destination === b.destination &&
     a.protocol === b.protocol &&
     a.family === b.family &&
-    a.s0 === b.s0 &&
-    a.s1 === b.s1 &&
-    a.s2 === b.s2 &&
-    a.d0 === b.d0 &&
-    a.d1 === b.d1 &&
-    a.d2 === b.d2
+    (a.family === 4 ||
+      (a.s0 === b.s0 &&
+        a.s1 === b.s1 &&
+        a.s2 === b.s2 &&
+        a.d0 === b.d0 &&
+        a.d1 === b.d1 &&
+        a.d2 === b.d2))
   );
 }
 

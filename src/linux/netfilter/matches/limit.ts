@@ -35,10 +35,11 @@ export function readLimit(options: readonly Option[]): Extension | string | null
   const burst = parseNumber(found.get("--limit-burst")?.values[0] ?? "5", 10000);
   if (burst === null) return "--limit-burst is not a number up to 10000";
   const product = Math.imul(period, burst) >>> 0;
-  // limit_mt_check: what does not fit in 32 bits is refused.
+  // limit_mt_check, of both front ends' programs: what does not fit in 32 bits is refused.
   if (burst === 0 || product < period) return `--limit ${rate} with a burst of ${burst} is more than the kernel can count`;
   const cost = credits(period);
-  const cap = credits(product);
+  const cap = capOf(period * burst, cost);
+  if (cap === null) return null;
   const text = `-m limit --limit ${rateText(period)}${burst === 5 ? "" : ` --limit-burst ${burst}`}`;
   return { text, pure: false, start: () => bucket(cap, cost) };
 }
@@ -55,6 +56,18 @@ function bucket(cap: number, cost: number): ReturnType<Extension["start"]> {
     credit -= cost;
     return Matched.Yes;
   };
+}
+
+/**
+ * Credit of a full bucket. Where 32 bits overflow, iptables-legacy refuses what leaves less than one packet's cost, so such
+ * a rule was loaded by iptables-nft, whose own limit (nft_limit.c) counts in 64 bits; where more is left the two differ,
+ * and a text does not say which of them loaded it: null.
+ */
+function capOf(product: number, cost: number): number | null {
+  const exact = Math.floor((product * hz * creditsPerJiffy) / scale);
+  const wrapped = credits(product >>> 0);
+  if (exact <= 0xffffffff) return wrapped;
+  return wrapped < cost ? exact : null;
 }
 
 /** user2credits. */

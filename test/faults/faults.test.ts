@@ -1,0 +1,63 @@
+/**
+ * Faults in the generators of policy engines, in IP sets and in the engine's shortcuts: each, put into a copy of the
+ * sources, fails the test named for it. (The faults of packets' ways are in test/mutation.test.ts and
+ * test/kernel-ring/mutants.test.ts, which are quick.)
+ *
+ * Each is a run of its own, minutes together: in CI, or where TWINPLANE_FAULTS=1 asks for it.
+ */
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { mutate } from "../mutation.js";
+import { CALICO_FAULTS } from "./calico.js";
+import { NPM_FAULTS } from "./npm.js";
+import { SET_FAULTS } from "./sets.js";
+import { SHORTCUT_FAULTS } from "./shortcuts.js";
+
+const FAULTS = [...SET_FAULTS, ...SHORTCUT_FAULTS, ...NPM_FAULTS, ...CALICO_FAULTS];
+const root = join(import.meta.dirname, "../..");
+const wanted = process.env.CI === "true" || process.env.TWINPLANE_FAULTS === "1";
+/** Enough for each of the faults, with this seed; no kernel is asked. */
+const SMALL = { TWINPLANE_SEED: "20", TWINPLANE_CLUSTERS: "20", TWINPLANE_NPM_PROBES: "8000", TWINPLANE_REQUIRE_KERNEL: "",
+  TWINPLANE_NO_KERNEL: "1" };
+let copy = "";
+
+describe.skipIf(!wanted)("seeded faults (in CI, or with TWINPLANE_FAULTS=1)", () => {
+  beforeAll(() => {
+    copy = mkdtempSync(join(tmpdir(), "twinplane-faults-"));
+    for (const name of ["src", "test", "build", "package.json", "tsconfig.json", "vitest.config.ts"]) {
+      cpSync(join(root, name), join(copy, name), { recursive: true });
+    }
+    symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  });
+  afterAll(() => rmSync(copy, { recursive: true, force: true }));
+
+  it.each([...new Set(FAULTS.map((fault) => fault.seenBy))])("none: %s passes", (file) => {
+    const { passed, output } = run(file);
+    expect(passed, output).toBe(true);
+  });
+
+  it.each(FAULTS.map((fault) => [fault.id, fault.why, fault] as const))("%s: %s", (_id, _why, fault) => {
+    const file = join(copy, fault.file);
+    const text = readFileSync(file, "utf8");
+    writeFileSync(file, mutate(text, { ...fault, plane: "current", stories: [] }));
+    try {
+      const { passed, output } = run(fault.seenBy);
+      expect(passed, `${fault.seenBy} passes`).toBe(false);
+      // A test that failed, not a file that could not be loaded.
+      expect(output).not.toMatch(/SyntaxError|Transform failed|No test files|no tests/);
+      expect(output).toMatch(/AssertionError|Error: /);
+    } finally {
+      writeFileSync(file, text);
+    }
+  });
+});
+
+/** A test file in the copy. */
+function run(file: string): { passed: boolean; output: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["node_modules/vitest/vitest.mjs", "run", file],
+    { cwd: copy, encoding: "utf8", env: { ...process.env, ...SMALL }, maxBuffer: 1 << 26 });
+  return { passed: status === 0, output: `${stdout}${stderr}` };
+}
