@@ -151,7 +151,8 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
     planes: [planeSummary(input.current, planes[0], replay, 0), planeSummary(input.target, planes[1], replay, 1)],
     followCapture: input.followCapture,
     packets: {
-      records: replay.counts.records, copies: replay.counts.copies, replayed: replay.counts.packets, matched: counts.matched,
+      records: replay.counts.records, copies: replay.counts.copies, replayed: replay.counts.packets,
+      inferred: replay.counts.inferred, matched: counts.matched,
       same: counts.same, otherChoice: counts.otherChoice, different: counts.different, consequence: counts.consequence,
       moot: counts.moot, held: counts.held, undecided: counts.undecided, aside: asideOf(replay),
     },

@@ -22,7 +22,8 @@ const counted = fc.uniqueArray(fc.tuple(fc.constantFrom("p", "q", "r"), number),
 
 const report = fc.record({
   packets: fc.record({
-    records: number, copies: number, replayed: number, matched: number, same: number, otherChoice: number, different: number,
+    records: number, copies: number, replayed: number, inferred: number, matched: number, same: number,
+    otherChoice: number, different: number,
     consequence: number, moot: number, held: number, undecided: number, aside: counted,
   }),
   undecided: counted,
@@ -60,7 +61,8 @@ describe("mergeReports", () => {
   it("sums every count", () => {
     check(fc.property(parts, (given) => {
       const merged = mergeReports(given);
-      for (const key of ["records", "copies", "replayed", "matched", "same", "otherChoice", "different", "consequence", "moot", "held",
+      for (const key of ["records", "copies", "replayed", "inferred", "matched",
+        "same", "otherChoice", "different", "consequence", "moot", "held",
         "undecided"] as const) {
         expect(merged.packets[key]).toBe(sum(given, (one) => one.packets[key]));
       }

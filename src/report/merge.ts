@@ -111,7 +111,8 @@ function mergePlanes(planes: readonly PlaneSummary[]): PlaneSummary {
 function mergePackets(packets: readonly Report["packets"][]): Report["packets"] {
   const of = (key: Exclude<keyof Report["packets"], "aside">): number => sum(packets, (one) => one[key]);
   return {
-    records: of("records"), copies: of("copies"), replayed: of("replayed"), matched: of("matched"), same: of("same"),
+    records: of("records"), copies: of("copies"), replayed: of("replayed"), inferred: of("inferred"), matched: of("matched"),
+    same: of("same"),
     otherChoice: of("otherChoice"), different: of("different"), consequence: of("consequence"), moot: of("moot"),
     held: of("held"), undecided: of("undecided"), aside: mergeCounted(packets.map((one) => one.aside)),
   };

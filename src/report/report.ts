@@ -105,6 +105,8 @@ export interface Report {
     readonly copies: number;
     /** Injected into both planes. */
     readonly replayed: number;
+    /** Of those, sent by a pod, node or outside host that nobody captured: put in there, their way to the capture inferred. */
+    readonly inferred: number;
     /** Of those, with an address that the cluster knows. */
     readonly matched: number;
     readonly same: number;

@@ -90,6 +90,10 @@ function judged(report: Report, { paint }: TextOptions): string[] {
     `  same ${packets.same}, same but for the random choice ${packets.otherChoice}, different ${packets.different},`
       + ` consequences ${packets.consequence}, moot ${packets.moot}, held fragments ${packets.held}`,
   ];
+  if (packets.inferred > 0) {
+    lines.push(`  ${count(packets.inferred, "packet")} from where nothing was captured, put in at the sender; the way from there`
+      + " to the capture is inferred");
+  }
   const undecided = `  undecided ${packets.undecided}`;
   lines.push(packets.undecided > 0 ? paint("yellow", undecided) : undecided);
   for (const [reason, number] of report.undecided) lines.push(`    ${number}  ${reason}`);
