@@ -53,8 +53,8 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   // ---- netfilter
   {
     id: "no-reverse-nat", file: "src/linux/netfilter/netfilter.ts", stories: ["lab/clusterip-tcp", "lab/dns-udp"], breaksLoop: true,
-    find: "if ((ct.status & statusBit(manip, direction)) === 0) return Verdict.Accept;",
-    replace: "if (direction === Dir.Reply || (ct.status & statusBit(manip, direction)) === 0) return Verdict.Accept;",
+    find: "if ((ct.status & statusBit(manip, direction)) === 0) return Accept;",
+    replace: "if (direction === 1 || (ct.status & statusBit(manip, direction)) === 0) return Accept;",
     why: "answers keep the endpoint's address instead of the service's",
   },
   {
@@ -76,13 +76,13 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   },
   {
     id: "icmp-error-in-wrong-direction", file: "src/linux/netfilter/track.ts", stories: ["lab/icmp-errors"],
-    find: "node.direction === Dir.Reply ? CtInfo.RelatedReply : CtInfo.Related",
-    replace: "node.direction === Dir.Reply ? CtInfo.Related : CtInfo.RelatedReply",
+    find: "node.direction === Reply ? RelatedReply : Related",
+    replace: "node.direction === Reply ? Related : RelatedReply",
     why: "an error about a request is translated as if it were about an answer",
   },
   {
     id: "checksum-ignores-addresses", file: MANIP, stories: ["lab/clusterip-tcp"],
-    find: "addresses.apply(bytes, field); ports.apply(bytes, field);", replace: "ports.apply(bytes, field);",
+    find: "~fold((~held & 0xffff) + moved + renumbered)", replace: "~fold((~held & 0xffff) + renumbered)",
     why: "NAT leaves a wrong TCP checksum: the endpoint drops what it gets",
   },
   {

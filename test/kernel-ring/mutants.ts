@@ -75,12 +75,13 @@ const ENGINE: readonly RingMutant[] = [
     why: "established connections lose their endpoint when rules change",
   },
   {
-    id: "bytes-short-by-one", file: EVALUATE, find: "packets[row]++; bytes[row] += skb.length; if (this.trace !== null) "
-      + "this.tell(table, row); switch", replace: "packets[row]++; bytes[row] += skb.length - 1; if (this.trace !== null) this.tell(table, row); switch",
+    id: "bytes-short-by-one", file: EVALUATE, find: "counts[row * 2 + 1] += skb.length; if (this.trace !== null) "
+      + "this.tell(table, row); switch", replace: "counts[row * 2 + 1] += skb.length - 1; if (this.trace !== null) this.tell(table, row); switch",
     why: "a rule's bytes are counted short by one",
   },
   {
-    id: "forward-not-filtered", file: NETFILTER, find: "case Hook.Forward: return this.filters(hook, skb);", replace: "case Hook.Forward: return Verdict.Accept;",
+    id: "forward-not-filtered", file: NETFILTER, find: "return verdict === Accept ? this.filter(first, hook, skb) : verdict; case Postrouting:",
+    replace: "return verdict; case Postrouting:",
     why: "FORWARD is never asked",
   },
   {
@@ -88,7 +89,7 @@ const ENGINE: readonly RingMutant[] = [
     replace: "((this.skb.mark & code[base + 22]) !== 0 && this.skb.mark === code[base + 21])", why: "a mark is compared whole, also the bits of others",
   },
   {
-    id: "related-is-new", file: EVALUATE, find: "case CtInfo.RelatedReply: return StateBit.Related;", replace: "case CtInfo.RelatedReply: return StateBit.New;",
+    id: "related-is-new", file: EVALUATE, find: "case RelatedReply: return StateBit.Related;", replace: "case RelatedReply: return StateBit.New;",
     why: "an error about a connection passes for the beginning of one",
   },
   {
@@ -109,7 +110,7 @@ const ENGINE: readonly RingMutant[] = [
   },
   {
     id: "checksum-not-looked-at", file: "src/linux/netfilter/track.ts",
-    find: "const wrong = hook === Hook.Prerouting && this.checkChecksums && skb.csum === Csum.Wrong;", replace: "const wrong = false;",
+    find: "const wrong = hook === Prerouting && this.checkChecksums && skb.csum === Wrong;", replace: "const wrong = false;",
     why: "damaged packets begin connections",
   },
   {

@@ -9,7 +9,7 @@ Every host answers TCP on ports 80 and 8080 with the address it sees. An outcome
 that keeps changes the rules under open connections; `held` opens one before and asks again on it after the change.
 Only namespaces whose names start with npm-lab- are touched; they are deleted at the end.
 """
-import json, subprocess, sys, time
+import json, os, subprocess, sys, time
 
 LAB = json.load(sys.stdin)
 PREFIX = f"npm-lab-{os.getpid()}-"
