@@ -18,11 +18,12 @@ const services: NodeServices = {
   sysctls: {},
 };
 
-function load(rules: string, family: 4 | 6 = 4): Netfilter {
+function load(rules: string, family: 4 | 6 = 4, sysctls: Readonly<Record<string, string>> = {}): Netfilter {
   const [mine, other] = [parseRuleSet(rules, "x", family), parseRuleSet("", "y", family === 4 ? 6 : 4)];
   expect(mine.problems.filter(({ what }) => !what.includes("connlimit"))).toEqual([]);
   return createNetfilter({
-    services, chance: () => 0, rules4: family === 4 ? mine.rules : other.rules, rules6: family === 4 ? other.rules : mine.rules,
+    services: { ...services, sysctls }, chance: () => 0,
+    rules4: family === 4 ? mine.rules : other.rules, rules6: family === 4 ? other.rules : mine.rules,
   });
 }
 
@@ -38,6 +39,14 @@ function packet(more: Partial<Skb> = {}, protocol = 17, tcpFlags = 0): Skb {
   skb.bytes[33] = tcpFlags;
   return Object.assign(skb, { length: 44, headerLength: 20, protocol, inDevice: 1, outDevice: 3, ctinfo: CtInfo.Untracked, ...more });
 }
+
+test("physdev says no, and is not decided where bridged packets come to iptables", () => {
+  const rules = "*filter\n-A FORWARD -m physdev --physdev-is-bridged -j ACCEPT\n-A FORWARD -j DROP\nCOMMIT\n";
+  const verdict = (sysctls: Readonly<Record<string, string>>): Verdict => load(rules, 4, sysctls).hook(Hook.Forward, packet());
+  expect(verdict({})).toBe(Verdict.Drop);
+  expect(verdict({ "net.bridge.bridge-nf-call-iptables": "0" })).toBe(Verdict.Drop);
+  expect(verdict({ "net.bridge.bridge-nf-call-iptables": "1" })).toBe(Verdict.Undecided);
+});
 
 describe("limit", () => {
   test("lets a burst through, then the rate, on virtual time", () => {

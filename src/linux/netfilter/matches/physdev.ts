@@ -1,9 +1,10 @@
 /**
- * `-m physdev`: the bridge ports a packet crossed (net/netfilter/xt_physdev.c). Node facts know no bridge ports, so every
- * packet here is one that never crossed a bridge: each option fails, and holds where it is inverted.
+ * `-m physdev`: the bridge ports a packet crossed (net/netfilter/xt_physdev.c). Node facts know no bridge ports. Where the
+ * node does not hand bridged packets to iptables, a packet here never crossed one: each option fails, and holds where it is
+ * inverted. Where it does (net.bridge.bridge-nf-call-iptables, as kubenet has it), nobody knows.
  */
 import type { Extension } from "../extension.js";
-import { stateless, yes } from "../extension.js";
+import { stateless, unknown, yes } from "../extension.js";
 import { bang, flag, gather, type Option, word1 } from "./options.js";
 
 const names = ["--physdev-is-in", "--physdev-in", "--physdev-is-out", "--physdev-out", "--physdev-is-bridged"] as const;
@@ -22,5 +23,9 @@ export function readPhysdev(options: readonly Option[]): Extension | string | nu
     text += ` ${bang(option)}${name}${device === undefined ? "" : ` ${device}`}`;
   }
   const held = [...found.values()].every(({ invert }) => invert);
-  return stateless(text, true, () => yes(held));
+  return stateless(text, false, (context) => {
+    const { skb, services } = context;
+    const sysctl = `net.bridge.bridge-nf-call-ip${skb.family === 6 ? "6" : ""}tables`;
+    return services.sysctls[sysctl] === "1" ? unknown(context, "which bridge ports a packet crossed is not known") : yes(held);
+  });
 }
