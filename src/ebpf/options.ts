@@ -14,81 +14,17 @@ import type { Prefix } from "../cluster/address.js";
 import { prefixOf } from "../cluster/address.js";
 import type { Cluster, OtherObject } from "../cluster/cluster.js";
 import type { Problem, Where } from "../cluster/problem.js";
+import type { OptionName, OptionValues } from "./option-values.js";
+import { AKS_PRESET, ASSUMED, DEFAULTS, OPTION_NAMES, WORDS } from "./option-values.js";
+import { refuseUnmodelled } from "./unmodelled-options.js";
+
+export type { OptionName, OptionValues };
 
 export type CiliumVersion = "1.16" | "1.17" | "1.18" | "1.19" | "1.20";
 export type OptionGrade = "read" | "documented" | "assumed";
 
 /** Versions with a profile. */
 export const CILIUM_VERSIONS: readonly CiliumVersion[] = ["1.16", "1.17", "1.18", "1.19", "1.20"];
-
-/** Durations are seconds, sizes are entries. */
-export interface OptionValues {
-  "enable-ipv4": boolean;
-  "enable-ipv6": boolean;
-  "routing-mode": "native" | "tunnel";
-  "tunnel-protocol": "vxlan" | "geneve";
-  "tunnel-port": number;
-  "cluster-name": string;
-  "cluster-id": number;
-  "enable-endpoint-routes": boolean;
-  "enable-host-legacy-routing": boolean;
-  "enable-host-firewall": boolean;
-
-  "enable-policy": "default" | "always" | "never";
-  "policy-cidr-match-mode": "" | "nodes";
-  "policy-audit-mode": boolean;
-  "policy-deny-response": "none" | "icmp";
-  "allow-localhost": "auto" | "always" | "policy";
-  "allow-icmp-frag-needed": boolean;
-  "enable-icmp-rules": boolean;
-  "enable-source-ip-verification": boolean;
-  "enable-l7-proxy": boolean;
-  labels: string;
-
-  "kube-proxy-replacement": boolean;
-  "bpf-lb-sock": boolean;
-  "bpf-lb-sock-hostns-only": boolean;
-  "bpf-lb-algorithm": "random" | "maglev";
-  "bpf-lb-maglev-table-size": number;
-  "bpf-lb-maglev-hash-seed": string;
-  "bpf-lb-mode": "snat" | "dsr" | "hybrid";
-  "bpf-lb-acceleration": "disabled" | "native" | "best-effort" | "testing-only";
-  "bpf-lb-external-clusterip": boolean;
-  "bpf-lb-source-range-all-types": boolean;
-  "enable-session-affinity": boolean;
-  "enable-service-topology": boolean;
-  "service-no-backend-response": "reject" | "drop";
-  "node-port-range": readonly [number, number];
-  "nodeport-addresses": string;
-  "ipv4-service-loopback-address": string;
-  "enable-sctp": boolean;
-  "enable-extended-ip-protocols": boolean;
-
-  "enable-ipv4-masquerade": boolean;
-  "enable-ipv6-masquerade": boolean;
-  "enable-bpf-masquerade": boolean;
-  "enable-remote-node-masquerade": boolean;
-  "enable-ip-masq-agent": boolean;
-  "ipv4-native-routing-cidr": string;
-  "ipv6-native-routing-cidr": string;
-
-  "enable-ipv4-fragment-tracking": boolean;
-  "enable-ipv6-fragment-tracking": boolean;
-  "bpf-fragments-map-max": number;
-  "bpf-policy-map-max": number;
-  "bpf-lb-map-max": number;
-  "bpf-ct-global-tcp-max": number;
-  "bpf-ct-global-any-max": number;
-  "bpf-nat-global-max": number;
-  "bpf-ct-timeout-regular-tcp": number;
-  "bpf-ct-timeout-regular-any": number;
-  "bpf-ct-timeout-regular-tcp-syn": number;
-  "bpf-ct-timeout-regular-tcp-fin": number;
-  "bpf-ct-timeout-service-tcp": number;
-  "bpf-ct-timeout-service-any": number;
-  "bpf-ct-timeout-service-tcp-grace": number;
-}
-export type OptionName = keyof OptionValues;
 
 export interface CiliumOptions extends Readonly<OptionValues> {
   readonly version: CiliumVersion;
@@ -140,173 +76,6 @@ export function ciliumOptions(
   refuseUnmodelled(options, problems);
   return { options, problems };
 }
-
-/** Agent defaults of 1.20 (`pkg/option`, `pkg/defaults`), unless the name is in ASSUMED. */
-const DEFAULTS: Readonly<OptionValues> = {
-  "enable-ipv4": true,
-  "enable-ipv6": false,
-  "routing-mode": "native",
-  "tunnel-protocol": "vxlan",
-  "tunnel-port": 8472,
-  "cluster-name": "default",
-  "cluster-id": 0,
-  "enable-endpoint-routes": false,
-  "enable-host-legacy-routing": false,
-  "enable-host-firewall": false,
-  "enable-policy": "default",
-  "policy-cidr-match-mode": "",
-  "policy-audit-mode": false,
-  "policy-deny-response": "none",
-  // `auto` becomes `always` under Kubernetes (daemon/cmd/daemon.go).
-  "allow-localhost": "auto",
-  "allow-icmp-frag-needed": true,
-  "enable-icmp-rules": true,
-  "enable-source-ip-verification": true,
-  "enable-l7-proxy": true,
-  labels: "",
-  "kube-proxy-replacement": true,
-  "bpf-lb-sock": false,
-  "bpf-lb-sock-hostns-only": false,
-  "bpf-lb-algorithm": "random",
-  "bpf-lb-maglev-table-size": 16381,
-  "bpf-lb-maglev-hash-seed": "JLfvgnHc2kaSUFaI",
-  "bpf-lb-mode": "snat",
-  "bpf-lb-acceleration": "disabled",
-  "bpf-lb-external-clusterip": false,
-  "bpf-lb-source-range-all-types": false,
-  "enable-session-affinity": true,
-  "enable-service-topology": false,
-  "service-no-backend-response": "reject",
-  "node-port-range": [30000, 32767],
-  "nodeport-addresses": "",
-  "ipv4-service-loopback-address": "169.254.42.1",
-  "enable-sctp": false,
-  "enable-extended-ip-protocols": false,
-  "enable-ipv4-masquerade": true,
-  "enable-ipv6-masquerade": true,
-  "enable-bpf-masquerade": true,
-  "enable-remote-node-masquerade": false,
-  "enable-ip-masq-agent": false,
-  "ipv4-native-routing-cidr": "",
-  "ipv6-native-routing-cidr": "",
-  "enable-ipv4-fragment-tracking": true,
-  "enable-ipv6-fragment-tracking": true,
-  "bpf-fragments-map-max": 8192,
-  "bpf-policy-map-max": 16384,
-  "bpf-lb-map-max": 65536,
-  "bpf-ct-global-tcp-max": 524288,
-  "bpf-ct-global-any-max": 262144,
-  "bpf-nat-global-max": 524288,
-  "bpf-ct-timeout-regular-tcp": 8000,
-  "bpf-ct-timeout-regular-any": 60,
-  "bpf-ct-timeout-regular-tcp-syn": 60,
-  "bpf-ct-timeout-regular-tcp-fin": 10,
-  "bpf-ct-timeout-service-tcp": 8000,
-  "bpf-ct-timeout-service-any": 60,
-  "bpf-ct-timeout-service-tcp-grace": 60,
-};
-const OPTION_NAMES = Object.keys(DEFAULTS) as OptionName[];
-
-/**
- * Values that the preset chooses although the agent's own default differs or depends on the installation: the
- * agent starts in tunnel mode with iptables masquerading and without kube-proxy replacement.
- */
-const ASSUMED: ReadonlySet<OptionName> = new Set<OptionName>([
-  "routing-mode",
-  "kube-proxy-replacement",
-  "enable-bpf-masquerade",
-  "bpf-lb-sock",
-  "bpf-ct-global-tcp-max",
-  "bpf-ct-global-any-max",
-  "bpf-nat-global-max",
-  "ipv4-native-routing-cidr",
-  "ipv6-native-routing-cidr",
-]);
-
-/**
- * Managed Cilium on AKS, standard data plane: endpoint routes, masquerading left to the masquerade agent's
- * iptables.
- */
-const AKS_PRESET: Readonly<Partial<OptionValues>> = {
-  "routing-mode": "native",
-  "enable-endpoint-routes": true,
-  "enable-bpf-masquerade": false,
-  "enable-ipv4-masquerade": false,
-  "enable-ipv6-masquerade": false,
-  "enable-host-legacy-routing": true,
-  "enable-l7-proxy": false,
-  "bpf-lb-sock": false,
-};
-
-/**
- * The words an option accepts; an option missing here is a number, a boolean, a range or free text by its
- * default.
- */
-const WORDS: Readonly<Partial<Record<OptionName, readonly string[]>>> = {
-  "routing-mode": ["native", "tunnel"],
-  "tunnel-protocol": ["vxlan", "geneve"],
-  "enable-policy": ["default", "always", "never"],
-  "policy-cidr-match-mode": ["", "nodes"],
-  "policy-deny-response": ["none", "icmp"],
-  "allow-localhost": ["auto", "always", "policy"],
-  "bpf-lb-algorithm": ["random", "maglev"],
-  "bpf-lb-mode": ["snat", "dsr", "hybrid"],
-  "bpf-lb-acceleration": ["disabled", "native", "best-effort", "testing-only"],
-  "service-no-backend-response": ["reject", "drop"],
-};
-
-/** Values that the maps and programs have no model for; using the default instead would be a guess. */
-const UNMODELLED: readonly {
-  readonly name: OptionName;
-  readonly when: (options: CiliumOptions) => boolean;
-  readonly what: string;
-}[] = [
-  {
-    name: "kube-proxy-replacement",
-    when: (o) => !o["kube-proxy-replacement"],
-    what: "kube-proxy's iptables beside Cilium are not " + "part of this plane; node ports are not answered",
-  },
-  {
-    name: "enable-bpf-masquerade",
-    when: (o) => !o["enable-bpf-masquerade"],
-    what:
-      "masquerading in the node's iptables is not part " +
-      "of this plane; where iptables may masquerade, what leaves the cluster from a pod is undecided",
-  },
-  {
-    name: "enable-host-firewall",
-    when: (o) => o["enable-host-firewall"],
-    what: "host policies are not evaluated",
-  },
-  {
-    name: "bpf-lb-mode",
-    when: (o) => o["bpf-lb-mode"] !== "snat",
-    what:
-      "direct server return is not modelled; " + "service traffic from outside is evaluated as in snat mode",
-  },
-  {
-    name: "bpf-lb-acceleration",
-    when: (o) => o["bpf-lb-acceleration"] !== "disabled",
-    what: "XDP acceleration is not modelled; the tc programs are evaluated",
-  },
-  {
-    name: "enable-ip-masq-agent",
-    when: (o) => o["enable-ip-masq-agent"] && o["enable-bpf-masquerade"],
-    what: "the ip-masq-agent list of the agent's BPF masquerading is not read",
-  },
-  {
-    name: "enable-service-topology",
-    when: (o) => o["enable-service-topology"],
-    what: "topology hints are not applied to backends",
-  },
-  {
-    name: "labels",
-    when: (o) => o["labels"] !== "",
-    what:
-      "the list of identity-relevant labels is not applied; " +
-      "identities are built with Cilium's default list",
-  },
-];
 
 function versionOf(profile: string, problems: Problem[]): CiliumVersion {
   const match = /cilium(?:@v?(\d+(?:\.\d+)*)(?:-[\w.]+)?)?/.exec(profile);
@@ -476,14 +245,6 @@ function describe(standard: unknown): string {
   if (typeof standard === "boolean") return "true or false";
   if (typeof standard === "number") return "a number, or a duration as 2h13m20s";
   return Array.isArray(standard) ? "first,last" : "text";
-}
-
-function refuseUnmodelled(options: CiliumOptions, problems: Problem[]): void {
-  for (const { name, when, what } of UNMODELLED) {
-    if (!when(options)) continue;
-    const where = options.grades[name] === "read" ? options.where : null;
-    problems.push({ where, severity: "warning", what: `option ${name}=${String(options[name])}: ${what}` });
-  }
 }
 
 function problem(severity: Problem["severity"], what: string): Problem {

@@ -1,0 +1,68 @@
+/**
+ * Option values that the maps and programs have no model for. Using the default in their place would be a guess, so
+ * each is a Problem that says what is evaluated instead.
+ */
+import type { Problem } from "../cluster/problem.js";
+import type { CiliumOptions } from "./options.js";
+import type { OptionName } from "./option-values.js";
+
+export function refuseUnmodelled(options: CiliumOptions, problems: Problem[]): void {
+  for (const { name, when, what } of UNMODELLED) {
+    if (!when(options)) continue;
+    const where = options.grades[name] === "read" ? options.where : null;
+    problems.push({ where, severity: "warning", what: `option ${name}=${String(options[name])}: ${what}` });
+  }
+}
+
+/** Values that the maps and programs have no model for; using the default instead would be a guess. */
+const UNMODELLED: readonly {
+  readonly name: OptionName;
+  readonly when: (options: CiliumOptions) => boolean;
+  readonly what: string;
+}[] = [
+  {
+    name: "kube-proxy-replacement",
+    when: (o) => !o["kube-proxy-replacement"],
+    what: "kube-proxy's iptables beside Cilium are not " + "part of this plane; node ports are not answered",
+  },
+  {
+    name: "enable-bpf-masquerade",
+    when: (o) => !o["enable-bpf-masquerade"],
+    what:
+      "masquerading in the node's iptables is not part " +
+      "of this plane; where iptables may masquerade, what leaves the cluster from a pod is undecided",
+  },
+  {
+    name: "enable-host-firewall",
+    when: (o) => o["enable-host-firewall"],
+    what: "host policies are not evaluated",
+  },
+  {
+    name: "bpf-lb-mode",
+    when: (o) => o["bpf-lb-mode"] !== "snat",
+    what:
+      "direct server return is not modelled; " + "service traffic from outside is evaluated as in snat mode",
+  },
+  {
+    name: "bpf-lb-acceleration",
+    when: (o) => o["bpf-lb-acceleration"] !== "disabled",
+    what: "XDP acceleration is not modelled; the tc programs are evaluated",
+  },
+  {
+    name: "enable-ip-masq-agent",
+    when: (o) => o["enable-ip-masq-agent"] && o["enable-bpf-masquerade"],
+    what: "the ip-masq-agent list of the agent's BPF masquerading is not read",
+  },
+  {
+    name: "enable-service-topology",
+    when: (o) => o["enable-service-topology"],
+    what: "topology hints are not applied to backends",
+  },
+  {
+    name: "labels",
+    when: (o) => o["labels"] !== "",
+    what:
+      "the list of identity-relevant labels is not applied; " +
+      "identities are built with Cilium's default list",
+  },
+];
