@@ -164,8 +164,8 @@ function maglevSeeds(text: string): [number, number, number] {
   return [view.getUint32(0), view.getUint32(4), view.getUint32(8)];
 }
 
-export function nodeRecord(node: CompiledNode, index: number, options: CiliumOptions): MapEntry {
-  const agent = options.masqueradeAgent ? NodeOption.values.MASQUERADE_AGENT : 0;
+export function nodeRecord(node: CompiledNode, index: number, options: CiliumOptions, nodeStack = false): MapEntry {
+  const agent = (options.masqueradeAgent ? NodeOption.values.MASQUERADE_AGENT : 0) | (nodeStack ? NodeOption.values.HOST_STACK : 0);
   return [
     { node: index },
     {
