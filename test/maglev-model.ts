@@ -15,8 +15,8 @@ export interface ModelBackend {
 }
 
 export function modelName({ ip, port, protocol }: ModelBackend, version: number): string {
-  const plain = (ip.includes(":") ? "[" + ip + "]" : ip) + ":" + port;
-  return version === 16 ? plain : "[" + plain + "/" + protocol + ",State:active]";
+  const plain = `${ip.includes(":") ? `[${ip}]` : ip}:${port}`;
+  return version === 16 ? plain : `[${plain}/${protocol},State:active]`;
 }
 
 /** Backend ids by place. */

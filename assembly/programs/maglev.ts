@@ -25,7 +25,8 @@ export class Maglev {
    * services' own (bpf-lb-algorithm-annotation, from 1.17).
    */
   static algorithm(found: ServiceEntry, northSouth: bool): u32 {
-    const standard: u32 = northSouth ? <u32>Options.config.lb_algorithm : <u32>LbAlgorithm.RANDOM;
+    const maglev = northSouth && Options.config.lb_algorithm == <u8>LbAlgorithm.MAGLEV;
+    const standard: u32 = maglev ? <u32>LbAlgorithm.MAGLEV : <u32>LbAlgorithm.RANDOM;
     if (!(Options.config.lb_options & <u32>LbOption.ALGORITHM_ANNOTATION) || Options.version < 17) return standard;
     const own = found.backend_id >> ALGORITHM_SHIFT;
     // 1.17 takes the byte as it is: a service without one has no backend.
