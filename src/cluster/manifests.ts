@@ -8,6 +8,8 @@
  *
  * Secrets and environment variables are dropped here and reach nothing else.
  */
+import { type AdminPolicy, readAdminNetworkPolicy, readBaselineAdminNetworkPolicy, readClusterNetworkPolicy }
+  from "./admin-policy.js";
 import type { EndpointSlice, Namespace, NetworkPolicy, ObjectMeta, OtherObject, Pod, Service }
   from "./cluster.js";
 import { type ManifestItem, readDocuments } from "./documents.js";
@@ -29,6 +31,7 @@ export interface ManifestObjects {
   readonly services: readonly Service[];
   readonly endpointSlices: readonly EndpointSlice[];
   readonly networkPolicies: readonly NetworkPolicy[];
+  readonly adminPolicies: readonly AdminPolicy[];
   readonly others: readonly OtherObject[];
 }
 
@@ -55,6 +58,9 @@ const KINDS: Readonly<Record<string, Kind>> = {
     ["discovery.k8s.io/v1beta1", "discovery.k8s.io/v1alpha1"], readEndpointSlice),
   NetworkPolicy: kind("networkPolicies", true, "networking.k8s.io/v1",
     ["extensions/v1beta1"], readNetworkPolicy),
+  AdminNetworkPolicy: kind("adminPolicies", false, "policy.networking.k8s.io/v1alpha1", [], readAdminNetworkPolicy),
+  BaselineAdminNetworkPolicy: kind("adminPolicies", false, "policy.networking.k8s.io/v1alpha1", [], readBaselineAdminNetworkPolicy),
+  ClusterNetworkPolicy: kind("adminPolicies", false, "policy.networking.k8s.io/v1alpha2", [], readClusterNetworkPolicy),
 };
 
 export function readManifests(sources: readonly NamedText[]): Manifests {
@@ -92,8 +98,8 @@ export function withNameLabel(meta: ObjectMeta): Namespace {
   return { ...meta, labels: { ...meta.labels, "kubernetes.io/metadata.name": meta.name } };
 }
 
-const LISTS = ["namespaces", "nodes", "pods", "services", "endpointSlices", "networkPolicies", "others",
-] as const;
+const LISTS = ["namespaces", "nodes", "pods", "services", "endpointSlices", "networkPolicies", "adminPolicies",
+  "others"] as const;
 
 class Collection {
   private readonly lists = new Map<keyof ManifestObjects, Map<string, ObjectMeta>>();

@@ -29,5 +29,8 @@ export function renderCluster(cluster: Cluster): string {
     const where = `${policy.where.file}:${policy.where.line}`;
     lines.push(`networkpolicy ${policy.namespace}/${policy.name}  ${policy.policyTypes.join(" ")}  (${where})`);
   }
+  for (const policy of cluster.adminPolicies) {
+    lines.push(`${policy.kind.toLowerCase()} ${policy.name}  ${policy.tier} ${policy.priority}  (${policy.where.file}:${policy.where.line})`);
+  }
   return `${lines.join("\n")}\n`;
 }
