@@ -5,11 +5,9 @@
 import type { Cluster, ObjectMeta } from "./cluster/cluster.js";
 import type { Problem } from "./cluster/problem.js";
 
-const CILIUM_KINDS: ReadonlySet<string> = new Set(["CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"]);
-
 /** @param admin whether the engine reads AdminNetworkPolicy, BaselineAdminNetworkPolicy and ClusterNetworkPolicy */
 export function unreadPolicies(cluster: Cluster, profile: string, admin: boolean): Problem[] {
-  const unread: ObjectMeta[] = [...(admin ? [] : cluster.adminPolicies), ...cluster.others.filter(({ kind }) => CILIUM_KINDS.has(kind))];
+  const unread: ObjectMeta[] = [...(admin ? [] : cluster.adminPolicies), ...cluster.ciliumPolicies];
   return unread.map(({ where, kind, namespace, name }) => ({ where, severity: "warning",
     what: `${kind} ${namespace === "" ? "" : `${namespace}/`}${name} is not read by ${profile}, which enforces nothing of it` }));
 }

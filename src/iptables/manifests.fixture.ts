@@ -21,6 +21,8 @@ export function clusterOf(objects: readonly Plain[]): Cluster {
     endpointSlices: of("EndpointSlice").map(sliceOf),
     networkPolicies: [],
     adminPolicies: [],
+    ciliumPolicies: [],
+    cidrGroups: [],
     others: [],
   };
 }

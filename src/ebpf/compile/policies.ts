@@ -5,7 +5,7 @@
  * is a Problem, and what they select is undecided where they could decide it.
  */
 import type { AdminPolicy } from "../../cluster/admin-policy.js";
-import type { Cluster, OtherObject } from "../../cluster/cluster.js";
+import type { Cluster, ObjectMeta } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
 import type { CiliumOptions } from "../options.js";
 import type { Identities } from "./identity.js";
@@ -23,7 +23,7 @@ export interface CompiledPolicies {
   readonly ipcache: readonly IpcacheEntry[];
   readonly endpoints: EndpointPolicies;
   /** Policy objects of kinds that are not evaluated. */
-  readonly unmodelled: readonly OtherObject[];
+  readonly unmodelled: readonly ObjectMeta[];
 }
 
 const UNMODELLED_KINDS: Readonly<Record<string, string>> = {
@@ -60,7 +60,10 @@ export function compilePolicies(
         `by ${keys.join(", ")}, which Cilium leaves out of identities by default; it matches as if no pod had it`,
     });
   }
-  const unmodelled = cluster.others.filter((object) => UNMODELLED_KINDS[object.kind] !== undefined);
+  const unmodelled: ObjectMeta[] = [
+    ...cluster.ciliumPolicies,
+    ...cluster.others.filter((object) => UNMODELLED_KINDS[object.kind] !== undefined),
+  ];
   for (const object of unmodelled) {
     const name = object.namespace === "" ? object.name : `${object.namespace}/${object.name}`;
     problems.push({
@@ -79,7 +82,7 @@ export function compilePolicies(
     options,
     identities,
     rules,
-    unmodelled.flatMap(opaquePolicies),
+    cluster.ciliumPolicies.flatMap(opaquePolicies),
     numbers,
   );
   return { identities, ipcache, endpoints, unmodelled };
