@@ -213,12 +213,16 @@ function specEngine(cluster: Cluster): PolicyEngine {
   return (source, destination, protocol, port) => evaluateAddresses(index, source, destination, protocol, port);
 }
 
+/** Addresses in wire order, an IP protocol number, the destination port in host order (0 where the protocol has none). */
+export type Denial = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;
+
 /**
  * Whether the policies that a profile reads deny a flow by the words of their APIs: the third opinion beside both planes.
  * Policies of the whole cluster count where the words themselves are the engine; Cilium reads none of them by default.
  */
-export function policyDenial(cluster: Cluster, profile: Profile): (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean {
-  const index = new PolicyIndex(cluster, { ipBlockMatchesPods: false, ...(profile.engine === "kube-proxy+spec" ? {} : { adminKinds: [] }) });
+export function policyDenial(cluster: Cluster, profile: Profile): Denial {
+  const inForce = profile.engine === "kube-proxy+spec" ? {} : { adminKinds: [] };
+  const index = new PolicyIndex(cluster, { ipBlockMatchesPods: false, ...inForce });
   return (source, destination, protocol, port) => {
     const found = evaluateAddresses(index, addressFromBytes(source), addressFromBytes(destination), protocol, port);
     return found.egress.verdict === "deny" || found.ingress.verdict === "deny";

@@ -43,7 +43,8 @@ describe("profiles", () => {
     expect(parseProfile(text)).toMatchObject({ text });
   });
 
-  it.each(["cilium", "cilium@1.99", "cilium@2", "kube-proxy+felix", "", "KUBE-PROXY"])("'%s' is none, and the answer names those there are", (text) => {
+  it.each(["cilium", "cilium@1.99", "cilium@2", "kube-proxy+felix", "",
+    "KUBE-PROXY"])("'%s' is none, and the answer names those there are", (text) => {
     expect(parseProfile(text)).toContain("cilium@1.20");
   });
 });
@@ -77,9 +78,11 @@ describe("policies of other kinds", () => {
   const profile = (text: string): Profile => parseProfile(text) as Profile;
 
   it.each([["kube-proxy+spec", ["CiliumNetworkPolicy default/own"]], ["kube-proxy+calico", ["CiliumNetworkPolicy default/own"]],
-    ["kube-proxy+npm", ["AdminNetworkPolicy shut", "CiliumNetworkPolicy default/own"]]])("%s says what it does not read", (text, unread) => {
+    ["kube-proxy+npm", ["AdminNetworkPolicy shut", "CiliumNetworkPolicy default/own"]]])("%s says what it does not read", (text,
+      unread) => {
     const { engine } = profile(text);
-    const said = rulesProblems(cluster, assumedNetwork(cluster, {}, []), engine).map((one) => one.what).filter((what) => what.includes("is not read by"));
+    const said = rulesProblems(cluster, assumedNetwork(cluster, {}, []), engine).map((one) => one.what).filter((what) =>
+      what.includes("is not read by"));
     expect(said).toEqual(unread.map((one) => `${one} is not read by ${text}, which enforces nothing of it`));
   });
 

@@ -14,8 +14,9 @@ function read(kind: keyof typeof VERSIONS, spec: object, name = kind.startsWith(
 }
 
 const NAMESPACES = [{ namespaces: {} }];
-const anp = (rule: object): object => ({ priority: 5, subject: { namespaces: {} }, egress: [{ action: "Allow", to: NAMESPACES, ...rule }] });
-const ingress = (rule: object): object => ({ priority: 5, subject: { namespaces: {} }, ingress: [{ action: "Deny", from: NAMESPACES, ...rule }] });
+const HEAD = { priority: 5, subject: { namespaces: {} } };
+const anp = (rule: object): object => ({ ...HEAD, egress: [{ action: "Allow", to: NAMESPACES, ...rule }] });
+const ingress = (rule: object): object => ({ ...HEAD, ingress: [{ action: "Deny", from: NAMESPACES, ...rule }] });
 const cluster = (rule: object): object => ({ ...anp({ action: "Accept", ...rule }), tier: "Admin" });
 
 describe("one form of three kinds", () => {
@@ -28,7 +29,8 @@ describe("one form of three kinds", () => {
     expect(policy).toMatchObject({ kind: "ClusterNetworkPolicy", tier: "Baseline", priority: 7, ingress: [],
       subject: { kind: "pods", namespaces: { by: "selector" }, podSelector: { matchLabels: { a: "b" } } },
       egress: [{ name: "r", action: "Allow", where: { line: 1 },
-        peers: [{ kind: "networks", cidrs: [{ text: "10.0.0.0/8" }] }, { kind: "nodes" }, { kind: "domainNames", names: ["*.example.com"] }],
+        peers: [{ kind: "networks", cidrs: [{ text: "10.0.0.0/8" }] }, { kind: "nodes" }, { kind: "domainNames",
+          names: ["*.example.com"] }],
         ports: [{ kind: "range", protocol: "TCP", first: 80, last: 80 }, { kind: "range", protocol: "UDP", first: 1, last: 9 }] }] });
   });
 
@@ -43,7 +45,8 @@ describe("one form of three kinds", () => {
 
   test("the shapes of v0.1.1 are read as they were meant, with a warning", () => {
     const { policies, warnings } = read("AdminNetworkPolicy", ingress({ from: [{ namespaces: { sameLabels: ["t"] } },
-      { pods: { namespaces: { notSameLabels: ["t"] }, podSelector: {} } }, { namespaces: { namespaceSelector: { matchLabels: { a: "b" } } } }] }));
+      { pods: { namespaces: { notSameLabels: ["t"] }, podSelector: {} } },
+        { namespaces: { namespaceSelector: { matchLabels: { a: "b" } } } }] }));
     expect(policies[0].ingress[0].peers.map((peer) => (peer.kind === "pods" ? peer.namespaces : null))).toEqual([
       { by: "sameLabels", keys: ["t"] }, { by: "notSameLabels", keys: ["t"] },
       { by: "selector", selector: { matchLabels: { a: "b" }, matchExpressions: [] } }]);
@@ -54,8 +57,10 @@ describe("one form of three kinds", () => {
     const { policies, errors, warnings } = read("ClusterNetworkPolicy", cluster({ to: [{ services: {} }] }));
     expect(policies[0].egress[0].peers).toEqual([{ kind: "unknown", fields: ["services"] }]);
     expect([errors, warnings]).toEqual([[], [expect.stringContaining("fails closed")]]);
-    expect(read("AdminNetworkPolicy", ingress({ from: [{ networks: ["10.0.0.0/8"] }] })).policies[0].ingress[0].peers[0].kind).toBe("unknown");
-    expect(read("BaselineAdminNetworkPolicy", { subject: { namespaces: {} }, egress: [{ action: "Allow", to: [{ domainNames: ["a.b"] }] }] })
+    expect(read("AdminNetworkPolicy",
+      ingress({ from: [{ networks: ["10.0.0.0/8"] }] })).policies[0].ingress[0].peers[0].kind).toBe("unknown");
+    expect(read("BaselineAdminNetworkPolicy", { subject: { namespaces: {} }, egress: [{ action: "Allow",
+      to: [{ domainNames: ["a.b"] }] }] })
       .policies[0].egress[0].peers[0].kind).toBe("unknown");
   });
 });
@@ -80,7 +85,8 @@ describe("what the API server refuses is not used", () => {
     ["an empty peer", "AdminNetworkPolicy", anp({ to: [{}] }), /found an empty peer/],
     ["two fields in a peer", "AdminNetworkPolicy", anp({ to: [{ namespaces: {}, nodes: {} }] }), /found namespaces and nodes in one peer/],
     ["no ports in the list", "AdminNetworkPolicy", anp({ ports: [] }), /found 0 items, expected 1 to 100/],
-    ["two ports in an item", "AdminNetworkPolicy", anp({ ports: [{ namedPort: "a", portNumber: { port: 1 } }] }), /exactly one of portNumber/],
+    ["two ports in an item", "AdminNetworkPolicy", anp({ ports: [{ namedPort: "a", portNumber: { port: 1 } }] }),
+      /exactly one of portNumber/],
     ["port 0", "AdminNetworkPolicy", anp({ ports: [{ portNumber: { port: 0 } }] }), /expected a port from 1 to 65535/],
     ["a protocol without port", "ClusterNetworkPolicy", cluster({ protocols: [{ tcp: {} }] }), /found no destinationPort/],
     ["a range of one", "ClusterNetworkPolicy", cluster({ protocols: [{ tcp: { destinationPort: { range: { start: 5, end: 5 } } } }] }),

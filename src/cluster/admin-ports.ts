@@ -79,5 +79,6 @@ function requiredPort(field: Field): number {
 function onlyOne(field: Field, ...names: string[]): void {
   field.onlyKnows(...names);
   const given = names.filter((name) => !field.get(name).absent);
-  if (given.length !== 1) field.refuse(`found ${given.length === 0 ? "none" : given.join(" and ")}, expected exactly one of ${names.join(", ")}`);
+  if (given.length === 1) return;
+  field.refuse(`found ${given.length === 0 ? "none" : given.join(" and ")}, expected exactly one of ${names.join(", ")}`);
 }

@@ -30,7 +30,8 @@ export function renderCluster(cluster: Cluster): string {
     lines.push(`networkpolicy ${policy.namespace}/${policy.name}  ${policy.policyTypes.join(" ")}  (${where})`);
   }
   for (const policy of cluster.adminPolicies) {
-    lines.push(`${policy.kind.toLowerCase()} ${policy.name}  ${policy.tier} ${policy.priority}  (${policy.where.file}:${policy.where.line})`);
+    const where = `${policy.where.file}:${policy.where.line}`;
+    lines.push(`${policy.kind.toLowerCase()} ${policy.name}  ${policy.tier} ${policy.priority}  (${where})`);
   }
   for (const policy of cluster.ciliumPolicies) {
     const name = policy.namespace === "" ? policy.name : `${policy.namespace}/${policy.name}`;

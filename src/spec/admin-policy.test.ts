@@ -9,7 +9,8 @@ const node = (name: string, address: string): object => ({ apiVersion: "v1", kin
   status: { addresses: [{ type: "InternalIP", address }] } });
 const pod = (namespace: string, name: string, nodeName: string, ip: string, hostNetwork = false): object => ({
   apiVersion: "v1", kind: "Pod", metadata: { namespace, name, labels: { app: name } },
-  spec: { nodeName, hostNetwork, containers: [{ ports: [{ name: "http", containerPort: 8080 }, { name: "http", containerPort: 53, protocol: "UDP" }] }] },
+  spec: { nodeName, hostNetwork, containers: [{ ports: [{ name: "http", containerPort: 8080 }, { name: "http", containerPort: 53,
+    protocol: "UDP" }] }] },
   status: { podIP: ip } });
 const BASE = [
   node("n1", "192.168.0.1"), node("n2", "192.168.0.2"),
@@ -27,7 +28,8 @@ const rule = (action: string, peers: object[], ports?: object[]): object => ({ a
 /** `direction` is "ingress" or "egress"; the other one's member of the rules is left out. */
 function policy(name: string, priority: number, direction: "ingress" | "egress", rules: object[], more: object = {}): object {
   const [drop, other] = direction === "ingress" ? ["to", "protocols"] : ["from", "protocols"];
-  const plain = rules.map((one) => Object.fromEntries(Object.entries(one).filter(([key, value]) => key !== drop && key !== other && value !== undefined)));
+  const plain = rules.map((one) => Object.fromEntries(Object.entries(one).filter(([key, value]) => key !== drop && key !== other
+    && value !== undefined)));
   return { apiVersion: "policy.networking.k8s.io/v1alpha1", kind: "AdminNetworkPolicy", metadata: { name },
     spec: { priority, subject: { namespaces: { matchLabels: { "kubernetes.io/metadata.name": "a" } } }, [direction]: plain, ...more } };
 }
@@ -36,7 +38,8 @@ const at = (namespace: string, name = "client"): FlowEnd => ({ pod: { namespace,
 const ip = (text: string): FlowEnd => ({ ip: parseAddress(text)! });
 const WEB = at("a", "web");
 
-function ask(policies: object[], source: FlowEnd, destination: FlowEnd, port = 8080, protocol = 6, options: Partial<SpecOptions> = {}): Evaluation {
+function ask(policies: object[], source: FlowEnd, destination: FlowEnd, port = 8080, protocol = 6,
+  options: Partial<SpecOptions> = {}): Evaluation {
   const text = JSON.stringify({ apiVersion: "v1", kind: "List", items: [...BASE, ...policies] });
   const { objects, problems } = readManifests([{ name: "c.json", text }]);
   expect(problems.filter(({ severity }) => severity === "error")).toEqual([]);
@@ -73,7 +76,8 @@ describe("the Admin tier", () => {
 
   test("a named port is every port of that name of the destination pod, with its protocol", () => {
     const named = policy("deny", 1, "ingress", [rule("Deny", [ALL], [{ namedPort: "http" }])]);
-    expect(([[8080, 6], [53, 17], [8080, 17], [53, 6], [0, 1]] as const).map(([port, protocol]) => ask([named], at("b"), WEB, port, protocol).allowed))
+    expect(([[8080, 6], [53, 17], [8080, 17], [53, 6], [0, 1]] as const).map(([port, protocol]) => ask([named], at("b"), WEB, port,
+      protocol).allowed))
       .toEqual([false, false, true, true, true]);
     const range = policy("deny", 1, "ingress", [rule("Deny", [ALL], [{ portRange: { start: 10, end: 12 } }])]);
     expect([9, 10, 12, 13].map((port) => ask([range], at("b"), WEB, port).allowed)).toEqual([true, false, false, true]);
@@ -90,7 +94,8 @@ describe("the Admin tier", () => {
   });
 
   test("a peer of a newer schema fails closed: Allow matches nothing, Deny and Pass deny all", () => {
-    const closed = (action: string): boolean => ask([policy("p", 1, "ingress", [rule(action, [{ future: {} }, ALL], [{ portNumber: { port: 1 } }]),
+    const closed = (action: string): boolean => ask([policy("p", 1, "ingress", [rule(action, [{ future: {} }, ALL],
+      [{ portNumber: { port: 1 } }]),
       rule("Deny", [{ namespaces: { matchLabels: { team: "red" } } }])])], at("c"), WEB).allowed;
     expect(["Allow", "Deny", "Pass"].map(closed)).toEqual([true, false, false]);
     const names = policy("p", 1, "egress", [rule("Deny", [{ domainNames: ["example.com"] }])]);

@@ -228,12 +228,14 @@ describe("what is not modelled", () => {
   });
 
   const subject = { namespaces: {} };
-  const object = (kind: string, version: string, spec: object, name = "x"): object => ({ apiVersion: version, kind, metadata: { name }, spec });
+  const object = (kind: string, version: string, spec: object, name = "x"): object => ({ apiVersion: version, kind, metadata: { name },
+    spec });
   test.each([["GlobalNetworkPolicy x", object("GlobalNetworkPolicy", "crd.projectcalico.org/v1", {})],
     ["AdminNetworkPolicy x", object("AdminNetworkPolicy", "policy.networking.k8s.io/v1alpha1", { priority: 1, subject })],
     ["BaselineAdminNetworkPolicy default",
       object("BaselineAdminNetworkPolicy", "policy.networking.k8s.io/v1alpha1", { subject }, "default")],
-    ["ClusterNetworkPolicy x", object("ClusterNetworkPolicy", "policy.networking.k8s.io/v1alpha2", { tier: "Admin", priority: 1, subject })],
+    ["ClusterNetworkPolicy x", object("ClusterNetworkPolicy", "policy.networking.k8s.io/v1alpha2", { tier: "Admin", priority: 1,
+      subject })],
   ])("%s: every pod is undecided", (title, policy) => {
     const found = fates(policy);
     expect(found).toEqual({ ...KNOWN, denied: expect.stringContaining(`${title} is not modelled`),
