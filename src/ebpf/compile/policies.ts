@@ -4,7 +4,8 @@
  * CiliumNetworkPolicy and its relatives are kept by the cluster as they were read and are not evaluated: each
  * is a Problem, and what they select is undecided where they could decide it.
  */
-import type { Cluster, OtherObject } from "../../cluster/cluster.js";
+import type { AdminPolicy } from "../../cluster/admin-policy.js";
+import type { Cluster, ObjectMeta } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
 import type { CiliumOptions } from "../options.js";
 import type { Identities } from "./identity.js";
@@ -22,7 +23,7 @@ export interface CompiledPolicies {
   readonly ipcache: readonly IpcacheEntry[];
   readonly endpoints: EndpointPolicies;
   /** Policy objects of kinds that are not evaluated. */
-  readonly unmodelled: readonly OtherObject[];
+  readonly unmodelled: readonly ObjectMeta[];
 }
 
 const UNMODELLED_KINDS: Readonly<Record<string, string>> = {
@@ -30,6 +31,9 @@ const UNMODELLED_KINDS: Readonly<Record<string, string>> = {
   CiliumClusterwideNetworkPolicy: "verdicts of the pods it selects are undecided",
   CiliumLocalRedirectPolicy: "services it redirects are evaluated as if it were not there",
   CiliumEgressGatewayPolicy: "egress of the pods it selects is evaluated as if it were not there",
+};
+
+const UNREAD_KINDS: Readonly<Record<AdminPolicy["kind"], string>> = {
   ClusterNetworkPolicy: "Cilium 1.20 ignores it unless enable-k8s-cluster-network-policy is set",
   AdminNetworkPolicy: "Cilium up to 1.20 ignores it",
   BaselineAdminNetworkPolicy: "Cilium up to 1.20 ignores it",
@@ -56,7 +60,10 @@ export function compilePolicies(
         `by ${keys.join(", ")}, which Cilium leaves out of identities by default; it matches as if no pod had it`,
     });
   }
-  const unmodelled = cluster.others.filter((object) => UNMODELLED_KINDS[object.kind] !== undefined);
+  const unmodelled: ObjectMeta[] = [
+    ...cluster.ciliumPolicies,
+    ...cluster.others.filter((object) => UNMODELLED_KINDS[object.kind] !== undefined),
+  ];
   for (const object of unmodelled) {
     const name = object.namespace === "" ? object.name : `${object.namespace}/${object.name}`;
     problems.push({
@@ -65,6 +72,9 @@ export function compilePolicies(
       what: `${object.kind} ${name} is not evaluated: ${UNMODELLED_KINDS[object.kind]}`,
     });
   }
+  for (const { where, kind, name } of cluster.adminPolicies) {
+    problems.push({ where, severity: "warning", what: `${kind} ${name} is not evaluated: ${UNREAD_KINDS[kind]}` });
+  }
   const identities = allocateIdentities(cluster, options, rules.flatMap(policyPrefixes), numbers);
   const ipcache = compileIpcache(cluster, options, identities, problems);
   const endpoints = compileEndpointPolicies(
@@ -72,7 +82,7 @@ export function compilePolicies(
     options,
     identities,
     rules,
-    unmodelled.flatMap(opaquePolicies),
+    cluster.ciliumPolicies.flatMap(opaquePolicies),
     numbers,
   );
   return { identities, ipcache, endpoints, unmodelled };
