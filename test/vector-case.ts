@@ -49,7 +49,7 @@ export interface VectorState {
   endpoints?: { ip: string; lxc: number; flags?: number; ident?: number }[];
   source_ranges?: { rev_nat_id: number; cidr: string }[];
   affinity_match?: { rev_nat_id: number; backend_id: number }[];
-  maglev?: { rev_nat_id: number; family?: number; table: number[] }[];
+  maglev?: { rev_nat_id: number; family?: 4 | 6; table: number[] }[];
   ipmasq?: string[];
   egress_policies?: { source: string; destination: string; egress_ip: string; gateway_ip: string }[];
   conntrack?: (Tuple & { expires_in?: number })[];

@@ -147,7 +147,7 @@ export class VectorRunner {
         { prefixlen: 128 + length, saddr: field(one.source), daddr: address },
         { egress_ip: field(one.egress_ip), gateway_ip: field(one.gateway_ip) });
     }
-    for (const one of state.maglev ?? []) this.bench.maglev(one.rev_nat_id, one.table, one.family ?? 4);
+    for (const one of state.maglev ?? []) this.bench.maglev(one.family ?? 4, one.rev_nat_id, 0, Uint32Array.from(one.table));
     for (const { daddr, saddr, dport, sport, proto, flags, expires_in } of state.conntrack ?? []) {
       const v6 = daddr.includes(":");
       this.bench.put(proto === 6 ? (v6 ? "cilium_ct6_global" : "cilium_ct4_global") : v6 ? "cilium_ct_any6_global" : "cilium_ct_any4_global",
