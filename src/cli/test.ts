@@ -64,7 +64,8 @@ function test(paths: readonly string[], options: TestOptions): number {
   if (paths.length === 0) throw new UsageError("no scenarios; name a scenario file or folder");
   const files = scenarioFiles(paths).map(runFile);
   const tally = tallyOf(files);
-  const colours = picocolors.createColors(options.outFile === undefined && process.stdout.isTTY === true && process.env.NO_COLOR === undefined);
+  const colours = picocolors.createColors(options.outFile === undefined && process.stdout.isTTY === true
+    && process.env.NO_COLOR === undefined);
   const text = options.output === "junit" ? renderJunit(files)
     : options.output === "json" ? `${JSON.stringify({ ...tally, files }, null, 2)}\n`
       : renderTests(files, (style, plain) => colours[style](plain), options.verbose === true);

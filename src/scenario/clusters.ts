@@ -64,7 +64,8 @@ export function timelineFor(scenario: Scenario, objects: ScenarioObjects, extra:
 }
 
 /** kube-proxy's configuration of a plane, as the document that its node would have. */
-export function kubeProxyObjects(name: string, spec: PlaneSpec, scenario: Scenario): { objects: ManifestObjects; problems: Problem[] } | null {
+export function kubeProxyObjects(name: string, spec: PlaneSpec, scenario: Scenario)
+  : { objects: ManifestObjects; problems: Problem[] } | null {
   if (spec.kubeProxy === undefined) return null;
   const document = { apiVersion: "kubeproxy.config.k8s.io/v1alpha1", kind: "KubeProxyConfiguration", ...spec.kubeProxy };
   const where = scenario.whereOf(["planes", name, "kubeProxy"]);
@@ -72,7 +73,8 @@ export function kubeProxyObjects(name: string, spec: PlaneSpec, scenario: Scenar
   return { objects: read.objects, problems: read.problems.map((one) => ({ ...one, where })) };
 }
 
-function without(objects: ManifestObjects, { object, name, where }: Extract<Change, { kind: "delete" }>, problems: Problem[]): ManifestObjects {
+function without(objects: ManifestObjects, { object, name, where }: Extract<Change, { kind: "delete" }>,
+  problems: Problem[]): ManifestObjects {
   const slash = name.indexOf("/");
   const namespace = slash < 0 ? "" : name.slice(0, slash);
   const own = name.slice(slash + 1);

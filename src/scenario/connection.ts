@@ -64,7 +64,8 @@ export class Connections {
       source: addressFromBytes(Tuple.source(turned)), destination: addressFromBytes(Tuple.destination(turned)),
       sourcePort: Tuple.sourcePort(turned), destinationPort: Tuple.destinationPort(turned),
     }, true, connection, TTL);
-    return this.step(bytes, bytes.length, Tuple.family(turned) === 4 ? EtherType.Ipv4 : EtherType.Ipv6, request.node, request.device, timeNs);
+    const etherType = Tuple.family(turned) === 4 ? EtherType.Ipv4 : EtherType.Ipv6;
+    return this.step(bytes, bytes.length, etherType, request.node, request.device, timeNs);
   }
 
   private step(bytes: Uint8Array, length: number, etherType: number, node: number, device: number, timeNs: number): Outcome {
@@ -79,7 +80,8 @@ export class Connections {
 
   private endOf(outcome: Outcome): NonNullable<Seen["end"]> {
     return {
-      source: addressFromBytes(Tuple.source(outcome.image)).text, destination: addressFromBytes(Tuple.destination(outcome.image)).text,
+      source: addressFromBytes(Tuple.source(outcome.image)).text,
+      destination: addressFromBytes(Tuple.destination(outcome.image)).text,
       port: outcome.withoutPorts || !hasPorts(outcome.image) ? 0 : Tuple.destinationPort(outcome.image), node: this.plane.nodes[outcome.node],
       local: outcome.end === End.Delivered && outcome.device === 0,
     };
@@ -92,7 +94,8 @@ export class Connections {
     const wanted = new Uint8Array(TUPLE_BYTES);
     // A socket that was translated at connect() hears from the backend.
     turnTuple(packet.device === 0 && this.plane.balancesAtSockets ? request.image : packet.tuple, 0, wanted, 0);
-    const back = answer.arrived && answer.node === packet.node && answer.device === packet.device && sameTuple(answer.image, 0, wanted, 0);
+    const back = answer.arrived && answer.node === packet.node && answer.device === packet.device
+      && sameTuple(answer.image, 0, wanted, 0);
     return { reply: back ? "restored" : "lost", replyReason };
   }
 }

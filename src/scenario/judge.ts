@@ -18,7 +18,9 @@ export function judge(expected: Expectation, seen: readonly Seen[], client: stri
   const wanted = listOf(expected.to);
   if (failures.size === 0 && seen.length > 1) {
     const unseen = wanted.filter((end) => !seen.some((one) => one.end !== null && isEnd(end, one.end.destination, one.end.port, cluster)));
-    if (unseen.length > 0) failures.add(`expected every one of ${wanted.join(", ")} in ${seen.length} connections, never found ${unseen.join(", ")}`);
+    if (unseen.length > 0) {
+      failures.add(`expected every one of ${wanted.join(", ")} in ${seen.length} connections, never found ${unseen.join(", ")}`);
+    }
   }
   const undecided = (expected.outcome !== "undecided" && seen.some((one) => one.outcome === "undecided"))
     || (expected.reply !== "undecided" && seen.some((one) => one.reply === "undecided"));
@@ -62,7 +64,8 @@ export function describeSeen(seen: Seen, names: Names): string {
     const where = local && names.node(destination) === null ? ` on ${node}` : "";
     return `${seen.outcome} to ${names.describe(destination)}${port === 0 ? "" : `:${port}`}${where}, source ${names.describe(source)}`;
   }
-  return `${seen.outcome}${seen.reason === "" ? "" : ` (${seen.reason})`}${because.length === 0 ? "" : ` because of ${because.join(", ")}`}`;
+  const why = because.length === 0 ? "" : ` because of ${because.join(", ")}`;
+  return `${seen.outcome}${seen.reason === "" ? "" : ` (${seen.reason})`}${why}`;
 }
 
 /** `default/web` (any address of the pod), a node's name, an address, or address:port. */

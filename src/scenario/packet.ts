@@ -52,7 +52,8 @@ export function packetOf(probe: Probe, way: Way, sourcePort: number, connection:
   const etherType = probe.etherType ?? (way.source.family === 4 ? EtherType.Ipv4 : EtherType.Ipv6);
   if (probe.packet !== null) return { bytes: probe.packet, etherType };
   const icmp = way.protocol === 1 || way.protocol === 58;
-  const tuple: PacketTuple = { source: way.source, destination: way.destination, sourcePort, destinationPort: icmp ? sourcePort : way.port };
+  const { source, destination } = way;
+  const tuple: PacketTuple = { source, destination, sourcePort, destinationPort: icmp ? sourcePort : way.port };
   const bytes = hasFirstPacket(way.protocol) ? entryPacket(way.protocol, tuple, false, connection, probe.ttl, flagsOf(probe))
     : portless(way, probe.ttl);
   if (probe.fragment !== null) fragment(bytes, probe.fragment);
@@ -79,7 +80,9 @@ function senderOf({ from }: Probe, cluster: Cluster): { node: string; device: nu
     return { node: node.name, device: device.index, addresses: pod.ips };
   }
   if (from.node !== undefined) return { node: from.node, device: 0, addresses: nodeAddresses(nodeNamed(from.node, cluster)) };
-  if (from.via === undefined && cluster.nodes.length !== 1) throw new ProbeError("from {ip:} needs via: the node whose uplink it comes in by");
+  if (from.via === undefined && cluster.nodes.length !== 1) {
+    throw new ProbeError("from {ip:} needs via: the node whose uplink it comes in by");
+  }
   const node = nodeNamed(from.via ?? cluster.nodes[0].name, cluster);
   const uplink = node.facts.devices.find((device) => device.kind === "uplink");
   if (uplink === undefined) throw new ProbeError(`node ${node.name} has no uplink`);
@@ -159,7 +162,9 @@ function checksum(bytes: Uint8Array): void {
 
 function podNamed(name: string, cluster: Cluster): Pod {
   const found = cluster.pods.find((pod) => `${pod.namespace}/${pod.name}` === name);
-  if (found === undefined) throw new ProbeError(`the cluster has no pod ${name}${nearest(cluster.pods.map((one) => `${one.namespace}/${one.name}`))}`);
+  if (found === undefined) {
+    throw new ProbeError(`the cluster has no pod ${name}${nearest(cluster.pods.map((one) => `${one.namespace}/${one.name}`))}`);
+  }
   return found;
 }
 

@@ -26,7 +26,8 @@ export function tallyOf(files: readonly FileResult[]): TestTally {
   const probes = scenarios.flatMap((one) => one.probes);
   const count = (status: ProbeResult["status"]): number => probes.filter((one) => one.status === status).length;
   const problems = [...files.flatMap((one) => one.problems), ...scenarios.flatMap((one) => one.problems)];
-  return { scenarios: scenarios.length, probes: probes.length, passed: count("passed"), failed: count("failed"), undecided: count("undecided"),
+  return { scenarios: scenarios.length, probes: probes.length,
+    passed: count("passed"), failed: count("failed"), undecided: count("undecided"),
     errors: problems.filter((one) => one.severity === "error").length };
 }
 
@@ -48,9 +49,11 @@ export function renderTests(files: readonly FileResult[], paint: Paint, verbose:
   }
   const tally = tallyOf(files);
   const parts = [`${tally.passed} passed`, ...(tally.failed > 0 ? [`${tally.failed} failed`] : []),
-    ...(tally.undecided > 0 ? [`${tally.undecided} undecided`] : []), ...(tally.errors > 0 ? [`${tally.errors} errors in the inputs`] : [])];
+    ...(tally.undecided > 0 ? [`${tally.undecided} undecided`] : []),
+    ...(tally.errors > 0 ? [`${plural(tally.errors, "error")} in the inputs`] : [])];
   const good = exitCodeOf(tally) === 0;
-  lines.push(paint(good ? "green" : "red", `${plural(tally.scenarios, "scenario")}, ${plural(tally.probes, "probe")}: ${parts.join(", ")}`));
+  const sum = `${plural(tally.scenarios, "scenario")}, ${plural(tally.probes, "probe")}: ${parts.join(", ")}`;
+  lines.push(paint(good ? "green" : "red", sum));
   return `${lines.join("\n")}\n`;
 }
 
@@ -69,21 +72,23 @@ export function renderJunit(files: readonly FileResult[]): string {
     ...scenarios.map((one) => suite(file, one.name, one.probes, one.problems)),
   ]);
   const tally = tallyOf(files);
-  return `<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="twinplane" tests="${tally.probes}" failures="${tally.failed + tally.undecided}"`
-    + ` errors="${tally.errors}">\n${suites.join("")}</testsuites>\n`;
+  return `<?xml version="1.0" encoding="UTF-8"?>\n<testsuites name="twinplane" tests="${tally.probes}"`
+    + ` failures="${tally.failed + tally.undecided}" errors="${tally.errors}">\n${suites.join("")}</testsuites>\n`;
 }
 
 function suite(file: string, name: string, probes: readonly ProbeResult[], problems: readonly Problem[]): string {
   const errors = problems.filter((one) => one.severity === "error");
   const failed = probes.filter((one) => one.status !== "passed").length;
   const cases = probes.map((probe) => {
-    const head = `    <testcase classname="${xml(name)}" name="${xml(probe.name)}" file="${xml(probe.where.file)}" line="${probe.where.line}"`;
+    const place = `file="${xml(probe.where.file)}" line="${probe.where.line}"`;
+    const head = `    <testcase classname="${xml(name)}" name="${xml(probe.name)}" ${place}`;
     if (probe.status === "passed") return `${head}/>\n`;
     const text = [...probe.failures, ...probe.seen].join("\n");
-    return `${head}>\n      <failure type="${probe.status}" message="${xml(probe.failures[0] ?? probe.status)}">${xml(text)}</failure>\n    </testcase>\n`;
+    return `${head}>\n      <failure type="${probe.status}" message="${xml(probe.failures[0] ?? probe.status)}">${xml(text)}</failure>\n`
+      + "    </testcase>\n";
   });
-  const unrun = errors.length === 0 ? "" : `    <testcase classname="${xml(name)}" name="inputs">\n      <error message="${xml(formatProblem(errors[0]))}">${
-    xml(errors.map(formatProblem).join("\n"))}</error>\n    </testcase>\n`;
+  const unrun = errors.length === 0 ? "" : `    <testcase classname="${xml(name)}" name="inputs">\n`
+    + `      <error message="${xml(formatProblem(errors[0]))}">${xml(errors.map(formatProblem).join("\n"))}</error>\n    </testcase>\n`;
   return `  <testsuite name="${xml(`${file}: ${name}`)}" tests="${probes.length}" failures="${failed}" errors="${errors.length}">\n${
     cases.join("")}${unrun}  </testsuite>\n`;
 }
@@ -92,7 +97,8 @@ function suite(file: string, name: string, probes: readonly ProbeResult[], probl
 function xml(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what XML 1.0 has no form for
   const printable = text.replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g, "\ufffd");
-  return printable.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;").replaceAll("\n", "&#10;");
+  return printable.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
+    .replaceAll('"', "&quot;").replaceAll("\n", "&#10;");
 }
 
 function plural(number: number, noun: string): string {

@@ -202,7 +202,8 @@ class ScenarioRun {
     }
     return {
       name: probe.name, where: probe.where, status: undecided ? "undecided" : failures.length > 0 ? "failed" : "passed", failures,
-      seen: [...seen].flatMap(([name, all]) => [...new Set(all.map((one) => describeSeen(one, this.names)))].map((text) => `${name}: ${text}`)),
+      seen: [...seen].flatMap(([name, all]) =>
+        [...new Set(all.map((one) => describeSeen(one, this.names)))].map((text) => `${name}: ${text}`)),
     };
   }
 
@@ -217,7 +218,8 @@ class ScenarioRun {
   private packet(probe: Probe, way: Way, index: number, turn: number): View {
     this.connection++;
     // Ports of connections that say nothing of theirs stay apart through the whole scenario.
-    const sourcePort = probe.sourcePort === null ? FIRST_SOURCE_PORT + (this.connection % 20_000) : ((probe.sourcePort + turn) & 0xffff) || 1;
+    const sourcePort = probe.sourcePort === null ? FIRST_SOURCE_PORT + (this.connection % 20_000)
+      : ((probe.sourcePort + turn) & 0xffff) || 1;
     const { bytes, etherType } = packetOf(probe, way, sourcePort, this.connection);
     const node = this.planes[0].plane.nodes.indexOf(way.node);
     return viewOf(bytes, etherType, node, way.device, this.timesNs[index] + turn * REPEAT_AFTER_NS);

@@ -204,7 +204,8 @@ class ScenarioReader {
     const common = Object.fromEntries(Object.entries(raw).filter(([name]) => EXPECTATION_NAMES.includes(name))) as Expectation;
     for (const name of Object.keys(raw)) {
       if (name === "difference" || EXPECTATION_NAMES.includes(name) || planes.includes(name)) continue;
-      this.wrong([...path, name], `${name} is no plane of this scenario and no field, expected ${[...planes, ...EXPECTATION_NAMES].join(", ")}`);
+      this.wrong([...path, name], `${name} is no plane of this scenario and no field, expected ${
+        [...planes, ...EXPECTATION_NAMES].join(", ")}`);
     }
     const said = raw["difference"];
     if (said !== undefined && planes.length < 2) this.wrong([...path, "difference"], "a difference needs two planes");

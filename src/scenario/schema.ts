@@ -35,7 +35,9 @@ const text = (description: string, pattern?: string): Schema =>
 const whole = (description: string, minimum: number, maximum: number): Schema => ({ type: "integer", description, minimum, maximum });
 const closed = (description: string, properties: Readonly<Record<string, Schema>>, required: readonly string[] = []): Schema =>
   ({ type: "object", description, properties, ...(required.length > 0 ? { required } : {}), additionalProperties: false });
-const option: Schema = { anyOf: [{ type: "string" }, { type: "integer" }, { type: "boolean" }, { type: "array", items: { type: "string" } }] };
+const option: Schema = {
+  anyOf: [{ type: "string" }, { type: "integer" }, { type: "boolean" }, { type: "array", items: { type: "string" } }],
+};
 const manyTexts = (description: string): Schema =>
   ({ anyOf: [{ type: "string", description }, { type: "array", description: `${description}, several`, items: { type: "string" } }] });
 
@@ -108,7 +110,8 @@ const probe = closed("new connections, and what is expected of them", {
   expect: {
     type: "object",
     description: "of all planes, or a block for each plane by its name; in a block, what stands there comes first",
-    properties: { ...EXPECTATION, difference: manyTexts("id of the known difference that the first two planes show; none: no difference") },
+    properties: { ...EXPECTATION,
+      difference: manyTexts("id of the known difference that the first two planes show; none: no difference") },
     additionalProperties: expectation,
   },
 }, ["from", "expect"]);
@@ -126,7 +129,8 @@ export const SCENARIO_SCHEMA: Schema = {
       items: { anyOf: [text("a file or folder, relative to this file"), { type: "object", description: "an object" }] } },
     planes: { type: "object", description: "planes by names of your own", minProperties: 1, additionalProperties: plane },
     nodes: { type: "object", description: "node facts by node name", additionalProperties: node },
-    problems: { type: "array", description: "what must be said of the objects and options, by a part of each sentence; such errors do not stop it",
+    problems: { type: "array",
+      description: "what must be said of the objects and options, by a part of each sentence; such errors do not stop it",
       items: text("part of a problem's text") },
     probes: { type: "array", description: "packets, in order", items: probe },
   }, ["name", "cluster", "probes"]),
