@@ -82,7 +82,8 @@ export class Connections {
     return {
       source: addressFromBytes(Tuple.source(outcome.image)).text,
       destination: addressFromBytes(Tuple.destination(outcome.image)).text,
-      port: outcome.withoutPorts || !hasPorts(outcome.image) ? 0 : Tuple.destinationPort(outcome.image), node: this.plane.nodes[outcome.node],
+      port: outcome.withoutPorts || !hasPorts(outcome.image) ? 0 : Tuple.destinationPort(outcome.image),
+      node: this.plane.nodes[outcome.node],
       local: outcome.end === End.Delivered && outcome.device === 0,
     };
   }

@@ -117,7 +117,8 @@ const probe = closed("new connections, and what is expected of them", {
 }, ["from", "expect"]);
 
 const node = closed("what is known of a node", {
-  addresses: { type: "array", description: "of its uplink, with the length of the network: 192.168.50.11/24", items: text("an address/length") },
+  addresses: { type: "array", description: "of its uplink, with the length of the network: 192.168.50.11/24",
+    items: text("an address/length") },
 });
 
 export const SCENARIO_SCHEMA: Schema = {
