@@ -8,7 +8,7 @@ import type { Problem, Where } from "../cluster/problem.js";
 import { Comparison } from "../compare/comparison.js";
 import { Names } from "../compare/names.js";
 import type { Plane } from "../dataplane.js";
-import { assumedNetwork, buildPlane, parseProfile, type PlaneInputs, policyDenial, wrongOptions } from "../planes.js";
+import { assumedNetwork, buildPlane, parseProfile, type PlaneInputs, policyDenial, type Profile, wrongOptions } from "../planes.js";
 import { Flow } from "../replay/flows.js";
 import { viewOf } from "../replay/reading.js";
 import type { Packet } from "../replay/loop.js";
@@ -57,7 +57,7 @@ export function runScenario(scenario: Scenario, inputs: ScenarioInputs): Scenari
 interface RunningPlane {
   readonly name: string;
   readonly plane: Plane;
-  readonly policyEngine: boolean;
+  readonly profile: Profile;
   readonly connections: Connections;
   /** Its clusters, by index of the probe they begin with. */
   readonly clusters: ReadonlyMap<number, Cluster>;
@@ -71,7 +71,8 @@ class ScenarioRun {
   private readonly clusters: ReadonlyMap<number, Cluster>;
   private cluster: Cluster;
   private names: Names;
-  private denies: ReturnType<typeof policyDenial>;
+  /** By the cluster of the moment; null: not asked yet. */
+  private denies: ReturnType<typeof policyDenial> | null = null;
   private readonly timesNs: readonly number[];
   private connection = 0;
 
@@ -88,7 +89,6 @@ class ScenarioRun {
     }
     this.clusters = this.clustersOf(timeline);
     this.names = new Names(this.cluster);
-    this.denies = policyDenial(this.cluster);
     for (const [name, spec] of scenario.planes) this.build(name, spec, objects);
   }
 
@@ -147,7 +147,7 @@ class ScenarioRun {
       // What a plane does not model makes its packets undecided, which is seen there.
       this.problems.push({ severity: "warning", where: problem.where ?? where, what: `${name}: ${problem.what}` });
     }
-    this.planes.push({ name, plane, policyEngine: profile.policyEngine, connections: new Connections(plane),
+    this.planes.push({ name, plane, profile, connections: new Connections(plane),
       clusters: timeline === null ? this.clusters : this.clustersOf(timeline) });
   }
 
@@ -176,7 +176,7 @@ class ScenarioRun {
     if (next === undefined) return;
     this.cluster = next;
     this.names = new Names(next, this.names);
-    this.denies = policyDenial(next);
+    this.denies = null;
     for (const { plane, clusters } of this.planes) plane.change(clusters.get(index) ?? next, this.timesNs[index]);
   }
 
@@ -211,8 +211,11 @@ class ScenarioRun {
   private comparison(): Comparison | null {
     const [first, second] = this.planes;
     if (second === undefined) return null;
-    return new Comparison([first.plane, second.plane], () => this.names, first.policyEngine,
-      (source, destination, protocol, port) => this.denies(source, destination, protocol, port));
+    return new Comparison([first.plane, second.plane], () => this.names, first.profile.policyEngine,
+      (source, destination, protocol, port) => {
+        this.denies ??= policyDenial(this.cluster, second.profile);
+        return this.denies(source, destination, protocol, port);
+      });
   }
 
   private packet(probe: Probe, way: Way, index: number, turn: number): View {
