@@ -5,6 +5,7 @@ const RECORDS = "src/ebpf/records.ts";
 const FRONTENDS = "src/ebpf/compile/frontends.ts";
 const TO_POD = "assembly/programs/to_pod.ts";
 const FROM_POD = "assembly/programs/from_pod.ts";
+const POD_SERVICE = "assembly/programs/pod_service.ts";
 const POLICY = "assembly/programs/policy.ts";
 const CONNTRACK = "assembly/programs/conntrack.ts";
 const NODEPORT = "assembly/programs/nodeport.ts";
@@ -89,13 +90,13 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
     why: "replies are looked for under the flags of requests",
   },
   {
-    id: "hairpin-not-recognised", file: FROM_POD, stories: ["lab/hairpin"],
-    find: "loopback = Address.equal(Tuple.saddr(tuple), Service.backend);", replace: "loopback = false;",
+    id: "hairpin-not-recognised", file: POD_SERVICE, stories: ["lab/hairpin"],
+    find: "PodService.loopback = Address.equal(Tuple.saddr(tuple), Service.backend);", replace: "",
     why: "a pod that reaches itself sees its own address as the client",
   },
   {
     id: "hairpin-not-noted", file: FROM_POD, stories: ["lab/hairpin"],
-    find: "if (loopback) draft.bits |= <u16>CtBit.LB_LOOPBACK;", replace: "",
+    find: "if (PodService.loopback) draft.bits |= <u16>CtBit.LB_LOOPBACK;", replace: "",
     why: "the entry of a pod that reaches itself does not say so, and its answer goes astray",
   },
   {

@@ -12,6 +12,7 @@ import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
 import { Options } from "./options";
 import { Packet } from "./packet";
+import { Tunnel } from "./tunnel";
 import { Verdict } from "./verdict";
 
 const ADDRESS: usize = memory.data(16, 16);
@@ -42,8 +43,8 @@ export class Destination {
       }
     }
     if (!toHost) {
-      if (Options.has(ConfigOption.TUNNEL_MODE) && Identities.tunnelled(info)) {
-        return Verdict.undecided(UndecidedReason.TUNNEL);
+      if (Options.has(ConfigOption.TUNNEL_MODE) && info !== null && Identities.tunnelled(info)) {
+        return Tunnel.to(info, identity);
       }
       if (Options.hostRouting) return Deliver.byRoute(true);
     }

@@ -156,6 +156,8 @@ function canonical(cluster: Cluster): Cluster {
     services: sorted(cluster.services),
     endpointSlices: sorted(cluster.endpointSlices),
     networkPolicies: sorted(cluster.networkPolicies),
+    ciliumPolicies: sorted(cluster.ciliumPolicies),
+    cidrGroups: sorted(cluster.cidrGroups),
     others: sorted(cluster.others),
   };
 }

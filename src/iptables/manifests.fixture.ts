@@ -20,6 +20,8 @@ export function clusterOf(objects: readonly Plain[]): Cluster {
     services: of("Service").map(serviceOf),
     endpointSlices: of("EndpointSlice").map(sliceOf),
     networkPolicies: [],
+    ciliumPolicies: [],
+    cidrGroups: [],
     others: [],
   };
 }

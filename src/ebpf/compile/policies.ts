@@ -4,7 +4,7 @@
  * CiliumNetworkPolicy and its relatives are kept by the cluster as they were read and are not evaluated: each
  * is a Problem, and what they select is undecided where they could decide it.
  */
-import type { Cluster, OtherObject } from "../../cluster/cluster.js";
+import type { Cluster, ObjectMeta } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
 import type { CiliumOptions } from "../options.js";
 import type { Identities } from "./identity.js";
@@ -22,7 +22,7 @@ export interface CompiledPolicies {
   readonly ipcache: readonly IpcacheEntry[];
   readonly endpoints: EndpointPolicies;
   /** Policy objects of kinds that are not evaluated. */
-  readonly unmodelled: readonly OtherObject[];
+  readonly unmodelled: readonly ObjectMeta[];
 }
 
 const UNMODELLED_KINDS: Readonly<Record<string, string>> = {
@@ -56,7 +56,10 @@ export function compilePolicies(
         `by ${keys.join(", ")}, which Cilium leaves out of identities by default; it matches as if no pod had it`,
     });
   }
-  const unmodelled = cluster.others.filter((object) => UNMODELLED_KINDS[object.kind] !== undefined);
+  const unmodelled: ObjectMeta[] = [
+    ...cluster.ciliumPolicies,
+    ...cluster.others.filter((object) => UNMODELLED_KINDS[object.kind] !== undefined),
+  ];
   for (const object of unmodelled) {
     const name = object.namespace === "" ? object.name : `${object.namespace}/${object.name}`;
     problems.push({
@@ -72,7 +75,7 @@ export function compilePolicies(
     options,
     identities,
     rules,
-    unmodelled.flatMap(opaquePolicies),
+    cluster.ciliumPolicies.flatMap(opaquePolicies),
     numbers,
   );
   return { identities, ipcache, endpoints, unmodelled };
