@@ -2,7 +2,7 @@
  * Profiles: what a plane is asked to be, and how it is built.
  *
  *     kube-proxy            kube-proxy's iptables rules, no policy engine
- *     kube-proxy+spec       the same, with NetworkPolicy judged by the words of its API
+ *     kube-proxy+spec       the same, with NetworkPolicy and its Admin kinds judged by the words of their APIs
  *     kube-proxy+npm        the same, with the rules and sets of Azure Network Policy Manager
  *     kube-proxy+calico     the same, with the rules and sets of Calico's Felix
  *     cilium@1.20           Cilium's eBPF dataplane
@@ -31,6 +31,7 @@ import type { CheckResult } from "./report/check.js";
 import type { LimitRow } from "./report/report.js";
 import { evaluateAddresses } from "./spec/evaluate.js";
 import { PolicyIndex } from "./spec/policy-index.js";
+import { unreadPolicies } from "./unread-policies.js";
 
 export interface Profile {
   readonly text: string;
@@ -56,7 +57,7 @@ export interface PlaneInputs {
 
 export const PROFILES_HELP = `Profiles:
   kube-proxy        iptables rules of kube-proxy, no policy engine
-  kube-proxy+spec   the same with NetworkPolicy as the API's words say
+  kube-proxy+spec   the same with NetworkPolicy, AdminNetworkPolicy and ClusterNetworkPolicy as their APIs' words say
   kube-proxy+npm    the same with Azure Network Policy Manager's rules and IP sets
   kube-proxy+calico the same with Calico's rules and IP sets (Felix)
   cilium@1.20       Cilium's eBPF dataplane, that version`;
@@ -88,10 +89,13 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
 /** What the plane has beside rules: an engine to ask, and what it says of a cluster's policies. */
 function policyOf(engine: Profile["engine"], cluster: Cluster, network: Network)
   : Pick<IptablesPlaneOptions, "policyEngine" | "problemsOf"> {
-  if (engine === "kube-proxy+spec") return { policyEngine: specEngine };
-  if (engine === "kube-proxy+calico") return { problemsOf: (now) => calicoProblems(now, calicoConfig(network)) };
+  if (engine === "kube-proxy+spec") return { policyEngine: specEngine, problemsOf: (now) => unreadPolicies(now, engine, true) };
+  if (engine === "kube-proxy+calico") {
+    return { problemsOf: (now) => [...calicoProblems(now, calicoConfig(network)), ...unreadPolicies(now, engine, true)] };
+  }
   if (engine !== "kube-proxy+npm") return {};
-  return { problemsOf: npmProblems, ...(npmConfig(cluster).config.EnableV2NPM ? {} : { policyEngine: () => npmV1Engine }) };
+  return { problemsOf: (now) => [...npmProblems(now), ...unreadPolicies(now, engine, false)],
+    ...(npmConfig(cluster).config.EnableV2NPM ? {} : { policyEngine: () => npmV1Engine }) };
 }
 
 /** NPM v1 has other chains, which are not modelled. */
@@ -209,9 +213,16 @@ function specEngine(cluster: Cluster): PolicyEngine {
   return (source, destination, protocol, port) => evaluateAddresses(index, source, destination, protocol, port);
 }
 
-/** Whether NetworkPolicy denies a flow by the words of its API: the third opinion beside both planes. */
-export function policyDenial(cluster: Cluster): (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean {
-  const index = new PolicyIndex(cluster, { ipBlockMatchesPods: false });
+/** Addresses in wire order, an IP protocol number, the destination port in host order (0 where the protocol has none). */
+export type Denial = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;
+
+/**
+ * Whether the policies that a profile reads deny a flow by the words of their APIs: the third opinion beside both planes.
+ * Policies of the whole cluster count where the words themselves are the engine; Cilium reads none of them by default.
+ */
+export function policyDenial(cluster: Cluster, profile: Profile): Denial {
+  const inForce = profile.engine === "kube-proxy+spec" ? {} : { adminKinds: [] };
+  const index = new PolicyIndex(cluster, { ipBlockMatchesPods: false, ...inForce });
   return (source, destination, protocol, port) => {
     const found = evaluateAddresses(index, addressFromBytes(source), addressFromBytes(destination), protocol, port);
     return found.egress.verdict === "deny" || found.ingress.verdict === "deny";

@@ -2,7 +2,7 @@
  * The plane's configuration as programs ask for it: one Config entry that holds for every node, and the entry
  * of the node under way. Both are looked up once, when a block or a hop begins. Names are Cilium's options.
  */
-import { Config, ConfigOption, DsrMode, LbAlgorithm, NodeEntry, NodeOption } from "../abi.gen";
+import { Config, ConfigOption, DsrMode, NodeEntry, NodeOption } from "../abi.gen";
 import { Packet } from "./packet";
 
 let configAt: usize = 0;
@@ -53,11 +53,6 @@ export class Options {
   @inline
   static get dsr(): bool {
     return Options.config.dsr_mode != <u8>DsrMode.SNAT;
-  }
-
-  @inline
-  static get maglev(): bool {
-    return Options.config.lb_algorithm == <u8>LbAlgorithm.MAGLEV;
   }
 
   /** ENABLE_ROUTING of an endpoint: the program forwards to other endpoints of the node itself. */

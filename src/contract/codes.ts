@@ -248,6 +248,11 @@ export const LookupScope = codes("LookupScope", "ServiceKey.scope.", { EXTERNAL:
 
 export const LbAlgorithm = codes("LbAlgorithm", "bpf-lb-algorithm.", { UNSPEC: 0, RANDOM: 1, MAGLEV: 2 });
 
+export const LbOption = codes("LbOption", "Bits of Config.lb_options: switches of load balancing; ours.", {
+  /** bpf-lb-algorithm-annotation. */
+  ALGORITHM_ANNOTATION: 1,
+});
+
 export const DsrMode = codes("DsrMode", "bpf-lb-mode and bpf-lb-dsr-dispatch; ours.", {
   SNAT: 0, DSR_OPT: 1, DSR_GENEVE: 2, DSR_IPIP: 3, HYBRID_OPT: 4, HYBRID_GENEVE: 5,
 });
