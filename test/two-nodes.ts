@@ -39,7 +39,7 @@ export interface TwoNodes {
 }
 
 export function twoNodes({ version = 20, options = [], without = [], protocol = "VXLAN", underlay6 = false, traced = false }: TwoNodes = {}): Bench {
-  const bench = new Bench(version, traced);
+  const bench = new Bench(version, { traced });
   const all = [...BASE_OPTIONS, ...DUAL, ...options].filter((name) => !without.includes(name));
   const tunnel = all.includes("TUNNEL_MODE");
   const bits = all.reduce((sum, name) => sum | ConfigOption.values[name], 0) >>> 0;
