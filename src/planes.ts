@@ -14,17 +14,20 @@ import type { Plane } from "./dataplane.js";
 import { dumpImage } from "./ebpf/dump.js";
 import { compileImage, type MapImage } from "./ebpf/image.js";
 import { checkLimits } from "./ebpf/limits.js";
-import { CILIUM_VERSIONS, ciliumOptions, type OptionName } from "./ebpf/options.js";
+import { CILIUM_VERSIONS, type CiliumOptions, ciliumOptions, type OptionName } from "./ebpf/options.js";
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
+import type { RuleGiver } from "./ebpf/stack/rules.js";
 import { CALICO_DEFAULTS, type CalicoConfig } from "./iptables/calico/config.js";
 import { calicoProblems, calicoProgram, generateCalico } from "./iptables/calico/generate.js";
 import { KUBE_PROXY_DEFAULTS } from "./iptables/kubeproxy/config.js";
+import { masqueradePart, type MasqueradeConfig } from "./iptables/masquerade/cni.js";
 import { npmConfig } from "./iptables/npm/config.js";
 import { npmProblems, npmProgram, npmSets } from "./iptables/npm/generate.js";
 import type { SetMaker } from "./iptables/dump/ownSets.js";
 import { createIptablesPlane, type IptablesPlaneOptions } from "./iptables/plane.js";
 import { generatedRules, type IptablesConfig, type NodeDump } from "./iptables/planeNode.js";
 import type { PolicyEngine } from "./iptables/policy.js";
+import { joinRules } from "./iptables/ruleset.js";
 import { portmapProgram, portmapSysctls } from "./iptables/portmap/portmap.js";
 import { cniMasquerade, type Network } from "./network.js";
 import type { CheckResult } from "./report/check.js";
@@ -76,8 +79,9 @@ export function parseProfile(text: string): Profile | string {
 export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs): Plane {
   const { cluster, epochNs, network, seed, traced } = inputs;
   if (profile.engine === "cilium") {
+    const { options } = ciliumOptions(profile.text, cluster, ciliumNetwork(profile.text, cluster, network));
     return createEbpfPlane({ name, profile: profile.text, cluster, epochNs, wasm: inputs.wasm, seed, traced,
-      cilium: ciliumNetwork(profile.text, cluster, network) });
+      cilium: ciliumNetwork(profile.text, cluster, network), nodeRules: ciliumNodeRules(options, network) });
   }
   return createIptablesPlane({
     name, profile: profile.engine, cluster, epochNs, seed, traced, udpCleanup: inputs.udpCleanup,
@@ -138,6 +142,23 @@ function baseConfig(network: Network): IptablesConfig {
     ...(portmap === undefined ? {} : { programs: [portmapProgram(portmap)],
       sysctls: (cluster, node) => portmapSysctls(portmap, cluster, node) }),
   };
+}
+
+/**
+ * Rules of a node that runs Cilium: Cilium's own at the head of each chain, behind them those of a masquerade agent where
+ * one runs beside it.
+ */
+function ciliumNodeRules(options: CiliumOptions, network: Network): RuleGiver {
+  const agent = options.masqueradeAgent ? agentBesideCilium(network) : { agent: "none" as const };
+  return (_cluster, _node, family, own) => joinRules([masqueradePart(agent, family), own]);
+}
+
+/** AKS runs ip-masq-agent-v2, and keeps a file for it that exempts the pods' ranges and masquerades link-local. */
+function agentBesideCilium({ masquerade, clusterCidrs }: Network): MasqueradeConfig {
+  if (masquerade?.agent === "ip-masq-agent") return masquerade;
+  return { agent: "ip-masq-agent", chain: "IP-MASQ-AGENT", enableIPv6: clusterCidrs.some((range) => range.address.family === 6),
+    nonMasqueradeCIDRs: clusterCidrs.map((range) => ({ range, where: null })), masqLinkLocal: true, masqLinkLocalIPv6: true,
+    randomFully: false, stopped: false };
 }
 
 /** Limits of a built plane; none where the plane has no such maps. */

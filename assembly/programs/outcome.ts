@@ -53,6 +53,16 @@ export class Outcome {
     journey = 0x811c9dc5;
   }
 
+  /** Begins the same record anew; the hash goes on. */
+  static again(): void {
+    memory.fill(row, 0, OutcomeRecord.SIZE);
+  }
+
+  /** The frame waits at a node's kernel. */
+  static get waits(): bool {
+    return changetype<OutcomeRecord>(row).end == <u8>FrameEnd.AtStack;
+  }
+
   static end(end: FrameEnd, reason: i32, program: Program): void {
     const outcome = changetype<OutcomeRecord>(row);
     outcome.end = <u8>end;

@@ -3,13 +3,10 @@
  * was addressed to on its link, and whether an offload merged it.
  */
 import { ConfigOption, DeviceEntry, DeviceKind, FrameRecord, NodeClock } from "../abi.gen";
-import { Checksum } from "../wire/checksum";
 import { Ethernet } from "../wire/ethernet";
-import { Tcp } from "../wire/tcp";
-import { Udp } from "../wire/udp";
 import { Maps } from "./maps";
 import { Options } from "./options";
-import { Packet, TCP, UDP } from "./packet";
+import { isPartial, Packet, TCP } from "./packet";
 import { Policy } from "./policy";
 import { Service } from "./service";
 import { Tunnel } from "./tunnel";
@@ -30,11 +27,7 @@ export class Passage {
 
   /** Makes the record's frame the packet under way, on its node. */
   static open(record: FrameRecord): void {
-    Packet.frame = record.offset - Ethernet.LENGTH;
-    Packet.captured = <i32>record.length + Ethernet.LENGTH;
-    Packet.wire = <i32>record.wire_length + Ethernet.LENGTH;
-    memory.fill(Packet.frame, 0, Ethernet.LENGTH);
-    Ethernet.setType(Packet.frame, record.ether_type);
+    Passage.place(record.offset, record.length, record.wire_length, record.ether_type);
     Packet.mark = record.mark;
     Packet.device = record.device;
     Packet.sourceIdentity = 0;
@@ -51,6 +44,15 @@ export class Passage {
     Service.revNat = 0;
     Service.backendId = 0;
     Policy.cookie = 0;
+  }
+
+  /** The bytes of the packet under way, with an empty link header in front. */
+  static place(offset: usize, length: u32, wireLength: u32, type: u16): void {
+    Packet.frame = offset - Ethernet.LENGTH;
+    Packet.captured = <i32>length + Ethernet.LENGTH;
+    Packet.wire = <i32>wireLength + Ethernet.LENGTH;
+    memory.fill(Packet.frame, 0, Ethernet.LENGTH);
+    Ethernet.setType(Packet.frame, type);
     Passage.readChecksum();
   }
 
@@ -91,21 +93,4 @@ export class Passage {
     if (device.mtu == 0 || <u32>(Packet.wire - Ethernet.LENGTH) <= device.mtu) return true;
     return Passage.merged && Passage.entryMtu + (Passage.tunnelled ? Tunnel.overhead : 0) <= device.mtu;
   }
-}
-
-/**
- * CHECKSUM_PARTIAL as a capture shows it: the field holds the folded pseudo-header sum, not yet complemented,
- * and is not by chance the right checksum as well.
- */
-function isPartial(): bool {
-  if (Packet.fragment || (Packet.protocol != TCP && Packet.protocol != UDP)) return false;
-  const field = Packet.l4 + (Packet.protocol == TCP ? Tcp.CHECKSUM : Udp.CHECKSUM);
-  if (field + 2 > Packet.captured) return false;
-  const length = Packet.wire - Packet.l4;
-  const pseudo = Packet.family == 4
-    ? Checksum.partial(Packet.source, 8, 0) : Checksum.partial(Packet.source, 32, 0);
-  const sum = Checksum.add(Checksum.add(pseudo, <u32>Packet.protocol << 8), <u32>bswap<u16>(<u16>length));
-  if (load<u16>(Packet.frame + field) != <u16>~Checksum.fold(sum)) return false;
-  if (Packet.captured < Packet.wire) return true;
-  return Checksum.fold(Checksum.partial(Packet.frame + Packet.l4, length, sum)) != 0;
 }

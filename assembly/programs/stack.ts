@@ -41,6 +41,12 @@ export class Stack {
     return Packet.family == 4 ? receive4() : receive6();
   }
 
+  /** A kernel that was walked elsewhere sends the packet out of an uplink: an Onward, or undecided. */
+  static leaveByUplink(): i32 {
+    const tunnel = behindTunnel();
+    return tunnel == GO_ON ? Onward.UPLINK : tunnel;
+  }
+
   /**
    * An Onward, a drop or undecided. `received`: from a device, not from a process of the node; `receive` has
    * been asked. `type`: whom the frame was addressed to on its link (LinkPacketType).
@@ -65,13 +71,8 @@ export class Stack {
 
 function leave(route: FibEntry): i32 {
   Packet.redirect = route.ifindex;
-  // In tunnel mode Cilium's own routes lead to other nodes' pods through cilium_host; the facts may be from before.
-  if (Options.has(ConfigOption.TUNNEL_MODE)) {
-    const info = Maps.ipcache(ADDRESS);
-    if (info !== null && !(info.flags & <u8>IpcacheFlag.NODE_ADDRESS) && Identities.tunnelled(info)) {
-      return intoTunnel();
-    }
-  }
+  const behind = behindTunnel();
+  if (behind != GO_ON) return behind;
   if (route.kind == <u8>FibKind.UPLINK) return Onward.UPLINK;
   // Where endpoints have no routes of their own, their prefix is routed to cilium_host.
   const host = Options.node.host_ifindex;
@@ -82,6 +83,18 @@ function leave(route: FibEntry): i32 {
   const tunnel = Options.node.tunnel_ifindex;
   return Verdict.undecided(tunnel != 0 && route.ifindex == tunnel
     ? UndecidedReason.TUNNEL_DEVICE : UndecidedReason.ROUTE_DEVICE);
+}
+
+/**
+ * In tunnel mode Cilium's own routes lead to other nodes' pods through cilium_host; the facts may be from before.
+ * GO_ON for all other destinations.
+ */
+function behindTunnel(): i32 {
+  if (!Options.has(ConfigOption.TUNNEL_MODE)) return GO_ON;
+  Address.read(ADDRESS, Packet.destination, Packet.family);
+  const info = Maps.ipcache(ADDRESS);
+  if (info === null || (info.flags & <u8>IpcacheFlag.NODE_ADDRESS) || !Identities.tunnelled(info)) return GO_ON;
+  return intoTunnel();
 }
 
 /** A process that names no address of its own would send from cilium_host's, where the capture has the node's. */

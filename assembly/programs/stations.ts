@@ -7,7 +7,7 @@
  */
 import {
   AllNodes, ConfigOption, DeviceFlag, DeviceKind, EmissionKind, FrameEnd, FrameRecord, Identity, KernelReason,
-  LinkPacketType, Program, UndecidedReason,
+  LinkPacketType, Program, StackExit, UndecidedReason,
 } from "../abi.gen";
 import { Ethernet } from "../wire/ethernet";
 import { Address } from "./address";
@@ -23,6 +23,7 @@ import { Passage } from "./passage";
 import { Onward, Stack } from "./stack";
 import { Tunnel } from "./tunnel";
 import { GO_ON, Verdict } from "./verdict";
+import { Waiting } from "./waiting";
 
 const ADDRESS: usize = memory.data(16, 16);
 
@@ -79,6 +80,10 @@ export class Stations {
 
   /** `received`: from a device, not from a process of the node. */
   static stack(received: bool): i32 {
+    if (Options.hostStack) {
+      Waiting.begin(received);
+      return finish(FrameEnd.AtStack, 0, Program.STACK);
+    }
     // The programs may not have parsed what they passed on untouched.
     const unread = Packet.parse();
     const refused = received ? Stack.receive() : GO_ON;
@@ -92,12 +97,19 @@ export class Stations {
       const open = Masquerade.byIptables();
       return open < 0 ? fail(open, Program.STACK) : At.EGRESS;
     }
-    if (onwards == Onward.ENDPOINT) return outToEndpoint();
-    const verdict = Entry.enter(Program.FROM_HOST);
-    if (verdict < 0) return fail(verdict, Program.FROM_HOST);
-    if (verdict == Verdict.ENDPOINT) return intoEndpoint();
-    if (verdict == Verdict.TUNNEL) return At.TUNNEL;
-    return fail(Verdict.undecided(UndecidedReason.LOOP), Program.FROM_HOST);
+    return onwards == Onward.ENDPOINT ? outToEndpoint() : throughHost();
+  }
+
+  /** Out of a node's kernel that the host walked; `Packet.redirect` is the device that it was sent to. */
+  static resume(exit: StackExit): i32 {
+    const short = Packet.parse();
+    if (short < 0) return fail(short, Program.STACK);
+    if (exit == StackExit.LOCAL) return local(true);
+    if (exit == StackExit.ENDPOINT) return outToEndpoint();
+    if (exit == StackExit.CILIUM_HOST) return throughHost();
+    const onwards = Stack.leaveByUplink();
+    if (onwards < 0) return fail(onwards, Program.STACK);
+    return onwards == Onward.UPLINK ? At.EGRESS : throughHost();
   }
 
   /** Out of an uplink, and into the next node where there is one. */
@@ -181,6 +193,15 @@ function upStack(): i32 {
     return finish(FrameEnd.Dropped, KernelReason.OTHERHOST, Program.STACK);
   }
   return At.STACK;
+}
+
+/** Out through cilium_host, whose program takes it to an endpoint or into a tunnel. */
+function throughHost(): i32 {
+  const verdict = Entry.enter(Program.FROM_HOST);
+  if (verdict < 0) return fail(verdict, Program.FROM_HOST);
+  if (verdict == Verdict.ENDPOINT) return intoEndpoint();
+  if (verdict == Verdict.TUNNEL) return At.TUNNEL;
+  return fail(Verdict.undecided(UndecidedReason.LOOP), Program.FROM_HOST);
 }
 
 /** Into cilium_host, as a packet for this node. */

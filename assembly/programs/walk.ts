@@ -8,18 +8,23 @@
  *     tunnel      -> from_overlay   -+          +-> tunnel: to_overlay -> uplink, in the tunnel's packet
  *     process     -> socket         -+          +-> pod device, cilium_host, the node itself
  *
+ * On a node whose kernel has more to say than routes (NodeOption.HOST_STACK) the walk stops at the stack with the
+ * end AtStack; the host walks the packet through that kernel and hands each packet that comes out to `resume`.
+ *
  * Frames are taken in order. A frame's bytes are rewritten where they lie; 14 bytes before each network
  * header are ours. Where the room for images could run out, `run` stops before the frame and says how many it
  * did.
  */
-import { FrameEnd, FrameRecord, OutcomeRecord, Program, UndecidedReason } from "../abi.gen";
+import { FrameEnd, FrameRecord, OutcomeRecord, Program, StackExit, UndecidedReason } from "../abi.gen";
 import { Maps } from "./maps";
 import { Options } from "./options";
 import { Outcome } from "./outcome";
+import { Packet } from "./packet";
 import { Passage } from "./passage";
 import { At, Stations } from "./stations";
 import { Steps } from "./steps";
 import { Tunnel } from "./tunnel";
+import { Waiting } from "./waiting";
 
 /** Stations a frame may come to; reality ends a loop by the TTL. */
 const MAX_HOPS: i32 = 24;
@@ -41,7 +46,8 @@ export function walk_arena(framesAt: usize, outcomesAt: usize, emissionsAt: usiz
 }
 
 /**
- * Takes rows `first`..`first + count` and returns how many were done. Emissions start anew with each call.
+ * Takes rows `first`..`first + count` and returns how many were done; where the one after them waits at a node's
+ * kernel, `at_stack` says so. Emissions start anew with each call.
  */
 export function run(first: u32, count: u32): u32 {
   Maps.forget();
@@ -53,11 +59,30 @@ export function run(first: u32, count: u32): u32 {
     if (!Outcome.fits(MAX_IMAGES, MAX_IMAGES * most)) return done;
     Steps.frame = first + done;
     walk(record, outcomes + <usize>(first + done) * OutcomeRecord.SIZE);
+    if (Outcome.waits) return done;
   }
   return count;
 }
 
-/** EmissionRecords written by the last `run`. */
+/** Address of the StackRecord where the last `run` or `resume` stopped at a node's kernel, else 0. */
+export function at_stack(): usize {
+  return Outcome.waits ? Waiting.record : 0;
+}
+
+/**
+ * A packet of the row under way comes out of a node's kernel: `exit` says where it goes on, `offset` and `length`
+ * are its bytes, `wireLength` what it had on the wire. The row's outcome and emissions start anew.
+ */
+export function resume(exit: StackExit, node: u32, device: u32, offset: usize, length: u32, wireLength: u32, mark: u32,
+  isMade: u32): void {
+  Outcome.clear();
+  Outcome.again();
+  Waiting.end(node, offset, length, wireLength, mark, isMade != 0);
+  Packet.redirect = device;
+  carry(Stations.resume(exit));
+}
+
+/** EmissionRecords written by the last `run` or `resume`. */
 export function emission_count(): u32 {
   return Outcome.emitted;
 }
@@ -65,7 +90,11 @@ export function emission_count(): u32 {
 function walk(record: FrameRecord, outcome: usize): void {
   Passage.open(record);
   Outcome.open(outcome);
-  let at = record.device == 0 ? Stations.fromProcess(record) : At.DEVICE;
+  carry(record.device == 0 ? Stations.fromProcess(record) : At.DEVICE);
+}
+
+function carry(start: i32): void {
+  let at = start;
   for (let hop = 0; at != At.END; hop++) {
     if (hop == MAX_HOPS) {
       Outcome.end(FrameEnd.Undecided, UndecidedReason.LOOP, Program.STACK);

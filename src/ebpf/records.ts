@@ -166,8 +166,8 @@ function optionBits(options: CiliumOptions): number {
   return SWITCHES.reduce((bits, [bit, on]) => (on(options, options.masqueradeAgent) ? bits | bit : bits), 0) >>> 0;
 }
 
-export function nodeRecord(node: CompiledNode, index: number, options: CiliumOptions): MapEntry {
-  const agent = options.masqueradeAgent ? NodeOption.values.MASQUERADE_AGENT : 0;
+export function nodeRecord(node: CompiledNode, index: number, options: CiliumOptions, nodeStack = false): MapEntry {
+  const agent = (options.masqueradeAgent ? NodeOption.values.MASQUERADE_AGENT : 0) | (nodeStack ? NodeOption.values.HOST_STACK : 0);
   return [
     { node: index },
     {
