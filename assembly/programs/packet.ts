@@ -14,6 +14,7 @@ import { Ipv4 } from "../wire/ipv4";
 import { Ipv6 } from "../wire/ipv6";
 import { Tcp } from "../wire/tcp";
 import { Udp } from "../wire/udp";
+import { Options } from "./options";
 import { GO_ON, Verdict } from "./verdict";
 
 export const ICMP: u8 = 1;
@@ -138,6 +139,8 @@ function parseIpv6(): i32 {
     if (cut < 0) return cut;
     const header = Packet.frame + offset;
     if (next == Ipv6.FRAGMENT) {
+      // ipv6_hdrlen stops at a fragment header up to 1.17, whatever the header says.
+      if (Options.version < 18) return -DropReason.DROP_FRAG_NOSUPPORT;
       const fragment = Ipv6.fragment(header);
       Packet.fragment = (fragment & 0xfff9) != 0;
       Packet.hasL4 = (fragment & 0xfff8) == 0;
