@@ -3,7 +3,8 @@
  * Where options say tunnel mode, the pods' addresses are behind their node's.
  */
 import {
-  ConfigOption, DeviceKind, DropReason, EmissionKind, EndpointFlag, FibKind, IpcacheFlag, KernelReason, NodeOption, TunnelProtocol, UndecidedReason,
+  ConfigOption, DeviceKind, DropReason, EmissionKind, EndpointFlag, FibKind, IpcacheFlag, KernelReason, NodeOption, TunnelProtocol,
+  UndecidedReason,
 } from "../src/contract/codes.js";
 import { End } from "../src/dataplane.js";
 import { type PacketInput, packet, read } from "./packets.js";
@@ -38,7 +39,8 @@ export interface TwoNodes {
   readonly traced?: boolean;
 }
 
-export function twoNodes({ version = 20, options = [], without = [], protocol = "VXLAN", underlay6 = false, traced = false }: TwoNodes = {}): Bench {
+export function twoNodes(given: TwoNodes = {}): Bench {
+  const { version = 20, options = [], without = [], protocol = "VXLAN", underlay6 = false, traced = false } = given;
   const bench = new Bench(version, { traced });
   const all = [...BASE_OPTIONS, ...DUAL, ...options].filter((name) => !without.includes(name));
   const tunnel = all.includes("TUNNEL_MODE");
@@ -49,7 +51,8 @@ export function twoNodes({ version = 20, options = [], without = [], protocol = 
     bench.put("twinplane_nodes", { node }, { ipv4: field(NODES[node]), ipv6: field(NODES6[node]), masquerade4: field(NODES[node]),
       masquerade6: field(NODES6[node]), router4: field(ROUTERS[node]), router6: field(ROUTERS6[node]), options: NodeOption.values.MANAGED,
       direct_routing_ifindex: UPLINK, host_sec_id: 1, tunnel_ifindex: tunnel ? TUNNEL : 0 });
-    bench.put("twinplane_devices", { node, ifindex: UPLINK }, { kind: DeviceKind.values.UPLINK, mtu: 1500, mac: Uint8Array.of(2, 0, 0, 0, 9, node) });
+    bench.put("twinplane_devices", { node, ifindex: UPLINK }, { kind: DeviceKind.values.UPLINK, mtu: 1500,
+      mac: Uint8Array.of(2, 0, 0, 0, 9, node) });
     if (tunnel) bench.put("twinplane_devices", { node, ifindex: TUNNEL }, { kind: DeviceKind.values.TUNNEL, mtu: 1500 });
   }
   bench.mapPolicy(1);

@@ -5,7 +5,9 @@
 import { describe, expect, it } from "vitest";
 import { ACK, packet, read, SYN, wrongChecksums } from "../../test/packets.js";
 import { type Bench, field, type OptionName, POD_DEVICE, UPLINK, type Walked } from "../../test/programs.js";
-import { A, B, B_DEVICE, C, C_DEVICE, CLIENT, ended, IDENTITY, NODES, ROUTERS, send, TUNNEL, twoNodes, V6, way } from "../../test/two-nodes.js";
+import {
+  A, B, B_DEVICE, C, C_DEVICE, CLIENT, ended, IDENTITY, NODES, ROUTERS, send, TUNNEL, twoNodes, V6, way,
+} from "../../test/two-nodes.js";
 import { CtBit, EmissionKind, ServiceFlag } from "../contract/codes.js";
 
 const VERSIONS = [16, 17, 18, 19, 20];
@@ -30,8 +32,10 @@ function open(bytes: Uint8Array): Outer {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const { from, to, ttl } = read(bytes);
   expect(view.getUint16(udp + 4)).toBe(bytes.length - udp);
-  return { from, to, ttl, tos: v6 ? (view.getUint16(0) >> 4) & 255 : bytes[1], port: view.getUint16(udp + 2), sourcePort: view.getUint16(udp),
-    checksum: view.getUint16(udp + 6), vni: view.getUint32(udp + 12) >>> 8, header: Buffer.from(bytes.subarray(udp + 8, udp + 12)).toString("hex"),
+  return { from, to, ttl, tos: v6 ? (view.getUint16(0) >> 4) & 255 : bytes[1],
+    port: view.getUint16(udp + 2), sourcePort: view.getUint16(udp),
+    checksum: view.getUint16(udp + 6), vni: view.getUint32(udp + 12) >>> 8,
+    header: Buffer.from(bytes.subarray(udp + 8, udp + 12)).toString("hex"),
     inner: bytes.slice(udp + 16 + 14) };
 }
 
