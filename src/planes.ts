@@ -68,9 +68,8 @@ export const PROFILES_HELP = `Profiles:
   kube-proxy+npm    the same with Azure Network Policy Manager's rules and IP sets
   kube-proxy+calico the same with Calico's rules and IP sets (Felix)
   cilium@1.20       Cilium's eBPF dataplane, that version (${CILIUM_VERSIONS.join(", ")})
-  aks@1.33          Azure CNI powered by Cilium as AKS ships it for that Kubernetes minor (1.31 to 1.35); +host-routing
-                    behind it for eBPF host routing; aks:azure-cni-overlay+cilium@1.33 is the same
-\`twinplane support PROFILE\` shows a profile's options and what is modelled.`;
+  aks@1.33          Azure CNI powered by Cilium as AKS ships it for that Kubernetes minor (1.31 to 1.35);
+                    aks@1.33+host-routing with eBPF host routing`;
 
 /** The profile, or a sentence that says what is wrong with the text. */
 export function parseProfile(text: string): Profile | string {
