@@ -2,7 +2,7 @@
  * Profiles: what a plane is asked to be, and how it is built.
  *
  *     kube-proxy            kube-proxy's iptables rules, no policy engine
- *     kube-proxy+spec       the same, with NetworkPolicy judged by the words of its API
+ *     kube-proxy+spec       the same, with NetworkPolicy and its Admin kinds judged by the words of their APIs
  *     kube-proxy+npm        the same, with the rules and sets of Azure Network Policy Manager
  *     kube-proxy+calico     the same, with the rules and sets of Calico's Felix
  *     cilium@1.20           Cilium's eBPF dataplane
@@ -14,23 +14,27 @@ import type { Plane } from "./dataplane.js";
 import { dumpImage } from "./ebpf/dump.js";
 import { compileImage, type MapImage } from "./ebpf/image.js";
 import { checkLimits } from "./ebpf/limits.js";
-import { CILIUM_VERSIONS, ciliumOptions, type OptionName } from "./ebpf/options.js";
+import { CILIUM_VERSIONS, type CiliumOptions, ciliumOptions, type OptionName } from "./ebpf/options.js";
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
+import type { RuleGiver } from "./ebpf/stack/rules.js";
 import { CALICO_DEFAULTS, type CalicoConfig } from "./iptables/calico/config.js";
 import { calicoProblems, calicoProgram, generateCalico } from "./iptables/calico/generate.js";
 import { KUBE_PROXY_DEFAULTS } from "./iptables/kubeproxy/config.js";
+import { masqueradePart, type MasqueradeConfig } from "./iptables/masquerade/cni.js";
 import { npmConfig } from "./iptables/npm/config.js";
 import { npmProblems, npmProgram, npmSets } from "./iptables/npm/generate.js";
 import type { SetMaker } from "./iptables/dump/ownSets.js";
 import { createIptablesPlane, type IptablesPlaneOptions } from "./iptables/plane.js";
 import { generatedRules, type IptablesConfig, type NodeDump } from "./iptables/planeNode.js";
 import type { PolicyEngine } from "./iptables/policy.js";
+import { joinRules } from "./iptables/ruleset.js";
 import { portmapProgram, portmapSysctls } from "./iptables/portmap/portmap.js";
 import { cniMasquerade, type Network } from "./network.js";
 import type { CheckResult } from "./report/check.js";
 import type { LimitRow } from "./report/report.js";
 import { evaluateAddresses } from "./spec/evaluate.js";
 import { PolicyIndex } from "./spec/policy-index.js";
+import { unreadPolicies } from "./unread-policies.js";
 
 export interface Profile {
   readonly text: string;
@@ -56,7 +60,7 @@ export interface PlaneInputs {
 
 export const PROFILES_HELP = `Profiles:
   kube-proxy        iptables rules of kube-proxy, no policy engine
-  kube-proxy+spec   the same with NetworkPolicy as the API's words say
+  kube-proxy+spec   the same with NetworkPolicy, AdminNetworkPolicy and ClusterNetworkPolicy as their APIs' words say
   kube-proxy+npm    the same with Azure Network Policy Manager's rules and IP sets
   kube-proxy+calico the same with Calico's rules and IP sets (Felix)
   cilium@1.20       Cilium's eBPF dataplane, that version`;
@@ -75,8 +79,9 @@ export function parseProfile(text: string): Profile | string {
 export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs): Plane {
   const { cluster, epochNs, network, seed, traced } = inputs;
   if (profile.engine === "cilium") {
+    const { options } = ciliumOptions(profile.text, cluster, ciliumNetwork(profile.text, cluster, network));
     return createEbpfPlane({ name, profile: profile.text, cluster, epochNs, wasm: inputs.wasm, seed, traced,
-      cilium: ciliumNetwork(profile.text, cluster, network) });
+      cilium: ciliumNetwork(profile.text, cluster, network), nodeRules: ciliumNodeRules(options, network) });
   }
   return createIptablesPlane({
     name, profile: profile.engine, cluster, epochNs, seed, traced, udpCleanup: inputs.udpCleanup,
@@ -88,10 +93,13 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
 /** What the plane has beside rules: an engine to ask, and what it says of a cluster's policies. */
 function policyOf(engine: Profile["engine"], cluster: Cluster, network: Network)
   : Pick<IptablesPlaneOptions, "policyEngine" | "problemsOf"> {
-  if (engine === "kube-proxy+spec") return { policyEngine: specEngine };
-  if (engine === "kube-proxy+calico") return { problemsOf: (now) => calicoProblems(now, calicoConfig(network)) };
+  if (engine === "kube-proxy+spec") return { policyEngine: specEngine, problemsOf: (now) => unreadPolicies(now, engine, true) };
+  if (engine === "kube-proxy+calico") {
+    return { problemsOf: (now) => [...calicoProblems(now, calicoConfig(network)), ...unreadPolicies(now, engine, true)] };
+  }
   if (engine !== "kube-proxy+npm") return {};
-  return { problemsOf: npmProblems, ...(npmConfig(cluster).config.EnableV2NPM ? {} : { policyEngine: () => npmV1Engine }) };
+  return { problemsOf: (now) => [...npmProblems(now), ...unreadPolicies(now, engine, false)],
+    ...(npmConfig(cluster).config.EnableV2NPM ? {} : { policyEngine: () => npmV1Engine }) };
 }
 
 /** NPM v1 has other chains, which are not modelled. */
@@ -134,6 +142,23 @@ function baseConfig(network: Network): IptablesConfig {
     ...(portmap === undefined ? {} : { programs: [portmapProgram(portmap)],
       sysctls: (cluster, node) => portmapSysctls(portmap, cluster, node) }),
   };
+}
+
+/**
+ * Rules of a node that runs Cilium: Cilium's own at the head of each chain, behind them those of a masquerade agent where
+ * one runs beside it.
+ */
+function ciliumNodeRules(options: CiliumOptions, network: Network): RuleGiver {
+  const agent = options.masqueradeAgent ? agentBesideCilium(network) : { agent: "none" as const };
+  return (_cluster, _node, family, own) => joinRules([masqueradePart(agent, family), own]);
+}
+
+/** AKS runs ip-masq-agent-v2, and keeps a file for it that exempts the pods' ranges and masquerades link-local. */
+function agentBesideCilium({ masquerade, clusterCidrs }: Network): MasqueradeConfig {
+  if (masquerade?.agent === "ip-masq-agent") return masquerade;
+  return { agent: "ip-masq-agent", chain: "IP-MASQ-AGENT", enableIPv6: clusterCidrs.some((range) => range.address.family === 6),
+    nonMasqueradeCIDRs: clusterCidrs.map((range) => ({ range, where: null })), masqLinkLocal: true, masqLinkLocalIPv6: true,
+    randomFully: false, stopped: false };
 }
 
 /** Limits of a built plane; none where the plane has no such maps. */
@@ -209,9 +234,16 @@ function specEngine(cluster: Cluster): PolicyEngine {
   return (source, destination, protocol, port) => evaluateAddresses(index, source, destination, protocol, port);
 }
 
-/** Whether NetworkPolicy denies a flow by the words of its API: the third opinion beside both planes. */
-export function policyDenial(cluster: Cluster): (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean {
-  const index = new PolicyIndex(cluster, { ipBlockMatchesPods: false });
+/** Addresses in wire order, an IP protocol number, the destination port in host order (0 where the protocol has none). */
+export type Denial = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;
+
+/**
+ * Whether the policies that a profile reads deny a flow by the words of their APIs: the third opinion beside both planes.
+ * Policies of the whole cluster count where the words themselves are the engine; Cilium reads none of them by default.
+ */
+export function policyDenial(cluster: Cluster, profile: Profile): Denial {
+  const inForce = profile.engine === "kube-proxy+spec" ? {} : { adminKinds: [] };
+  const index = new PolicyIndex(cluster, { ipBlockMatchesPods: false, ...inForce });
   return (source, destination, protocol, port) => {
     const found = evaluateAddresses(index, addressFromBytes(source), addressFromBytes(destination), protocol, port);
     return found.egress.verdict === "deny" || found.ingress.verdict === "deny";

@@ -14,7 +14,7 @@ import {
 import type { RecordOf } from "../src/contract/layout.js";
 import type { MapName } from "../src/contract/maps.js";
 import { EmissionRecord, FrameRecord, OutcomeRecord, PinRecord } from "../src/contract/structs.js";
-import { createMachine, type Machine } from "../src/ebpf/machine.js";
+import { type Capacity, createMachine, type Machine } from "../src/ebpf/machine.js";
 
 export const POD_DEVICE = 10;
 export const UPLINK = 2;
@@ -92,12 +92,16 @@ export class Bench {
   version: number;
   private config: Record<string, unknown>;
 
-  constructor(version = 20, traced = false) {
+  /** `maglev`: places of a Maglev table. */
+  constructor(version = 20, { traced = false, maglev = 0 }: { traced?: boolean; maglev?: number } = {}) {
     this.version = version;
-    const maps: Partial<Record<MapName, { slots: number; maxEntries?: number }>> = {};
+    const maps: Partial<Record<MapName, Capacity>> = {};
     for (const name of ["cilium_ct4_global", "cilium_ct_any4_global", "cilium_ct6_global",
       "cilium_ct_any6_global",
       "cilium_snat_v4_external", "cilium_snat_v6_external"] as const) maps[name] = { slots: 1 << 16 };
+    for (const name of ["cilium_lb4_maglev", "cilium_lb6_maglev"] as const) {
+      maps[name] = { slots: 64, innerEntries: Math.max(1, maglev), innerMaps: 4 };
+    }
     this.machine = createMachine({ fast: moduleBytes(), traced: moduleBytes(traced) }, { nodes: 2,
       arenaBytes: 1 << 20, maps }, traced);
     this.config = { native_routing_cidr4: field("10.0.0.0"), native_routing_cidr4_length: 8,
@@ -219,6 +223,14 @@ export class Bench {
     this.put(v4
       ? "cilium_lb4_reverse_nat" : "cilium_lb6_reverse_nat", { rev_nat_index: revNat },
         { address: field(vip), port });
+  }
+
+  /** The Maglev table of a service on `node`. */
+  maglev(family: 4 | 6, revNat: number, node: number, table: Uint32Array): void {
+    const outer = this.machine.mapOfMaps(family === 4 ? "cilium_lb4_maglev" : "cilium_lb6_maglev");
+    const inner = outer.createInner(table.length)!;
+    inner.update([...table].map((backend_id, index) => [{ index }, { backend_id }] as const));
+    outer.update([[{ rev_nat_id: revNat, node }, { inner: inner.inner }]]);
   }
 
   backend(id: number, ip: string, port: number, flags = 0): void {

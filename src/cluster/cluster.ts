@@ -5,6 +5,7 @@
  * Field names are Kubernetes' own. A Timeline holds one immutable Cluster for each interval of time.
  */
 import type { Address, Prefix } from "./address.js";
+import type { AdminPolicy } from "./admin-policy.js";
 import type { CiliumCIDRGroup, CiliumPolicy } from "./cilium/types.js";
 import type { FieldLines } from "./lines.js";
 import type { Problem, Where } from "./problem.js";
@@ -159,6 +160,8 @@ export interface Cluster {
   readonly services: readonly Service[];
   readonly endpointSlices: readonly EndpointSlice[];
   readonly networkPolicies: readonly NetworkPolicy[];
+  /** AdminNetworkPolicy, BaselineAdminNetworkPolicy, ClusterNetworkPolicy. */
+  readonly adminPolicies: readonly AdminPolicy[];
   /** CiliumNetworkPolicies and, with an empty namespace, CiliumClusterwideNetworkPolicies. */
   readonly ciliumPolicies: readonly CiliumPolicy[];
   readonly cidrGroups: readonly CiliumCIDRGroup[];

@@ -8,6 +8,8 @@
  *
  * Secrets and environment variables are dropped here and reach nothing else.
  */
+import { type AdminPolicy, readAdminNetworkPolicy, readBaselineAdminNetworkPolicy, readClusterNetworkPolicy }
+  from "./admin-policy.js";
 import { readCIDRGroup } from "./cilium/cidr-group.js";
 import { readCiliumPolicy } from "./cilium/policy.js";
 import type { CiliumCIDRGroup, CiliumPolicy } from "./cilium/types.js";
@@ -32,6 +34,7 @@ export interface ManifestObjects {
   readonly services: readonly Service[];
   readonly endpointSlices: readonly EndpointSlice[];
   readonly networkPolicies: readonly NetworkPolicy[];
+  readonly adminPolicies: readonly AdminPolicy[];
   readonly ciliumPolicies: readonly CiliumPolicy[];
   readonly cidrGroups: readonly CiliumCIDRGroup[];
   readonly others: readonly OtherObject[];
@@ -62,6 +65,9 @@ const KINDS: Readonly<Record<string, Kind>> = {
     ["discovery.k8s.io/v1beta1", "discovery.k8s.io/v1alpha1"], readEndpointSlice),
   NetworkPolicy: kind("networkPolicies", true, "networking.k8s.io/v1",
     ["extensions/v1beta1"], readNetworkPolicy),
+  AdminNetworkPolicy: kind("adminPolicies", false, "policy.networking.k8s.io/v1alpha1", [], readAdminNetworkPolicy),
+  BaselineAdminNetworkPolicy: kind("adminPolicies", false, "policy.networking.k8s.io/v1alpha1", [], readBaselineAdminNetworkPolicy),
+  ClusterNetworkPolicy: kind("adminPolicies", false, "policy.networking.k8s.io/v1alpha2", [], readClusterNetworkPolicy),
   CiliumNetworkPolicy: kind("ciliumPolicies", true, "cilium.io/v2", [], readCiliumPolicy),
   CiliumClusterwideNetworkPolicy: kind("ciliumPolicies", false, "cilium.io/v2", [], readCiliumPolicy),
   CiliumCIDRGroup: kind("cidrGroups", false, "cilium.io/v2alpha1", [], readCIDRGroup, ["cilium.io/v2"]),
@@ -102,8 +108,8 @@ export function withNameLabel(meta: ObjectMeta): Namespace {
   return { ...meta, labels: { ...meta.labels, "kubernetes.io/metadata.name": meta.name } };
 }
 
-const LISTS = ["namespaces", "nodes", "pods", "services", "endpointSlices", "networkPolicies", "ciliumPolicies", "cidrGroups",
-  "others"] as const;
+const LISTS = ["namespaces", "nodes", "pods", "services", "endpointSlices", "networkPolicies", "adminPolicies", "ciliumPolicies",
+  "cidrGroups", "others"] as const;
 
 class Collection {
   private readonly lists = new Map<keyof ManifestObjects, Map<string, ObjectMeta>>();

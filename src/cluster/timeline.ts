@@ -64,6 +64,7 @@ function clusterOf(objects: ManifestObjects, facts: ReadonlyMap<string, NodeFact
     services: objects.services,
     endpointSlices: objects.endpointSlices,
     networkPolicies: objects.networkPolicies,
+    adminPolicies: objects.adminPolicies,
     ciliumPolicies: objects.ciliumPolicies,
     cidrGroups: objects.cidrGroups,
     others: objects.others,

@@ -78,7 +78,8 @@ function naive(rows: readonly FabricRow[], address: Address): number {
 }
 
 function clusterOf(nodes: Node[], pods: Pod[]): Cluster {
-  return { namespaces: new Map(), nodes, pods, services: [], endpointSlices: [], networkPolicies: [], ciliumPolicies: [], cidrGroups: [],
+  return { namespaces: new Map(), nodes, pods, services: [], endpointSlices: [], networkPolicies: [], adminPolicies: [],
+    ciliumPolicies: [], cidrGroups: [],
     others: [] };
 }
 

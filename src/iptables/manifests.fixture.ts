@@ -20,6 +20,7 @@ export function clusterOf(objects: readonly Plain[]): Cluster {
     services: of("Service").map(serviceOf),
     endpointSlices: of("EndpointSlice").map(sliceOf),
     networkPolicies: [],
+    adminPolicies: [],
     ciliumPolicies: [],
     cidrGroups: [],
     others: [],

@@ -4,6 +4,7 @@
  * CiliumNetworkPolicy and its relatives are kept by the cluster as they were read and are not evaluated: each
  * is a Problem, and what they select is undecided where they could decide it.
  */
+import type { AdminPolicy } from "../../cluster/admin-policy.js";
 import type { Cluster, ObjectMeta } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
 import type { CiliumOptions } from "../options.js";
@@ -30,6 +31,9 @@ const UNMODELLED_KINDS: Readonly<Record<string, string>> = {
   CiliumClusterwideNetworkPolicy: "verdicts of the pods it selects are undecided",
   CiliumLocalRedirectPolicy: "services it redirects are evaluated as if it were not there",
   CiliumEgressGatewayPolicy: "egress of the pods it selects is evaluated as if it were not there",
+};
+
+const UNREAD_KINDS: Readonly<Record<AdminPolicy["kind"], string>> = {
   ClusterNetworkPolicy: "Cilium 1.20 ignores it unless enable-k8s-cluster-network-policy is set",
   AdminNetworkPolicy: "Cilium up to 1.20 ignores it",
   BaselineAdminNetworkPolicy: "Cilium up to 1.20 ignores it",
@@ -67,6 +71,9 @@ export function compilePolicies(
       severity: "warning",
       what: `${object.kind} ${name} is not evaluated: ${UNMODELLED_KINDS[object.kind]}`,
     });
+  }
+  for (const { where, kind, name } of cluster.adminPolicies) {
+    problems.push({ where, severity: "warning", what: `${kind} ${name} is not evaluated: ${UNREAD_KINDS[kind]}` });
   }
   const identities = allocateIdentities(cluster, options, rules.flatMap(policyPrefixes), numbers);
   const ipcache = compileIpcache(cluster, options, identities, problems);
