@@ -7,7 +7,7 @@ import type { CiliumCIDRGroup, CiliumCIDRRule, CiliumDirectionRule, CiliumEntity
   from "../../../cluster/cilium/types.js";
 import type { CiliumOptions } from "../../options.js";
 import { CLUSTER_LABEL, NAMESPACE_LABELS_PREFIX, POD_NAMESPACE_LABEL } from "../labels.js";
-import type { Peer, Requirement } from "./entry.js";
+import { localCluster, type Peer, type Requirement } from "./entry.js";
 import { matchesFQDN } from "./fqdn.js";
 import { satisfies } from "./selectors.js";
 import type { ServicePeers } from "./service-peers.js";
@@ -92,11 +92,8 @@ export function endpointRequirements(selector: CiliumSelector, namespace: string
       requirements.push({ source: "k8s", key: POD_NAMESPACE_LABEL, operator: "In", values: [namespace] });
     }
   }
-  const local = options.version !== "1.16" && options.version !== "1.17" && options["policy-default-local-cluster"];
-  if (local && !requirements.some((one) => ofPods(one) && one.key === CLUSTER_LABEL)) {
-    requirements.push({ source: "k8s", key: CLUSTER_LABEL, operator: "In", values: [options["cluster-name"]] });
-  }
-  return requirements;
+  const named = requirements.some((one) => ofPods(one) && one.key === CLUSTER_LABEL);
+  return named ? requirements : [...requirements, ...localCluster(options)];
 }
 
 export function requirementsOf(selector: CiliumSelector): Requirement[] {

@@ -9,7 +9,7 @@ import type { CiliumDirectionRule, CiliumICMPField, CiliumPolicy, CiliumPort, Ci
   from "../../../cluster/cilium/types.js";
 import type { CiliumVersion } from "../../options.js";
 import { POD_NAMESPACE_LABEL } from "../labels.js";
-import { ciliumPeers, endpointRequirements, type PeerContext, requirementsOf } from "./cilium-peers.js";
+import { ciliumPeers, endpointRequirements, type FoundPeer, type PeerContext, requirementsOf } from "./cilium-peers.js";
 import { ANY_PORT, type DirectionRules, IP_PROTOCOL, type PolicyEntry, type PolicyRules, type PortRange, type Redirect,
   type Requirement, Tier, type Verdict } from "./entry.js";
 
@@ -73,7 +73,7 @@ class RuleBuilder {
     const ports = this.ports(rule);
     // Without ports a rule is about peers alone: with none of either it says nothing.
     if (ports === ANY_PORT && peers.length === 0) return [];
-    const wildcard = { peer: { kind: "any" as const }, path: "" };
+    const wildcard: FoundPeer = { peer: { kind: "any" }, path: "" };
     return (peers.length === 0 ? [wildcard] : peers).map(({ peer, path, note }) => ({
       verdict, tier: Tier.Normal, priority: 0, peer, ports, auth: rule.authentication,
       because: { where: rule.where, object: this.object, rule: `${rule.path}${path}${note ?? ""}` },

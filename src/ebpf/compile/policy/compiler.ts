@@ -10,8 +10,8 @@ import type { CiliumOptions } from "../../options.js";
 import type { Identities, Identity } from "../identity.js";
 import { Reserved } from "../identity.js";
 import type { CookieTable } from "./cookies.js";
-import type { DirectionRules, PolicyEntry, PolicyRules, PortRange, Requirement } from "./entry.js";
-import { ANY_PORT, IP_PROTOCOL, Tier } from "./entry.js";
+import type { PolicyEntry, PolicyRules, PortRange, Requirement } from "./entry.js";
+import { IP_PROTOCOL } from "./entry.js";
 import { coveredByWildcard, type Filter, Filters, type SelectorPolicy } from "./filters.js";
 import { type Level, LevelTable } from "./levels.js";
 import { LongestPrefixState } from "./longest-prefix-state.js";
@@ -95,9 +95,9 @@ export class Compiler {
       .filter((one) => one.rules.enforces);
     const always = this.options["enable-policy"] === "always";
     const filters = new Filters(this.selectors, this.cookies);
-    if (rules.length === 0 && !always) return { direction, filters, levels: new LevelTable([], this.options.version), extra: [this.wildcard(0)], deny: 0 };
-    const denying = rules.filter((one) => one.rules.defaultDeny);
     const levels = new LevelTable(rules.flatMap((one) => one.rules.entries), this.options.version);
+    if (rules.length === 0 && !always) return { direction, filters, levels, extra: [this.wildcard(0)], deny: 0 };
+    const denying = rules.filter((one) => one.rules.defaultDeny);
     const requirements = rules.flatMap((one) => one.rules.requires);
     const denyRequirements = rules.flatMap((one) => one.rules.requiresDeny);
     for (const { rules: { entries } } of rules) {
@@ -108,8 +108,10 @@ export class Compiler {
     const enforced = denying.length > 0 || always;
     const extra: Extra[] = [];
     // Without a default deny the rules only add: all else is allowed, after everything.
-    if (!enforced) extra.push({ ...this.wildcard(levels.last), because: rules.map((one) => becauseOf(one.policy, direction)) });
-    else if (levels.passes) extra.push({ ...this.wildcard(levels.last), low: DENY, because: rules.map((one) => becauseOf(one.policy, direction)) });
+    if (!enforced || levels.passes) {
+      extra.push({ identity: 0, level: levels.last, low: enforced ? DENY : ALLOW,
+        because: (enforced ? denying : rules).map((one) => becauseOf(one.policy, direction)) });
+    }
     if (direction === Traffic.Ingress && this.allowsLocalhost(isHost, rules.length, enforced)) {
       extra.push({ identity: Reserved.Host, level: levels.last, low: ALLOW, because: [this.localhost] });
     }

@@ -7,6 +7,8 @@
 import type { Prefix } from "../../../cluster/address.js";
 import type { Where } from "../../../cluster/problem.js";
 import type { Because } from "../../../dataplane.js";
+import type { CiliumOptions } from "../../options.js";
+import { CLUSTER_LABEL } from "../labels.js";
 
 /** `pkg/policy/types/policyentry.go`; DefaultPolicy is the agent's own. */
 export const Tier = { Admin: 100, Normal: 200, Baseline: 250, DefaultPolicy: 255 } as const;
@@ -22,7 +24,8 @@ export interface Requirement {
 
 /**
  * The other side. `any` is identity 0; `labels` are those whose labels satisfy all; a CIDR selects CIDR identities and
- * world. `fixed`: not narrowed by fromRequires. `unknown`: what it selects is among the identities of that kind, and cannot be said; `why` goes to the user.
+ * world. `fixed`: not narrowed by fromRequires. `unknown`: what it selects is among the identities of that kind, and
+ * cannot be said.
  */
 export type Peer =
   | { readonly kind: "any" }
@@ -85,6 +88,18 @@ export interface DirectionRules {
   /** fromRequires and toRequires, which narrow the label peers of all rules that select the same endpoint; to 1.18. */
   readonly requires: readonly Requirement[];
   readonly requiresDeny: readonly Requirement[];
+}
+
+/**
+ * What selectors that name no cluster are pinned to, empty where they are not. Pinned, a selector of peers selects pods
+ * alone; before, one that only says what labels must not be there also selects hosts and the world, which have none.
+ * On by default from 1.19; 1.18 has the option, off.
+ */
+export function localCluster(options: CiliumOptions): Requirement[] {
+  const known = options.version !== "1.16" && options.version !== "1.17";
+  const on = known && options["policy-default-local-cluster"]
+    && (options.version !== "1.18" || options.grades["policy-default-local-cluster"] === "read");
+  return on ? [{ source: "k8s", key: CLUSTER_LABEL, operator: "In", values: [options["cluster-name"]] }] : [];
 }
 
 export const IP_PROTOCOL = {

@@ -18,13 +18,15 @@ import type {
   NetworkPolicyPort,
   NetworkPolicyRule,
 } from "../../../cluster/cluster.js";
-import { NAMESPACE_LABELS_PREFIX, POD_NAMESPACE_LABEL } from "../labels.js";
-import { ANY_PORT, type DirectionRules, IP_PROTOCOL, NO_RULES, type Peer, type PolicyEntry, type PolicyRules, type PortRange,
-  type Requirement, Tier } from "./entry.js";
+import type { CiliumOptions } from "../../options.js";
+import { CLUSTER_LABEL, NAMESPACE_LABELS_PREFIX, POD_NAMESPACE_LABEL } from "../labels.js";
+import { ANY_PORT, type DirectionRules, IP_PROTOCOL, localCluster, NO_RULES, type Peer, type PolicyEntry, type PolicyRules,
+  type PortRange, type Requirement, Tier } from "./entry.js";
 
-export function policyRules(policy: NetworkPolicy): PolicyRules {
-  const ingress = policy.ingress.flatMap((rule, index) => entriesOf(policy, rule, `ingress[${index}]`, "from"));
-  const egress = policy.egress.flatMap((rule, index) => entriesOf(policy, rule, `egress[${index}]`, "to"));
+export function policyRules(policy: NetworkPolicy, options: CiliumOptions): PolicyRules {
+  const cluster = localCluster(options);
+  const ingress = policy.ingress.flatMap((rule, index) => entriesOf(policy, rule, `ingress[${index}]`, "from", cluster));
+  const egress = policy.egress.flatMap((rule, index) => entriesOf(policy, rule, `egress[${index}]`, "to", cluster));
   const names = policy.policyTypes;
   return {
     name: `${policy.namespace}/${policy.name}`,
@@ -67,6 +69,7 @@ function entriesOf(
   rule: NetworkPolicyRule,
   path: string,
   member: "from" | "to",
+  cluster: readonly Requirement[],
 ): PolicyEntry[] {
   const ports = rule.ports === null ? ANY_PORT : rule.ports.map(portRange);
   const object = `${policy.namespace}/${policy.name}`;
@@ -74,26 +77,32 @@ function entriesOf(
     because: { where: rule.where, object, rule: at } });
   if (rule.peers === null) return [entry({ kind: "any" }, path)];
   return rule.peers.flatMap((peer, index) =>
-    peersOf(policy.namespace, peer).map((one) => entry(one, `${path}.${member}[${index}]`)));
+    peersOf(policy.namespace, peer, cluster).map((one) => entry(one, `${path}.${member}[${index}]`)));
 }
 
 /** Usually one. The API refuses a peer with selectors and ipBlock; Cilium's parser would install both. */
-function peersOf(namespace: string, peer: NetworkPolicyPeer): Peer[] {
+function peersOf(namespace: string, peer: NetworkPolicyPeer, cluster: readonly Requirement[]): Peer[] {
   const peers: Peer[] = [];
+  const named = peer.podSelector !== null && selects(peer.podSelector, CLUSTER_LABEL);
+  const pinned = named ? [] : cluster;
   if (peer.namespaceSelector !== null) {
     const requirements = requirementsOf(peer.namespaceSelector, NAMESPACE_LABELS_PREFIX);
     // An empty namespaceSelector means "has a namespace": pods, and nothing that is not a pod.
     if (requirements.length === 0)
       requirements.push({ source: "k8s", key: POD_NAMESPACE_LABEL, operator: "Exists", values: [] });
     if (peer.podSelector !== null) requirements.push(...requirementsOf(peer.podSelector, ""));
-    peers.push({ kind: "labels", requirements });
+    peers.push({ kind: "labels", requirements: [...requirements, ...pinned] });
   } else if (peer.podSelector !== null || peer.ipBlock === null) {
     const requirements = peer.podSelector === null ? [] : requirementsOf(peer.podSelector, "");
-    peers.push({ kind: "labels", requirements: inNamespace(namespace, requirements) });
+    peers.push({ kind: "labels", requirements: [...inNamespace(namespace, requirements), ...pinned] });
   }
   if (peer.ipBlock !== null)
     peers.push({ kind: "cidr", prefix: peer.ipBlock.cidr, except: peer.ipBlock.except });
   return peers;
+}
+
+function selects({ matchLabels, matchExpressions }: LabelSelector, key: string): boolean {
+  return (matchLabels[key] ?? "") !== "" || matchExpressions.some((one) => one.key === key);
 }
 
 function requirementsOf(selector: LabelSelector, prefix: string): Requirement[] {
