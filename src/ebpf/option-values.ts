@@ -85,7 +85,8 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "enable-ipv6": false,
   "routing-mode": "native",
   "tunnel-protocol": "vxlan",
-  "tunnel-port": 8472,
+  // 0: the protocol's own port.
+  "tunnel-port": 0,
   "cluster-name": "default",
   "cluster-id": 0,
   "enable-endpoint-routes": false,

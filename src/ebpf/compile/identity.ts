@@ -98,7 +98,7 @@ export function nodeAddresses(node: Cluster["nodes"][number]): Address[] {
       found.set(address.text, address);
   }
   for (const device of node.facts.devices) {
-    if (device.kind !== "uplink") continue;
+    if (device.kind !== "uplink" && device.name !== "cilium_host") continue;
     for (const { address } of device.addresses) if (!isLinkLocal(address)) found.set(address.text, address);
   }
   return [...found.values()];
@@ -264,7 +264,7 @@ export function byPrefix(a: Prefix, b: Prefix): number {
   return byAddress(a.address, b.address) || a.length - b.length;
 }
 
-function isLinkLocal(address: Address): boolean {
+export function isLinkLocal(address: Address): boolean {
   const [first, second] = address.bytes;
   return address.family === 4 ? first === 169 && second === 254 : first === 0xfe && (second & 0xc0) === 0x80;
 }
