@@ -64,7 +64,7 @@ export interface PlaneInputs {
 
 export const PROFILES_HELP = `Profiles:
   kube-proxy        iptables rules of kube-proxy, no policy engine
-  kube-proxy+spec   the same with NetworkPolicy, AdminNetworkPolicy and ClusterNetworkPolicy as their APIs' words say
+  kube-proxy+spec   the same with NetworkPolicy, AdminNetworkPolicy and ClusterNetworkPolicy by their words
   kube-proxy+npm    the same with Azure Network Policy Manager's rules and IP sets
   kube-proxy+calico the same with Calico's rules and IP sets (Felix)
   cilium@1.20       Cilium's eBPF dataplane, that version (${CILIUM_VERSIONS.join(", ")})
