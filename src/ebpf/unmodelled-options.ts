@@ -58,11 +58,4 @@ const UNMODELLED: readonly {
     when: (o) => o["enable-service-topology"],
     what: "topology hints are not applied to backends",
   },
-  {
-    name: "labels",
-    when: (o) => o["labels"] !== "",
-    what:
-      "the list of identity-relevant labels is not applied; " +
-      "identities are built with Cilium's default list",
-  },
 ];

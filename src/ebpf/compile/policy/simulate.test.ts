@@ -55,12 +55,13 @@ function entryOf(version: CiliumVersion, tiers: boolean, redirecting: boolean): 
     priority: tiers ? fc.constantFrom(0, 0.01, 1, 7) : fc.constant(0),
     // 1.16 denies exceptions of a denied prefix as well, see below.
     peer: version === "1.16" ? peer : fc.oneof({ weight: 6, arbitrary: peer }, { weight: 1, arbitrary: fc.constant(exceptPeer) }),
-    ports: fc.oneof(fc.constant(ANY_PORT), fc.array(range, { minLength: 1, maxLength: 2 })),
+    ports: fc.oneof(fc.constant<readonly PortRange[]>(ANY_PORT), fc.array(range, { minLength: 1, maxLength: 2 })),
     redirect: redirecting ? fc.constantFrom(...redirects, null, null) : fc.constant(null),
     name: fc.nat(),
   }).map(({ redirect, ports, name, ...entry }): PolicyEntry => ({
     ...entry, auth: null, because: { where: null, object: "p", rule: `r${name}` },
-    ports: redirect === null || entry.verdict !== "allow" || ports === ANY_PORT ? ports : ports.map((one) => ({ ...one, redirect })),
+    ports: redirect === null || entry.verdict !== "allow" || ports === ANY_PORT ? ports
+      : (ports as readonly PortRange[]).map((one) => ({ ...one, redirect })),
   }));
 }
 
