@@ -86,6 +86,12 @@ export class Options {
     return (Options.node.options & <u16>NodeOption.MASQUERADE_AGENT) != 0;
   }
 
+  /** What programs pass up goes through the node's kernel on the host's side. */
+  @inline
+  static get hostStack(): bool {
+    return (Options.node.options & <u16>NodeOption.HOST_STACK) != 0;
+  }
+
   /** The node runs Cilium. */
   @inline
   static get managed(): bool {

@@ -68,6 +68,8 @@ export interface ImageInput {
   /** Part of every draw. */
   readonly seed?: bigint;
   readonly plane?: number;
+  /** What programs pass up goes through the nodes' kernels. */
+  readonly nodeStack?: boolean;
 }
 
 export function nodeNames(cluster: Cluster): string[] {
@@ -99,7 +101,7 @@ export function compileImage(input: ImageInput): MapImage {
     entries.get(name)!.push(entry);
   };
   put("twinplane_config", configRecord(options, input.seed ?? 0n, input.plane ?? 0));
-  hosts.nodes.forEach((node, index) => put("twinplane_nodes", nodeRecord(node, index, options)));
+  hosts.nodes.forEach((node, index) => put("twinplane_nodes", nodeRecord(node, index, options, input.nodeStack === true)));
   for (const device of hosts.devices) put("twinplane_devices", deviceRecords(device, hosts, options));
   hosts.nodes.forEach((node, index) => {
     if (node.known)

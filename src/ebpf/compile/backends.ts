@@ -11,7 +11,7 @@ import type { Endpoint, EndpointSlice, ServicePort } from "../../cluster/cluster
 import type { Because } from "../../dataplane.js";
 import type { CiliumOptions } from "../options.js";
 import { byAddress } from "./identity.js";
-import { IP_PROTOCOL } from "./policy/rules.js";
+import { IP_PROTOCOL } from "./policy/entry.js";
 import { release, sliceWeight } from "./service-annotations.js";
 
 /** In the order of slots. Terminating-not-serving ones keep what they have; those in maintenance have no slot. */

@@ -18,7 +18,7 @@ import type { Because } from "../../dataplane.js";
 import type { CiliumOptions } from "../options.js";
 import { isEndpoint } from "./identity.js";
 import { nodePortAddresses } from "./node-port-addresses.js";
-import { IP_PROTOCOL } from "./policy/rules.js";
+import { IP_PROTOCOL } from "./policy/entry.js";
 import { delegates, exposedNodes, exposes, isHeadless, isServed, release } from "./service-annotations.js";
 
 export type FrontendType = "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalIPs" | "HostPort";

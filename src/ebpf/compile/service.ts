@@ -22,7 +22,7 @@ import { planFrontends } from "./frontends.js";
 import { byPrefix } from "./identity.js";
 import { checkNodePortAddresses } from "./node-port-addresses.js";
 import type { Numbering, Numbers } from "./numbers.js";
-import { IP_PROTOCOL } from "./policy/rules.js";
+import { IP_PROTOCOL } from "./policy/entry.js";
 import { DEFAULT_WEIGHT, deniesRanges, ownAlgorithm, release, usesDsr } from "./service-annotations.js";
 import { selectFor, variesByNode } from "./service-topology.js";
 
