@@ -53,9 +53,4 @@ const UNMODELLED: readonly {
     when: (o) => o["enable-ip-masq-agent"] && o["enable-bpf-masquerade"],
     what: "the ip-masq-agent list of the agent's BPF masquerading is not read",
   },
-  {
-    name: "enable-service-topology",
-    when: (o) => o["enable-service-topology"],
-    what: "topology hints are not applied to backends",
-  },
 ];

@@ -40,7 +40,6 @@ const BASE = [
     + "spec: {externalCIDRs: [198.51.100.0/24]}",
 ];
 
-const A = "10.244.1.10";
 const B = "10.244.2.11";
 const C = "10.244.2.12";
 const OWN_NODE = "192.168.50.11";
@@ -110,7 +109,8 @@ describe("peers", () => {
     ["an empty selector is the policy's namespace", "ingress: [{fromEndpoints: [{}]}]", "Bconwp"],
     ["an empty list selects nothing", "ingress: [{fromEndpoints: []}]", "bconwp"],
     ["a namespace named", "ingress: [{fromEndpoints: [{matchLabels: {io.kubernetes.pod.namespace: bank}}]}]", "bConwp"],
-    ["a namespace named with its source", "ingress: [{fromEndpoints: [{matchLabels: {'k8s:io.kubernetes.pod.namespace': bank}}]}]", "bConwp"],
+    ["a namespace named with its source",
+      "ingress: [{fromEndpoints: [{matchLabels: {'k8s:io.kubernetes.pod.namespace': bank}}]}]", "bConwp"],
     ["a namespace by its labels", "ingress: [{fromEndpoints: [{matchLabels: {io.cilium.k8s.namespace.labels.team: blue}}]}]", "bConwp"],
     ["each item by itself", "ingress: [{fromEndpoints: [{matchLabels: {app: c}}, {matchLabels: {app: b}}]}]", "Bconwp"],
     ["an expression that only excludes stays in the namespace",
@@ -145,7 +145,8 @@ describe("peers", () => {
   });
 
   it("services: pods of the selector from 1.17, addresses without one, and any peer where ports meet none", () => {
-    const byName = (name: string, ports = "") => policy(`egress: [{toServices: [{k8sService: {serviceName: ${name}, namespace: bank}}]${ports}}]`);
+    const byName = (name: string, ports = "") =>
+      policy(`egress: [{toServices: [{k8sService: {serviceName: ${name}, namespace: bank}}]${ports}}]`);
     const ports = ", toPorts: [{ports: [{port: '80', protocol: TCP}]}]";
     expect(reach(compile([byName("db")]).to)).toBe("bConwp");
     expect(reach(compile([byName("db")], { version: "1.16" }).to)).toBe("bconwp");
@@ -161,7 +162,8 @@ describe("peers", () => {
     const other = policy("ingress: [{fromRequires: [{matchLabels: {app: a}}]}, {fromEndpoints: [{}]}, {fromEntities: [host]}]");
     expect([rules, other].map((text) => reach(compile([text], { version: "1.18" }).from))).toEqual(["BcOnwp", "bcOnwp"]);
     const refused = compile([rules], { version: "1.19" });
-    expect([reach(refused.from), refused.lines[0]]).toEqual(["BCONWP", expect.stringMatching(/found fromRequires; expected it only up to/)]);
+    expect([reach(refused.from), refused.lines[0]]).toEqual(["BCONWP",
+      expect.stringMatching(/found fromRequires; expected it only up to/)]);
   });
 
   it.each(CILIUM_VERSIONS)("a NetworkPolicy's namespaces that lack a label are pods alone where selectors are pinned: %s", (version) => {
@@ -184,11 +186,14 @@ describe("ports", () => {
     ["a rule about peers alone is", "", [[1, 8, "allow"], [47, 0, "allow"]]],
     ["an item without ports is about none", "toPorts: [{}]", [[6, 80, "none"]]],
     ["no item at all is as none", "toPorts: []", [[6, 80, "allow"]]],
-    ["a range", "toPorts: [{ports: [{port: '80', endPort: 90, protocol: TCP}]}]", [[6, 79, "none"], [6, 90, "allow"], [6, 91, "none"], [17, 80, "none"]]],
-    ["an end below the port is no range", "toPorts: [{ports: [{port: '80', endPort: 70, protocol: TCP}]}]", [[6, 80, "allow"], [6, 75, "none"]]],
+    ["a range", "toPorts: [{ports: [{port: '80', endPort: 90, protocol: TCP}]}]",
+      [[6, 79, "none"], [6, 90, "allow"], [6, 91, "none"], [17, 80, "none"]]],
+    ["an end below the port is no range", "toPorts: [{ports: [{port: '80', endPort: 70, protocol: TCP}]}]",
+      [[6, 80, "allow"], [6, 75, "none"]]],
     ["octal", "toPorts: [{ports: [{port: '0120'}]}]", [[6, 80, "allow"], [6, 120, "none"]]],
     ["a name of the subject", "toPorts: [{ports: [{port: WEB, protocol: TCP}]}]", [[6, 80, "allow"], [6, 8080, "none"]]],
-    ["ICMP types", "icmps: [{fields: [{type: 8}, {type: EchoReply, family: IPv6}]}]", [[1, 8, "allow"], [1, 13, "none"], [58, 129, "allow"]]],
+    ["ICMP types", "icmps: [{fields: [{type: 8}, {type: EchoReply, family: IPv6}]}]",
+      [[1, 8, "allow"], [1, 13, "none"], [58, 129, "allow"]]],
     ["ICMP type 0 is port 0, which is all of ICMP", "icmps: [{fields: [{type: EchoReply}]}]", [[1, 8, "allow"], [58, 1, "none"]]],
     ["VRRP", "toPorts: [{ports: [{port: '0', protocol: VRRP}]}]", [[112, 0, "allow"], [6, 80, "none"]]],
   ])("%s", (_, ports, cases) => {
@@ -230,7 +235,8 @@ describe("verdicts", () => {
   it("1.16 turns the allow of an exception to a denied prefix into a deny; later versions do not", () => {
     const rules = policy("ingress: [{fromCIDR: [198.51.100.0/25]}], "
       + "ingressDeny: [{fromCIDRSet: [{cidr: 198.51.100.0/24, except: [198.51.100.0/25]}]}]");
-    expect(CILIUM_VERSIONS.map((version) => compile([rules], { version }).from(PARTNER))).toEqual(["deny", "allow", "allow", "allow", "allow"]);
+    expect(CILIUM_VERSIONS.map((version) => compile([rules], { version }).from(PARTNER)))
+      .toEqual(["deny", "allow", "allow", "allow", "allow"]);
   });
 
   it("enforcement modes", () => {
@@ -270,7 +276,8 @@ describe("verdicts", () => {
 });
 
 describe("what is not known", () => {
-  const rule = policy("egress: [{toFQDNs: [{matchName: Api.Example.com}, {matchPattern: '*.cdn.example.com'}], toPorts: [{ports: [{port: '443'}]}]}]");
+  const rule = policy("egress: [{toFQDNs: [{matchName: Api.Example.com}, {matchPattern: '*.cdn.example.com'}], "
+    + "toPorts: [{ports: [{port: '443'}]}]}]");
   const names = (complete: boolean): Names => ({ complete, addresses: new Map([
     ["api.example.com", [parseAddress(WORLD)!]], ["a.cdn.example.com", [parseAddress("198.51.100.1")!]],
     ["a.b.cdn.example.com", [parseAddress(PARTNER)!]] ]) });
@@ -311,14 +318,16 @@ describe("nodes and identities", () => {
   it("a rule for nodes is for the host endpoints its labels select, and for no pod", () => {
     const rule = clusterwide("ingress: [{fromEntities: [remote-node]}]", "nodeSelector: {matchLabels: {pool: p1}}");
     const { from, hostFrom, compiled } = compile([rule], { options: { "enable-host-firewall": true, "allow-localhost": "auto" } });
-    expect([reach(from), reach((remote) => hostFrom(remote)), reach((remote) => hostFrom(remote, 80, 1))]).toEqual(["BCONWP", "bcoNwp", "BCONWP"]);
+    expect([reach(from), reach((remote) => hostFrom(remote)), reach((remote) => hostFrom(remote, 80, 1))])
+      .toEqual(["BCONWP", "bcoNwp", "BCONWP"]);
     expect(compiled.endpoints.maps[compiled.endpoints.ofNode[0]].policies).toEqual(["CiliumClusterwideNetworkPolicy w"]);
     expect([...compile([rule]).compiled.endpoints.ofNode]).toEqual([-1, -1]);
   });
 
   it("the option labels decides what identities are made of", () => {
     const rule = policy("ingress: [{fromEndpoints: [{matchLabels: {env: shop}}]}]");
-    const count = (labels: string) => compile([rule], { options: { labels } }).compiled.identities.all.filter(({ kind }) => kind === "pod").length;
+    const count = (labels: string) => compile([rule], { options: { labels } }).compiled.identities.all
+      .filter(({ kind }) => kind === "pod").length;
     expect([count(""), count("k8s:!app"), count("k8s:env k8s:app"), count("k8s:env")]).toEqual([3, 3, 3, 3]);
     expect(compile([rule]).from(B)).toBe("allow");
     expect(compile([rule], { options: { labels: "k8s:!env" } }).from(B)).toBe("none");
@@ -358,7 +367,8 @@ spec: {tier: ${tier}, priority: 5, subject: {pods: {namespaceSelector: {}, podSe
 it("every entry says its rule", () => {
   const { compiled } = compile([policy("ingress: [{fromEndpoints: [{matchLabels: {app: b}}]}], egressDeny: [{toCIDR: [203.0.113.0/24]}]")]);
   const map = compiled.endpoints.maps.find(({ policies }) => policies.length > 0)!;
-  const texts = [...map.cookie].map((cookie) => compiled.endpoints.cookies.get(cookie)!.map(({ object, rule }) => `${object} ${rule}`).join());
+  const texts = [...map.cookie].map((cookie) => compiled.endpoints.cookies.get(cookie)!
+    .map(({ object, rule }) => `${object} ${rule}`).join());
   expect(texts.sort()).toEqual(["CiliumNetworkPolicy shop/p spec.egressDeny[0].toCIDR[0]",
     "CiliumNetworkPolicy shop/p spec.ingress[0].fromEndpoints[0]"]);
   const because = (cookie: number) => compiled.endpoints.cookies.get(cookie)![0];

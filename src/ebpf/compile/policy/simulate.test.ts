@@ -127,7 +127,8 @@ function matchesPeer(one: Peer, identity: Identity): boolean {
     case "cidr": {
       if (one.prefix.length === 0) return identity.labels.includes("reserved:world");
       const own = identity.prefix;
-      const inside = (outer: typeof one.prefix): boolean => own !== null && own.length >= outer.length && prefixContains(outer, own.address);
+      const inside = (outer: typeof one.prefix): boolean =>
+        own !== null && own.length >= outer.length && prefixContains(outer, own.address);
       return inside(one.prefix) && !one.except.some(inside);
     }
   }
