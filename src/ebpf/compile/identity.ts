@@ -255,7 +255,7 @@ export function byPrefix(a: Prefix, b: Prefix): number {
   return byAddress(a.address, b.address) || a.length - b.length;
 }
 
-function isLinkLocal(address: Address): boolean {
+export function isLinkLocal(address: Address): boolean {
   const [first, second] = address.bytes;
   return address.family === 4 ? first === 169 && second === 254 : first === 0xfe && (second & 0xc0) === 0x80;
 }
