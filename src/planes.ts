@@ -14,6 +14,7 @@ import type { Plane } from "./dataplane.js";
 import { dumpImage } from "./ebpf/dump.js";
 import { compileImage, type MapImage } from "./ebpf/image.js";
 import { checkLimits } from "./ebpf/limits.js";
+import { OPTION_NAMES } from "./ebpf/option-values.js";
 import { CILIUM_VERSIONS, type CiliumOptions, ciliumOptions, type OptionName } from "./ebpf/options.js";
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
 import type { RuleGiver } from "./ebpf/stack/rules.js";
@@ -56,6 +57,8 @@ export interface PlaneInputs {
   readonly udpCleanup: boolean;
   /** Nodes' own rules, in place of generated ones; for a plane of iptables rules. */
   readonly rulesByNode?: ReadonlyMap<string, NodeDump>;
+  /** Cilium's options as the user states them, by Cilium's names; they win over what the cluster says. */
+  readonly cilium?: Readonly<Record<string, unknown>>;
 }
 
 export const PROFILES_HELP = `Profiles:
@@ -79,9 +82,10 @@ export function parseProfile(text: string): Profile | string {
 export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs): Plane {
   const { cluster, epochNs, network, seed, traced } = inputs;
   if (profile.engine === "cilium") {
-    const { options } = ciliumOptions(profile.text, cluster, ciliumNetwork(profile.text, cluster, network));
+    const cilium = { ...ciliumNetwork(profile.text, cluster, network), ...inputs.cilium };
+    const { options } = ciliumOptions(profile.text, cluster, cilium);
     return createEbpfPlane({ name, profile: profile.text, cluster, epochNs, wasm: inputs.wasm, seed, traced,
-      cilium: ciliumNetwork(profile.text, cluster, network), nodeRules: ciliumNodeRules(options, network) });
+      cilium, nodeRules: ciliumNodeRules(options, network) });
   }
   return createIptablesPlane({
     name, profile: profile.engine, cluster, epochNs, seed, traced, udpCleanup: inputs.udpCleanup,
@@ -207,6 +211,14 @@ function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage
   const { options, problems } = ciliumOptions(text, cluster, ciliumNetwork(text, cluster, network));
   const image = compileImage({ cluster, options });
   return { ...image, problems: [...problems, ...image.problems] };
+}
+
+/** What is wrong with options that the user states for a profile, a sentence each. */
+export function wrongOptions(profile: Profile, given: Readonly<Record<string, unknown>>): string[] {
+  if (profile.engine !== "cilium") return Object.keys(given).length === 0 ? [] : [`${profile.text} has no options of Cilium`];
+  const unknown = Object.keys(given).filter((name) => !(OPTION_NAMES as readonly string[]).includes(name));
+  return [...unknown.map((name) => `no option ${name} is known that changes what becomes of a packet`),
+    ...ciliumOptions(profile.text, null, given).problems.filter((one) => one.severity === "error").map((one) => one.what)];
 }
 
 /** Options that follow from the network both planes are given; what the cluster's own cilium-config says stands. */

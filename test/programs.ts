@@ -19,7 +19,7 @@ import { type Capacity, createMachine, type Machine } from "../src/ebpf/machine.
 export const POD_DEVICE = 10;
 export const UPLINK = 2;
 /** Positive verdicts, as assembly/programs/verdict.ts has them. */
-export const Verdict = { Pass: 1, Endpoint: 2, Deliver: 3, Proxy: 4, Answer: 5, Redirect: 7 } as const;
+export const Verdict = { Pass: 1, Endpoint: 2, Deliver: 3, Proxy: 4, Answer: 5, Redirect: 7, Tunnel: 8, Host: 9 } as const;
 
 const built = fileURLToPath(new URL("../build", import.meta.url));
 
@@ -212,12 +212,12 @@ export class Bench {
   /** A frontend with its backends in slots 1…; `protocol` of 1.16 is 0. */
   service(vip: string, port: number, proto: number, revNat: number, backends: readonly number[], flags = 0,
     flags2 = 0, scope = 0,
-    node: number = AllNodes.values.ALL): void {
+    node: number = AllNodes.values.ALL, affinitySeconds = 0): void {
     const v4 = address(vip).family === 4;
     const name = v4 ? "cilium_lb4_services_v2" : "cilium_lb6_services_v2";
     const key = { address: field(vip), dport: port, proto: this.version === 16 ? 0 : proto, scope, node };
     this.put(name, { ...key, backend_slot: 0 }, { count: backends.length, rev_nat_index: revNat, flags,
-      flags2 });
+      flags2, backend_id: affinitySeconds });
     backends.forEach((backend, index) => this.put(name, { ...key, backend_slot: index + 1 },
       { backend_id: backend }));
     this.put(v4
@@ -233,10 +233,10 @@ export class Bench {
     outer.update([[{ rev_nat_id: revNat, node }, { inner: inner.inner }]]);
   }
 
-  backend(id: number, ip: string, port: number, flags = 0): void {
+  backend(id: number, ip: string, port: number, flags = 0, proto = 6): void {
     this.put(address(ip).family === 4
       ? "cilium_lb4_backends_v3" : "cilium_lb6_backends_v3", { backend_id: id },
-      { address: field(ip), port, proto: 6, flags });
+      { address: field(ip), port, proto, flags });
   }
 
   run(program: keyof typeof Program.values, frame: Uint8Array, input: RunInput = {}): Ran {

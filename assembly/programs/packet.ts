@@ -14,6 +14,7 @@ import { Ipv4 } from "../wire/ipv4";
 import { Ipv6 } from "../wire/ipv6";
 import { Tcp } from "../wire/tcp";
 import { Udp } from "../wire/udp";
+import { Options } from "./options";
 import { GO_ON, Verdict } from "./verdict";
 
 export const ICMP: u8 = 1;
@@ -58,6 +59,10 @@ export class Packet {
   static destinationIdentity: u32 = 0;
   /** EndpointInfo to hand the packet to, with Verdict.ENDPOINT. */
   static target: usize = 0;
+  /** The target's program is reached through its device: identities of the source are looked up there again. */
+  static byDevice: bool = false;
+  /** It came out of a tunnel (CB_FROM_TUNNEL). */
+  static fromTunnel: bool = false;
   /** ifindex to leave by, with Verdict.REDIRECT. */
   static redirect: u32 = 0;
 
@@ -134,6 +139,8 @@ function parseIpv6(): i32 {
     if (cut < 0) return cut;
     const header = Packet.frame + offset;
     if (next == Ipv6.FRAGMENT) {
+      // ipv6_hdrlen stops at a fragment header up to 1.17, whatever the header says.
+      if (Options.version < 18) return -DropReason.DROP_FRAG_NOSUPPORT;
       const fragment = Ipv6.fragment(header);
       Packet.fragment = (fragment & 0xfff9) != 0;
       Packet.hasL4 = (fragment & 0xfff8) == 0;
