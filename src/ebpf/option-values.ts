@@ -1,5 +1,6 @@
 /**
- * Cilium's options as data: names, kinds, defaults, the words an option accepts, and what presets put in their place.
+ * Cilium's options as data: names, kinds, defaults, the words an option accepts, and which of them are assumed.
+ * Presets put others in their place (presets.ts), and not every version has every option (option-history.ts).
  *
  * Names are the agent's flags (`pkg/option`, `pkg/defaults`); what an option does is said where it is used.
  */
@@ -170,21 +171,6 @@ export const ASSUMED: ReadonlySet<OptionName> = new Set<OptionName>([
   "ipv4-native-routing-cidr",
   "ipv6-native-routing-cidr",
 ]);
-
-/**
- * Managed Cilium on AKS, standard data plane: endpoint routes, masquerading left to the masquerade agent's
- * iptables.
- */
-export const AKS_PRESET: Readonly<Partial<OptionValues>> = {
-  "routing-mode": "native",
-  "enable-endpoint-routes": true,
-  "enable-bpf-masquerade": false,
-  "enable-ipv4-masquerade": false,
-  "enable-ipv6-masquerade": false,
-  "enable-host-legacy-routing": true,
-  "enable-l7-proxy": false,
-  "bpf-lb-sock": false,
-};
 
 /**
  * The words an option accepts; an option missing here is a number, a boolean, a range or free text by its
