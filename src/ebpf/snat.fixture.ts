@@ -92,7 +92,7 @@ export function chance(seed: bigint, plane: bigint, tuple: { readonly daddr: Uin
   const word = (bytes: Uint8Array, at: number): bigint => new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(at, true);
   const wire = (port: number): bigint => BigInt(((port & 255) << 8) | (port >> 8));
   let hash = mix(seed + GAMMA * (plane + 1n));
-  for (const [bytes, at] of [[tuple.daddr, 0], [tuple.daddr, 8], [tuple.saddr, 0], [tuple.saddr, 8]] as const) hash = mix(hash ^ word(bytes, at));
+  for (const bytes of [tuple.daddr, tuple.saddr]) for (const at of [0, 8]) hash = mix(hash ^ word(bytes, at));
   hash = mix(hash ^ (wire(tuple.dport) | (wire(tuple.sport) << 16n) | (BigInt(tuple.nexthdr) << 32n) | (BigInt(tuple.node) << 48n)));
   return Number(mix(hash ^ BigInt.asUintN(64, BigInt(draw) * GAMMA)) >> 32n);
 }

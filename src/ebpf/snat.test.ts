@@ -111,7 +111,8 @@ describe.each(VERSIONS)("version %i: the programs and the second implementation"
         const address = NODE[family][target];
         if (act === "out") {
           // Ports below, in and above the range.
-          const one = { protocol, from: PODS[family][pod], to: REMOTES[family][remote], sport: 39990 + sport, dport: echo ? 0 : 80 + dport };
+          const one = { protocol, from: PODS[family][pod], to: REMOTES[family][remote], sport: 39990 + sport,
+            dport: echo ? 0 : 80 + dport };
           expect(bench.out(one)).toBe(naive.out(one, address, echo));
         } else if (act === "in") {
           const made = [...naive.entries.keys()].filter((key) => key.startsWith("IN")).sort();
