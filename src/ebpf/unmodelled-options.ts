@@ -49,11 +49,6 @@ const UNMODELLED: readonly {
     what: "XDP acceleration is not modelled; the tc programs are evaluated",
   },
   {
-    name: "enable-service-topology",
-    when: (o) => o["enable-service-topology"],
-    what: "topology hints are not applied to backends",
-  },
-  {
     name: "labels",
     when: (o) => o["labels"] !== "",
     what:
