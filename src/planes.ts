@@ -14,17 +14,21 @@ import type { Plane } from "./dataplane.js";
 import { dumpImage } from "./ebpf/dump.js";
 import { compileImage, type MapImage } from "./ebpf/image.js";
 import { checkLimits } from "./ebpf/limits.js";
-import { CILIUM_VERSIONS, ciliumOptions, type OptionName } from "./ebpf/options.js";
+import { OPTION_NAMES } from "./ebpf/option-values.js";
+import { CILIUM_VERSIONS, type CiliumOptions, ciliumOptions, type OptionName } from "./ebpf/options.js";
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
+import type { RuleGiver } from "./ebpf/stack/rules.js";
 import { CALICO_DEFAULTS, type CalicoConfig } from "./iptables/calico/config.js";
 import { calicoProblems, calicoProgram, generateCalico } from "./iptables/calico/generate.js";
 import { KUBE_PROXY_DEFAULTS } from "./iptables/kubeproxy/config.js";
+import { masqueradePart, type MasqueradeConfig } from "./iptables/masquerade/cni.js";
 import { npmConfig } from "./iptables/npm/config.js";
 import { npmProblems, npmProgram, npmSets } from "./iptables/npm/generate.js";
 import type { SetMaker } from "./iptables/dump/ownSets.js";
 import { createIptablesPlane, type IptablesPlaneOptions } from "./iptables/plane.js";
 import { generatedRules, type IptablesConfig, type NodeDump } from "./iptables/planeNode.js";
 import type { PolicyEngine } from "./iptables/policy.js";
+import { joinRules } from "./iptables/ruleset.js";
 import { portmapProgram, portmapSysctls } from "./iptables/portmap/portmap.js";
 import { cniMasquerade, type Network } from "./network.js";
 import type { CheckResult } from "./report/check.js";
@@ -53,6 +57,8 @@ export interface PlaneInputs {
   readonly udpCleanup: boolean;
   /** Nodes' own rules, in place of generated ones; for a plane of iptables rules. */
   readonly rulesByNode?: ReadonlyMap<string, NodeDump>;
+  /** Cilium's options as the user states them, by Cilium's names; they win over what the cluster says. */
+  readonly cilium?: Readonly<Record<string, unknown>>;
 }
 
 export const PROFILES_HELP = `Profiles:
@@ -76,8 +82,10 @@ export function parseProfile(text: string): Profile | string {
 export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs): Plane {
   const { cluster, epochNs, network, seed, traced } = inputs;
   if (profile.engine === "cilium") {
+    const cilium = { ...ciliumNetwork(profile.text, cluster, network), ...inputs.cilium };
+    const { options } = ciliumOptions(profile.text, cluster, cilium);
     return createEbpfPlane({ name, profile: profile.text, cluster, epochNs, wasm: inputs.wasm, seed, traced,
-      cilium: ciliumNetwork(profile.text, cluster, network) });
+      cilium, nodeRules: ciliumNodeRules(options, network) });
   }
   return createIptablesPlane({
     name, profile: profile.engine, cluster, epochNs, seed, traced, udpCleanup: inputs.udpCleanup,
@@ -140,6 +148,23 @@ function baseConfig(network: Network): IptablesConfig {
   };
 }
 
+/**
+ * Rules of a node that runs Cilium: Cilium's own at the head of each chain, behind them those of a masquerade agent where
+ * one runs beside it.
+ */
+function ciliumNodeRules(options: CiliumOptions, network: Network): RuleGiver {
+  const agent = options.masqueradeAgent ? agentBesideCilium(network) : { agent: "none" as const };
+  return (_cluster, _node, family, own) => joinRules([masqueradePart(agent, family), own]);
+}
+
+/** AKS runs ip-masq-agent-v2, and keeps a file for it that exempts the pods' ranges and masquerades link-local. */
+function agentBesideCilium({ masquerade, clusterCidrs }: Network): MasqueradeConfig {
+  if (masquerade?.agent === "ip-masq-agent") return masquerade;
+  return { agent: "ip-masq-agent", chain: "IP-MASQ-AGENT", enableIPv6: clusterCidrs.some((range) => range.address.family === 6),
+    nonMasqueradeCIDRs: clusterCidrs.map((range) => ({ range, where: null })), masqLinkLocal: true, masqLinkLocalIPv6: true,
+    randomFully: false, stopped: false };
+}
+
 /** Limits of a built plane; none where the plane has no such maps. */
 export function limitsOf(plane: Plane): LimitRow[] {
   return plane instanceof EbpfPlane ? checkLimits(plane.image) : [];
@@ -186,6 +211,14 @@ function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage
   const { options, problems } = ciliumOptions(text, cluster, ciliumNetwork(text, cluster, network));
   const image = compileImage({ cluster, options });
   return { ...image, problems: [...problems, ...image.problems] };
+}
+
+/** What is wrong with options that the user states for a profile, a sentence each. */
+export function wrongOptions(profile: Profile, given: Readonly<Record<string, unknown>>): string[] {
+  if (profile.engine !== "cilium") return Object.keys(given).length === 0 ? [] : [`${profile.text} has no options of Cilium`];
+  const unknown = Object.keys(given).filter((name) => !(OPTION_NAMES as readonly string[]).includes(name));
+  return [...unknown.map((name) => `no option ${name} is known that changes what becomes of a packet`),
+    ...ciliumOptions(profile.text, null, given).problems.filter((one) => one.severity === "error").map((one) => one.what)];
 }
 
 /** Options that follow from the network both planes are given; what the cluster's own cilium-config says stands. */

@@ -14,7 +14,7 @@ import {
 import type { RecordOf } from "../src/contract/layout.js";
 import type { MapName } from "../src/contract/maps.js";
 import { EmissionRecord, FrameRecord, OutcomeRecord, PinRecord } from "../src/contract/structs.js";
-import { createMachine, type Machine } from "../src/ebpf/machine.js";
+import { type Capacity, createMachine, type Machine } from "../src/ebpf/machine.js";
 
 export const POD_DEVICE = 10;
 export const UPLINK = 2;
@@ -92,12 +92,16 @@ export class Bench {
   version: number;
   private config: Record<string, unknown>;
 
-  constructor(version = 20, traced = false) {
+  /** `maglev`: places of a Maglev table. */
+  constructor(version = 20, { traced = false, maglev = 0 }: { traced?: boolean; maglev?: number } = {}) {
     this.version = version;
-    const maps: Partial<Record<MapName, { slots: number; maxEntries?: number }>> = {};
+    const maps: Partial<Record<MapName, Capacity>> = {};
     for (const name of ["cilium_ct4_global", "cilium_ct_any4_global", "cilium_ct6_global",
       "cilium_ct_any6_global",
       "cilium_snat_v4_external", "cilium_snat_v6_external"] as const) maps[name] = { slots: 1 << 16 };
+    for (const name of ["cilium_lb4_maglev", "cilium_lb6_maglev"] as const) {
+      maps[name] = { slots: 64, innerEntries: Math.max(1, maglev), innerMaps: 4 };
+    }
     this.machine = createMachine({ fast: moduleBytes(), traced: moduleBytes(traced) }, { nodes: 2,
       arenaBytes: 1 << 20, maps }, traced);
     this.config = { native_routing_cidr4: field("10.0.0.0"), native_routing_cidr4_length: 8,
@@ -208,12 +212,12 @@ export class Bench {
   /** A frontend with its backends in slots 1…; `protocol` of 1.16 is 0. */
   service(vip: string, port: number, proto: number, revNat: number, backends: readonly number[], flags = 0,
     flags2 = 0, scope = 0,
-    node: number = AllNodes.values.ALL): void {
+    node: number = AllNodes.values.ALL, affinitySeconds = 0): void {
     const v4 = address(vip).family === 4;
     const name = v4 ? "cilium_lb4_services_v2" : "cilium_lb6_services_v2";
     const key = { address: field(vip), dport: port, proto: this.version === 16 ? 0 : proto, scope, node };
     this.put(name, { ...key, backend_slot: 0 }, { count: backends.length, rev_nat_index: revNat, flags,
-      flags2 });
+      flags2, backend_id: affinitySeconds });
     backends.forEach((backend, index) => this.put(name, { ...key, backend_slot: index + 1 },
       { backend_id: backend }));
     this.put(v4
@@ -221,10 +225,18 @@ export class Bench {
         { address: field(vip), port });
   }
 
-  backend(id: number, ip: string, port: number, flags = 0): void {
+  /** The Maglev table of a service on `node`. */
+  maglev(family: 4 | 6, revNat: number, node: number, table: Uint32Array): void {
+    const outer = this.machine.mapOfMaps(family === 4 ? "cilium_lb4_maglev" : "cilium_lb6_maglev");
+    const inner = outer.createInner(table.length)!;
+    inner.update([...table].map((backend_id, index) => [{ index }, { backend_id }] as const));
+    outer.update([[{ rev_nat_id: revNat, node }, { inner: inner.inner }]]);
+  }
+
+  backend(id: number, ip: string, port: number, flags = 0, proto = 6): void {
     this.put(address(ip).family === 4
       ? "cilium_lb4_backends_v3" : "cilium_lb6_backends_v3", { backend_id: id },
-      { address: field(ip), port, proto: 6, flags });
+      { address: field(ip), port, proto, flags });
   }
 
   run(program: keyof typeof Program.values, frame: Uint8Array, input: RunInput = {}): Ran {

@@ -33,7 +33,7 @@ export function fromHost(): i32 {
   }
   // A packet that is routed here although nothing is known of its destination would come back for ever.
   const unknown = info === null || info.sec_identity == <u32>Identity.WORLD
-    || info.sec_identity == <u32>Identity.WORLD_IPV4;
+    || info.sec_identity == <u32>(Packet.family == 4 ? Identity.WORLD_IPV4 : Identity.WORLD_IPV6);
   return unknown ? -DropReason.DROP_UNROUTABLE : Verdict.PASS;
 }
 

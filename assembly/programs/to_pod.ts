@@ -19,6 +19,8 @@ import { GO_ON, Verdict } from "./verdict";
 
 const TUPLE: usize = memory.data(<i32>CtTuple.SIZE, 16);
 const ADDRESS: usize = memory.data(16, 16);
+/** Service of the request that `fromLoopback` found. */
+let loopbackService: u16 = 0;
 
 /** `identity` and `policy` are the endpoint's; the source's identity is in `Packet.sourceIdentity`. */
 export function toPod(identity: u32, policy: u32): i32 {
@@ -68,7 +70,11 @@ function arriving(tuple: CtTuple, status: i32, policy: u32, source: u32): i32 {
     Conntrack.blank();
     const draft = Conntrack.draft;
     draft.src_sec_id = source;
-    if (loopback) draft.bits |= <u16>CtBit.LB_LOOPBACK;
+    if (loopback) {
+      draft.bits |= <u16>CtBit.LB_LOOPBACK;
+      // 1.16 notes the service here too, though nothing reads it.
+      if (Options.version == 16) draft.rev_nat_index = loopbackService;
+    }
     if (proxyPort != 0) draft.bits |= <u16>CtBit.PROXY_REDIRECT;
     const full = Conntrack.create(tuple, CtDirection.INGRESS, true);
     if (full < 0) return full;
@@ -83,5 +89,7 @@ function fromLoopback(tuple: CtTuple): bool {
   Address.read(ADDRESS, Packet.source, Packet.family);
   if (!Address.equal(ADDRESS, own)) return false;
   const request = Conntrack.peek(tuple, <u8>TupleFlag.OUT);
-  return request !== null && (request.bits & <u16>CtBit.LB_LOOPBACK) != 0;
+  if (request === null || (request.bits & <u16>CtBit.LB_LOOPBACK) == 0) return false;
+  loopbackService = request.rev_nat_index;
+  return true;
 }

@@ -10,6 +10,9 @@
  * A kernel's checks of the IP header hold in the stack and in the pod that receives. A frame larger than a
  * device's MTU is undecided at that device, whoever sends it there: fragments and "too big" are not made.
  *
+ * On a node whose kernel has more to say than routes (NodeOption.HOST_STACK) the walk stops at the stack with the
+ * end AtStack; the host walks the packet through that kernel and hands each packet that comes out to `resume`.
+ *
  * Frames are taken in order. A frame's bytes are rewritten where they lie; 14 bytes before each network
  * header are ours. Where the room for images could run out, `run` stops before the frame and says how many it
  * did.
@@ -17,19 +20,16 @@
 import {
   AllNodes, ConfigOption, DeviceEntry, DeviceFlag, DeviceKind, DropReason, EmissionKind, EmissionRecord,
   FrameEnd, FrameRecord, Identity, KernelReason, LinkPacketType, NodeClock, OutcomeRecord, Program,
-  UndecidedReason,
+  StackExit, StackRecord, StepKind, UndecidedReason,
 } from "../abi.gen";
-import { Checksum } from "../wire/checksum";
 import { Ethernet } from "../wire/ethernet";
-import { Tcp } from "../wire/tcp";
-import { Udp } from "../wire/udp";
 import { Address } from "./address";
 import { Entry } from "./entry";
 import { Mark } from "./identity";
 import { Maps } from "./maps";
 import { Masquerade } from "./masquerade";
 import { Options } from "./options";
-import { Packet, TCP, UDP } from "./packet";
+import { isPartial, Packet, TCP } from "./packet";
 import { Policy } from "./policy";
 import { Service } from "./service";
 import { Onward, Stack } from "./stack";
@@ -67,6 +67,12 @@ let merged: bool = false;
 /** MTU of the device where the frame entered; 0: it was a process. */
 let entryMtu: u32 = 0;
 
+/** StackRecord of the packet that waits at a node's kernel, and what belongs to it here. */
+const WAITING: usize = memory.data(<i32>StackRecord.SIZE, 16);
+let waitingMerged: bool = false;
+let waitingMtu: u32 = 0;
+let waitingPin: usize = 0;
+
 /** Where the next step of the walk is. */
 const AT_DEVICE: i32 = 0;
 const AT_STACK: i32 = 1;
@@ -86,7 +92,8 @@ export function walk_arena(framesAt: usize, outcomesAt: usize, emissionsAt: usiz
 }
 
 /**
- * Takes rows `first`..`first + count` and returns how many were done. Emissions start anew with each call.
+ * Takes rows `first`..`first + count` and returns how many were done; where the one after them waits at a node's
+ * kernel, `at_stack` says so. Emissions start anew with each call.
  */
 export function run(first: u32, count: u32): u32 {
   Maps.forget();
@@ -100,11 +107,41 @@ export function run(first: u32, count: u32): u32 {
     row = outcomes + <usize>(first + done) * OutcomeRecord.SIZE;
     Steps.frame = first + done;
     walk(record);
+    if (changetype<OutcomeRecord>(row).end == <u8>FrameEnd.AtStack) return done;
   }
   return count;
 }
 
-/** EmissionRecords written by the last `run`. */
+/** Address of the StackRecord where the last `run` or `resume` stopped at a node's kernel, else 0. */
+export function at_stack(): usize {
+  return changetype<OutcomeRecord>(row).end == <u8>FrameEnd.AtStack ? WAITING : 0;
+}
+
+/**
+ * A packet of the row under way comes out of a node's kernel: `exit` says where it goes on, `offset` and `length`
+ * are its bytes, `wireLength` what it had on the wire. The row's outcome and emissions start anew.
+ */
+export function resume(exit: StackExit, node: u32, device: u32, offset: usize, length: u32, wireLength: u32, mark: u32,
+  isMade: u32): void {
+  emitted = 0;
+  imagesUsed = 0;
+  const outcome = changetype<OutcomeRecord>(row);
+  memory.fill(row, 0, OutcomeRecord.SIZE);
+  const six = load<u8>(offset) >> 4 == 6;
+  place(offset, length, wireLength, six ? Ethernet.IPV6 : Ethernet.IPV4);
+  Packet.mark = mark;
+  made = <u8>isMade;
+  merged = waitingMerged && made == 0;
+  entryMtu = made == 0 ? waitingMtu : 0;
+  Service.pin = made == 0 ? waitingPin : 0;
+  toNode(node);
+  Packet.redirect = device;
+  const short = Packet.parse();
+  if (short < 0) fail(short, Program.STACK);
+  else carry(leaveStack(exit), outcome);
+}
+
+/** EmissionRecords written by the last `run` or `resume`. */
 export function emission_count(): u32 {
   return emitted;
 }
@@ -116,7 +153,11 @@ function walk(record: FrameRecord): void {
   open(record);
   const outcome = changetype<OutcomeRecord>(row);
   outcome.first_emission = emitted;
-  let at = record.device == 0 ? fromProcess(record) : AT_DEVICE;
+  carry(record.device == 0 ? fromProcess(record) : AT_DEVICE, outcome);
+}
+
+function carry(start: i32, outcome: OutcomeRecord): void {
+  let at = start;
   for (let hop = 0; at != AT_END; hop++) {
     if (hop == MAX_HOPS) {
       at = finish(FrameEnd.Undecided, UndecidedReason.LOOP, Program.STACK);
@@ -131,11 +172,7 @@ function walk(record: FrameRecord): void {
 
 function open(record: FrameRecord): void {
   memory.fill(row, 0, OutcomeRecord.SIZE);
-  Packet.frame = record.offset - Ethernet.LENGTH;
-  Packet.captured = <i32>record.length + Ethernet.LENGTH;
-  Packet.wire = <i32>record.wire_length + Ethernet.LENGTH;
-  memory.fill(Packet.frame, 0, Ethernet.LENGTH);
-  Ethernet.setType(Packet.frame, record.ether_type);
+  place(record.offset, record.length, record.wire_length, record.ether_type);
   Packet.mark = record.mark;
   Packet.device = record.device;
   Packet.sourceIdentity = 0;
@@ -152,7 +189,15 @@ function open(record: FrameRecord): void {
   Policy.cookie = 0;
   made = 0;
   journey = 0x811c9dc5;
-  const type = record.ether_type;
+}
+
+/** The bytes of the packet under way, with an empty link header in front. */
+function place(offset: usize, length: u32, wireLength: u32, type: u16): void {
+  Packet.frame = offset - Ethernet.LENGTH;
+  Packet.captured = <i32>length + Ethernet.LENGTH;
+  Packet.wire = <i32>wireLength + Ethernet.LENGTH;
+  memory.fill(Packet.frame, 0, Ethernet.LENGTH);
+  Ethernet.setType(Packet.frame, type);
   const isIp = type == Ethernet.IPV4 || type == Ethernet.IPV6;
   Packet.partial = isIp && Packet.parse() == GO_ON && isPartial();
 }
@@ -310,6 +355,7 @@ function answer(program: Program): i32 {
 }
 
 function passStack(received: bool): i32 {
+  if (Options.hostStack) return waitAtStack(received);
   // The programs may not have parsed what they passed on untouched.
   const unread = Packet.parse();
   const refused = received ? Stack.receive() : GO_ON;
@@ -326,11 +372,43 @@ function passStack(received: bool): i32 {
     const open = Masquerade.byIptables();
     return open < 0 ? fail(open, Program.STACK) : AT_EGRESS;
   }
-  if (onwards == Onward.ENDPOINT) return outToEndpoint();
+  return onwards == Onward.ENDPOINT ? outToEndpoint() : intoHost();
+}
+
+/** Through cilium_host, whose program takes it to an endpoint. */
+function intoHost(): i32 {
   const verdict = Entry.enter(Program.FROM_HOST);
   if (verdict < 0) return fail(verdict, Program.FROM_HOST);
   if (verdict == Verdict.ENDPOINT) return intoEndpoint();
   return fail(Verdict.undecided(UndecidedReason.LOOP), Program.FROM_HOST);
+}
+
+/** The host takes over; `resume` goes on. */
+function waitAtStack(received: bool): i32 {
+  const record = changetype<StackRecord>(WAITING);
+  record.offset = <u32>Packet.ip;
+  record.length = <u32>(Packet.captured - Ethernet.LENGTH);
+  record.wire_length = <u32>(Packet.wire - Ethernet.LENGTH);
+  record.ether_type = Ethernet.type(Packet.frame);
+  record.packet_type = packetType;
+  record.local = received ? 0 : 1;
+  record.device = Packet.device;
+  record.node = <u16>Packet.node;
+  record.mark = Packet.mark;
+  waitingMerged = merged;
+  waitingMtu = entryMtu;
+  waitingPin = Service.pin;
+  if (TRACE) Steps.write(StepKind.STACK, Steps.NO_MAP, Packet.frame, 0, Packet.device, 0, Packet.mark);
+  return finish(FrameEnd.AtStack, 0, Program.STACK);
+}
+
+/** `Packet.redirect` is the device that the kernel sent it to. */
+function leaveStack(exit: StackExit): i32 {
+  if (exit == StackExit.UPLINK) return AT_EGRESS;
+  if (exit == StackExit.ENDPOINT) return outToEndpoint();
+  if (exit == StackExit.CILIUM_HOST) return intoHost();
+  emit(EmissionKind.Local, 0);
+  return finish(FrameEnd.Delivered, 0, Program.STACK);
 }
 
 /** Endpoint routes: the stack sends straight to the pod's device, whose egress program is the endpoint's. */
@@ -399,21 +477,4 @@ function emit(kind: EmissionKind, device: u32): void {
 function mixJourney(word: u32): void {
   journey = (journey ^ word) * 0x01000193;
   journey ^= journey >> 15;
-}
-
-/**
- * CHECKSUM_PARTIAL as a capture shows it: the field holds the folded pseudo-header sum, not yet complemented,
- * and is not by chance the right checksum as well.
- */
-function isPartial(): bool {
-  if (Packet.fragment || (Packet.protocol != TCP && Packet.protocol != UDP)) return false;
-  const field = Packet.l4 + (Packet.protocol == TCP ? Tcp.CHECKSUM : Udp.CHECKSUM);
-  if (field + 2 > Packet.captured) return false;
-  const length = Packet.wire - Packet.l4;
-  const pseudo = Packet.family == 4
-    ? Checksum.partial(Packet.source, 8, 0) : Checksum.partial(Packet.source, 32, 0);
-  const sum = Checksum.add(Checksum.add(pseudo, <u32>Packet.protocol << 8), <u32>bswap<u16>(<u16>length));
-  if (load<u16>(Packet.frame + field) != <u16>~Checksum.fold(sum)) return false;
-  if (Packet.captured < Packet.wire) return true;
-  return Checksum.fold(Checksum.partial(Packet.frame + Packet.l4, length, sum)) != 0;
 }

@@ -75,12 +75,21 @@ const KINDS: Readonly<Record<string, Kind>> = {
 
 export function readManifests(sources: readonly NamedText[]): Manifests {
   const problems: Problem[] = [];
-  const collection = new Collection(problems);
+  const items: ManifestItem[] = [];
   for (const source of sources) {
     const documents = readDocuments(source);
     problems.push(...documents.problems);
-    for (const item of documents.items) readObject(item, collection, problems);
+    items.push(...documents.items);
   }
+  const read = readItems(items);
+  return { objects: read.objects, problems: [...problems, ...read.problems] };
+}
+
+/** The same of objects that are already split into items, such as those inside another document. */
+export function readItems(items: readonly ManifestItem[]): Manifests {
+  const problems: Problem[] = [];
+  const collection = new Collection(problems);
+  for (const item of items) readObject(item, collection, problems);
   return { objects: collection.objects(), problems };
 }
 

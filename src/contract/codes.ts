@@ -248,6 +248,11 @@ export const LookupScope = codes("LookupScope", "ServiceKey.scope.", { EXTERNAL:
 
 export const LbAlgorithm = codes("LbAlgorithm", "bpf-lb-algorithm.", { UNSPEC: 0, RANDOM: 1, MAGLEV: 2 });
 
+export const LbOption = codes("LbOption", "Bits of Config.lb_options: switches of load balancing; ours.", {
+  /** bpf-lb-algorithm-annotation. */
+  ALGORITHM_ANNOTATION: 1,
+});
+
 export const DsrMode = codes("DsrMode", "bpf-lb-mode and bpf-lb-dsr-dispatch; ours.", {
   SNAT: 0, DSR_OPT: 1, DSR_GENEVE: 2, DSR_IPIP: 3, HYBRID_OPT: 4, HYBRID_GENEVE: 5,
 });
@@ -297,6 +302,8 @@ export const NodeOption = codes("NodeOption", "Bits of NodeEntry.options; ours."
   MANAGED: 1, HOST_FIREWALL: 2,
   /** The iptables rules are those of a masquerade agent, whose exceptions are not known here. */
   MASQUERADE_AGENT: 4,
+  /** The host walks what programs pass up through the node's kernel; else routes alone decide. */
+  HOST_STACK: 8,
 });
 
 export const FibKind = codes("FibKind", "FibEntry.kind; ours.", {
@@ -361,7 +368,7 @@ export const Program = codes("Program", "Entry programs by the names they are at
 
 export const StepKind = codes("StepKind", "What a StepRecord is about; ours.", {
   ENTER: 1, LOOKUP: 2, UPDATE: 3, DELETE: 4, VERDICT: 5, CONNTRACK: 6, SERVICE: 7, POLICY: 8, SNAT: 9, REWRITE: 10,
-  LEAVE: 11, DRAW: 12, CREATE: 13, FRAGMENT: 14, ROUTE: 15,
+  LEAVE: 11, DRAW: 12, CREATE: 13, FRAGMENT: 14, ROUTE: 15, STACK: 16,
 });
 
 export const PinFlag = codes("PinFlag", "Bits of PinRecord.flags; ours.", { BACKEND: 1, SOURCE_PORT: 2, IPV6: 4 });
@@ -398,7 +405,12 @@ export const KernelReason = codes("KernelReason", "Why the node's kernel, not a 
   OTHERHOST: 501, IP_INHDR: 502, IP_CSUM: 503, PKT_TOO_SMALL: 504, INVALID_PROTO: 505,
 });
 
-export const FrameEnd = codes("FrameEnd", "What became of a frame.", End);
+/** Where the host hands back a packet that it walked through a node's kernel. */
+export const StackExit = codes("StackExit", "Where a packet goes on from the node's kernel; ours.", {
+  LOCAL: 1, UPLINK: 2, ENDPOINT: 3, CILIUM_HOST: 4,
+});
+export const FrameEnd = codes("FrameEnd", "What became of a frame; AtStack: it waits for the host to walk the node's kernel.",
+  { ...End, AtStack: 9 });
 export const EmissionKind = codes("EmissionKind", "Where an emission was seen.", Emission);
 export const LinkPacketType = codes("LinkPacketType", "Who a frame was addressed to.", PacketType);
 

@@ -153,7 +153,7 @@ export const SourceRangeKey = struct("SourceRangeKey", "lb4_src_range_key: LPM o
 
 export const MaglevKey = struct("MaglevKey", "Outer key of the Maglev maps.", {
   rev_nat_id: [u16, "service id"],
-  pad: [u16, "zero"],
+  node: [u16, "node that has this table; AllNodes for every node"],
 });
 
 export const MaglevIndex = struct("MaglevIndex", "Key of one Maglev table.", {
@@ -372,7 +372,7 @@ export const Config = struct("Config", "One entry: the plane's configuration.", 
   monitor_aggregation: [u8, "0 none, 1 lowest, 2 low, 3 medium, 4 maximum"],
   dsr_mode: [u8, "DsrMode"],
   plane: [u32, "number of the plane, part of every draw"],
-  pad: [u32, "zero"],
+  lb_options: [u32, "LbOption"],
 });
 
 // ---- metrics and programs ----------------------------------------------------------------------------------

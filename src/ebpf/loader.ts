@@ -8,6 +8,8 @@
  */
 import type { MapName } from "../contract/maps.js";
 import { maps } from "../contract/maps.js";
+import type { MaglevTables } from "./compile/maglev.js";
+import { TABLE_BYTES } from "./compile/maglev.js";
 import type { PolicyMap } from "./compile/policy/endpoints.js";
 import {
   DENY,
@@ -20,7 +22,8 @@ import {
 import type { MapImage } from "./image.js";
 import { diffImages } from "./image.js";
 import type { Capacities, Capacity, Machine } from "./machine.js";
-import type { CiliumVersion } from "./options.js";
+import { MaglevLoader } from "./maglev-loader.js";
+import type { CiliumOptions, CiliumVersion } from "./options.js";
 
 export const UNDECIDED_PORT = 0xffff;
 
@@ -74,10 +77,24 @@ export function capacitiesOf(image: MapImage, live = LIVE_SLOTS): Capacities {
     innerEntries: options["bpf-policy-map-max"],
     innerMaps: policies.endpoints.maps.length * 2 + 256,
   };
+  sized.cilium_lb4_maglev = maglevCapacity(image.maglev.v4, options);
+  sized.cilium_lb6_maglev = maglevCapacity(image.maglev.v6, options);
   return { nodes: Math.max(1, image.nodes.length), maps: sized };
 }
 
+/** Room for half as many tables again, and some, where a service may have one; what is not touched costs nothing. */
+function maglevCapacity({ tables, of, size }: MaglevTables, options: CiliumOptions): Capacity {
+  const used = options["bpf-lb-algorithm"] === "maglev" || options["bpf-lb-algorithm-annotation"];
+  const most = Math.floor(TABLE_BYTES / (size * 4));
+  return {
+    slots: used ? of.length * 2 + 4096 : 16,
+    innerEntries: used ? size : 1,
+    innerMaps: used ? Math.min(most, Math.ceil(tables.length * 1.5) + 64) : 1,
+  };
+}
+
 export class Loader {
+  private readonly maglev = { cilium_lb4_maglev: new MaglevLoader(), cilium_lb6_maglev: new MaglevLoader() };
   private image: MapImage | null = null;
   /** Number of the inner map at each outer index. */
   private readonly inner: number[] = [];
@@ -104,6 +121,8 @@ export class Loader {
       image.policies.endpoints.maps,
       image.options.version,
     );
+    this.maglev.cilium_lb4_maglev.load(this.machine.mapOfMaps("cilium_lb4_maglev"), image.maglev.v4);
+    this.maglev.cilium_lb6_maglev.load(this.machine.mapOfMaps("cilium_lb6_maglev"), image.maglev.v6);
     this.image = image;
   }
 

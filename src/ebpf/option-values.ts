@@ -32,6 +32,7 @@ export interface OptionValues {
   "bpf-lb-sock": boolean;
   "bpf-lb-sock-hostns-only": boolean;
   "bpf-lb-algorithm": "random" | "maglev";
+  "bpf-lb-algorithm-annotation": boolean;
   "bpf-lb-maglev-table-size": number;
   "bpf-lb-maglev-hash-seed": string;
   "bpf-lb-mode": "snat" | "dsr" | "hybrid";
@@ -100,6 +101,7 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "bpf-lb-sock": false,
   "bpf-lb-sock-hostns-only": false,
   "bpf-lb-algorithm": "random",
+  "bpf-lb-algorithm-annotation": false,
   "bpf-lb-maglev-table-size": 16381,
   "bpf-lb-maglev-hash-seed": "JLfvgnHc2kaSUFaI",
   "bpf-lb-mode": "snat",
@@ -185,4 +187,19 @@ export const WORDS: Readonly<Partial<Record<OptionName, readonly string[]>>> = {
   "bpf-lb-mode": ["snat", "dsr", "hybrid"],
   "bpf-lb-acceleration": ["disabled", "native", "best-effort", "testing-only"],
   "service-no-backend-response": ["reject", "drop"],
+};
+
+/** Values of free form that the agent accepts, where it refuses others and does not start. */
+export const ACCEPTED: Readonly<
+  Partial<Record<OptionName, { readonly expected: string; readonly test: (value: never) => boolean }>>
+> = {
+  // pkg/maglev: primes, so that a walk of any step comes to every place.
+  "bpf-lb-maglev-table-size": {
+    expected: "251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521 or 131071",
+    test: (size: number) => [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071].includes(size),
+  },
+  "bpf-lb-maglev-hash-seed": {
+    expected: "12 bytes in base64",
+    test: (text: string) => /^[A-Za-z0-9+/]{16}$/.test(text),
+  },
 };

@@ -15,7 +15,7 @@ import { prefixOf } from "../cluster/address.js";
 import type { Cluster, OtherObject } from "../cluster/cluster.js";
 import type { Problem, Where } from "../cluster/problem.js";
 import type { OptionName, OptionValues } from "./option-values.js";
-import { AKS_PRESET, ASSUMED, DEFAULTS, OPTION_NAMES, WORDS } from "./option-values.js";
+import { ACCEPTED, AKS_PRESET, ASSUMED, DEFAULTS, OPTION_NAMES, WORDS } from "./option-values.js";
 import { refuseUnmodelled } from "./unmodelled-options.js";
 
 export type { OptionName, OptionValues };
@@ -190,8 +190,9 @@ function readValues(
     const raw = from[name];
     if (raw === undefined || raw === null) continue;
     const value = parseValue(name, raw);
-    if (value === undefined) {
-      const expected = WORDS[name]?.map((word) => `"${word}"`).join(", ") ?? describe(DEFAULTS[name]);
+    if (value === undefined || ACCEPTED[name]?.test(value as never) === false) {
+      const words = WORDS[name]?.map((word) => `"${word}"`).join(", ");
+      const expected = words ?? ACCEPTED[name]?.expected ?? describe(DEFAULTS[name]);
       problems.push({
         where,
         severity: "error",

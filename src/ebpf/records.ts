@@ -18,6 +18,7 @@ import {
   FibKind,
   IpcacheFlag,
   LbAlgorithm,
+  LbOption,
   NodeOption,
   ServiceFlag,
   ServiceFlag2,
@@ -28,6 +29,7 @@ import type { Because } from "../dataplane.js";
 import type { FibRow } from "./compile/fib.js";
 import { Reserved } from "./compile/identity.js";
 import type { IpcacheEntry } from "./compile/ipcache.js";
+import { maglevSeeds } from "./compile/maglev.js";
 import type { CompiledDevice, CompiledEndpoint, CompiledNode, CompiledNodes } from "./compile/node.js";
 import { parseMac } from "./compile/node.js";
 import type { CompiledServices, Frontend } from "./compile/service.js";
@@ -49,7 +51,7 @@ export function configRecord(options: CiliumOptions, seed: bigint, plane: number
   const [nodePortMin, nodePortMax] = options["node-port-range"];
   const native4 = parsePrefix(options["ipv4-native-routing-cidr"]);
   const native6 = parsePrefix(options["ipv6-native-routing-cidr"]);
-  const seeds = maglevSeeds(options["bpf-lb-maglev-hash-seed"]);
+  const [, jhash4, jhash6] = maglevSeeds(options["bpf-lb-maglev-hash-seed"]);
   return [
     { node: 0 },
     {
@@ -73,8 +75,8 @@ export function configRecord(options: CiliumOptions, seed: bigint, plane: number
       ct_report_interval: 5,
       ct_report_flags: REPORT_FLAGS,
       maglev_table_size: options["bpf-lb-maglev-table-size"],
-      hash_init4_seed: seeds[1],
-      hash_init6_seed: seeds[2],
+      hash_init4_seed: jhash4,
+      hash_init6_seed: jhash6,
       snat_collision_retries: 32,
       cluster_id: options["cluster-id"],
       nodeport_port_min: nodePortMin,
@@ -93,6 +95,7 @@ export function configRecord(options: CiliumOptions, seed: bigint, plane: number
         options["bpf-lb-algorithm"] === "maglev" ? LbAlgorithm.values.MAGLEV : LbAlgorithm.values.RANDOM,
       monitor_aggregation: 3,
       dsr_mode: DsrMode.values.SNAT,
+      lb_options: options["bpf-lb-algorithm-annotation"] ? LbOption.values.ALGORITHM_ANNOTATION : 0,
     },
   ];
 }
@@ -156,16 +159,8 @@ function optionBits(options: CiliumOptions): number {
   return SWITCHES.reduce((bits, [bit, on]) => (on(options, options.masqueradeAgent) ? bits | bit : bits), 0) >>> 0;
 }
 
-/** Three big-endian words of the base64 seed: murmur, jhash for IPv4, jhash for IPv6. */
-function maglevSeeds(text: string): [number, number, number] {
-  const bytes = Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
-  if (bytes.length < 12) throw new Error(`bpf-lb-maglev-hash-seed has ${bytes.length} bytes, not 12`);
-  const view = new DataView(bytes.buffer);
-  return [view.getUint32(0), view.getUint32(4), view.getUint32(8)];
-}
-
-export function nodeRecord(node: CompiledNode, index: number, options: CiliumOptions): MapEntry {
-  const agent = options.masqueradeAgent ? NodeOption.values.MASQUERADE_AGENT : 0;
+export function nodeRecord(node: CompiledNode, index: number, options: CiliumOptions, nodeStack = false): MapEntry {
+  const agent = (options.masqueradeAgent ? NodeOption.values.MASQUERADE_AGENT : 0) | (nodeStack ? NodeOption.values.HOST_STACK : 0);
   return [
     { node: index },
     {

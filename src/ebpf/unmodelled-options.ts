@@ -27,10 +27,10 @@ const UNMODELLED: readonly {
   },
   {
     name: "enable-bpf-masquerade",
-    when: (o) => !o["enable-bpf-masquerade"],
+    when: (o) => !o["enable-bpf-masquerade"] && o["routing-mode"] === "tunnel",
     what:
-      "masquerading in the node's iptables is not part " +
-      "of this plane; where iptables may masquerade, what leaves the cluster from a pod is undecided",
+      "masquerading in the node's iptables is not modelled in tunnel mode; " +
+      "where iptables may masquerade, what leaves the cluster from a pod is undecided",
   },
   {
     name: "enable-host-firewall",

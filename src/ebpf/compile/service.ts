@@ -49,6 +49,10 @@ export interface Frontend {
   readonly active: readonly number[];
   /** Backend ids of the slots behind, counted in qcount: they keep what they have and get nothing new. */
   readonly terminating: readonly number[];
+  /** Weights of `active`. */
+  readonly weights: readonly number[];
+  /** Has a Maglev table. */
+  readonly maglev: boolean;
   readonly because: Because;
   /** `namespace/name` of the Service, or of the pod of a host port. */
   readonly owner: string;
@@ -87,7 +91,10 @@ interface Candidate {
   readonly because: Because;
 }
 
-type Draft = Omit<Frontend, "revNatId" | "active" | "terminating"> & {
+/** loadbalancer.DefaultBackendWeight. */
+const DEFAULT_WEIGHT = 100;
+
+type Draft = Omit<Frontend, "revNatId" | "active" | "terminating" | "weights"> & {
   readonly candidates: readonly Candidate[];
   readonly ranges: readonly Prefix[];
 };
@@ -160,6 +167,7 @@ function draftsOf(
     affinityTimeout: affinity ? service.sessionAffinityTimeoutSeconds : 0,
     because: plan.because,
     ranges,
+    maglev: !wildcard && hasMaglev(plan, options),
     owner: ownerOf(plan),
   };
   const scopes = [{ scope: 0, local: external ? extLocal : intLocal }];
@@ -174,6 +182,13 @@ function draftsOf(
       candidates: candidates.filter((candidate) => candidate.nodeName === node),
     }));
   });
+}
+
+/** useMaglev: frontends that can be reached from outside (pkg/loadbalancer/reconciler, pkg/service). */
+function hasMaglev(plan: FrontendPlan, options: CiliumOptions): boolean {
+  if (plan.address.bytes.every((byte) => byte === 0)) return false;
+  if (options["bpf-lb-algorithm"] !== "maglev") return false;
+  return plan.type !== "ClusterIP" || options["bpf-lb-external-clusterip"];
 }
 
 /** Only load balancer frontends are checked, unless bpf-lb-source-range-all-types. */
@@ -326,6 +341,7 @@ function finish(
   const none = active.length === 0;
   return {
     ...frontend,
+    weights: (none ? terminating : active).map(() => DEFAULT_WEIGHT),
     revNatId: revNat.get(frontendKey(draft)) ?? 0,
     active: none ? terminating : active,
     terminating: none ? [] : terminating,
