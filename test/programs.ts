@@ -19,7 +19,7 @@ import { type Capacity, createMachine, type Machine } from "../src/ebpf/machine.
 export const POD_DEVICE = 10;
 export const UPLINK = 2;
 /** Positive verdicts, as assembly/programs/verdict.ts has them. */
-export const Verdict = { Pass: 1, Endpoint: 2, Deliver: 3, Proxy: 4, Answer: 5, Redirect: 7 } as const;
+export const Verdict = { Pass: 1, Endpoint: 2, Deliver: 3, Proxy: 4, Answer: 5, Redirect: 7, Tunnel: 8, Host: 9 } as const;
 
 const built = fileURLToPath(new URL("../build", import.meta.url));
 

@@ -34,7 +34,11 @@ const TTL: u8 = 64;
 const ROOM: usize = memory.data(2048, 16);
 
 export class Answer {
+  /** Why the question was refused; 0: it was answered. */
+  static reason: i32 = 0;
+
   static portUnreachable(): i32 {
+    Answer.reason = DropReason.DROP_NO_SERVICE;
     return Packet.family == 4 ? unreachable4() : unreachable6();
   }
 }

@@ -59,6 +59,10 @@ export class Packet {
   static destinationIdentity: u32 = 0;
   /** EndpointInfo to hand the packet to, with Verdict.ENDPOINT. */
   static target: usize = 0;
+  /** The target's program is reached through its device: identities of the source are looked up there again. */
+  static byDevice: bool = false;
+  /** It came out of a tunnel (CB_FROM_TUNNEL). */
+  static fromTunnel: bool = false;
   /** ifindex to leave by, with Verdict.REDIRECT. */
   static redirect: u32 = 0;
 

@@ -47,6 +47,8 @@ export function run_program(program: Program, frame: usize, length: u32, wireLen
   Packet.destinationIdentity = 0;
   Packet.target = 0;
   Packet.redirect = 0;
+  Packet.fromTunnel = false;
+  Packet.byDevice = false;
   Service.pin = 0;
   Service.pinned = 0;
   Service.revNat = 0;

@@ -278,6 +278,8 @@ export const Family = codes("Family", "ENDPOINT_KEY_IPV4 and _IPV6.", { IPV4: 1,
 
 export const IpcacheFlag = codes("IpcacheFlag", "IpcacheEntry.flags.", {
   SKIP_TUNNEL: 1, HAS_TUNNEL_EP: 2, IPV6_TUNNEL_EP: 4, REMOTE_CLUSTER: 8,
+  /** Ours: an address of a node in its own network, which no route through cilium_host covers. */
+  NODE_ADDRESS: 128,
 });
 
 export const EndpointFlag = codes("EndpointFlag", "EndpointInfo.flags.", {
@@ -380,10 +382,10 @@ export const UndecidedReason = codes("UndecidedReason", "Why a program would not
   HOST_FIREWALL: 23,
   FRAGMENT: 24, ICMP: 25, TUNNEL_DEVICE: 26, ROUTE_DEVICE: 27, LOCAL_REDIRECT: 28, NAT46X64: 29, OWN_INTERFACE: 30,
   PROGRAM: 31, MTU: 32, TTL: 33, UNREACHABLE: 34, POLICY_RESPONSE: 35, BROKEN_HEADER: 36, MASQUERADE: 37,
-  MARTIAN: 38, IP_OPTIONS: 39,
+  MARTIAN: 38, IP_OPTIONS: 39, ROUTER_ADDRESS: 60, SOURCE_CHOICE: 61,
 }, {
   1: "the capture holds too little of the packet", 2: "not modelled", 3: "the device is not known on this node",
-  4: "the memory reserved for a map is used up", 5: "tunnel not modelled", 6: "IPv6 extension header",
+  4: "the memory reserved for a map is used up", 5: "a tunnel's packet that the kernel may refuse", 6: "IPv6 extension header",
   7: "L7 proxy", 8: "SCTP checksum cannot be rebuilt", 9: "the node's routes do not say", 10: "checksum unknown",
   11: "DSR", 12: "encryption", 13: "multicast", 14: "link layer", 15: "the frame came round too often",
   16: "nothing is known of the node", 17: "balanced at the pod's socket; the capture shows the service", 18: "protocol",
@@ -399,6 +401,8 @@ export const UndecidedReason = codes("UndecidedReason", "Why a program would not
   37: "masquerading in the node's iptables",
   38: "a source or destination that the node's kernel may refuse as martian",
   39: "IPv4 options that the node's kernel acts on",
+  60: "the address that Cilium gives cilium_host is not known",
+  61: "a process of the node sends into Cilium's tunnel, and its address would be another one there",
 });
 
 export const KernelReason = codes("KernelReason", "Why the node's kernel, not a program, dropped a packet; numbers ours.", {

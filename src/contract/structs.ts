@@ -306,6 +306,8 @@ export const NodeEntry = struct("NodeEntry", "What a node's programs are configu
   ipv6: [address, "the node's IPv6 address; zero: none"],
   masquerade4: [address, "source address of masqueraded IPv4; zero: none"],
   masquerade6: [address, "source address of masqueraded IPv6; zero: none"],
+  router4: [address, "cilium_host's IPv4 address (CiliumInternalIP); zero: not known"],
+  router6: [address, "cilium_host's IPv6 address; zero: not known"],
   pod_cidr4: [address, "the node's IPv4 pod prefix"],
   pod_cidr6: [address, "the node's IPv6 pod prefix"],
   pod_cidr4_length: [u8, "prefix length"],

@@ -12,6 +12,7 @@ import { maps } from "../contract/maps.js";
 import { dumpImage, dumpServices } from "./dump.js";
 import { compileImage, diffImages } from "./image.js";
 import type { MapImage } from "./image.js";
+import { UNDECIDED_PORT } from "./compile/policy/values.js";
 import { checkLimits } from "./limits.js";
 import { policyBytes } from "./loader.js";
 import { ciliumOptions } from "./options.js";
@@ -260,7 +261,7 @@ describe("compileImage", () => {
       subject: "default/b and 1 more",
     });
     const map = image.policies.endpoints.maps.find(({ overflow }) => overflow)!;
-    expect([map.undecidedIngress > 0, map.undecidedEgress > 0, map.identity.length]).toEqual([true, true, 2]);
+    expect([map.undecided.length, [...map.proxyPort], map.identity.length]).toEqual([1, [UNDECIDED_PORT, UNDECIDED_PORT], 2]);
     expect(checkLimits(imageOf(OBJECTS)).filter(({ exceeded }) => exceeded)).toEqual([]);
   });
 });

@@ -26,6 +26,11 @@ export interface OptionValues {
   "enable-icmp-rules": boolean;
   "enable-source-ip-verification": boolean;
   "enable-l7-proxy": boolean;
+  "enable-node-selector-labels": boolean;
+  "enable-non-default-deny-policies": boolean;
+  "enable-k8s-cluster-network-policy": boolean;
+  "enable-endpoint-lockdown-on-policy-overflow": boolean;
+  "policy-default-local-cluster": boolean;
   labels: string;
 
   "kube-proxy-replacement": boolean;
@@ -80,7 +85,8 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "enable-ipv6": false,
   "routing-mode": "native",
   "tunnel-protocol": "vxlan",
-  "tunnel-port": 8472,
+  // 0: the protocol's own port.
+  "tunnel-port": 0,
   "cluster-name": "default",
   "cluster-id": 0,
   "enable-endpoint-routes": false,
@@ -96,6 +102,12 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "enable-icmp-rules": true,
   "enable-source-ip-verification": true,
   "enable-l7-proxy": true,
+  "enable-node-selector-labels": false,
+  "enable-non-default-deny-policies": true,
+  "enable-k8s-cluster-network-policy": false,
+  "enable-endpoint-lockdown-on-policy-overflow": false,
+  // Off in 1.18, where the option begins.
+  "policy-default-local-cluster": true,
   labels: "",
   "kube-proxy-replacement": true,
   "bpf-lb-sock": false,

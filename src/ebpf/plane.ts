@@ -195,8 +195,7 @@ export class EbpfPlane implements Plane {
   private index(): void {
     this.undecided.clear();
     for (const map of this.image.policies.endpoints.maps) {
-      if (map.undecidedIngress !== 0) this.undecided.add(map.undecidedIngress);
-      if (map.undecidedEgress !== 0) this.undecided.add(map.undecidedEgress);
+      for (const cookie of map.undecided) this.undecided.add(cookie);
     }
     this.backendAddress.clear();
     for (const { id, address } of this.image.services.backends) this.backendAddress.set(id, address.text);
@@ -324,8 +323,11 @@ export class EbpfPlane implements Plane {
     }
     else if (end === End.Redirected && this.undecided.has(facts.cookie)) {
       facts.end = End.Undecided;
-      const objects = (this.image.cookies.get(facts.cookie) ?? []).map(({ object }) => object);
-      facts.reason = `undecided: ${objects.join(", ")} not evaluated`;
+      const unknown = (this.image.cookies.get(facts.cookie) ?? []).map(({ object, rule }) => {
+        const note = /: (.*)$/.exec(rule);
+        return note === null ? `${object} not evaluated` : `${object}: ${note[1]} not known`;
+      });
+      facts.reason = `undecided: ${[...new Set(unknown)].join(", ")}`;
     }
   }
 

@@ -84,13 +84,8 @@ export function configRecord(options: CiliumOptions, seed: bigint, plane: number
       // The range behind the node ports; without node ports SNAT starts where ephemeral ports do.
       nodeport_snat_port_min: options["kube-proxy-replacement"] ? nodePortMax + 1 : 32768,
       nodeport_snat_port_max: 65535,
-      tunnel_port: options["tunnel-port"],
-      tunnel_protocol:
-        options["routing-mode"] === "native"
-          ? TunnelProtocol.values.NONE
-          : options["tunnel-protocol"] === "vxlan"
-            ? TunnelProtocol.values.VXLAN
-            : TunnelProtocol.values.GENEVE,
+      tunnel_port: tunnelPort(options),
+      tunnel_protocol: tunnelProtocol(options),
       lb_algorithm:
         options["bpf-lb-algorithm"] === "maglev" ? LbAlgorithm.values.MAGLEV : LbAlgorithm.values.RANDOM,
       monitor_aggregation: 3,
@@ -98,6 +93,18 @@ export function configRecord(options: CiliumOptions, seed: bigint, plane: number
       lb_options: options["bpf-lb-algorithm-annotation"] ? LbOption.values.ALGORITHM_ANNOTATION : 0,
     },
   ];
+}
+
+/** Encapsulation is there for pods' traffic in tunnel mode (pkg/datapath/tunnel). */
+export function tunnelProtocol(options: OptionValues): number {
+  if (options["routing-mode"] !== "tunnel") return TunnelProtocol.values.NONE;
+  return options["tunnel-protocol"] === "vxlan" ? TunnelProtocol.values.VXLAN : TunnelProtocol.values.GENEVE;
+}
+
+/** tunnel-port 0 is the protocol's own: Linux's for VXLAN, IANA's for Geneve (pkg/defaults). */
+export function tunnelPort(options: OptionValues): number {
+  if (options["tunnel-port"] !== 0) return options["tunnel-port"];
+  return options["tunnel-protocol"] === "vxlan" ? 8472 : 6081;
 }
 
 /** `agent`: a masquerade agent writes the node's iptables. */
@@ -168,6 +175,8 @@ export function nodeRecord(node: CompiledNode, index: number, options: CiliumOpt
       ipv6: fieldOf(node.ipv6),
       masquerade4: fieldOf(node.ipv4),
       masquerade6: fieldOf(node.ipv6),
+      router4: fieldOf(node.router4),
+      router6: fieldOf(node.router6),
       pod_cidr4: fieldOf(node.podCidr4?.address ?? null),
       pod_cidr4_length: node.podCidr4?.length ?? NO_PREFIX,
       pod_cidr6: fieldOf(node.podCidr6?.address ?? null),
@@ -251,8 +260,8 @@ export function endpointRecords(endpoint: CompiledEndpoint): MapEntry[] {
   ]);
 }
 
-export function ipcacheRecord({ prefix, identity, tunnelEndpoint }: IpcacheEntry): MapEntry {
-  let flags = 0;
+export function ipcacheRecord({ prefix, identity, tunnelEndpoint, nodeAddress }: IpcacheEntry): MapEntry {
+  let flags = nodeAddress ? IpcacheFlag.values.NODE_ADDRESS : 0;
   if (tunnelEndpoint !== null) flags |= IpcacheFlag.values.HAS_TUNNEL_EP;
   if (tunnelEndpoint?.family === 6) flags |= IpcacheFlag.values.IPV6_TUNNEL_EP;
   return [

@@ -16,7 +16,7 @@ import type { Cluster, Node, Pod, Service, ServicePort } from "../../cluster/clu
 import type { Because } from "../../dataplane.js";
 import type { CiliumOptions } from "../options.js";
 import { isEndpoint, nodeAddresses } from "./identity.js";
-import { IP_PROTOCOL } from "./policy/rules.js";
+import { IP_PROTOCOL } from "./policy/entry.js";
 
 export type FrontendType = "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalIPs" | "HostPort";
 

@@ -9,7 +9,7 @@ import type { Cluster, Device, Node, Pod } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
 import type { CiliumOptions } from "../options.js";
 import type { CompiledPolicies } from "./policies.js";
-import { isEndpoint, nodeAddresses, Reserved } from "./identity.js";
+import { isEndpoint, isLinkLocal, nodeAddresses, Reserved } from "./identity.js";
 
 export interface CompiledNode {
   readonly name: string;
@@ -20,6 +20,9 @@ export interface CompiledNode {
   /** ifindex of the device towards other nodes; 0: none. */
   readonly directRouting: number;
   readonly ciliumHost: number;
+  /** Addresses of cilium_host (CiliumInternalIP); null where nothing says them. */
+  readonly router4: Address | null;
+  readonly router6: Address | null;
   readonly tunnel: number;
   /** MTU that Cilium gives its devices and the pods': that of the uplink (pkg/mtu); 0: not known. */
   readonly mtu: number;
@@ -127,9 +130,26 @@ function compileNode(node: Node, options: CiliumOptions): CompiledNode {
     directRouting: uplink?.index ?? 0,
     known: node.facts.devices.length > 0,
     ciliumHost: node.facts.devices.find((device) => device.name === "cilium_host")?.index ?? 0,
-    tunnel: node.facts.devices.find((device) => device.kind === "tunnel")?.index ?? 0,
+    router4: routerAddress(node, 4),
+    router6: routerAddress(node, 6),
+    tunnel: ciliumTunnel(node, options),
     mtu: uplink?.mtu ?? 0,
   };
+}
+
+/** The agent's choice from the node's pod range; known where Cilium runs already, or CiliumNode says it. */
+export function routerAddress(node: Node, family: 4 | 6): Address | null {
+  const said = node.addresses.find((one) => one.type === "CiliumInternalIP" && one.address.family === family)?.address;
+  if (said !== undefined) return said;
+  const host = node.facts.devices.find((device) => device.name === "cilium_host");
+  return host?.addresses.find(({ address }) => address.family === family && !isLinkLocal(address))?.address ?? null;
+}
+
+/** Cilium's own tunnel device, where the node has it; in native routing any tunnel is the present network's. */
+function ciliumTunnel(node: Node, options: CiliumOptions): number {
+  const tunnels = node.facts.devices.filter((device) => device.kind === "tunnel");
+  if (options["routing-mode"] !== "tunnel") return tunnels[0]?.index ?? 0;
+  return tunnels.find((device) => device.name === "cilium_vxlan" || device.name === "cilium_geneve")?.index ?? 0;
 }
 
 function unknownNode(name: string): CompiledNode {
@@ -141,6 +161,8 @@ function unknownNode(name: string): CompiledNode {
     podCidr6: null,
     directRouting: 0,
     ciliumHost: 0,
+    router4: null,
+    router6: null,
     tunnel: 0,
     mtu: 0,
     known: false,

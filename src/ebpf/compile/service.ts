@@ -18,7 +18,7 @@ import type { FrontendPlan, FrontendType } from "./frontends.js";
 import { planFrontends } from "./frontends.js";
 import { byAddress, byPrefix } from "./identity.js";
 import type { Numbering, Numbers } from "./numbers.js";
-import { IP_PROTOCOL } from "./policy/rules.js";
+import { IP_PROTOCOL } from "./policy/entry.js";
 
 export interface Backend {
   readonly id: number;
