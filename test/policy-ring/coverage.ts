@@ -21,7 +21,8 @@ export class Coverage {
 
   /** Fields in less than a hundredth of the clusters. */
   rare(): string[] {
-    return [...this.clusters].filter(([, count]) => count < this.count / 100).map(([field, count]) => `${field}: ${count} of ${this.count}`);
+    return [...this.clusters].filter(([, count]) => count < this.count / 100).map(([field, count]) =>
+      `${field}: ${count} of ${this.count}`);
   }
 
   missingPairs(): string[] {
@@ -68,11 +69,13 @@ function ruleFields(rule: Plain, short: string): string[] {
     const items = value as Plain[];
     if (items.length === 0) return [`${name}=[]`];
     if (key.endsWith("Entities")) return [name, ...(items as unknown as string[]).map((one) => `entity=${one}`)];
-    if (key === "toPorts") return [name, ...items.flatMap((one) => [...((one.ports as Plain[]).length === 0 ? ["toPorts without ports"] : []),
+    if (key === "toPorts") return [name, ...items.flatMap((one) => [...((one.ports as Plain[]).length === 0
+      ? ["toPorts without ports"] : []),
       ...(one.ports as Plain[]).flatMap(portFields), ...Object.keys(one.rules as Plain ?? {}).map((l7) => `rules.${l7}`),
       ...(one.serverNames === undefined ? [] : ["serverNames"])])];
     if (key === "icmps") return [name, ...items.flatMap((one) => (one.fields as Plain[]).map(({ family }) => `icmps.${String(family)}`))];
-    if (key === "ports") return [name, ...items.flatMap((one) => portFields({ ...one, port: one.port ?? "absent" }).map((field) => `np.${field}`))];
+    if (key === "ports") return [name, ...items.flatMap((one) => portFields({ ...one, port: one.port ?? "absent" }).map((field) =>
+      `np.${field}`))];
     if (key.endsWith("CIDRSet")) return [name, ...items.flatMap((one) => Object.keys(one).map((member) => `cidrSet.${member}`))];
     if (key.endsWith("Services")) return [name, ...items.flatMap((one) => Object.keys(one))];
     if (key.endsWith("CIDR")) return [name];
@@ -91,7 +94,8 @@ function portFields({ port, endPort, protocol }: Plain): string[] {
 function selectorFields(selector: Plain, name: string): string[] {
   const expressions = (selector.matchExpressions as Plain[] ?? []).map((one) => `${name}.${String(one.operator)}`);
   const keys = Object.keys(selector.matchLabels as Plain ?? {});
-  return [...(keys.length > 0 ? [`${name}.matchLabels`] : []), ...(keys.length + expressions.length === 0 ? [`${name}={}`] : []), ...expressions,
+  return [...(keys.length > 0 ? [`${name}.matchLabels`] : []), ...(keys.length + expressions.length === 0 ? [`${name}={}`] : []),
+    ...expressions,
     ...keys.filter((key) => key.startsWith("reserved:")).map(() => `${name}.reserved`),
     ...keys.filter((key) => key.includes("namespace")).map(() => `${name}.namespace`)];
 }
@@ -99,5 +103,6 @@ function selectorFields(selector: Plain, name: string): string[] {
 function tierFields(value: unknown): string[] {
   if (!Array.isArray(value)) return [];
   return (value as Plain[]).flatMap((rule) => [`action=${String(rule.action)}`, ...(rule.protocols === undefined ? [] : ["protocols"]),
-    ...[rule.from, rule.to].flatMap((list) => (list as Plain[] ?? []).flatMap((one) => Object.keys(one)).map((one) => `tier peer ${one}`))]);
+    ...[rule.from, rule.to].flatMap((list) => (list as Plain[] ?? []).flatMap((one) => Object.keys(one)).map((one) =>
+      `tier peer ${one}`))]);
 }

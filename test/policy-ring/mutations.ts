@@ -54,7 +54,8 @@ function change(random: Random, spec: Plain, section: string, rules: Plain[], nu
   const ports = ((rule.toPorts as Plain[] | undefined)?.[0]?.ports ?? rule.ports) as Plain[] | undefined;
   const way = random.below(4);
   if (way === 0 && rules.length > 1) rules.splice(number, 1);
-  else if (way === 1 && rule.action !== undefined) rule.action = rule.action === "Deny" ? (rule.from !== undefined ? "Accept" : "Pass") : "Deny";
+  else if (way === 1 && rule.action !== undefined) rule.action = rule.action === "Deny" ? (rule.from !== undefined ? "Accept"
+    : "Pass") : "Deny";
   else if (way === 1 && section.endsWith("Deny")) {
     spec[section] = rules.filter((one) => one !== rule);
     if ((spec[section] as Plain[]).length === 0) delete spec[section];

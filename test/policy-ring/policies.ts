@@ -124,10 +124,12 @@ class CiliumMaker {
     switch (l4) {
       case "-": return {};
       case "noPorts": return { toPorts: [{ ports: [] }] };
-      case "port": return { toPorts: [{ ports: Array.from({ length: 1 + random.below(2) }, () => ({ port: String(random.pick(PORTS)), protocol })) }] };
+      case "port": return { toPorts: [{ ports: Array.from({ length: 1 + random.below(2) }, () => ({ port: String(random.pick(PORTS)),
+        protocol })) }] };
       case "zero": return { toPorts: [{ ports: [{ port: "0", protocol }] }] };
       case "name": return { toPorts: [{ ports: [{ port: random.pick(PORT_NAMES), protocol: random.pick(["TCP", "UDP", "ANY"]) }] }] };
-      case "range": return { toPorts: [{ ports: [{ port: random.pick(["1", "80", "440", "8000"]), endPort: random.pick([443, 8080, 9090, 65535]), protocol }] }] };
+      case "range": return { toPorts: [{ ports: [{ port: random.pick(["1", "80", "440", "8000"]), endPort: random.pick([443, 8080, 9090,
+        65535]), protocol }] }] };
       case "icmps": return { icmps: [{ fields: [{ type: random.pick([8, 13, "EchoRequest"]), family: "IPv4" },
         ...(this.options.v6 && random.chance(50) ? [{ type: 128, family: "IPv6" }] : [])] }] };
       case "http": return { toPorts: [{ ports: [{ port: number, protocol: "TCP" }], rules: { http: [{ method: "GET" }] } }] };
@@ -177,7 +179,8 @@ function networkPolicy(random: Random, index: number, v6: boolean): Plain {
     () => ({ ipBlock: { cidr: "0.0.0.0/0", except: [random.pick(CIDRS.slice(1))] } }),
   ])();
   const port = (): Plain => random.pick<Plain>([{}, { protocol: random.pick(["TCP", "UDP", "SCTP"]) },
-    { port: random.pick(PORTS), protocol: random.pick(["TCP", "UDP"]) }, { port: random.pick(PORT_NAMES), protocol: random.pick(["TCP", "UDP"]) },
+    { port: random.pick(PORTS), protocol: random.pick(["TCP", "UDP"]) }, { port: random.pick(PORT_NAMES), protocol: random.pick(["TCP",
+      "UDP"]) },
     { port: 80, endPort: random.pick([443, 8080, 9090]) }]);
   const rules = (word: string): Plain[] => Array.from({ length: random.below(3) }, () => ({
     ...(random.chance(80) ? { [word]: Array.from({ length: 1 + random.below(2) }, peer) } : {}),
@@ -185,7 +188,8 @@ function networkPolicy(random: Random, index: number, v6: boolean): Plain {
   const types = random.chance(60) ? { policyTypes: subset(random, ["Ingress", "Egress"], 60, 1) } : {};
   const [ingress, egress] = [rules("from"), rules("to")];
   return { apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name: `np${index}`, namespace: random.pick(NAMESPACES) },
-    spec: { podSelector: plainSelector(random), ...types, ...(random.chance(80) ? { ingress } : {}), ...(random.chance(60) ? { egress } : {}) } };
+    spec: { podSelector: plainSelector(random), ...types, ...(random.chance(80) ? { ingress } : {}), ...(random.chance(60)
+      ? { egress } : {}) } };
 }
 
 function clusterNetworkPolicy(random: Random, index: number): Plain {
@@ -198,10 +202,12 @@ function clusterNetworkPolicy(random: Random, index: number): Plain {
   const rule = (word: "from" | "to"): Plain => {
     const outside = word === "to" && random.chance(35);
     const protocols = Array.from({ length: 1 + random.below(2) }, () => protocol(!outside));
-    return { action: random.pick(["Accept", "Deny", "Pass"]), [word]: [outside ? networks() : pods(), ...(random.chance(20) ? [pods()] : [])],
+    return { action: random.pick(["Accept", "Deny", "Pass"]), [word]: [outside ? networks() : pods(), ...(random.chance(20)
+      ? [pods()] : [])],
       ...(random.chance(60) ? { protocols } : {}) };
   };
   return { apiVersion: "policy.networking.k8s.io/v1alpha2", kind: "ClusterNetworkPolicy", metadata: { name: `k${index}` },
     spec: { tier: random.pick(["Admin", "Baseline"]), priority: random.below(3), subject: pods(),
-      ingress: Array.from({ length: random.below(4) }, () => rule("from")), egress: Array.from({ length: random.below(3) }, () => rule("to")) } };
+      ingress: Array.from({ length: random.below(4) }, () => rule("from")), egress: Array.from({ length: random.below(3) }, () =>
+        rule("to")) } };
 }

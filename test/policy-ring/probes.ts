@@ -28,6 +28,8 @@ interface Place {
 }
 
 export class Prober {
+  /** Ends between which a packet went that has no identifier of its own: the next one is of the same connection. */
+  private readonly unmarked = new Set<string>();
   private readonly places: readonly Place[];
   private readonly pods: readonly Place[];
 
@@ -45,8 +47,19 @@ export class Prober {
     this.places = [...pods, ...pods, ...nodes, ...outside];
   }
 
-  /** One end at least is a pod. */
+  /** One end at least is a pod. No probe is of another's connection. */
   draw(random: Random): RingProbe {
+    for (;;) {
+      const probe = this.any(random);
+      if (probe.protocol !== "ICMP" || probe.port === 8 || probe.port === 128) return probe;
+      const ends = [probe.source, probe.destination].sort().join();
+      if (this.unmarked.has(ends)) continue;
+      this.unmarked.add(ends);
+      return probe;
+    }
+  }
+
+  private any(random: Random): RingProbe {
     const pod = random.pick(this.pods);
     const other = random.pick(this.places.filter((one) => one.addresses[0] !== pod.addresses[0]));
     const [from, to] = random.chance(50) ? [pod, other] : [other, pod];

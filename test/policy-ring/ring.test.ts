@@ -7,12 +7,12 @@ import { expect, it } from "vitest";
 import { testSeed } from "../seed.js";
 import { Ring } from "./ring.js";
 
-const PROBES = Number(process.env.TWINPLANE_POLICY_PROBES ?? (process.env.CI === "true" ? 150_000 : 30_000));
+const PROBES = Number(process.env.TWINPLANE_POLICY_PROBES ?? (process.env.CI === "true" ? 60_000 : 30_000));
 const seed = testSeed("test/policy-ring");
 
 it(`Cilium's policy against its words: ${PROBES} probes, no disagreement without a name`, () => {
   const ring = new Ring(PROBES);
-  for (let number = 0; ring.judged < PROBES && ring.wrong.length === 0; number++) ring.cluster(seed * 1_000_000 + number);
+  for (let number = 0; ring.judged < PROBES && ring.wrong.length < 8; number++) ring.cluster(seed * 1_000_000 + number);
   console.log(ring.summary());
   expect(ring.wrong).toEqual([]);
   expect(ring.strange).toEqual([]);

@@ -19,9 +19,10 @@ import { addressOf, type Fate, Prober, PROTOCOL_OF, type RingProbe, Sender } fro
 import { Random } from "./random.js";
 
 const WASM = { fast: moduleBytes(), traced: moduleBytes(true) } as never;
-/** Probes a cluster, and how many of them are asked again after a mutation. */
-const SHARE = 300;
-const AGAIN = 120;
+/** Probes a cluster. */
+const SHARE = 500;
+/** Mutations tried on a cluster until one turns a verdict. */
+const MUTATIONS = 12;
 
 export interface Setting {
   readonly version: string;
@@ -55,8 +56,10 @@ export class Ring {
     this.versions.set(setting.version, (this.versions.get(setting.version) ?? 0) + 1);
     const world = worldOf(base, drawn, setting, seed);
     const probes = Array.from({ length: this.share }, () => world.prober.draw(random));
+    const wrong = this.wrong.length;
     for (const probe of probes) {
-      if (this.judged >= this.most) return;
+      // One disagreement of a cluster says as much as all of them.
+      if (this.judged >= this.most || this.wrong.length > wrong) return;
       this.judge(probe, world, seed);
     }
     this.turn(random, base, drawn, setting, world, probes, seed);
@@ -66,7 +69,8 @@ export class Ring {
     const words = askSpec(spec, probe);
     const fate = sender.send(probe);
     const got = verdictOf(fate);
-    const say = (what: string): string => `${what}: cluster ${seed} ${setting.version} ${JSON.stringify(probe)} end ${fate.end} ${fate.reason}; `
+    const say = (what: string): string =>
+      `${what}: cluster ${seed} ${setting.version} ${JSON.stringify(probe)} end ${fate.end} ${fate.reason}; `
       + `egress ${words.egress.verdict} by ${JSON.stringify(words.egress.by)} ingress ${words.ingress.verdict} by `
       + `${JSON.stringify(words.ingress.by)} ${JSON.stringify(setting.options)}`;
     const key = `${got} ${fate.reason}`;
@@ -81,17 +85,18 @@ export class Ring {
     if (!wanted.includes(got) && this.wrong.length < 10) this.wrong.push(say(`wanted ${wanted.join(" or ")}, got ${got}`));
   }
 
-  /** One field, label or port of the cluster changed: does some verdict turn, and does the plane turn with the words? */
+  /** One field, label or port of the cluster changed: does the verdict of some probe turn? */
   private turn(random: Random, base: BaseCluster, drawn: readonly Plain[], setting: Setting, before: World, probes: readonly RingProbe[],
     seed: number): void {
-    for (let attempt = 0; attempt < 4; attempt++) {
+    const verdicts = probes.map((probe) => askSpec(before.spec, probe).allowed);
+    for (let attempt = 0; attempt < MUTATIONS; attempt++) {
       const changed = mutated(random, base.items, drawn);
       if (changed === null) return;
       const cluster = readCluster([...changed.items, ...changed.policies], seed);
       if (cluster === null) continue;
       this.mutations++;
       const after = new CiliumSpec(cluster, specOptions(setting));
-      const turned = probes.slice(0, AGAIN).some((probe) => askSpec(after, probe).allowed !== askSpec(before.spec, probe).allowed);
+      const turned = probes.some((probe, index) => askSpec(after, probe).allowed !== verdicts[index]);
       if (!turned) continue;
       this.turned++;
       return;
@@ -116,11 +121,13 @@ export interface World {
   readonly prober: Prober;
 }
 
-function settingOf(random: Random, v6: boolean): Setting {
+export function settingOf(random: Random, v6: boolean): Setting {
   const version = random.pick(CILIUM_VERSIONS);
-  const options: Record<string, unknown> = { "enable-sctp": true, "enable-ipv6": v6, "enable-bpf-masquerade": true };
+  const options: Record<string, unknown> = { "enable-sctp": true, "enable-ipv6": v6, "enable-ipv4-masquerade": false,
+    "enable-ipv6-masquerade": false };
   if (random.chance(15)) options["enable-policy"] = random.pick(["always", "never"]);
   if (random.chance(10)) options["allow-localhost"] = "policy";
+  if (version === "1.20" && random.chance(60)) options["enable-k8s-cluster-network-policy"] = true;
   return { version, options };
 }
 
@@ -129,7 +136,8 @@ export function worldOf(base: BaseCluster, drawn: readonly Plain[], setting: Set
   if (cluster === null) throw new Error(`cluster ${seed}: ${lastProblem}`);
   const plane = createEbpfPlane({ name: "ring", profile: `cilium@${setting.version}`, cluster, epochNs: 0n, wasm: WASM, seed: 1,
     connections: 2000, cilium: setting.options });
-  return { setting, cluster, plane, spec: new CiliumSpec(cluster, ciliumSpecOptions(Number(setting.version.slice(2)), { ...plane.options })),
+  return { setting, cluster, plane, spec: new CiliumSpec(cluster, ciliumSpecOptions(Number(setting.version.slice(2)),
+    { ...plane.options })),
     sender: new Sender(plane), prober: new Prober(cluster, base.v6) };
 }
 
@@ -137,7 +145,8 @@ let lastProblem = "";
 
 /** null: the API server would refuse something of it. */
 function readCluster(items: readonly Plain[], seed: number): Cluster | null {
-  const { objects, problems } = readManifests([{ name: `cluster-${seed}`, text: JSON.stringify({ apiVersion: "v1", kind: "List", items }) }]);
+  const { objects, problems } = readManifests([{ name: `cluster-${seed}`, text: JSON.stringify({ apiVersion: "v1", kind: "List",
+    items }) }]);
   const error = problems.find(({ severity }) => severity === "error");
   if (error !== undefined) lastProblem = error.what;
   return error === undefined ? buildCluster(objects) : null;
@@ -153,12 +162,13 @@ export function askSpec(spec: CiliumSpec, { source, destination, protocol, port 
   return spec.evaluate(addressOf(source), addressOf(destination), number, port);
 }
 
-type Got = "allowed" | "redirected" | "denied" | "undecided" | "other";
+type Got = "allowed" | "redirected" | "unauthenticated" | "denied" | "undecided" | "other";
 
 export function verdictOf({ end, reason }: Fate): Got {
   if (end === End.Delivered || end === End.Left) return "allowed";
   if (end === End.Redirected) return "redirected";
   if (end === End.Undecided) return "undecided";
+  if (end === End.Dropped && reason === "AUTH_REQUIRED") return "unauthenticated";
   return end === End.Dropped && (reason === "POLICY_DENIED" || reason === "POLICY_DENY") ? "denied" : "other";
 }
 
@@ -166,10 +176,12 @@ function wantedOf({ egress, ingress }: CiliumEvaluation, version: number): Got[]
   const both = [egress, ingress];
   if (both.some(({ verdict }) => verdict === "deny")) {
     // What egress hands to a proxy does not come to the other pod's ingress by itself.
-    return egress.verdict !== "deny" && egress.proxied !== "none" ? ["denied", "redirected", "undecided"] : ["denied"];
+    return egress.verdict !== "deny" && egress.proxied !== "none" ? ["denied", "redirected"] : egress.verdict !== "deny"
+      && egress.authenticated !== "none" ? ["denied", "unauthenticated"] : ["denied"];
   }
   if (both.some(({ verdict }) => verdict === "undecided")) return ["undecided"];
-  if (both.some(({ authenticated }) => authenticated)) return ["allowed", "redirected", "undecided"];
+  if (both.some(({ authenticated }) => authenticated === "all")) return ["unauthenticated"];
+  if (both.some(({ authenticated }) => authenticated === "some")) return ["unauthenticated", "allowed", "redirected"];
   if (both.some(({ proxied }) => proxied === "all")) return ["redirected"];
   // 1.16 looks at the longest port prefix alone, so which of the rules decides depends on their peers.
   if (both.some(({ proxied }) => proxied === "some")) return version === 16 ? ["redirected", "allowed"] : ["redirected"];

@@ -6,7 +6,7 @@
  *
  * Source: Cilium pkg/k8s/cluster_network_policy.go, pkg/policy/testutils/simulate.go.
  */
-import type { AdminPeer, AdminPort, AdminRule, PodsPeer } from "../../cluster/admin-policy.js";
+import type { AdminPeer, AdminPolicy, AdminPort, AdminRule, PodsPeer } from "../../cluster/admin-policy.js";
 import { prefixContains } from "../../cluster/address.js";
 import type { CiliumRequirement } from "../../cluster/cilium/types.js";
 import type { Cluster, LabelSelector, Pod } from "../../cluster/cluster.js";
@@ -24,9 +24,7 @@ const ORDER = { Deny: 0, Allow: 1, Pass: 2 } as const;
 export function tierVerdict(cluster: Cluster, options: CiliumSpecOptions, tier: "Admin" | "Baseline", pod: Pod, peer: Subject,
   traffic: Traffic, subjects: Subjects): { verdict: "allow" | "deny" | "undecided"; by: Because[] } | null {
   if (!options.clusterNetworkPolicy) return null;
-  const labels = subjects.labelsOf(pod);
-  const statements = cluster.adminPolicies
-    .filter((policy) => policy.kind === "ClusterNetworkPolicy" && policy.tier === tier && isPods(policy.subject, labels))
+  const statements = selecting(cluster, subjects.labelsOf(pod)).filter((policy) => policy.tier === tier)
     .flatMap((policy) => policy[traffic.direction].flatMap((rule, number) => statementsOf(rule).map((one) => ({
       ...one, order: policy.priority + number / 100,
       because: { where: rule.where, object: `${policy.kind} ${policy.name}`, rule: `${traffic.direction}[${number}]` },
@@ -39,6 +37,16 @@ export function tierVerdict(cluster: Cluster, options: CiliumSpecOptions, tier: 
     return action === "Pass" ? null : { verdict: action === "Deny" ? "deny" : "allow", by: [because] };
   }
   return null;
+}
+
+/** Whether some rule selects a pod with these labels in the direction. */
+export function hasTierRules(cluster: Cluster, options: CiliumSpecOptions, direction: Traffic["direction"],
+  labels: readonly Label[]): boolean {
+  return options.clusterNetworkPolicy && selecting(cluster, labels).some((policy) => policy[direction].length > 0);
+}
+
+function selecting(cluster: Cluster, labels: readonly Label[]): AdminPolicy[] {
+  return cluster.adminPolicies.filter(({ kind, subject }) => kind === "ClusterNetworkPolicy" && isPods(subject, labels));
 }
 
 interface TierStatement {

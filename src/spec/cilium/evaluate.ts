@@ -15,7 +15,7 @@ import type { Address } from "../../cluster/address.js";
 import type { CiliumRequirement } from "../../cluster/cilium/types.js";
 import type { Cluster, Pod } from "../../cluster/cluster.js";
 import type { Because } from "../../dataplane.js";
-import { tierVerdict } from "./cluster-network-policy.js";
+import { hasTierRules, tierVerdict } from "./cluster-network-policy.js";
 import type { CiliumSpecOptions } from "./options.js";
 import type { Traffic } from "./ports.js";
 import { type Answer, ciliumStatements, type DirectionName, isTaken, networkPolicyStatements, requiredBy, rulesFor, type Statement }
@@ -28,8 +28,8 @@ export interface CiliumVerdict {
   readonly by: readonly Because[];
   /** An allow: whether a proxy gets the packet. `some`: rules that match differ in that. */
   readonly proxied: Answer["proxied"];
-  /** Some rule that allows it asks for authentication. */
-  readonly authenticated: boolean;
+  /** An allow: whether the rules that match ask for authentication. */
+  readonly authenticated: Answer["proxied"];
 }
 
 export interface CiliumEvaluation {
@@ -38,7 +38,7 @@ export interface CiliumEvaluation {
   readonly ingress: CiliumVerdict;
 }
 
-const OPEN: CiliumVerdict = { verdict: "allow", by: [], proxied: "none", authenticated: false };
+const OPEN: CiliumVerdict = { verdict: "allow", by: [], proxied: "none", authenticated: "none" };
 
 export class CiliumSpec {
   private readonly subjects: Subjects;
@@ -87,8 +87,8 @@ export class CiliumSpec {
     if (that("deny", "maybe").length > 0) return undecided(becauses(that("deny", "maybe")));
     const allows = that("allow", true);
     if (allows.length === 0) return answers.length > 0 ? undecided(becauses(answers)) : null;
-    const proxied = allows.every((one) => one.proxied === "all") ? "all" : allows.some((one) => one.proxied !== "none") ? "some" : "none";
-    return { verdict: "allow", by: becauses(allows), proxied, authenticated: allows.some((one) => one.authenticated) };
+    return { verdict: "allow", by: becauses(allows), proxied: together(allows.map((one) => one.proxied)),
+      authenticated: together(allows.map((one) => (one.authenticated ? "all" : "none"))) };
   }
 
   private byDefault(statements: readonly Statement[], peer: Subject, { direction }: Traffic, pod: Pod): CiliumVerdict {
@@ -97,15 +97,10 @@ export class CiliumSpec {
     if (closing.length === 0 && enablePolicy !== "always") return OPEN;
     // 1.20 adds the exception for the own node only where some rule selects the pod (pkg/policy/repository.go).
     const exempt = direction === "ingress" && peer.kind === "host" && allowLocalhost
-      && (version < 20 || statements.length > 0 || this.hasTierRules(pod));
+      && (version < 20 || statements.length > 0 || hasTierRules(this.cluster, this.options, direction, this.subjects.labelsOf(pod)));
     if (exempt) return { ...OPEN, by: [{ where: null, object: "allow-localhost", rule: "a pod's own node" }] };
     const mode: Because = { where: null, object: "enable-policy", rule: "always" };
     return { ...OPEN, verdict: "deny", by: closing.length > 0 ? closing.map(({ because }) => because) : [mode] };
-  }
-
-  private hasTierRules(pod: Pod): boolean {
-    return this.options.clusterNetworkPolicy && this.cluster.adminPolicies.some((one) => one.kind === "ClusterNetworkPolicy"
-      && one.ingress.length > 0) && pod.phase !== "";
   }
 
   private statementsOf(pod: Pod): Readonly<Record<DirectionName, readonly Statement[]>> {
@@ -123,7 +118,8 @@ export class CiliumSpec {
     const context = { cluster, options, subjects, version: options.version };
     const selecting = cluster.ciliumPolicies.filter((policy) => isTaken(policy, options))
       .flatMap((policy) => rulesFor(policy, labels).map((rule) => ({ policy, rule })));
-    const required = (deny: boolean): CiliumRequirement[] => selecting.flatMap(({ policy, rule }) => requiredBy(policy, rule, direction, deny));
+    const required = (deny: boolean): CiliumRequirement[] => selecting.flatMap(({ policy, rule }) => requiredBy(policy, rule, direction,
+      deny));
     const [allow, deny] = [required(false), required(true)];
     return [
       ...selecting.flatMap(({ policy, rule }) => ciliumStatements(policy, rule, direction, context, { allow, deny })),
@@ -132,6 +128,10 @@ export class CiliumSpec {
   }
 }
 
+function together(list: readonly Answer["proxied"][]): Answer["proxied"] {
+  return list.every((one) => one === "all") ? "all" : list.every((one) => one === "none") ? "none" : "some";
+}
+
 function undecided(by: readonly Because[]): CiliumVerdict {
-  return { verdict: "undecided", by, proxied: "none", authenticated: false };
+  return { ...OPEN, verdict: "undecided", by };
 }

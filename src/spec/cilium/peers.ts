@@ -101,6 +101,8 @@ function referenced({ k8sService, k8sServiceSelector }: CiliumServiceReference, 
 
 function isOfService(service: Service, peer: Subject, context: PeerContext): boolean {
   if (service.selector !== null && Object.keys(service.selector).length > 0) {
+    // 1.16: only services without a selector (pkg/policy/k8s/service.go, isSelectableService).
+    if (context.options.version < 17) return false;
     const asked = Object.entries({ ...service.selector, [POD_NAMESPACE]: service.namespace })
       .map(([key, value]): CiliumRequirement => ({ source: "k8s", key, operator: "In", values: [value] }));
     return matches([...asked, ...context.required], peer.labels);

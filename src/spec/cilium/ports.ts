@@ -32,7 +32,8 @@ const NUMBERS: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132, 
 const ANY = [6, 17, 132];
 
 /** null: the rule has no L4 part. Else the items that match; none of them: it has one that does not. */
-export function matchingPorts(rule: CiliumDirectionRule, traffic: Traffic, context: PortContext): readonly CiliumPortRule[] | null | "icmp" {
+export function matchingPorts(rule: CiliumDirectionRule, traffic: Traffic,
+  context: PortContext): readonly CiliumPortRule[] | null | "icmp" {
   const { toPorts, icmps } = rule;
   if ((toPorts ?? []).length === 0 && (icmps ?? []).length === 0) return null;
   if ((icmps ?? []).some(({ fields }) => fields.some(({ family, type }) => traffic.protocol === (family === "IPv4" ? 1 : 58)

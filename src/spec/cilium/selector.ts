@@ -48,7 +48,7 @@ export function peerRequirements(selector: CiliumSelector, namespace: string, of
 }
 
 export function appliesToInit(selector: CiliumSelector | null): boolean {
-  return selector !== null && selector.requirements.some(({ source, key }) => source === "reserved" && key === "init");
+  return selector?.requirements.some(({ source, key }) => source === "reserved" && key === "init") ?? false;
 }
 
 function inNamespace(namespace: string): CiliumRequirement {
