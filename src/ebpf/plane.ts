@@ -47,6 +47,8 @@ export interface EbpfPlaneOptions {
   readonly wasm: Modules;
   /** The user's own option values, by Cilium's names. */
   readonly cilium?: Readonly<Record<string, unknown>>;
+  /** Values assumed where neither the cluster nor the user says any. */
+  readonly assumed?: Readonly<Record<string, unknown>>;
   readonly seed?: number | bigint;
   /** Number of the plane: another number draws otherwise. */
   readonly plane?: number;
@@ -120,7 +122,7 @@ export class EbpfPlane implements Plane {
     this.profile = given.profile;
     this.epochNs = given.epochNs;
     this.nodes = given.nodes ?? nodeNames(given.cluster);
-    const { options, problems } = ciliumOptions(given.profile, given.cluster, given.cilium);
+    const { options, problems } = ciliumOptions(given.profile, given.cluster, given.cilium, given.assumed);
     this.options = options;
     this.balancesAtSockets = options["bpf-lb-sock"];
     this.problems.push(...problems);
