@@ -48,9 +48,4 @@ const UNMODELLED: readonly {
     when: (o) => o["bpf-lb-acceleration"] !== "disabled",
     what: "XDP acceleration is not modelled; the tc programs are evaluated",
   },
-  {
-    name: "enable-ip-masq-agent",
-    when: (o) => o["enable-ip-masq-agent"] && o["enable-bpf-masquerade"],
-    what: "the ip-masq-agent list of the agent's BPF masquerading is not read",
-  },
 ];
