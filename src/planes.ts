@@ -2,7 +2,7 @@
  * Profiles: what a plane is asked to be, and how it is built.
  *
  *     kube-proxy            kube-proxy's iptables rules, no policy engine
- *     kube-proxy+spec       the same, with NetworkPolicy judged by the words of its API
+ *     kube-proxy+spec       the same, with NetworkPolicy and its Admin kinds judged by the words of their APIs
  *     kube-proxy+npm        the same, with the rules and sets of Azure Network Policy Manager
  *     kube-proxy+calico     the same, with the rules and sets of Calico's Felix
  *     cilium@1.20           Cilium's eBPF dataplane
@@ -14,23 +14,29 @@ import type { Plane } from "./dataplane.js";
 import { dumpImage } from "./ebpf/dump.js";
 import { compileImage, type MapImage } from "./ebpf/image.js";
 import { checkLimits } from "./ebpf/limits.js";
-import { CILIUM_VERSIONS, ciliumOptions, type OptionName } from "./ebpf/options.js";
+import { OPTION_NAMES } from "./ebpf/option-values.js";
+import { CILIUM_VERSIONS, type CiliumOptions, ciliumOptions } from "./ebpf/options.js";
+import { isCiliumProfile, readPreset } from "./ebpf/presets.js";
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
+import type { RuleGiver } from "./ebpf/stack/rules.js";
 import { CALICO_DEFAULTS, type CalicoConfig } from "./iptables/calico/config.js";
 import { calicoProblems, calicoProgram, generateCalico } from "./iptables/calico/generate.js";
 import { KUBE_PROXY_DEFAULTS } from "./iptables/kubeproxy/config.js";
+import { masqueradePart, type MasqueradeConfig } from "./iptables/masquerade/cni.js";
 import { npmConfig } from "./iptables/npm/config.js";
 import { npmProblems, npmProgram, npmSets } from "./iptables/npm/generate.js";
 import type { SetMaker } from "./iptables/dump/ownSets.js";
 import { createIptablesPlane, type IptablesPlaneOptions } from "./iptables/plane.js";
 import { generatedRules, type IptablesConfig, type NodeDump } from "./iptables/planeNode.js";
 import type { PolicyEngine } from "./iptables/policy.js";
+import { joinRules } from "./iptables/ruleset.js";
 import { portmapProgram, portmapSysctls } from "./iptables/portmap/portmap.js";
 import { cniMasquerade, type Network } from "./network.js";
 import type { CheckResult } from "./report/check.js";
 import type { LimitRow } from "./report/report.js";
 import { evaluateAddresses } from "./spec/evaluate.js";
 import { PolicyIndex } from "./spec/policy-index.js";
+import { unreadPolicies } from "./unread-policies.js";
 
 export interface Profile {
   readonly text: string;
@@ -52,14 +58,18 @@ export interface PlaneInputs {
   readonly udpCleanup: boolean;
   /** Nodes' own rules, in place of generated ones; for a plane of iptables rules. */
   readonly rulesByNode?: ReadonlyMap<string, NodeDump>;
+  /** Cilium's options as the user states them, by Cilium's names; they win over what the cluster says. */
+  readonly cilium?: Readonly<Record<string, unknown>>;
 }
 
 export const PROFILES_HELP = `Profiles:
   kube-proxy        iptables rules of kube-proxy, no policy engine
-  kube-proxy+spec   the same with NetworkPolicy as the API's words say
+  kube-proxy+spec   the same with NetworkPolicy, AdminNetworkPolicy and ClusterNetworkPolicy by their words
   kube-proxy+npm    the same with Azure Network Policy Manager's rules and IP sets
   kube-proxy+calico the same with Calico's rules and IP sets (Felix)
-  cilium@1.20       Cilium's eBPF dataplane, that version`;
+  cilium@1.20       Cilium's eBPF dataplane, that version (${CILIUM_VERSIONS.join(", ")})
+  aks@1.33          Azure CNI powered by Cilium as AKS ships it for that Kubernetes minor (1.31 to 1.35);
+                    aks@1.33+host-routing with eBPF host routing`;
 
 /** The profile, or a sentence that says what is wrong with the text. */
 export function parseProfile(text: string): Profile | string {
@@ -67,16 +77,21 @@ export function parseProfile(text: string): Profile | string {
   if (text === "kube-proxy+spec" || text === "kube-proxy+npm" || text === "kube-proxy+calico") {
     return { text, engine: text, policyEngine: true };
   }
-  if (CILIUM_VERSIONS.some((version) => text === `cilium@${version}`)) return { text, engine: "cilium", policyEngine: true };
-  return `no profile '${text}'; expected kube-proxy, kube-proxy+spec, kube-proxy+npm, kube-proxy+calico or cilium@1.20`
-    + ` (other versions: ${CILIUM_VERSIONS.join(", ")})`;
+  if (isCiliumProfile(text)) {
+    const preset = readPreset(text);
+    return typeof preset === "string" ? preset : { text, engine: "cilium", policyEngine: true };
+  }
+  return `no profile '${text}'; expected kube-proxy, kube-proxy+spec, kube-proxy+npm, kube-proxy+calico, cilium@1.20`
+    + ` (other versions: ${CILIUM_VERSIONS.join(", ")}) or aks@1.33`;
 }
 
 export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs): Plane {
   const { cluster, epochNs, network, seed, traced } = inputs;
   if (profile.engine === "cilium") {
-    return createEbpfPlane({ name, profile: profile.text, cluster, epochNs, wasm: inputs.wasm, seed, traced,
-      cilium: ciliumNetwork(profile.text, cluster, network) });
+    const assumed = assumedOptions(cluster, network);
+    const { options } = ciliumOptions(profile.text, cluster, inputs.cilium, assumed);
+    return createEbpfPlane({ name, profile: profile.text, cluster, epochNs, wasm: inputs.wasm, seed, traced, assumed,
+      ...(inputs.cilium === undefined ? {} : { cilium: inputs.cilium }), nodeRules: ciliumNodeRules(options, network) });
   }
   return createIptablesPlane({
     name, profile: profile.engine, cluster, epochNs, seed, traced, udpCleanup: inputs.udpCleanup,
@@ -88,10 +103,13 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
 /** What the plane has beside rules: an engine to ask, and what it says of a cluster's policies. */
 function policyOf(engine: Profile["engine"], cluster: Cluster, network: Network)
   : Pick<IptablesPlaneOptions, "policyEngine" | "problemsOf"> {
-  if (engine === "kube-proxy+spec") return { policyEngine: specEngine };
-  if (engine === "kube-proxy+calico") return { problemsOf: (now) => calicoProblems(now, calicoConfig(network)) };
+  if (engine === "kube-proxy+spec") return { policyEngine: specEngine, problemsOf: (now) => unreadPolicies(now, engine, true) };
+  if (engine === "kube-proxy+calico") {
+    return { problemsOf: (now) => [...calicoProblems(now, calicoConfig(network)), ...unreadPolicies(now, engine, true)] };
+  }
   if (engine !== "kube-proxy+npm") return {};
-  return { problemsOf: npmProblems, ...(npmConfig(cluster).config.EnableV2NPM ? {} : { policyEngine: () => npmV1Engine }) };
+  return { problemsOf: (now) => [...npmProblems(now), ...unreadPolicies(now, engine, false)],
+    ...(npmConfig(cluster).config.EnableV2NPM ? {} : { policyEngine: () => npmV1Engine }) };
 }
 
 /** NPM v1 has other chains, which are not modelled. */
@@ -134,6 +152,23 @@ function baseConfig(network: Network): IptablesConfig {
     ...(portmap === undefined ? {} : { programs: [portmapProgram(portmap)],
       sysctls: (cluster, node) => portmapSysctls(portmap, cluster, node) }),
   };
+}
+
+/**
+ * Rules of a node that runs Cilium: Cilium's own at the head of each chain, behind them those of a masquerade agent where
+ * one runs beside it.
+ */
+function ciliumNodeRules(options: CiliumOptions, network: Network): RuleGiver {
+  const agent = options.masqueradeAgent ? agentBesideCilium(network) : { agent: "none" as const };
+  return (_cluster, _node, family, own) => joinRules([masqueradePart(agent, family), own]);
+}
+
+/** AKS runs ip-masq-agent-v2, and keeps a file for it that exempts the pods' ranges and masquerades link-local. */
+function agentBesideCilium({ masquerade, clusterCidrs }: Network): MasqueradeConfig {
+  if (masquerade?.agent === "ip-masq-agent") return masquerade;
+  return { agent: "ip-masq-agent", chain: "IP-MASQ-AGENT", enableIPv6: clusterCidrs.some((range) => range.address.family === 6),
+    nonMasqueradeCIDRs: clusterCidrs.map((range) => ({ range, where: null })), masqLinkLocal: true, masqLinkLocalIPv6: true,
+    randomFully: false, stopped: false };
 }
 
 /** Limits of a built plane; none where the plane has no such maps. */
@@ -179,17 +214,20 @@ export function rulesProblems(cluster: Cluster, network: Network, engine: Profil
 
 function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage {
   const text = profile.engine === "cilium" ? profile.text : "cilium@1.20";
-  const { options, problems } = ciliumOptions(text, cluster, ciliumNetwork(text, cluster, network));
+  const { options, problems } = ciliumOptions(text, cluster, {}, assumedOptions(cluster, network));
   const image = compileImage({ cluster, options });
   return { ...image, problems: [...problems, ...image.problems] };
 }
 
-/** Options that follow from the network both planes are given; what the cluster's own cilium-config says stands. */
-function ciliumNetwork(profile: string, cluster: Cluster, network: Network): Record<string, unknown> {
-  const { grades } = ciliumOptions(profile, cluster).options;
-  return Object.fromEntries(Object.entries(assumedOptions(cluster, network)).filter(([name]) => grades[name as OptionName] !== "read"));
+/** What is wrong with options that the user states for a profile, a sentence each. */
+export function wrongOptions(profile: Profile, given: Readonly<Record<string, unknown>>): string[] {
+  if (profile.engine !== "cilium") return Object.keys(given).length === 0 ? [] : [`${profile.text} has no options of Cilium`];
+  const unknown = Object.keys(given).filter((name) => !(OPTION_NAMES as readonly string[]).includes(name));
+  return [...unknown.map((name) => `no option ${name} is known that changes what becomes of a packet`),
+    ...ciliumOptions(profile.text, null, given).problems.filter((one) => one.severity === "error").map((one) => one.what)];
 }
 
+/** Options that follow from the network both planes are given; what the cluster's own cilium-config says stands. */
 function assumedOptions(cluster: Cluster, network: Network): Record<string, unknown> {
   const native = (family: Family): string | undefined => network.clusterCidrs.find((one) => one.address.family === family)?.text;
   const v6 = cluster.pods.some((pod) => pod.ips.some((ip) => ip.family === 6));
@@ -209,9 +247,16 @@ function specEngine(cluster: Cluster): PolicyEngine {
   return (source, destination, protocol, port) => evaluateAddresses(index, source, destination, protocol, port);
 }
 
-/** Whether NetworkPolicy denies a flow by the words of its API: the third opinion beside both planes. */
-export function policyDenial(cluster: Cluster): (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean {
-  const index = new PolicyIndex(cluster, { ipBlockMatchesPods: false });
+/** Addresses in wire order, an IP protocol number, the destination port in host order (0 where the protocol has none). */
+export type Denial = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;
+
+/**
+ * Whether the policies that a profile reads deny a flow by the words of their APIs: the third opinion beside both planes.
+ * Policies of the whole cluster count where the words themselves are the engine; Cilium reads none of them by default.
+ */
+export function policyDenial(cluster: Cluster, profile: Profile): Denial {
+  const inForce = profile.engine === "kube-proxy+spec" ? {} : { adminKinds: [] };
+  const index = new PolicyIndex(cluster, { ipBlockMatchesPods: false, ...inForce });
   return (source, destination, protocol, port) => {
     const found = evaluateAddresses(index, addressFromBytes(source), addressFromBytes(destination), protocol, port);
     return found.egress.verdict === "deny" || found.ingress.verdict === "deny";

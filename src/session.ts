@@ -73,7 +73,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
     buildPlane("target", input.target, { ...input, rulesByNode: new Map(), cluster, epochNs, udpCleanup }),
   ];
   let names = new Names(cluster);
-  let denies = policyDenial(cluster);
+  let denies = policyDenial(cluster, input.target);
   const comparison = new Comparison(planes, () => names, input.current.policyEngine,
     (source, destination, protocol, port) => denies(source, destination, protocol, port));
   const watch = input.until === undefined ? null : new StepWatch(comparison, planes, input.until);
@@ -85,7 +85,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
     isFrontend: (address, protocol, port) => names.isFrontend(address, protocol, port), judge: watch ?? comparison,
     onCluster: (changed: Cluster) => {
       names = new Names(changed, names);
-      denies = policyDenial(changed);
+      denies = policyDenial(changed, input.target);
     },
   });
   await merge(open, epochSec, topology, replay, input);

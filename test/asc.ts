@@ -13,7 +13,7 @@ const entry = "assembly/test-entry.ts";
 export async function compileAssembly(text: string, options: readonly string[] = ["--use", "abort=assembly/fault/fault"]): Promise<Uint8Array> {
   let wasm: Uint8Array | null = null;
   const { error, stderr } = await asc.main([
-    entry, "--outFile", "out.wasm", "--config", "none", "--runtime", "stub", "--importMemory", "--initialMemory", "1",
+    entry, "--outFile", "out.wasm", "--config", "none", "--runtime", "stub", "--importMemory", "--initialMemory", "2",
     "--maximumMemory", "65536", "--enable", "simd", "--use", "TRACE=0", "-O1", ...options,
   ], {
     readFile: (name) => (name === entry ? text : read(name)),

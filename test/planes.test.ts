@@ -7,7 +7,7 @@ import { buildTimeline } from "../src/cluster/timeline.js";
 import { readManifests, mergeObjects } from "../src/cluster/manifests.js";
 import type { Problem } from "../src/cluster/problem.js";
 import type { EbpfPlane } from "../src/ebpf/plane.js";
-import { assumedNetwork, buildPlane, parseProfile, policyDenial, type Profile } from "../src/planes.js";
+import { assumedNetwork, buildPlane, parseProfile, policyDenial, type Profile, rulesProblems } from "../src/planes.js";
 
 const CLUSTER = join(import.meta.dirname, "..", "traces", "lab", "cluster.yaml");
 
@@ -31,7 +31,7 @@ describe("the target's options", () => {
   });
 
   it("are the cluster's own where its cilium-config says them", () => {
-    const { options } = target({ "bpf-lb-sock": "false", "ipv4-native-routing-cidr": "10.0.0.0/8", "enable-ipv6": "false" });
+    const { options } = target({ "kube-proxy-replacement": "false", "bpf-lb-sock": "false", "ipv4-native-routing-cidr": "10.0.0.0/8", "enable-ipv6": "false" });
     expect(options["bpf-lb-sock"]).toBe(false);
     expect(options["ipv4-native-routing-cidr"]).toBe("10.0.0.0/8");
     expect(options["enable-ipv6"]).toBe(false);
@@ -43,7 +43,8 @@ describe("profiles", () => {
     expect(parseProfile(text)).toMatchObject({ text });
   });
 
-  it.each(["cilium", "cilium@1.99", "cilium@2", "kube-proxy+felix", "", "KUBE-PROXY"])("'%s' is none, and the answer names those there are", (text) => {
+  it.each(["cilium", "cilium@1.99", "cilium@2", "kube-proxy+felix", "",
+    "KUBE-PROXY"])("'%s' is none, and the answer names those there are", (text) => {
     expect(parseProfile(text)).toContain("cilium@1.20");
   });
 });
@@ -63,7 +64,31 @@ it("policyDenial asks the policies as the API's words say", () => {
   const policy = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: shut, namespace: default}\nspec: {podSelector: {matchLabels: {app: web}}}\n";
   const added = readManifests([{ name: "policy.yaml", text: policy }]);
   const cluster = buildTimeline({ initial: mergeObjects(inputs.objects, added.objects) }).initial;
-  const denies = policyDenial(cluster);
+  const denies = policyDenial(cluster, parseProfile("cilium@1.20") as Profile);
   expect(denies(Uint8Array.of(10, 244, 1, 20), Uint8Array.of(10, 244, 2, 10), 6, 8080)).toBe(true);
   expect(denies(Uint8Array.of(10, 244, 2, 10), Uint8Array.of(10, 244, 1, 20), 6, 8080)).toBe(false);
+});
+
+describe("policies of other kinds", () => {
+  const ADMIN = "apiVersion: policy.networking.k8s.io/v1alpha1\nkind: AdminNetworkPolicy\nmetadata: {name: shut}\n"
+    + "spec: {priority: 1, subject: {namespaces: {}}, ingress: [{action: Deny, from: [{namespaces: {}}]}]}\n---\n"
+    + "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: own, namespace: default}\nspec: {endpointSelector: {}, ingress: [{}]}\n";
+  const cluster = buildTimeline({ initial: mergeObjects(readInputs([CLUSTER], []).objects,
+    readManifests([{ name: "policy.yaml", text: ADMIN }]).objects) }).initial;
+  const profile = (text: string): Profile => parseProfile(text) as Profile;
+
+  it.each([["kube-proxy+spec", ["CiliumNetworkPolicy default/own"]], ["kube-proxy+calico", ["CiliumNetworkPolicy default/own"]],
+    ["kube-proxy+npm", ["AdminNetworkPolicy shut", "CiliumNetworkPolicy default/own"]]])("%s says what it does not read", (text,
+      unread) => {
+    const { engine } = profile(text);
+    const said = rulesProblems(cluster, assumedNetwork(cluster, {}, []), engine).map((one) => one.what).filter((what) =>
+      what.includes("is not read by"));
+    expect(said).toEqual(unread.map((one) => `${one} is not read by ${text}, which enforces nothing of it`));
+  });
+
+  it("the words of the Admin kinds deny where they are in force: not in Cilium", () => {
+    const [source, destination] = [Uint8Array.of(10, 244, 1, 20), Uint8Array.of(10, 244, 2, 10)];
+    expect(policyDenial(cluster, profile("kube-proxy+spec"))(source, destination, 6, 8080)).toBe(true);
+    expect(policyDenial(cluster, profile("cilium@1.20"))(source, destination, 6, 8080)).toBe(false);
+  });
 });

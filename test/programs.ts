@@ -14,12 +14,12 @@ import {
 import type { RecordOf } from "../src/contract/layout.js";
 import type { MapName } from "../src/contract/maps.js";
 import { EmissionRecord, FrameRecord, OutcomeRecord, PinRecord } from "../src/contract/structs.js";
-import { createMachine, type Machine } from "../src/ebpf/machine.js";
+import { type Capacity, createMachine, type Machine } from "../src/ebpf/machine.js";
 
 export const POD_DEVICE = 10;
 export const UPLINK = 2;
 /** Positive verdicts, as assembly/programs/verdict.ts has them. */
-export const Verdict = { Pass: 1, Endpoint: 2, Deliver: 3, Proxy: 4, Answer: 5, Redirect: 7 } as const;
+export const Verdict = { Pass: 1, Endpoint: 2, Deliver: 3, Proxy: 4, Answer: 5, Redirect: 7, Tunnel: 8, Host: 9 } as const;
 
 const built = fileURLToPath(new URL("../build", import.meta.url));
 
@@ -58,6 +58,8 @@ export interface Ran {
   readonly frame: Uint8Array;
   readonly mark: number;
   readonly redirect: number;
+  /** With the Tunnel verdict: id and the 16 bytes of the other end. */
+  readonly tunnel: { readonly id: number; readonly remote: Uint8Array };
 }
 
 export interface RunInput {
@@ -67,6 +69,8 @@ export interface RunInput {
   /** Bytes on the wire where the capture has fewer. */
   readonly wire?: number;
   readonly partial?: boolean;
+  /** Id of the tunnel the frame came out of. */
+  readonly vni?: number;
 }
 
 export interface WalkInput {
@@ -92,12 +96,16 @@ export class Bench {
   version: number;
   private config: Record<string, unknown>;
 
-  constructor(version = 20, traced = false) {
+  /** `maglev`: places of a Maglev table. */
+  constructor(version = 20, { traced = false, maglev = 0 }: { traced?: boolean; maglev?: number } = {}) {
     this.version = version;
-    const maps: Partial<Record<MapName, { slots: number; maxEntries?: number }>> = {};
+    const maps: Partial<Record<MapName, Capacity>> = {};
     for (const name of ["cilium_ct4_global", "cilium_ct_any4_global", "cilium_ct6_global",
       "cilium_ct_any6_global",
       "cilium_snat_v4_external", "cilium_snat_v6_external"] as const) maps[name] = { slots: 1 << 16 };
+    for (const name of ["cilium_lb4_maglev", "cilium_lb6_maglev"] as const) {
+      maps[name] = { slots: 64, innerEntries: Math.max(1, maglev), innerMaps: 4 };
+    }
     this.machine = createMachine({ fast: moduleBytes(), traced: moduleBytes(traced) }, { nodes: 2,
       arenaBytes: 1 << 20, maps }, traced);
     this.config = { native_routing_cidr4: field("10.0.0.0"), native_routing_cidr4_length: 8,
@@ -208,12 +216,12 @@ export class Bench {
   /** A frontend with its backends in slots 1…; `protocol` of 1.16 is 0. */
   service(vip: string, port: number, proto: number, revNat: number, backends: readonly number[], flags = 0,
     flags2 = 0, scope = 0,
-    node: number = AllNodes.values.ALL): void {
+    node: number = AllNodes.values.ALL, affinitySeconds = 0): void {
     const v4 = address(vip).family === 4;
     const name = v4 ? "cilium_lb4_services_v2" : "cilium_lb6_services_v2";
     const key = { address: field(vip), dport: port, proto: this.version === 16 ? 0 : proto, scope, node };
     this.put(name, { ...key, backend_slot: 0 }, { count: backends.length, rev_nat_index: revNat, flags,
-      flags2 });
+      flags2, backend_id: affinitySeconds });
     backends.forEach((backend, index) => this.put(name, { ...key, backend_slot: index + 1 },
       { backend_id: backend }));
     this.put(v4
@@ -221,16 +229,25 @@ export class Bench {
         { address: field(vip), port });
   }
 
-  backend(id: number, ip: string, port: number, flags = 0): void {
+  /** The Maglev table of a service on `node`. */
+  maglev(family: 4 | 6, revNat: number, node: number, table: Uint32Array): void {
+    const outer = this.machine.mapOfMaps(family === 4 ? "cilium_lb4_maglev" : "cilium_lb6_maglev");
+    const inner = outer.createInner(table.length)!;
+    inner.update([...table].map((backend_id, index) => [{ index }, { backend_id }] as const));
+    outer.update([[{ rev_nat_id: revNat, node }, { inner: inner.inner }]]);
+  }
+
+  backend(id: number, ip: string, port: number, flags = 0, proto = 6): void {
     this.put(address(ip).family === 4
       ? "cilium_lb4_backends_v3" : "cilium_lb6_backends_v3", { backend_id: id },
-      { address: field(ip), port, proto: 6, flags });
+      { address: field(ip), port, proto, flags });
   }
 
   run(program: keyof typeof Program.values, frame: Uint8Array, input: RunInput = {}): Ran {
     const { exports, memory, arenaAddress } = this.machine;
     const at = arenaAddress + 64;
     new Uint8Array(memory.buffer).set(frame, at);
+    exports.program_tunnel(input.vni ?? 0);
     exports.program_input((input.mark ?? 0) | 0, input.partial === true ? 1 : 0);
     const device = input.device ?? (program === "FROM_CONTAINER"
       || program === "TO_CONTAINER" ? POD_DEVICE : UPLINK);
@@ -289,6 +306,7 @@ export class Bench {
     const { exports, memory } = this.machine;
     const at = exports.program_frame() >>> 0;
     return { verdict, frame: new Uint8Array(memory.buffer).slice(at, at + exports.program_length()),
-      mark: exports.program_mark() >>> 0, redirect: exports.program_redirect() };
+      mark: exports.program_mark() >>> 0, redirect: exports.program_redirect(), tunnel: { id: exports.program_vni() >>> 0,
+        remote: new Uint8Array(memory.buffer).slice(exports.program_remote(), exports.program_remote() + 16) } };
   }
 }

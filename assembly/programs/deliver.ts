@@ -3,12 +3,13 @@
  * out of the device that the node's routes name. Both count one hop off the TTL; at 1 the packet is dropped
  * (196).
  */
-import { DropReason, EndpointFlag, EndpointInfo, FibKind, UndecidedReason } from "../abi.gen";
+import { ConfigOption, DropReason, EndpointFlag, EndpointInfo, FibKind, UndecidedReason } from "../abi.gen";
 import { Ethernet } from "../wire/ethernet";
 import { Ipv4 } from "../wire/ipv4";
 import { Ipv6 } from "../wire/ipv6";
 import { Address } from "./address";
 import { Maps } from "./maps";
+import { Options } from "./options";
 import { Packet } from "./packet";
 import { GO_ON, Verdict } from "./verdict";
 
@@ -30,6 +31,8 @@ export class Deliver {
     Ethernet.setSource(Packet.frame, changetype<usize>(endpoint) + EndpointInfo.NODE_MAC);
     Ethernet.setDestination(Packet.frame, changetype<usize>(endpoint) + EndpointInfo.MAC);
     Packet.sourceIdentity = identity;
+    // With routes of its own the endpoint's program is the one at its device, unless host routing passes that by.
+    Packet.byDevice = Options.has(ConfigOption.ENABLE_ENDPOINT_ROUTES) && !Options.hostRouting;
     Packet.target = changetype<usize>(endpoint);
     Packet.redirect = endpoint.ifindex;
     return Verdict.ENDPOINT;

@@ -5,6 +5,7 @@
 import { DeviceEntry, EndpointInfo, Program, StepKind, UndecidedReason } from "../abi.gen";
 import { fromHost, inheritIdentity } from "./from_host";
 import { fromNetdev } from "./from_netdev";
+import { fromOverlay } from "./from_overlay";
 import { fromPod } from "./from_pod";
 import { Chance } from "./chance";
 import { Maps } from "./maps";
@@ -12,7 +13,9 @@ import { Metrics } from "./metrics";
 import { Packet } from "./packet";
 import { translateSocket } from "./socket";
 import { Steps } from "./steps";
+import { toHost } from "./to_host";
 import { toNetdev } from "./to_netdev";
+import { toOverlay } from "./to_overlay";
 import { toPod } from "./to_pod";
 import { Verdict } from "./verdict";
 
@@ -29,7 +32,7 @@ export class Entry {
   static enterTarget(): i32 {
     begin(Program.TO_CONTAINER);
     const endpoint = changetype<EndpointInfo>(Packet.target);
-    return end(Program.TO_CONTAINER, toPod(endpoint.sec_id, endpoint.policy));
+    return end(Program.TO_CONTAINER, toPod(endpoint.sec_id, endpoint.policy, Packet.byDevice));
   }
 }
 
@@ -57,6 +60,9 @@ function dispatch(program: Program): i32 {
     case Program.FROM_NETDEV: return fromNetdev();
     case Program.TO_NETDEV: return toNetdev();
     case Program.FROM_HOST: return fromHost();
+    case Program.TO_HOST: return toHost();
+    case Program.FROM_OVERLAY: return fromOverlay();
+    case Program.TO_OVERLAY: return toOverlay();
     case Program.SOCK4_CONNECT:
     case Program.SOCK6_CONNECT: return translateSocket();
     default: return Verdict.undecided(UndecidedReason.PROGRAM);
@@ -69,5 +75,5 @@ function intoContainer(device: DeviceEntry): i32 {
   const short = Packet.parse();
   if (short < 0) return short;
   Packet.sourceIdentity = inheritIdentity();
-  return toPod(device.sec_id, device.policy);
+  return toPod(device.sec_id, device.policy, true);
 }

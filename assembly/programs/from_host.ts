@@ -2,13 +2,14 @@
  * cil_from_host (bpf/bpf_host.c): the stack sends a packet through cilium_host, which it does for pods of the
  * node where endpoints have no routes of their own. The source's identity comes from the mark.
  */
-import { ConfigOption, DropReason, Identity, IpcacheFlag, UndecidedReason } from "../abi.gen";
+import { ConfigOption, DropReason, Identity, UndecidedReason } from "../abi.gen";
 import { Address } from "./address";
 import { Deliver } from "./deliver";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
 import { Options } from "./options";
 import { Packet } from "./packet";
+import { Tunnel } from "./tunnel";
 import { Verdict } from "./verdict";
 
 const ADDRESS: usize = memory.data(16, 16);
@@ -27,13 +28,12 @@ export function fromHost(): i32 {
     return Deliver.local(endpoint, Packet.sourceIdentity);
   }
   const info = Maps.ipcache(ADDRESS);
-  if (Options.has(ConfigOption.TUNNEL_MODE) && info !== null
-    && (info.flags & <u8>IpcacheFlag.HAS_TUNNEL_EP)) {
-    return Verdict.undecided(UndecidedReason.TUNNEL);
+  if (Options.has(ConfigOption.TUNNEL_MODE) && info !== null && Identities.tunnelled(info)) {
+    return Tunnel.to(info, Packet.sourceIdentity);
   }
   // A packet that is routed here although nothing is known of its destination would come back for ever.
   const unknown = info === null || info.sec_identity == <u32>Identity.WORLD
-    || info.sec_identity == <u32>Identity.WORLD_IPV4;
+    || info.sec_identity == <u32>(Packet.family == 4 ? Identity.WORLD_IPV4 : Identity.WORLD_IPV6);
   return unknown ? -DropReason.DROP_UNROUTABLE : Verdict.PASS;
 }
 

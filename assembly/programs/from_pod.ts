@@ -11,7 +11,7 @@ import { Ethernet } from "../wire/ethernet";
 import { Icmpv6 } from "../wire/icmpv6";
 import { Address } from "./address";
 import { BOTH, Conntrack, FORWARD } from "./conntrack";
-import { Deliver } from "./deliver";
+import { Destination } from "./destination";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
 import { Nodeport } from "./nodeport";
@@ -101,8 +101,7 @@ function forward(device: DeviceEntry): i32 {
     if (Conntrack.has(<u16>CtBit.NODE_PORT) && Service.serves(tuple.nexthdr)
       && Options.has(ConfigOption.ENABLE_NODEPORT)) return Nodeport.replyOfLocalBackend();
   }
-  const tunnelled = Identities.tunnelled(info);
-  return destination(device, status, proxyPort, tunnelled);
+  return Destination.forward(device.sec_id, status, proxyPort, PodService.loopback, info);
 }
 
 /** policy-deny-response=icmp answers instead of dropping (from 1.19). */
@@ -128,41 +127,4 @@ function track(tuple: CtTuple, status: i32, identity: u32, proxyPort: u16): i32 
     draft.nat_port = PodService.natPort;
   }
   return Conntrack.create(tuple, CtDirection.EGRESS, true);
-}
-
-/** ipv4_forward_to_destination. */
-function destination(device: DeviceEntry, status: i32, proxyPort: u16, tunnelled: bool): i32 {
-  const hairpin = PodService.loopback || Conntrack.has(<u16>CtBit.LB_LOOPBACK);
-  if (proxyPort != 0) {
-    // The port goes into the upper half as it stands on the wire.
-    Packet.mark = Mark.TO_PROXY | (<u32>proxyPort << 16);
-    return Verdict.PROXY;
-  }
-  if (Options.has(ConfigOption.ENABLE_HOST_FIREWALL)) return Verdict.undecided(UndecidedReason.HOST_FIREWALL);
-  if (Options.version >= 19) Mark.setIdentity(device.sec_id);
-  let toHost: bool = false;
-  if (Options.routing || hairpin || Options.hostRouting) {
-    // A loopback reply is addressed to the loopback address; its own source is the pod it belongs to.
-    const back = status == CtStatus.REPLY && hairpin;
-    Address.read(ADDRESS, back ? Packet.source : Packet.destination, Packet.family);
-    const endpoint = Maps.endpoint(ADDRESS);
-    if (endpoint !== null) {
-      toHost = Deliver.toHost(endpoint);
-      if (!toHost) return Deliver.local(endpoint, device.sec_id);
-    }
-  }
-  if (!toHost) {
-    if (Options.has(ConfigOption.TUNNEL_MODE) && tunnelled) return Verdict.undecided(UndecidedReason.TUNNEL);
-    if (Options.hostRouting) return Deliver.byRoute(true);
-  }
-  if (Options.version < 19) {
-    // Up to 1.18 the program counts a hop here and the kernel another, unless endpoints have routes of their
-    // own.
-    if (Options.routing) {
-      const expired = Deliver.countHop();
-      if (expired < 0) return expired;
-    }
-    Mark.setIdentity(device.sec_id);
-  }
-  return Verdict.PASS;
 }

@@ -2,7 +2,8 @@
  * Security identities of addresses (bpf/lib/identity.h, bpf/lib/eps.h): one lookup in the ipcache, most
  * specific prefix first; no entry means world.
  */
-import { ConfigOption, EndpointFlag, Identity, IpcacheEntry, IpcacheFlag } from "../abi.gen";
+import { ConfigOption, EndpointFlag, Identity, IpcacheEntry, IpcacheFlag, NodeEntry } from "../abi.gen";
+import { Address } from "./address";
 import { Maps } from "./maps";
 import { Options } from "./options";
 import { Packet } from "./packet";
@@ -15,6 +16,8 @@ const MAGIC: u32 = 0x0f00;
 export class Mark {
   static readonly TO_PROXY: u32 = 0x0200;
   static readonly SNAT_DONE: u32 = 0x0300;
+  static readonly OVERLAY: u32 = 0x0400;
+  static readonly EGRESS_GATEWAY_DONE: u32 = 0x0500;
   static readonly PROXY_INGRESS: u32 = 0x0a00;
   static readonly PROXY_EGRESS: u32 = 0x0b00;
   static readonly HOST: u32 = 0x0c00;
@@ -62,11 +65,13 @@ export class Identities {
     return Identities.isRemoteNode(identity) && isOwnAddress(address) ? <u32>Identity.HOST : identity;
   }
 
-  /** The destination is reached through a tunnel, where there are tunnels. */
-  static tunnelled(entry: IpcacheEntry | null): bool {
-    if (entry === null) return false;
-    return (entry.flags & (<u8>IpcacheFlag.HAS_TUNNEL_EP | <u8>IpcacheFlag.SKIP_TUNNEL))
-      == <u8>IpcacheFlag.HAS_TUNNEL_EP;
+  /** The address is behind a tunnel, where there are tunnels. A node has no tunnel to itself. */
+  static tunnelled(entry: IpcacheEntry): bool {
+    if ((entry.flags & (<u8>IpcacheFlag.HAS_TUNNEL_EP | <u8>IpcacheFlag.SKIP_TUNNEL))
+      != <u8>IpcacheFlag.HAS_TUNNEL_EP) return false;
+    const own = changetype<usize>(Options.node)
+      + ((entry.flags & <u8>IpcacheFlag.IPV6_TUNNEL_EP) != 0 ? NodeEntry.IPV6 : NodeEntry.IPV4);
+    return !Address.equal(own, changetype<usize>(entry) + IpcacheEntry.TUNNEL_ENDPOINT);
   }
 
   @inline

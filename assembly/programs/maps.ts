@@ -5,7 +5,7 @@
 import {
   AffinityEntry, AffinityKey, AffinityMatchKey, BackendEntry, BackendKey, CtEntry, CtTuple, DeviceEntry,
   DeviceKey, EndpointInfo, EndpointKey,
-  FibEntry, FibKey, FragEntry, FragKey, IpcacheEntry, IpcacheKey, IpMasqKey, MapDescriptor, MapNumber,
+  FibEntry, FibKey, FragEntry, FragKey, IpcacheEntry, IpcacheKey, IpMasqKey, MaglevKey, MapDescriptor, MapNumber,
   NatEntry, PolicyEntry, PolicyKey, ReverseSkEntry, ReverseSkKey, RevNatEntry, RevNatKey,
   ServiceEntry, ServiceKey, SourceRangeKey, StepKind,
 } from "../abi.gen";
@@ -16,8 +16,9 @@ import { MapInMap } from "../maps/mapinmap";
 import {
   cilium_ct4_global, cilium_ct6_global, cilium_ct_any4_global, cilium_ct_any6_global, cilium_ipcache_v2,
   cilium_ipmasq_v4, cilium_ipmasq_v6, cilium_ipv4_frag_datagrams, cilium_ipv6_frag_datagrams,
-  cilium_lb4_affinity, cilium_lb4_backends_v3, cilium_lb4_reverse_nat, cilium_lb4_reverse_sk,
+  cilium_lb4_affinity, cilium_lb4_backends_v3, cilium_lb4_maglev, cilium_lb4_reverse_nat, cilium_lb4_reverse_sk,
   cilium_lb4_services_v2, cilium_lb4_source_range, cilium_lb6_affinity, cilium_lb6_backends_v3,
+  cilium_lb6_maglev,
   cilium_lb6_reverse_nat, cilium_lb6_reverse_sk, cilium_lb6_services_v2, cilium_lb6_source_range,
   cilium_lb_affinity_match, cilium_lxc, cilium_policy_v2, cilium_snat_v4_external, cilium_snat_v6_external,
   twinplane_clocks, twinplane_config, twinplane_devices, twinplane_fib, twinplane_nodes,
@@ -33,6 +34,7 @@ const ENDPOINT_KEY: usize = memory.data(<i32>EndpointKey.SIZE, 16);
 const DEVICE_KEY: usize = memory.data(<i32>DeviceKey.SIZE, 16);
 const MATCH_KEY: usize = memory.data(<i32>AffinityMatchKey.SIZE, 16);
 const RANGE_KEY: usize = memory.data(<i32>SourceRangeKey.SIZE, 16);
+const MAGLEV_KEY: usize = memory.data(<i32>MaglevKey.SIZE, 16);
 const MASQ_KEY: usize = memory.data(<i32>IpMasqKey.SIZE, 16);
 const FIB_KEY: usize = memory.data(<i32>FibKey.SIZE, 16);
 
@@ -173,6 +175,21 @@ export class Maps {
         SourceRangeKey.SIZE, value, 0);
     }
     return value != 0;
+  }
+
+  /** Place `index` of the service's Maglev table on `node`, a u32 backend id; 0: no table. */
+  static maglev(revNat: u16, node: u16, index: u32): usize {
+    const map = Packet.family == 4 ? cilium_lb4_maglev : cilium_lb6_maglev;
+    const key = changetype<MaglevKey>(MAGLEV_KEY);
+    key.rev_nat_id = revNat;
+    key.node = node;
+    const inner = MapInMap.lookup(map, MAGLEV_KEY);
+    const value: usize = inner == 0 ? 0 : ArrayMap.atInner(MapInMap.inner(map), inner, index);
+    if (TRACE) {
+      looked(Packet.family == 4 ? MapNumber.cilium_lb4_maglev : MapNumber.cilium_lb6_maglev, MAGLEV_KEY,
+        MaglevKey.SIZE, value, 0);
+    }
+    return value;
   }
 
   // ---- session affinity

@@ -38,6 +38,7 @@ export class Metrics {
 }
 
 function directionOf(program: Program): MetricDirection {
-  const egress = program == Program.FROM_CONTAINER || program == Program.TO_NETDEV;
+  const egress = program == Program.FROM_CONTAINER || program == Program.TO_NETDEV
+    || program == Program.TO_OVERLAY;
   return egress ? MetricDirection.EGRESS : MetricDirection.INGRESS;
 }

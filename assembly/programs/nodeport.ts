@@ -8,7 +8,8 @@
  *     reply     source NAT undone -> service address restored -> out again
  */
 import {
-  ConfigOption, CtBit, CtDirection, CtStatus, CtTuple, DropReason, NodeEntry, RevNatEntry,
+  ConfigOption, CtBit, CtDirection, CtStatus, CtTuple, DropReason, Identity, IpcacheEntry, NodeEntry, Program,
+  RevNatEntry,
   ServiceEntry, ServiceFlag, ServiceFlag2, TupleFlag, UndecidedReason,
 } from "../abi.gen";
 import { Address } from "./address";
@@ -22,7 +23,9 @@ import { Options } from "./options";
 import { ICMP, ICMPV6, Packet } from "./packet";
 import { Service } from "./service";
 import { PUNT, Snat } from "./snat";
+import { Steps } from "./steps";
 import { Translate } from "./translate";
+import { Tunnel } from "./tunnel";
 import { Tuple } from "./tuple";
 import { GO_ON, Verdict } from "./verdict";
 
@@ -60,29 +63,40 @@ export class Nodeport {
    * stack. GO_ON where nothing was to be done, PASS where the service's address was put back.
    */
   static restoreOutgoing(): i32 {
-    const tuple = changetype<CtTuple>(TUPLE);
-    Tuple.fromPacket(tuple);
-    if (!Service.serves(Packet.protocol)) return GO_ON;
-    const short = Fragments.ports(tuple);
-    if (short < 0) return short;
-    const entry = Conntrack.peek(tuple, <u8>TupleFlag.OUT);
-    if (entry === null) return GO_ON;
-    if (!(entry.bits & <u16>CtBit.NODE_PORT)) {
-      const dsr = Options.dsr && (entry.bits & <u16>CtBit.DSR_INTERNAL) != 0;
-      return dsr ? Verdict.undecided(UndecidedReason.DSR) : GO_ON;
-    }
-    if (entry.rev_nat_index == 0) return GO_ON;
-    const frontend = Maps.revNat(entry.rev_nat_index);
-    if (frontend === null) return GO_ON;
+    return restore(true);
+  }
+
+  /** The same on its way into a tunnel, which is no matter of routes. */
+  static restoreIntoTunnel(): i32 {
+    return restore(false);
+  }
+}
+
+function restore(byRoute: bool): i32 {
+  const tuple = changetype<CtTuple>(TUPLE);
+  Tuple.fromPacket(tuple);
+  if (!Service.serves(Packet.protocol)) return GO_ON;
+  const short = Fragments.ports(tuple);
+  if (short < 0) return short;
+  const entry = Conntrack.peek(tuple, <u8>TupleFlag.OUT);
+  if (entry === null) return GO_ON;
+  if (!(entry.bits & <u16>CtBit.NODE_PORT)) {
+    const dsr = Options.dsr && (entry.bits & <u16>CtBit.DSR_INTERNAL) != 0;
+    return dsr ? Verdict.undecided(UndecidedReason.DSR) : GO_ON;
+  }
+  if (entry.rev_nat_index == 0) return GO_ON;
+  const frontend = Maps.revNat(entry.rev_nat_index);
+  if (frontend === null) return GO_ON;
+  if (byRoute) {
     const route = Deliver.byRoute(false);
     if (route == Verdict.REDIRECT && Packet.redirect != Packet.device) return route;
     if (route < 0) return route;
-    const status = Conntrack.lookup(tuple, CtDirection.INGRESS, REVERSE, ENTRY_NODEPORT | ENTRY_DSR, 0);
-    if (status != CtStatus.REPLY) return status < 0 ? status : GO_ON;
-    const address = changetype<usize>(frontend) + RevNatEntry.ADDRESS;
-    const wrong = Translate.reverse(tuple, address, frontend.port, false);
-    return wrong < 0 ? wrong : Verdict.PASS;
   }
+  const status = Conntrack.lookup(tuple, CtDirection.INGRESS, REVERSE, ENTRY_NODEPORT | ENTRY_DSR, 0);
+  if (status != CtStatus.REPLY) return status < 0 ? status : GO_ON;
+  const address = changetype<usize>(frontend) + RevNatEntry.ADDRESS;
+  const wrong = Translate.reverse(tuple, address, frontend.port, false);
+  return wrong < 0 ? wrong : Verdict.PASS;
 }
 
 /** nodeport_svc_lb4. */
@@ -125,15 +139,12 @@ function trackRequest(found: ServiceEntry, tuple: CtTuple): i32 {
 
 /** tail_nodeport_nat_egress: source NAT to the node's own address, then out by the routes. */
 function toRemoteBackend(): i32 {
-  if (Options.has(ConfigOption.TUNNEL_MODE)) {
-    Address.read(ADDRESS, Packet.destination, Packet.family);
-    const info = Maps.ipcache(ADDRESS);
-    const tunnelled = Identities.tunnelled(info);
-    if (tunnelled) return Verdict.undecided(UndecidedReason.TUNNEL);
-  }
+  const info = behindTunnel();
   Snat.resetTarget();
-  const own = changetype<usize>(Options.node) + (Packet.family == 4 ? NodeEntry.IPV4 : NodeEntry.IPV6);
-  if (Address.isZero(own)) return Verdict.undecided(UndecidedReason.NO_NODE_FACTS);
+  const own = ownAddress(info !== null);
+  if (Address.isZero(own)) {
+    return Verdict.undecided(info !== null ? UndecidedReason.ROUTER_ADDRESS : UndecidedReason.NO_NODE_FACTS);
+  }
   Address.copy(Snat.address, own);
   const tuple = changetype<CtTuple>(TUPLE);
   Tuple.fromPacket(tuple);
@@ -146,7 +157,23 @@ function toRemoteBackend(): i32 {
   const verdict = Snat.service(tuple);
   if (verdict < 0) return verdict;
   Mark.setMagic(Mark.SNAT_DONE);
-  return Deliver.byRoute(false);
+  // The request came from outside, and the node of the backend must know that (VNI).
+  return info !== null ? Tunnel.to(info, Packet.sourceIdentity) : Deliver.byRoute(false);
+}
+
+/** What the ipcache knows of a destination that is behind a tunnel; null: it is not. */
+function behindTunnel(): IpcacheEntry | null {
+  if (!Options.has(ConfigOption.TUNNEL_MODE)) return null;
+  Address.read(ADDRESS, Packet.destination, Packet.family);
+  const info = Maps.ipcache(ADDRESS);
+  return info !== null && Identities.tunnelled(info) ? info : null;
+}
+
+/** Into a tunnel a request goes from cilium_host's address (IPV4_GATEWAY), else from the node's. */
+function ownAddress(tunnelled: bool): usize {
+  const node = changetype<usize>(Options.node);
+  if (tunnelled) return node + (Packet.family == 4 ? NodeEntry.ROUTER4 : NodeEntry.ROUTER6);
+  return node + (Packet.family == 4 ? NodeEntry.IPV4 : NodeEntry.IPV6);
 }
 
 /** tail_nodeport_nat_ingress: undo a source NAT, and then a service's translation. */
@@ -176,6 +203,11 @@ function restoreService(tuple: CtTuple): i32 {
     if (wrong < 0) return wrong;
   }
   Mark.setMagic(Mark.SNAT_DONE);
+  const info = behindTunnel();
   const expired = Deliver.countHop();
-  return expired < 0 ? expired : Deliver.byRoute(false);
+  if (expired < 0) return expired;
+  if (info === null) return Deliver.byRoute(false);
+  // Up to 1.17 with the label of the program's own: the pod's at a pod, else the host's.
+  const atPod = Options.version < 18 && Steps.program == <u8>Program.FROM_CONTAINER;
+  return Tunnel.to(info, atPod ? Packet.sourceIdentity : <u32>Identity.REMOTE_NODE);
 }

@@ -2,7 +2,7 @@
  * The plane's configuration as programs ask for it: one Config entry that holds for every node, and the entry
  * of the node under way. Both are looked up once, when a block or a hop begins. Names are Cilium's options.
  */
-import { Config, ConfigOption, DsrMode, LbAlgorithm, NodeEntry, NodeOption } from "../abi.gen";
+import { Config, ConfigOption, DsrMode, NodeEntry, NodeOption } from "../abi.gen";
 import { Packet } from "./packet";
 
 let configAt: usize = 0;
@@ -55,11 +55,6 @@ export class Options {
     return Options.config.dsr_mode != <u8>DsrMode.SNAT;
   }
 
-  @inline
-  static get maglev(): bool {
-    return Options.config.lb_algorithm == <u8>LbAlgorithm.MAGLEV;
-  }
-
   /** ENABLE_ROUTING of an endpoint: the program forwards to other endpoints of the node itself. */
   @inline
   static get routing(): bool {
@@ -89,6 +84,12 @@ export class Options {
   @inline
   static get masqueradeAgent(): bool {
     return (Options.node.options & <u16>NodeOption.MASQUERADE_AGENT) != 0;
+  }
+
+  /** What programs pass up goes through the node's kernel on the host's side. */
+  @inline
+  static get hostStack(): bool {
+    return (Options.node.options & <u16>NodeOption.HOST_STACK) != 0;
   }
 
   /** The node runs Cilium. */

@@ -8,9 +8,13 @@
  * `parse` fills the network fields and fails as Cilium fails; nothing here reads past `captured`.
  */
 import { DropReason, Family, UndecidedReason } from "../abi.gen";
+import { Checksum } from "../wire/checksum";
 import { Ethernet } from "../wire/ethernet";
 import { Ipv4 } from "../wire/ipv4";
 import { Ipv6 } from "../wire/ipv6";
+import { Tcp } from "../wire/tcp";
+import { Udp } from "../wire/udp";
+import { Options } from "./options";
 import { GO_ON, Verdict } from "./verdict";
 
 export const ICMP: u8 = 1;
@@ -55,6 +59,10 @@ export class Packet {
   static destinationIdentity: u32 = 0;
   /** EndpointInfo to hand the packet to, with Verdict.ENDPOINT. */
   static target: usize = 0;
+  /** The target's program is reached through its device: identities of the source are looked up there again. */
+  static byDevice: bool = false;
+  /** It came out of a tunnel (CB_FROM_TUNNEL). */
+  static fromTunnel: bool = false;
   /** ifindex to leave by, with Verdict.REDIRECT. */
   static redirect: u32 = 0;
 
@@ -131,6 +139,8 @@ function parseIpv6(): i32 {
     if (cut < 0) return cut;
     const header = Packet.frame + offset;
     if (next == Ipv6.FRAGMENT) {
+      // ipv6_hdrlen stops at a fragment header up to 1.17, whatever the header says.
+      if (Options.version < 18) return -DropReason.DROP_FRAG_NOSUPPORT;
       const fragment = Ipv6.fragment(header);
       Packet.fragment = (fragment & 0xfff9) != 0;
       Packet.hasL4 = (fragment & 0xfff8) == 0;
@@ -140,4 +150,21 @@ function parseIpv6(): i32 {
     next = load<u8>(header);
   }
   return -DropReason.DROP_INVALID_EXTHDR;
+}
+
+/**
+ * CHECKSUM_PARTIAL as a capture shows it: the field holds the folded pseudo-header sum, not yet complemented,
+ * and is not by chance the right checksum as well.
+ */
+export function isPartial(): bool {
+  if (Packet.fragment || (Packet.protocol != TCP && Packet.protocol != UDP)) return false;
+  const field = Packet.l4 + (Packet.protocol == TCP ? Tcp.CHECKSUM : Udp.CHECKSUM);
+  if (field + 2 > Packet.captured) return false;
+  const length = Packet.wire - Packet.l4;
+  const pseudo = Packet.family == 4
+    ? Checksum.partial(Packet.source, 8, 0) : Checksum.partial(Packet.source, 32, 0);
+  const sum = Checksum.add(Checksum.add(pseudo, <u32>Packet.protocol << 8), <u32>bswap<u16>(<u16>length));
+  if (load<u16>(Packet.frame + field) != <u16>~Checksum.fold(sum)) return false;
+  if (Packet.captured < Packet.wire) return true;
+  return Checksum.fold(Checksum.partial(Packet.frame + Packet.l4, length, sum)) != 0;
 }

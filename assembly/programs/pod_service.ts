@@ -69,7 +69,7 @@ function translateService(): i32 {
   PodService.revNat = found.rev_nat_index;
   // A pod that reaches itself through a service gets a source address that is not its own: Linux would drop
   // it.
-  PodService.loopback = Address.equal(Tuple.saddr(tuple), Service.backend);
+  PodService.loopback = hasLoopback() && Address.equal(Tuple.saddr(tuple), Service.backend);
   return Translate.dnat(tuple, backend, PodService.loopback ? loopbackAddress() : 0);
 }
 
@@ -99,6 +99,11 @@ function frontend(tuple: CtTuple): ServiceEntry | null {
   Address.copy(PodService.natAddress, Tuple.daddr(tuple));
   PodService.natPort = tuple.sport;
   return nodePort;
+}
+
+/** IPv6 has a loopback address from 1.19 on; before it the pod reaches itself under its own. */
+function hasLoopback(): bool {
+  return Packet.family == 4 || Options.version >= 19;
 }
 
 function loopbackAddress(): usize {

@@ -1,13 +1,13 @@
 /**
  * Service load balancing for a packet (bpf/lib/lb.h): find the frontend, keep or choose a backend. The choice
- * is kept in a SERVICE conntrack entry, so it is made once a connection. Selection is random over slots
- * 1..count; where a capture shows the choice (a pin) and the slot list has it, that one is taken.
+ * is kept in a SERVICE conntrack entry, so it is made once a connection. Selection is by Maglev, or random over
+ * slots 1..count; where a capture shows a random choice (a pin) and the slot list has it, that one is taken.
  *
  * Works on a tuple in conntrack's order: daddr is the frontend, sport its port, dport the client's port.
  */
 import {
   AllNodes, BackendEntry, BackendState, ConfigOption, CtDirection, CtStatus, CtTuple, DropReason, Identity,
-  IpcacheFlag, LookupScope, PinFlag, PinRecord, ServiceEntry, ServiceFlag, ServiceFlag2, ServiceKey,
+  IpcacheFlag, LbAlgorithm, LookupScope, PinFlag, PinRecord, ServiceEntry, ServiceFlag, ServiceFlag2, ServiceKey,
   StepKind, UndecidedReason,
 } from "../abi.gen";
 import { Address } from "./address";
@@ -15,6 +15,7 @@ import { Affinity } from "./affinity";
 import { Chance } from "./chance";
 import { Conntrack, ENTRY_SERVICE, REVERSE } from "./conntrack";
 import { Identities } from "./identity";
+import { Maglev } from "./maglev";
 import { Maps } from "./maps";
 import { Options } from "./options";
 import { Packet, SCTP, TCP, UDP } from "./packet";
@@ -137,8 +138,14 @@ export class Service {
   /** A backend for a new flow into `backend` and `backendId`. GO_ON, or undecided, or DROP_NO_SERVICE. */
   static select(found: ServiceEntry, tuple: CtTuple, northSouth: bool): i32 {
     if (found.count == 0) return -DropReason.DROP_NO_SERVICE;
-    // bpf_lxc and bpf_sock choose at random whatever bpf-lb-algorithm says.
-    if (northSouth && Options.maglev) return Verdict.undecided(UndecidedReason.MAGLEV);
+    const algorithm = Maglev.algorithm(found, northSouth);
+    if (algorithm == <u32>LbAlgorithm.RANDOM) return Service.selectRandom(found, tuple);
+    return algorithm == <u32>LbAlgorithm.MAGLEV ? selectMaglev(found, tuple) : -<i32>DropReason.DROP_NO_SERVICE;
+  }
+
+  /** The same at random, over the active slots; what bpf_sock always does. */
+  static selectRandom(found: ServiceEntry, tuple: CtTuple): i32 {
+    if (found.count == 0) return -DropReason.DROP_NO_SERVICE;
     if (takePin(found)) return GO_ON;
     return pick(<u16>(Chance.next(tuple) % found.count) + 1);
   }
@@ -205,6 +212,7 @@ function probe(key: ServiceKey): ServiceEntry | null {
 }
 
 function firstChoice(found: ServiceEntry, tuple: CtTuple, northSouth: bool, affine: bool): i32 {
+  if (found.count == 0) return -DropReason.DROP_NO_SERVICE;
   const verdict = affine && Service.keepAffine(found) ? GO_ON : Service.select(found, tuple, northSouth);
   if (verdict < 0) return verdict;
   Conntrack.blank();
@@ -244,20 +252,43 @@ function pick(slot: u16): i32 {
   return GO_ON;
 }
 
+/** The flow's backend by its hash; a capture's choice is not asked, only compared with. */
+function selectMaglev(found: ServiceEntry, tuple: CtTuple): i32 {
+  const place = Maglev.place(found, tuple, Service.key.node);
+  if (place == 0) return -DropReason.DROP_NO_SERVICE;
+  const id = load<u32>(place);
+  // No table of Cilium's holds 0: this one was left empty for want of memory (src/ebpf/compile/maglev.ts).
+  if (id == 0) return Verdict.undecided(UndecidedReason.MAGLEV);
+  const backend = Maps.backend(id);
+  if (backend === null) return -DropReason.DROP_NO_SERVICE;
+  Service.backendId = id;
+  Service.backend = changetype<usize>(backend);
+  if (pinsBackend()) Service.pinned = isPinned() ? 1 : 2;
+  return GO_ON;
+}
+
 /** Takes the backend that the capture shows, where an active slot has it. */
 function takePin(found: ServiceEntry): bool {
-  if (Service.pin == 0 || Service.pinned != 0) return false;
-  const pin = changetype<PinRecord>(Service.pin);
-  if (!(pin.flags & <u32>PinFlag.BACKEND)) return false;
+  if (!pinsBackend()) return false;
   for (let slot: u16 = 1; slot <= found.count; slot++) {
     if (pick(slot) < 0) continue;
-    const backend = Service.chosen();
-    if (backend.port == pin.backend_port
-      && Address.equal(Service.backend + BackendEntry.ADDRESS, Service.pin + PinRecord.BACKEND)) {
+    if (isPinned()) {
       Service.pinned = 1;
       return true;
     }
   }
   Service.pinned = 2;
   return false;
+}
+
+/** The capture shows a backend, and no service was asked about it yet. */
+function pinsBackend(): bool {
+  if (Service.pin == 0 || Service.pinned != 0) return false;
+  return (changetype<PinRecord>(Service.pin).flags & <u32>PinFlag.BACKEND) != 0;
+}
+
+/** The backend chosen last is the one that the capture shows. */
+function isPinned(): bool {
+  return Service.chosen().port == changetype<PinRecord>(Service.pin).backend_port
+    && Address.equal(Service.backend + BackendEntry.ADDRESS, Service.pin + PinRecord.BACKEND);
 }

@@ -133,6 +133,11 @@ function outbound4(type: u8, code: u8): i32 {
 
 function outbound6(type: u8, code: u8): i32 {
   if (type == Icmpv6.ECHO_REQUEST) return SnatIcmp.ECHO;
+  if (Options.version < 18) {
+    // Errors and redirects: not before 1.18.
+    return type == Icmpv6.ECHO_REPLY || type == Icmpv6.NEIGHBOUR_SOLICITATION || type == Icmpv6.NEIGHBOUR_ADVERTISEMENT
+      ? PUNT : -<i32>DropReason.DROP_NAT_UNSUPP_PROTO;
+  }
   if (type == Icmpv6.ECHO_REPLY || type == Icmpv6.REDIRECT || type == Icmpv6.NEIGHBOUR_SOLICITATION
     || type == Icmpv6.NEIGHBOUR_ADVERTISEMENT) return PUNT;
   if (type == Icmpv6.PACKET_TOO_BIG) return SnatIcmp.ERROR;
@@ -150,8 +155,10 @@ function outbound6(type: u8, code: u8): i32 {
  * loaded for protocols that have them; the header length of the quote is what the quote says.
  */
 function openQuote(quoted: CtTuple, flags: u8): i32 {
-  quoteIp = Packet.l4 + Icmp.LENGTH;
   const family = Packet.family;
+  quoteIp = Packet.l4 + Icmp.LENGTH;
+  // 1.16 takes the MTU word of "packet too big" for the beginning of the quote.
+  if (family == 6 && flags == <u8>TupleFlag.IN && Options.version == 16) quoteIp -= 4;
   const short = Packet.need(quoteIp, family == 4 ? Ipv4.MIN_LENGTH : Ipv6.LENGTH, DropReason.DROP_INVALID);
   if (short < 0) return short;
   const ip = Packet.frame + quoteIp;
@@ -183,6 +190,7 @@ function walkQuote(): i32 {
   let next = Ipv6.nextHeader(Packet.frame + quoteIp);
   for (let count = 0; count < Ipv6.MAX_EXTENSIONS; count++) {
     if (next == Ipv6.NONE) return -DropReason.DROP_INVALID_EXTHDR;
+    if (next == Ipv6.FRAGMENT && Options.version < 18) return -DropReason.DROP_FRAG_NOSUPPORT;
     if (!Ipv6.isExtension(next)) {
       quoteProtocol = next;
       quoteL4 = offset;

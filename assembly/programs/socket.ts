@@ -112,9 +112,9 @@ function choose(found: ServiceEntry, tuple: CtTuple): i32 {
 
 /** __sock4_xlate_fwd: the namespace's backend for a service with affinity, else a choice. */
 function connect(found: ServiceEntry, tuple: CtTuple): i32 {
-  if (!Affinity.has(found)) return Service.select(found, tuple, false);
+  if (!Affinity.has(found)) return Service.selectRandom(found, tuple);
   Affinity.clientSocket(found);
   if (Service.keepAffine(found)) return GO_ON;
-  const verdict = Service.select(found, tuple, false);
+  const verdict = Service.selectRandom(found, tuple);
   return verdict < 0 ? verdict : Affinity.refresh(Service.backendId);
 }

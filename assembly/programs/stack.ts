@@ -6,14 +6,14 @@
  * it would make, and IPv4 options that it would act on, are undecided.
  */
 import {
-  ConfigOption, FibEntry, FibKind, KernelReason, LinkPacketType, UndecidedReason,
+  ConfigOption, FibEntry, FibKind, IpcacheFlag, KernelReason, LinkPacketType, NodeEntry, UndecidedReason,
 } from "../abi.gen";
 import { Checksum } from "../wire/checksum";
 import { Ethernet } from "../wire/ethernet";
 import { Ipv4 } from "../wire/ipv4";
 import { Ipv6 } from "../wire/ipv6";
 import { Address } from "./address";
-import { Identities } from "./identity";
+import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
 import { Options } from "./options";
 import { Packet, TCP } from "./packet";
@@ -41,6 +41,12 @@ export class Stack {
     return Packet.family == 4 ? receive4() : receive6();
   }
 
+  /** A kernel that was walked elsewhere sends the packet out of an uplink: an Onward, or undecided. */
+  static leaveByUplink(): i32 {
+    const tunnel = behindTunnel();
+    return tunnel == GO_ON ? Onward.UPLINK : tunnel;
+  }
+
   /**
    * An Onward, a drop or undecided. `received`: from a device, not from a process of the node; `receive` has
    * been asked. `type`: whom the frame was addressed to on its link (LinkPacketType).
@@ -65,11 +71,9 @@ export class Stack {
 
 function leave(route: FibEntry): i32 {
   Packet.redirect = route.ifindex;
-  if (route.kind == <u8>FibKind.UPLINK) {
-    // Cilium's own routes lead to other nodes' pods through its tunnel; the facts may be from before.
-    const tunnelled = Options.has(ConfigOption.TUNNEL_MODE) && Identities.tunnelled(Maps.ipcache(ADDRESS));
-    return tunnelled ? Verdict.undecided(UndecidedReason.TUNNEL) : Onward.UPLINK;
-  }
+  const behind = behindTunnel();
+  if (behind != GO_ON) return behind;
+  if (route.kind == <u8>FibKind.UPLINK) return Onward.UPLINK;
   // Where endpoints have no routes of their own, their prefix is routed to cilium_host.
   const host = Options.node.host_ifindex;
   if (route.kind == <u8>FibKind.ENDPOINT) {
@@ -79,6 +83,26 @@ function leave(route: FibEntry): i32 {
   const tunnel = Options.node.tunnel_ifindex;
   return Verdict.undecided(tunnel != 0 && route.ifindex == tunnel
     ? UndecidedReason.TUNNEL_DEVICE : UndecidedReason.ROUTE_DEVICE);
+}
+
+/**
+ * In tunnel mode Cilium's own routes lead to other nodes' pods through cilium_host; the facts may be from before.
+ * GO_ON for all other destinations.
+ */
+function behindTunnel(): i32 {
+  if (!Options.has(ConfigOption.TUNNEL_MODE)) return GO_ON;
+  Address.read(ADDRESS, Packet.destination, Packet.family);
+  const info = Maps.ipcache(ADDRESS);
+  if (info === null || (info.flags & <u8>IpcacheFlag.NODE_ADDRESS) || !Identities.tunnelled(info)) return GO_ON;
+  return intoTunnel();
+}
+
+/** A process that names no address of its own would send from cilium_host's, where the capture has the node's. */
+function intoTunnel(): i32 {
+  if (Mark.magic != Mark.HOST) return Onward.CILIUM_HOST;
+  Address.read(ADDRESS, Packet.source, Packet.family);
+  const own = changetype<usize>(Options.node) + (Packet.family == 4 ? NodeEntry.IPV4 : NodeEntry.IPV6);
+  return Address.equal(ADDRESS, own) ? Verdict.undecided(UndecidedReason.SOURCE_CHOICE) : Onward.CILIUM_HOST;
 }
 
 function receive4(): i32 {

@@ -23,7 +23,9 @@ export function toNetdev(): i32 {
   const short = Packet.parse();
   if (short < 0) return short;
   if (Options.has(ConfigOption.ENABLE_HOST_FIREWALL)) return Verdict.undecided(UndecidedReason.HOST_FIREWALL);
-  if (!Options.has(ConfigOption.ENABLE_NODEPORT) || Mark.magic == Mark.SNAT_DONE) return Verdict.PASS;
+  if (!Options.has(ConfigOption.ENABLE_NODEPORT) || Mark.magic == Mark.SNAT_DONE || Mark.magic == Mark.OVERLAY) {
+    return Verdict.PASS;
+  }
   const restored = Nodeport.restoreOutgoing();
   if (restored != GO_ON) {
     if (restored == Verdict.PASS) Mark.setMagic(Mark.SNAT_DONE);

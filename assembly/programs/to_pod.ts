@@ -10,6 +10,7 @@ import { Address } from "./address";
 import { BOTH, Conntrack } from "./conntrack";
 import { Identities } from "./identity";
 import { Maps } from "./maps";
+import { Neighbour } from "./neighbour";
 import { Options } from "./options";
 import { Packet } from "./packet";
 import { Policy } from "./policy";
@@ -19,9 +20,15 @@ import { GO_ON, Verdict } from "./verdict";
 
 const TUPLE: usize = memory.data(<i32>CtTuple.SIZE, 16);
 const ADDRESS: usize = memory.data(16, 16);
+/** Service of the request that `fromLoopback` found. */
+let loopbackService: u16 = 0;
 
-/** `identity` and `policy` are the endpoint's; the source's identity is in `Packet.sourceIdentity`. */
-export function toPod(identity: u32, policy: u32): i32 {
+/**
+ * `identity` and `policy` are the endpoint's; the source's identity is in `Packet.sourceIdentity`. At the endpoint's own
+ * device (`atDevice`, tail_ipv4_to_endpoint) a reserved one gives way to what the source's address says, and neighbour
+ * discovery passes; the tail call (tail_ipv4_policy) takes the identity as it is.
+ */
+export function toPod(identity: u32, policy: u32, atDevice: bool): i32 {
   const short = Packet.parse();
   if (short < 0) return short;
   const tuple = changetype<CtTuple>(TUPLE);
@@ -29,11 +36,12 @@ export function toPod(identity: u32, policy: u32): i32 {
   const status = Conntrack.lookupPacket(tuple, CtDirection.INGRESS, BOTH);
   if (status < 0) return status;
   Address.read(ADDRESS, Packet.source, Packet.family);
-  const source = Identities.resolveSource(Packet.sourceIdentity, ADDRESS);
+  if (atDevice && Neighbour.isDiscovery()) return Verdict.DELIVER;
+  const source = atDevice ? Identities.resolveSource(Packet.sourceIdentity, ADDRESS) : Packet.sourceIdentity;
   Packet.sourceIdentity = source;
   Packet.destinationIdentity = identity;
   if (status == CtStatus.REPLY || status == CtStatus.RELATED) return returning(tuple);
-  return arriving(tuple, status, policy, source);
+  return arriving(tuple, status, policy, source, atDevice);
 }
 
 /** Replies are not judged; one that was translated at its request is translated back. */
@@ -54,7 +62,7 @@ function returning(tuple: CtTuple): i32 {
   return wrong < 0 ? wrong : Verdict.DELIVER;
 }
 
-function arriving(tuple: CtTuple, status: i32, policy: u32, source: u32): i32 {
+function arriving(tuple: CtTuple, status: i32, policy: u32, source: u32, atDevice: bool): i32 {
   let proxyPort: u16 = 0;
   let loopback = false;
   if (status == CtStatus.NEW && fromLoopback(tuple)) loopback = true;
@@ -68,8 +76,13 @@ function arriving(tuple: CtTuple, status: i32, policy: u32, source: u32): i32 {
     Conntrack.blank();
     const draft = Conntrack.draft;
     draft.src_sec_id = source;
-    if (loopback) draft.bits |= <u16>CtBit.LB_LOOPBACK;
+    if (loopback) {
+      draft.bits |= <u16>CtBit.LB_LOOPBACK;
+      // 1.16 notes the service here too, though nothing reads it.
+      if (Options.version == 16) draft.rev_nat_index = loopbackService;
+    }
     if (proxyPort != 0) draft.bits |= <u16>CtBit.PROXY_REDIRECT;
+    if (Packet.fromTunnel && !atDevice) draft.bits |= <u16>CtBit.FROM_TUNNEL;
     const full = Conntrack.create(tuple, CtDirection.INGRESS, true);
     if (full < 0) return full;
   }
@@ -83,5 +96,7 @@ function fromLoopback(tuple: CtTuple): bool {
   Address.read(ADDRESS, Packet.source, Packet.family);
   if (!Address.equal(ADDRESS, own)) return false;
   const request = Conntrack.peek(tuple, <u8>TupleFlag.OUT);
-  return request !== null && (request.bits & <u16>CtBit.LB_LOOPBACK) != 0;
+  if (request === null || (request.bits & <u16>CtBit.LB_LOOPBACK) == 0) return false;
+  loopbackService = request.rev_nat_index;
+  return true;
 }

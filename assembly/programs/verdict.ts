@@ -21,6 +21,10 @@ export class Verdict {
   static readonly ANSWER: i32 = 5;
   /** TC_ACT_REDIRECT: out of the device `Packet.redirect`. */
   static readonly REDIRECT: i32 = 7;
+  /** Redirect to the tunnel device, with the key that Tunnel holds. */
+  static readonly TUNNEL: i32 = 8;
+  /** Redirect into cilium_host: to the node itself. */
+  static readonly HOST: i32 = 9;
 
   private static readonly UNDECIDED: i32 = 1000;
 

@@ -8,6 +8,7 @@ import { Command, CommanderError } from "commander";
 import { checkCommand } from "./check.js";
 import { compareCommand } from "./compare.js";
 import { dumpCommand } from "./dump.js";
+import { testCommand } from "./test.js";
 import { traceCommand } from "./trace.js";
 import { verifyCommand } from "./verify.js";
 import { UsageError } from "./usage.js";
@@ -25,8 +26,9 @@ export async function main(argv: readonly string[]): Promise<number> {
 Examples:
   twinplane compare --demo
   twinplane compare -f cluster.yaml -r node1=node1.pcap -r node2=node2.pcap
-  twinplane check -f cluster.yaml`);
-  for (const command of [compareCommand, traceCommand, dumpCommand, checkCommand, verifyCommand]) {
+  twinplane check -f cluster.yaml
+  twinplane test scenarios/`);
+  for (const command of [compareCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand]) {
     command(program, (code) => {
       exitCode = code;
     });

@@ -5,6 +5,8 @@
  * Field names are Kubernetes' own. A Timeline holds one immutable Cluster for each interval of time.
  */
 import type { Address, Prefix } from "./address.js";
+import type { AdminPolicy } from "./admin-policy.js";
+import type { CiliumCIDRGroup, CiliumPolicy } from "./cilium/types.js";
 import type { FieldLines } from "./lines.js";
 import type { Problem, Where } from "./problem.js";
 
@@ -76,6 +78,8 @@ export interface Service extends ObjectMeta {
   readonly healthCheckNodePort: number;
   readonly publishNotReadyAddresses: boolean;
   readonly trafficDistribution: string;
+  /** Empty: none given, so the cluster's default. */
+  readonly loadBalancerClass: string;
   readonly selector: Readonly<Record<string, string>> | null;
   readonly ports: readonly ServicePort[];
 }
@@ -143,7 +147,7 @@ export interface NetworkPolicy extends ObjectMeta {
   readonly egress: readonly NetworkPolicyRule[];
 }
 
-/** An object of a kind that is kept as it was read (CiliumNetworkPolicy, ConfigMap, …). */
+/** An object of a kind that is kept as it was read (ConfigMap, DaemonSet, …). */
 export interface OtherObject extends ObjectMeta {
   readonly apiVersion: string;
   readonly object: Readonly<Record<string, unknown>>;
@@ -158,6 +162,11 @@ export interface Cluster {
   readonly services: readonly Service[];
   readonly endpointSlices: readonly EndpointSlice[];
   readonly networkPolicies: readonly NetworkPolicy[];
+  /** AdminNetworkPolicy, BaselineAdminNetworkPolicy, ClusterNetworkPolicy. */
+  readonly adminPolicies: readonly AdminPolicy[];
+  /** CiliumNetworkPolicies and, with an empty namespace, CiliumClusterwideNetworkPolicies. */
+  readonly ciliumPolicies: readonly CiliumPolicy[];
+  readonly cidrGroups: readonly CiliumCIDRGroup[];
   readonly others: readonly OtherObject[];
 }
 

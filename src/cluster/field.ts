@@ -101,10 +101,10 @@ export class Field {
     return this.reading.positions.where(this.path());
   }
 
-  /** The API server would not take the object: it is not used. */
-  refuse(what: string): void {
+  /** The API server, or the program it is for, would not take the object: it is not used. */
+  refuse(what: string, by = "the API server"): void {
     this.reading.refused = true;
-    this.problem("error", `${what}; the API server would refuse the ${this.kind()}, so it is not used`);
+    this.problem("error", `${what}; ${by} would refuse the ${this.kind()}, so it is not used`);
   }
 
   /** This entry is not used, the rest of the object is. */
@@ -153,7 +153,8 @@ export class Field {
     return path.reverse();
   }
 
-  private pathText(): string {
+  /** `spec.ingress[0].toPorts`; empty for the object itself. */
+  pathText(): string {
     const parts = this.path().map((key) => (typeof key === "number" ? `[${key}]` : `.${key}`));
     return parts.join("").replace(/^\./, "");
   }

@@ -8,6 +8,11 @@
  *
  * Secrets and environment variables are dropped here and reach nothing else.
  */
+import { type AdminPolicy, readAdminNetworkPolicy, readBaselineAdminNetworkPolicy, readClusterNetworkPolicy }
+  from "./admin-policy.js";
+import { readCIDRGroup } from "./cilium/cidr-group.js";
+import { readCiliumPolicy } from "./cilium/policy.js";
+import type { CiliumCIDRGroup, CiliumPolicy } from "./cilium/types.js";
 import type { EndpointSlice, Namespace, NetworkPolicy, ObjectMeta, OtherObject, Pod, Service }
   from "./cluster.js";
 import { type ManifestItem, readDocuments } from "./documents.js";
@@ -29,6 +34,9 @@ export interface ManifestObjects {
   readonly services: readonly Service[];
   readonly endpointSlices: readonly EndpointSlice[];
   readonly networkPolicies: readonly NetworkPolicy[];
+  readonly adminPolicies: readonly AdminPolicy[];
+  readonly ciliumPolicies: readonly CiliumPolicy[];
+  readonly cidrGroups: readonly CiliumCIDRGroup[];
   readonly others: readonly OtherObject[];
 }
 
@@ -43,6 +51,8 @@ interface Kind {
   readonly namespaced: boolean;
   readonly apiVersion: string;
   readonly removed: readonly string[];
+  /** Other versions that are served and read alike. */
+  readonly alike: readonly string[];
   readonly read: (root: Field, meta: ObjectMeta) => ObjectMeta;
 }
 
@@ -55,16 +65,31 @@ const KINDS: Readonly<Record<string, Kind>> = {
     ["discovery.k8s.io/v1beta1", "discovery.k8s.io/v1alpha1"], readEndpointSlice),
   NetworkPolicy: kind("networkPolicies", true, "networking.k8s.io/v1",
     ["extensions/v1beta1"], readNetworkPolicy),
+  AdminNetworkPolicy: kind("adminPolicies", false, "policy.networking.k8s.io/v1alpha1", [], readAdminNetworkPolicy),
+  BaselineAdminNetworkPolicy: kind("adminPolicies", false, "policy.networking.k8s.io/v1alpha1", [], readBaselineAdminNetworkPolicy),
+  ClusterNetworkPolicy: kind("adminPolicies", false, "policy.networking.k8s.io/v1alpha2", [], readClusterNetworkPolicy),
+  CiliumNetworkPolicy: kind("ciliumPolicies", true, "cilium.io/v2", [], readCiliumPolicy),
+  CiliumClusterwideNetworkPolicy: kind("ciliumPolicies", false, "cilium.io/v2", [], readCiliumPolicy),
+  CiliumCIDRGroup: kind("cidrGroups", false, "cilium.io/v2alpha1", [], readCIDRGroup, ["cilium.io/v2"]),
 };
 
 export function readManifests(sources: readonly NamedText[]): Manifests {
   const problems: Problem[] = [];
-  const collection = new Collection(problems);
+  const items: ManifestItem[] = [];
   for (const source of sources) {
     const documents = readDocuments(source);
     problems.push(...documents.problems);
-    for (const item of documents.items) readObject(item, collection, problems);
+    items.push(...documents.items);
   }
+  const read = readItems(items);
+  return { objects: read.objects, problems: [...problems, ...read.problems] };
+}
+
+/** The same of objects that are already split into items, such as those inside another document. */
+export function readItems(items: readonly ManifestItem[]): Manifests {
+  const problems: Problem[] = [];
+  const collection = new Collection(problems);
+  for (const item of items) readObject(item, collection, problems);
   return { objects: collection.objects(), problems };
 }
 
@@ -92,8 +117,8 @@ export function withNameLabel(meta: ObjectMeta): Namespace {
   return { ...meta, labels: { ...meta.labels, "kubernetes.io/metadata.name": meta.name } };
 }
 
-const LISTS = ["namespaces", "nodes", "pods", "services", "endpointSlices", "networkPolicies", "others",
-] as const;
+const LISTS = ["namespaces", "nodes", "pods", "services", "endpointSlices", "networkPolicies", "adminPolicies", "ciliumPolicies",
+  "cidrGroups", "others"] as const;
 
 class Collection {
   private readonly lists = new Map<keyof ManifestObjects, Map<string, ObjectMeta>>();
@@ -141,7 +166,7 @@ function readObject(item: ManifestItem, collection: Collection, problems: Proble
     return;
   }
   // The same kind name in another group (Knative's Service, Calico's NetworkPolicy) is another kind.
-  const ours = known !== undefined && known.apiVersion === apiVersion ? known : undefined;
+  const ours = known !== undefined && [known.apiVersion, ...known.alike].includes(apiVersion) ? known : undefined;
   if (isConfiguration(kindName, apiVersion)) {
     const meta = { kind: kindName, namespace: "", name: "", labels: {}, annotations: {}, where: root.where() };
     const object = readOther(item.value, meta, apiVersion);
@@ -167,8 +192,8 @@ function otherOf(item: ManifestItem, meta: ObjectMeta, apiVersion: string): Othe
 }
 
 function kind(list: keyof ManifestObjects, namespaced: boolean, apiVersion: string,
-  removed: readonly string[], read: Kind["read"]): Kind {
-  return { list, namespaced, apiVersion, removed, read };
+  removed: readonly string[], read: Kind["read"], alike: readonly string[] = []): Kind {
+  return { list, namespaced, apiVersion, removed, alike, read };
 }
 
 function title(object: ObjectMeta): string {

@@ -36,10 +36,17 @@ export class Positions {
     private readonly start: number,
     private readonly events: readonly Event[] | null,
     private readonly first: number,
+    /** Fields of the document around the object. */
+    private readonly outer: Path = [],
   ) {}
 
+  /** The places of an object that stands at this path, with paths of its own. */
+  inside(path: Path): Positions {
+    return new Positions(this.source, this.text, this.base, this.start, this.events, this.first, [...this.outer, ...path]);
+  }
+
   where(path: Path): Where {
-    return this.source.where(path.length === 0 ? this.start : this.place(path).offset);
+    return this.source.where(path.length + this.outer.length === 0 ? this.start : this.place(path).offset);
   }
 
   /** Whether the text at this path begins on the line after its key. */
@@ -50,7 +57,7 @@ export class Positions {
   private place(path: Path): Place {
     this.root ??= this.build();
     let place = this.root;
-    for (const key of path) {
+    for (const key of [...this.outer, ...path]) {
       const next = place.children?.get(key);
       if (next === undefined) break;
       place = next;

@@ -64,6 +64,9 @@ function clusterOf(objects: ManifestObjects, facts: ReadonlyMap<string, NodeFact
     services: objects.services,
     endpointSlices: objects.endpointSlices,
     networkPolicies: objects.networkPolicies,
+    adminPolicies: objects.adminPolicies,
+    ciliumPolicies: objects.ciliumPolicies,
+    cidrGroups: objects.cidrGroups,
     others: objects.others,
   };
 }
@@ -71,8 +74,8 @@ function clusterOf(objects: ManifestObjects, facts: ReadonlyMap<string, NodeFact
 /** Namespaces of the dump, and one for each namespace that an object is in. Sorted by name. */
 function namespacesOf(objects: ManifestObjects): Map<string, Namespace> {
   const found = new Map<string, Namespace>(objects.namespaces.map((one) => [one.name, one]));
-  const { pods, services, endpointSlices, networkPolicies, others } = objects;
-  const lists = [pods, services, endpointSlices, networkPolicies, others];
+  const { pods, services, endpointSlices, networkPolicies, ciliumPolicies, others } = objects;
+  const lists = [pods, services, endpointSlices, networkPolicies, ciliumPolicies, others];
   for (const list of lists) {
     for (const object of list) {
       if (object.namespace === "" || found.has(object.namespace)) continue;

@@ -248,6 +248,11 @@ export const LookupScope = codes("LookupScope", "ServiceKey.scope.", { EXTERNAL:
 
 export const LbAlgorithm = codes("LbAlgorithm", "bpf-lb-algorithm.", { UNSPEC: 0, RANDOM: 1, MAGLEV: 2 });
 
+export const LbOption = codes("LbOption", "Bits of Config.lb_options: switches of load balancing; ours.", {
+  /** bpf-lb-algorithm-annotation. */
+  ALGORITHM_ANNOTATION: 1,
+});
+
 export const DsrMode = codes("DsrMode", "bpf-lb-mode and bpf-lb-dsr-dispatch; ours.", {
   SNAT: 0, DSR_OPT: 1, DSR_GENEVE: 2, DSR_IPIP: 3, HYBRID_OPT: 4, HYBRID_GENEVE: 5,
 });
@@ -273,10 +278,12 @@ export const Family = codes("Family", "ENDPOINT_KEY_IPV4 and _IPV6.", { IPV4: 1,
 
 export const IpcacheFlag = codes("IpcacheFlag", "IpcacheEntry.flags.", {
   SKIP_TUNNEL: 1, HAS_TUNNEL_EP: 2, IPV6_TUNNEL_EP: 4, REMOTE_CLUSTER: 8,
+  /** Ours: an address of a node in its own network, which no route through cilium_host covers. */
+  NODE_ADDRESS: 128,
 });
 
 export const EndpointFlag = codes("EndpointFlag", "EndpointInfo.flags.", {
-  HOST: 1, ATHOSTNS: 2, SKIP_MASQUERADE: 4,
+  HOST: 1, ATHOSTNS: 2, NO_SNAT_V4: 4, NO_SNAT_V6: 8,
 });
 
 export const DeviceKind = codes("DeviceKind", "DeviceEntry.kind; ours.", {
@@ -297,6 +304,8 @@ export const NodeOption = codes("NodeOption", "Bits of NodeEntry.options; ours."
   MANAGED: 1, HOST_FIREWALL: 2,
   /** The iptables rules are those of a masquerade agent, whose exceptions are not known here. */
   MASQUERADE_AGENT: 4,
+  /** The host walks what programs pass up through the node's kernel; else routes alone decide. */
+  HOST_STACK: 8,
 });
 
 export const FibKind = codes("FibKind", "FibEntry.kind; ours.", {
@@ -361,7 +370,7 @@ export const Program = codes("Program", "Entry programs by the names they are at
 
 export const StepKind = codes("StepKind", "What a StepRecord is about; ours.", {
   ENTER: 1, LOOKUP: 2, UPDATE: 3, DELETE: 4, VERDICT: 5, CONNTRACK: 6, SERVICE: 7, POLICY: 8, SNAT: 9, REWRITE: 10,
-  LEAVE: 11, DRAW: 12, CREATE: 13, FRAGMENT: 14, ROUTE: 15,
+  LEAVE: 11, DRAW: 12, CREATE: 13, FRAGMENT: 14, ROUTE: 15, STACK: 16,
 });
 
 export const PinFlag = codes("PinFlag", "Bits of PinRecord.flags; ours.", { BACKEND: 1, SOURCE_PORT: 2, IPV6: 4 });
@@ -373,10 +382,10 @@ export const UndecidedReason = codes("UndecidedReason", "Why a program would not
   HOST_FIREWALL: 23,
   FRAGMENT: 24, ICMP: 25, TUNNEL_DEVICE: 26, ROUTE_DEVICE: 27, LOCAL_REDIRECT: 28, NAT46X64: 29, OWN_INTERFACE: 30,
   PROGRAM: 31, MTU: 32, TTL: 33, UNREACHABLE: 34, POLICY_RESPONSE: 35, BROKEN_HEADER: 36, MASQUERADE: 37,
-  MARTIAN: 38, IP_OPTIONS: 39,
+  MARTIAN: 38, IP_OPTIONS: 39, ROUTER_ADDRESS: 60, SOURCE_CHOICE: 61,
 }, {
   1: "the capture holds too little of the packet", 2: "not modelled", 3: "the device is not known on this node",
-  4: "the memory reserved for a map is used up", 5: "tunnel not modelled", 6: "IPv6 extension header",
+  4: "the memory reserved for a map is used up", 5: "a tunnel's packet that the kernel may refuse", 6: "IPv6 extension header",
   7: "L7 proxy", 8: "SCTP checksum cannot be rebuilt", 9: "the node's routes do not say", 10: "checksum unknown",
   11: "DSR", 12: "encryption", 13: "multicast", 14: "link layer", 15: "the frame came round too often",
   16: "nothing is known of the node", 17: "balanced at the pod's socket; the capture shows the service", 18: "protocol",
@@ -392,13 +401,20 @@ export const UndecidedReason = codes("UndecidedReason", "Why a program would not
   37: "masquerading in the node's iptables",
   38: "a source or destination that the node's kernel may refuse as martian",
   39: "IPv4 options that the node's kernel acts on",
+  60: "the address that Cilium gives cilium_host is not known",
+  61: "a process of the node sends into Cilium's tunnel, and its address would be another one there",
 });
 
 export const KernelReason = codes("KernelReason", "Why the node's kernel, not a program, dropped a packet; numbers ours.", {
   OTHERHOST: 501, IP_INHDR: 502, IP_CSUM: 503, PKT_TOO_SMALL: 504, INVALID_PROTO: 505,
 });
 
-export const FrameEnd = codes("FrameEnd", "What became of a frame.", End);
+/** Where the host hands back a packet that it walked through a node's kernel. */
+export const StackExit = codes("StackExit", "Where a packet goes on from the node's kernel; ours.", {
+  LOCAL: 1, UPLINK: 2, ENDPOINT: 3, CILIUM_HOST: 4,
+});
+export const FrameEnd = codes("FrameEnd", "What became of a frame; AtStack: it waits for the host to walk the node's kernel.",
+  { ...End, AtStack: 9 });
 export const EmissionKind = codes("EmissionKind", "Where an emission was seen.", Emission);
 export const LinkPacketType = codes("LinkPacketType", "Who a frame was addressed to.", PacketType);
 

@@ -72,6 +72,19 @@ export const OutcomeRecord = struct("OutcomeRecord", "What became of a row.", {
   dst_sec_id: [u32, "destination identity at the decision"],
 });
 
+export const StackRecord = struct("StackRecord", "A packet that waits for the host to walk it through its node's kernel.", {
+  offset: [u32, "address of the network header in the module's memory"],
+  length: [u32, "captured bytes from there"],
+  wire_length: [u32, "bytes on the wire from there"],
+  ether_type: [u16, "host order"],
+  packet_type: [u8, "PacketType"],
+  local: [u8, "1: a process of the node sends it; 0: it came in by `device`"],
+  device: [u32, "ifindex where it came in"],
+  node: [u16, "node"],
+  pad: [u16, "zero"],
+  mark: [u32, "skb mark"],
+});
+
 export const EmissionRecord = struct("EmissionRecord", "A wire image of a row.", {
   node: [u16, "node"],
   kind: [u8, "Emission"],

@@ -153,7 +153,7 @@ export const SourceRangeKey = struct("SourceRangeKey", "lb4_src_range_key: LPM o
 
 export const MaglevKey = struct("MaglevKey", "Outer key of the Maglev maps.", {
   rev_nat_id: [u16, "service id"],
-  pad: [u16, "zero"],
+  node: [u16, "node that has this table; AllNodes for every node"],
 });
 
 export const MaglevIndex = struct("MaglevIndex", "Key of one Maglev table.", {
@@ -306,6 +306,8 @@ export const NodeEntry = struct("NodeEntry", "What a node's programs are configu
   ipv6: [address, "the node's IPv6 address; zero: none"],
   masquerade4: [address, "source address of masqueraded IPv4; zero: none"],
   masquerade6: [address, "source address of masqueraded IPv6; zero: none"],
+  router4: [address, "cilium_host's IPv4 address (CiliumInternalIP); zero: not known"],
+  router6: [address, "cilium_host's IPv6 address; zero: not known"],
   pod_cidr4: [address, "the node's IPv4 pod prefix"],
   pod_cidr6: [address, "the node's IPv6 pod prefix"],
   pod_cidr4_length: [u8, "prefix length"],
@@ -372,7 +374,7 @@ export const Config = struct("Config", "One entry: the plane's configuration.", 
   monitor_aggregation: [u8, "0 none, 1 lowest, 2 low, 3 medium, 4 maximum"],
   dsr_mode: [u8, "DsrMode"],
   plane: [u32, "number of the plane, part of every draw"],
-  pad: [u32, "zero"],
+  lb_options: [u32, "LbOption"],
 });
 
 // ---- metrics and programs ----------------------------------------------------------------------------------

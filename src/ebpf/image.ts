@@ -16,6 +16,9 @@ import type { Because } from "../dataplane.js";
 import { buildFabric } from "../fabric/fabric.js";
 import { compileFib } from "./compile/fib.js";
 import type { FibRow } from "./compile/fib.js";
+import { compileIpMasq } from "./compile/ipmasq.js";
+import { compileMaglev } from "./compile/maglev.js";
+import type { CompiledMaglev } from "./compile/maglev.js";
 import { compileNodes } from "./compile/node.js";
 import type { CompiledNodes } from "./compile/node.js";
 import type { Numbers } from "./compile/numbers.js";
@@ -30,6 +33,7 @@ import {
   deviceRecords,
   endpointRecords,
   fibRecord,
+  ipMasqRecord,
   ipcacheRecord,
   nodeRecord,
   serviceRecords,
@@ -47,6 +51,8 @@ export interface MapImage {
   /** What the entries were made from; `policies.endpoints.maps` are the policy maps, by their outer key. */
   readonly policies: CompiledPolicies;
   readonly services: CompiledServices;
+  /** Which Maglev tables there are, and whose; the loader computes them. */
+  readonly maglev: CompiledMaglev;
   readonly hosts: CompiledNodes;
   readonly fib: readonly FibRow[];
   /** What a cookie stands for. */
@@ -64,6 +70,8 @@ export interface ImageInput {
   /** Part of every draw. */
   readonly seed?: bigint;
   readonly plane?: number;
+  /** What programs pass up goes through the nodes' kernels. */
+  readonly nodeStack?: boolean;
 }
 
 export function nodeNames(cluster: Cluster): string[] {
@@ -89,12 +97,13 @@ export function compileImage(input: ImageInput): MapImage {
     return number;
   };
   const numberOf = new Map(nodes.map((name, index) => [name, index]));
+  const maglev = compileMaglev(services.frontends, services.backends, numberOf, options, problems);
   const entries = new Map<MapName, MapEntry[]>(maps.map(({ name }) => [name, []]));
   const put = (name: MapName, entry: MapEntry): void => {
     entries.get(name)!.push(entry);
   };
   put("twinplane_config", configRecord(options, input.seed ?? 0n, input.plane ?? 0));
-  hosts.nodes.forEach((node, index) => put("twinplane_nodes", nodeRecord(node, index, options)));
+  hosts.nodes.forEach((node, index) => put("twinplane_nodes", nodeRecord(node, index, options, input.nodeStack === true)));
   for (const device of hosts.devices) put("twinplane_devices", deviceRecords(device, hosts, options));
   hosts.nodes.forEach((node, index) => {
     if (node.known)
@@ -105,8 +114,9 @@ export function compileImage(input: ImageInput): MapImage {
     for (const entry of endpointRecords(endpoint)) put("cilium_lxc", entry);
   for (const entry of policies.ipcache)
     if (entry.node === null) put("cilium_ipcache_v2", ipcacheRecord(entry));
+  for (const entry of compileIpMasq(cluster, options, problems)) put(...ipMasqRecord(entry));
   serviceRecords(services, options, numberOf, cookieOf, put);
-  return { options, nodes, maps: entries, policies, services, hosts, fib, cookies, problems };
+  return { options, nodes, maps: entries, policies, services, maglev, hosts, fib, cookies, problems };
 }
 
 export interface MapChange {
@@ -156,6 +166,8 @@ function canonical(cluster: Cluster): Cluster {
     services: sorted(cluster.services),
     endpointSlices: sorted(cluster.endpointSlices),
     networkPolicies: sorted(cluster.networkPolicies),
+    ciliumPolicies: sorted(cluster.ciliumPolicies),
+    cidrGroups: sorted(cluster.cidrGroups),
     others: sorted(cluster.others),
   };
 }

@@ -8,6 +8,7 @@ import type { Because, Journey } from "../dataplane.js";
 import { End } from "../dataplane.js";
 import type { Frontend } from "./compile/service.js";
 import type { MapImage } from "./image.js";
+import { type Decided, NOTHING } from "./stack/memory.js";
 
 /** What the module said of a frame, and where the frame came in. */
 export interface OutcomeFacts {
@@ -25,6 +26,8 @@ export interface OutcomeFacts {
   node: number;
   /** The source address was replaced by a node's own. */
   masqueraded: boolean;
+  /** What nodes' kernels decided on the way: a number of `Journeys.decided`. */
+  decided: number;
   /** Policy map of the endpoint that denied by default; -1: no endpoint's. */
   denyingPolicy: number;
   denyingEgress: boolean;
@@ -34,6 +37,9 @@ export class Journeys {
   private readonly journeys: Journey[] = [];
   private readonly facts: OutcomeFacts[] = [];
   private readonly numbers = new Map<number, number>();
+  private readonly decisions: Decided[] = [NOTHING];
+  private readonly decisionOf = new WeakMap<Decided, number>([[NOTHING, 0]]);
+  private readonly decisionNumbers = new Map<string, number>();
   private image: MapImage;
   private frontends = new Map<number, readonly Frontend[]>();
   private backends = new Map<number, string>();
@@ -65,10 +71,21 @@ export class Journeys {
     return journey;
   }
 
+  /** The number of what kernels decided; equal decisions have one number. */
+  decided(decided: Decided): number {
+    const known = this.decisionOf.get(decided);
+    if (known !== undefined) return known;
+    const key = JSON.stringify(decided);
+    const number = this.decisionNumbers.get(key) ?? this.decisions.push(decided) - 1;
+    this.decisionNumbers.set(key, number);
+    this.decisionOf.set(decided, number);
+    return number;
+  }
+
   /** The number of the journey with these facts; `facts` is copied where it is new. */
   intern(facts: OutcomeFacts): number {
     let slot =
-      Math.imul(facts.hash ^ (facts.node + 1) ^ (facts.masqueraded ? 0x55555555 : 0), 0x9e3779b1) >>> 0;
+      Math.imul(facts.hash ^ (facts.node + 1) ^ (facts.decided << 16) ^ (facts.masqueraded ? 0x55555555 : 0), 0x9e3779b1) >>> 0;
     for (;;) {
       const known = this.numbers.get(slot);
       if (known === undefined) break;
@@ -84,7 +101,7 @@ export class Journeys {
       reason: facts.reason,
       becauses: this.becauses(facts),
       eligibleBackends: this.eligible(facts),
-      eligibleSourcePorts: facts.masqueraded ? this.sourcePorts() : null,
+      eligibleSourcePorts: this.decisions[facts.decided].ports ?? (facts.masqueraded ? this.sourcePorts() : null),
     });
     return id;
   }
@@ -98,6 +115,7 @@ export class Journeys {
     }
     const frontend = this.frontendOf(facts);
     if (frontend !== undefined) found.push(frontend.because);
+    found.push(...this.decisions[facts.decided].becauses);
     return found;
   }
 
@@ -129,6 +147,7 @@ function sameFacts(a: OutcomeFacts, b: OutcomeFacts): boolean {
     a.hash === b.hash &&
     a.node === b.node &&
     a.masqueraded === b.masqueraded &&
+    a.decided === b.decided &&
     a.end === b.end &&
     a.reason === b.reason &&
     a.cookie === b.cookie &&

@@ -6,19 +6,19 @@
  * nodes there, and their outcomes and images copied out. A frame enters at the device it is given: a pod's
  * device runs cil_from_container, an uplink cil_from_netdev, ifindex 0 is a process of the node.
  *
- * Not here: netfilter on a Cilium node. What a program passes to the stack is routed by the node's routes
- * alone; where masquerading is left to iptables, what those rules may touch is undecided.
+ * Where masquerading is left to the node's iptables and `nodeRules` gives them, what a program passes up is walked
+ * through that node's kernel (stack/); elsewhere the node's routes alone decide.
  */
 import { addressFromBytes } from "../cluster/address.js";
 import type { Cluster, ConntrackDelete } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
 import { formatProblem } from "../cluster/problem.js";
-import { PinFlag, Program, UndecidedReason } from "../contract/codes.js";
-import { encodeInto } from "../contract/codec.js";
+import { Program, UndecidedReason } from "../contract/codes.js";
 import { codeText } from "../contract/layout.js";
-import { EmissionRecord, FrameRecord, OutcomeRecord, PinRecord } from "../contract/structs.js";
+import { EmissionRecord, OutcomeRecord } from "../contract/structs.js";
 import type { FrameBlock, Journey, Plane, Step, StepResults } from "../dataplane.js";
 import { End } from "../dataplane.js";
+import { Arena, EMISSIONS, type Layout, offsets } from "./arena.js";
 import type { Numbers } from "./compile/numbers.js";
 import { freshNumbers } from "./compile/numbers.js";
 import type { MapImage } from "./image.js";
@@ -31,6 +31,10 @@ import { createMachine } from "./machine.js";
 import type { CiliumOptions } from "./options.js";
 import { ciliumOptions } from "./options.js";
 import { dropReasonName } from "./reasons.js";
+import { hasNodeStack } from "./stack/cilium-rules.js";
+import { LinuxStack } from "./stack/linux-stack.js";
+import { Passage } from "./stack/passage.js";
+import type { RuleGiver } from "./stack/rules.js";
 import { traceSteps } from "./steps.js";
 
 export interface EbpfPlaneOptions {
@@ -43,6 +47,8 @@ export interface EbpfPlaneOptions {
   readonly wasm: Modules;
   /** The user's own option values, by Cilium's names. */
   readonly cilium?: Readonly<Record<string, unknown>>;
+  /** Values assumed where neither the cluster nor the user says any. */
+  readonly assumed?: Readonly<Record<string, unknown>>;
   readonly seed?: number | bigint;
   /** Number of the plane: another number draws otherwise. */
   readonly plane?: number;
@@ -55,19 +61,17 @@ export interface EbpfPlaneOptions {
   readonly nodes?: readonly string[];
   /** Connections to reserve memory for, each map. */
   readonly connections?: number;
+  /** Rules of the nodes' iptables; absent: what they may masquerade is undecided. */
+  readonly nodeRules?: RuleGiver;
 }
 
 export function createEbpfPlane(options: EbpfPlaneOptions): EbpfPlane {
   return new EbpfPlane(options);
 }
 
-const LINK_ROOM = 16;
-const EMISSIONS = 2048;
-/** Part of the arena for frames; the rest takes outcomes and images. */
-const FRAME_SHARE = 0.25;
 const MASQUERADED_FROM = 32768;
 
-type WalkExports = Record<"run" | "walk_arena" | "emission_count", (...args: number[]) => number>;
+type WalkExports = Record<"run" | "walk_arena" | "at_stack", (...args: number[]) => number>;
 
 export class EbpfPlane implements Plane {
   readonly name: string;
@@ -80,6 +84,8 @@ export class EbpfPlane implements Plane {
   readonly options: CiliumOptions;
   readonly machine: Machine;
   image: MapImage;
+  /** The nodes' kernels; null: routes alone decide. */
+  readonly stack: LinuxStack | null;
   private readonly numbers: Numbers = freshNumbers();
   private readonly loader: Loader;
   private readonly journeys: Journeys;
@@ -88,8 +94,10 @@ export class EbpfPlane implements Plane {
   private readonly policyOf = new Map<string, number>();
   private readonly backendAddress = new Map<number, string>();
   private readonly walk: WalkExports;
+  private readonly arena: Arena;
   private readonly view: DataView;
   private readonly bytes: Uint8Array;
+  private readonly passage: Passage | null;
   private readonly facts: OutcomeFacts = {
     hash: 0,
     end: End.None,
@@ -102,6 +110,7 @@ export class EbpfPlane implements Plane {
     destinationIdentity: 0,
     node: 0,
     masqueraded: false,
+    decided: 0,
     denyingPolicy: -1,
     denyingEgress: false,
   };
@@ -113,10 +122,13 @@ export class EbpfPlane implements Plane {
     this.profile = given.profile;
     this.epochNs = given.epochNs;
     this.nodes = given.nodes ?? nodeNames(given.cluster);
-    const { options, problems } = ciliumOptions(given.profile, given.cluster, given.cilium);
+    const { options, problems } = ciliumOptions(given.profile, given.cluster, given.cilium, given.assumed);
     this.options = options;
     this.balancesAtSockets = options["bpf-lb-sock"];
     this.problems.push(...problems);
+    this.stack = given.nodeRules === undefined || !hasNodeStack(options) ? null : new LinuxStack({
+      cluster: given.cluster, nodes: this.nodes, cilium: options, rules: given.nodeRules, seed: Number(given.seed ?? 0),
+      traced: given.traced === true });
     this.image = this.compile(given.cluster);
     this.machine = createMachine(
       given.wasm,
@@ -124,8 +136,10 @@ export class EbpfPlane implements Plane {
       given.traced === true,
     );
     this.walk = this.machine.exports as unknown as WalkExports;
-    this.view = new DataView(this.machine.memory.buffer);
-    this.bytes = new Uint8Array(this.machine.memory.buffer);
+    this.arena = new Arena(this.machine);
+    this.view = this.arena.view;
+    this.bytes = this.arena.bytes;
+    this.passage = this.stack === null ? null : new Passage(this.machine, this.arena, this.stack);
     this.loader = new Loader(this.machine);
     this.loader.load(this.image);
     this.journeys = new Journeys(this.image);
@@ -145,20 +159,23 @@ export class EbpfPlane implements Plane {
     this.loader.load(this.image);
     this.journeys.use(this.image);
     this.index();
+    this.stack?.change(cluster);
   }
 
   /**
    * `conntrack -D` works on the kernel's table. Cilium's connections are in its own maps, which neither
-   * kube-proxy nor an operator's conntrack command touches, so nothing happens here.
+   * kube-proxy nor an operator's conntrack command touches.
    */
-  deleteConntrack(_entry: ConntrackDelete, _timeNs: number): void {}
+  deleteConntrack(entry: ConntrackDelete, _timeNs: number): void {
+    this.stack?.deleteConntrack(entry);
+  }
 
   journey(id: number): Journey {
     return this.journeys.get(id);
   }
 
   lastSteps(): Step[] {
-    return this.given.traced === true ? traceSteps(this.machine, this.image, this.lastRow) : [];
+    return this.given.traced === true ? traceSteps(this.machine, this.image, this.lastRow, this.passage?.steps ?? []) : [];
   }
 
   private compile(cluster: Cluster): MapImage {
@@ -169,6 +186,7 @@ export class EbpfPlane implements Plane {
       numbers: this.numbers,
       seed: BigInt(this.given.seed ?? 0),
       plane: this.given.plane ?? 0,
+      nodeStack: this.stack !== null,
     });
     const known = new Set(this.problems.map(formatProblem));
     this.problems.push(...image.problems.filter((one) => !known.has(formatProblem(one))));
@@ -179,8 +197,7 @@ export class EbpfPlane implements Plane {
   private index(): void {
     this.undecided.clear();
     for (const map of this.image.policies.endpoints.maps) {
-      if (map.undecidedIngress !== 0) this.undecided.add(map.undecidedIngress);
-      if (map.undecidedEgress !== 0) this.undecided.add(map.undecidedEgress);
+      for (const cookie of map.undecided) this.undecided.add(cookie);
     }
     this.backendAddress.clear();
     for (const { id, address } of this.image.services.backends) this.backendAddress.set(id, address.text);
@@ -196,146 +213,80 @@ export class EbpfPlane implements Plane {
 
   /** Steps rows from `first` on, as many as the arena takes; returns the row after the last. */
   private stepSome(frames: FrameBlock, results: StepResults, first: number): number {
-    const { arenaAddress, arenaBytes } = this.machine;
-    const end = arenaAddress + arenaBytes;
-    const last = this.fit(frames, first, arenaBytes * FRAME_SHARE);
-    const count = last - first;
-    const framesAt = align(arenaAddress);
-    const outcomesAt = align(framesAt + count * FrameRecord.size);
-    const pinsAt = align(outcomesAt + count * OutcomeRecord.size);
-    let at = align(pinsAt + count * PinRecord.size);
-    for (let index = 0; index < count; index++) {
-      at = this.putFrame(
-        frames,
-        first + index,
-        framesAt + index * FrameRecord.size,
-        pinsAt + index * PinRecord.size,
-        at,
-      );
-    }
-    const emissionsAt = at;
-    const imagesAt = align(emissionsAt + EMISSIONS * EmissionRecord.size);
-    if (this.given.traced === true)
+    const { traced } = this.given;
+    let layout = this.arena.lay(frames, first);
+    if (traced === true) {
       for (const _ of this.machine.map("cilium_events").drain()) {
         /* steps of earlier frames */
       }
-    if (this.given.traced === true) this.replace(frames, first, count, framesAt, pinsAt);
-    this.walk.walk_arena(framesAt, outcomesAt, emissionsAt, EMISSIONS, imagesAt, end - imagesAt);
+      // Reading the ring buffer used the arena: the frames are laid out again.
+      layout = this.arena.lay(frames, first);
+    }
+    const { count, framesAt, outcomesAt, emissionsAt, imagesAt, imageBytes } = layout;
+    this.walk.walk_arena(framesAt, outcomesAt, emissionsAt, EMISSIONS, imagesAt, imageBytes);
     for (let done = 0; done < count; ) {
       const stepped = this.machine.call(() => this.walk.run(done, count - done));
-      if (stepped === 0) throw new Error("the arena has no room for one frame");
+      const waits = this.passage !== null && this.walk.at_stack() !== 0;
+      if (stepped === 0 && !waits) throw new Error("the arena has no room for one frame");
       for (let index = done; index < done + stepped; index++) {
-        this.takeOutcome(
-          frames,
-          results,
-          first + index,
-          outcomesAt + index * OutcomeRecord.size,
-          emissionsAt,
-        );
+        this.takeOutcome(frames, results, first + index, outcomesAt + index * OutcomeRecord.size, emissionsAt);
       }
       done += stepped;
+      if (waits) {
+        this.takeThroughStacks(this.passage!, frames, results, first + done, outcomesAt + done * OutcomeRecord.size, layout);
+        done++;
+      }
     }
-    return last;
+    return first + count;
   }
 
-  /** Reading the ring buffer used the arena: the frames are laid out again. */
-  private replace(frames: FrameBlock, first: number, count: number, framesAt: number, pinsAt: number): void {
-    let at = align(pinsAt + count * PinRecord.size);
-    for (let index = 0; index < count; index++) {
-      at = this.putFrame(
-        frames,
-        first + index,
-        framesAt + index * FrameRecord.size,
-        pinsAt + index * PinRecord.size,
-        at,
-      );
-    }
-  }
-
-  private fit(frames: FrameBlock, first: number, room: number): number {
-    let used = 0;
-    let row = first;
-    while (row < frames.count) {
-      used += frames.length[row] + LINK_ROOM + 8 + FrameRecord.size + OutcomeRecord.size + PinRecord.size;
-      if (used > room && row > first) break;
-      row++;
-    }
-    return row;
-  }
-
-  private putFrame(frames: FrameBlock, row: number, recordAt: number, pinAt: number, at: number): number {
-    const { view } = this;
-    const offset = at + LINK_ROOM;
-    const length = frames.length[row];
-    this.bytes.set(frames.bytes.subarray(frames.offset[row], frames.offset[row] + length), offset);
-    const time = Math.max(0, frames.timeNs[row]);
-    const seconds = Math.floor(time / 1e9);
-    view.setUint32(recordAt + FRAME.offset, offset, true);
-    view.setUint32(recordAt + FRAME.length, length, true);
-    view.setUint32(recordAt + FRAME.wire_length, frames.wireLength[row], true);
-    view.setUint16(recordAt + FRAME.ether_type, frames.etherType[row], true);
-    view.setUint8(recordAt + FRAME.packet_type, frames.packetType[row]);
-    view.setUint32(recordAt + FRAME.device, frames.device[row], true);
-    view.setUint16(recordAt + FRAME.node, frames.node[row], true);
-    view.setUint32(recordAt + FRAME.seconds, seconds, true);
-    view.setUint32(recordAt + FRAME.nanoseconds, Math.floor(time - seconds * 1e9), true);
-    view.setUint32(recordAt + FRAME.mark, 0, true);
-    view.setUint32(
-      recordAt + FRAME.pin,
-      frames.pin[row] === 0 ? 0 : this.putPin(frames, frames.pin[row] - 1, pinAt),
-      true,
-    );
-    return align(offset + length);
-  }
-
-  private putPin(frames: FrameBlock, index: number, at: number): number {
-    const { backend, sourcePort } = frames.pins[index];
-    const backendAddress = new Uint8Array(16);
-    let flags = 0;
-    if (backend !== null) {
-      backendAddress.set(backend.address.bytes);
-      flags |= PinFlag.values.BACKEND | (backend.address.family === 6 ? PinFlag.values.IPV6 : 0);
-    }
-    if (sourcePort !== null) flags |= PinFlag.values.SOURCE_PORT;
-    encodeInto(
-      PinRecord,
-      { backend: backendAddress, backend_port: backend?.port ?? 0, source_port: sourcePort ?? 0, flags },
-      this.view,
-      at,
-    );
-    return at;
-  }
-
-  private takeOutcome(
-    frames: FrameBlock,
-    results: StepResults,
-    row: number,
-    at: number,
-    emissionsAt: number,
-  ): void {
-    const { view, facts } = this;
+  private takeOutcome(frames: FrameBlock, results: StepResults, row: number, at: number, emissionsAt: number): void {
+    const { facts } = this;
     results.beginRow(row);
-    const count = view.getUint32(at + OUTCOME.emissions, true);
-    const firstEmission =
-      emissionsAt + view.getUint32(at + OUTCOME.first_emission, true) * EmissionRecord.size;
     facts.masqueraded = false;
+    facts.decided = 0;
+    this.emitImages(frames, results, row, at, emissionsAt);
+    this.readFacts(frames, row, at);
+    this.finishRow(frames, results, row, this.view.getUint8(at + OUTCOME.flags));
+  }
+
+  /** The row waits at a node's kernel: through it and on, as often as it comes to one. */
+  private takeThroughStacks(passage: Passage, frames: FrameBlock, results: StepResults, row: number, at: number,
+    layout: Layout): void {
+    const { facts } = this;
+    results.beginRow(row);
+    facts.masqueraded = false;
+    passage.carry(at, layout.packetAt, frames.timeNs[row], frames.pin[row] === 0 ? null : frames.pins[frames.pin[row] - 1], {
+      images: () => this.emitImages(frames, results, row, at, layout.emissionsAt),
+      ended: (end, reason) => {
+        this.readFacts(frames, row, at);
+        if (reason !== null) [facts.end, facts.reason] = [end, reason];
+      },
+    });
+    if (passage.translated) facts.masqueraded = false;
+    facts.decided = this.journeys.decided(passage.decided);
+    this.finishRow(frames, results, row, passage.flags);
+  }
+
+  /** Images of the last run or resume. */
+  private emitImages(frames: FrameBlock, results: StepResults, row: number, at: number, emissionsAt: number): void {
+    const { view, facts } = this;
+    const count = view.getUint32(at + OUTCOME.emissions, true);
+    const first = emissionsAt + view.getUint32(at + OUTCOME.first_emission, true) * EmissionRecord.size;
     for (let index = 0; index < count; index++) {
-      const emission = firstEmission + index * EmissionRecord.size;
+      const emission = first + index * EmissionRecord.size;
       const node = view.getUint16(emission + EMISSION.node, true);
       const made = view.getUint8(emission + EMISSION.made);
       const offset = view.getUint32(emission + EMISSION.offset, true);
       const length = view.getUint32(emission + EMISSION.length, true);
-      results.emit(
-        view.getUint8(emission + EMISSION.kind),
-        made,
-        node,
-        view.getUint32(emission + EMISSION.device, true),
-        this.bytes,
-        offset,
-        length,
-      );
-      if (made === 0 && this.isMasqueraded(frames, row, offset, length, node)) facts.masqueraded = true;
+      const device = view.getUint32(emission + EMISSION.device, true);
+      results.emit(view.getUint8(emission + EMISSION.kind), made, node, device, this.bytes, offset, length);
+      if (made === 0 && this.isMasqueraded(frames, row, offset, length, node, device)) facts.masqueraded = true;
     }
+  }
+
+  private readFacts(frames: FrameBlock, row: number, at: number): void {
+    const { view, facts } = this;
     facts.hash = view.getUint32(at + OUTCOME.journey, true);
     facts.cookie = view.getUint32(at + OUTCOME.cookie, true);
     facts.service = view.getUint32(at + OUTCOME.service, true);
@@ -345,10 +296,14 @@ export class EbpfPlane implements Plane {
     facts.destinationIdentity = view.getUint32(at + OUTCOME.dst_sec_id, true);
     facts.node = frames.node[row];
     this.judge(view.getUint8(at + OUTCOME.end), view.getUint16(at + OUTCOME.reason, true));
+  }
+
+  private finishRow(frames: FrameBlock, results: StepResults, row: number, flags: number): void {
+    const { facts } = this;
     this.findDenying(frames, row);
     results.end[row] = facts.end;
     results.reason[row] = this.reasonNumber(facts.reason);
-    results.flags[row] = view.getUint8(at + OUTCOME.flags);
+    results.flags[row] = flags;
     results.journey[row] = this.journeys.intern(facts);
   }
 
@@ -363,8 +318,11 @@ export class EbpfPlane implements Plane {
     }
     else if (end === End.Redirected && this.undecided.has(facts.cookie)) {
       facts.end = End.Undecided;
-      const objects = (this.image.cookies.get(facts.cookie) ?? []).map(({ object }) => object);
-      facts.reason = `undecided: ${objects.join(", ")} not evaluated`;
+      const unknown = (this.image.cookies.get(facts.cookie) ?? []).map(({ object, rule }) => {
+        const note = /: (.*)$/.exec(rule);
+        return note === null ? `${object} not evaluated` : `${object}: ${note[1]} not known`;
+      });
+      facts.reason = `undecided: ${[...new Set(unknown)].join(", ")}`;
     }
   }
 
@@ -396,22 +354,17 @@ export class EbpfPlane implements Plane {
   }
 
   /**
-   * The image's source is its node's masquerade address and the frame's was not, with a port from the SNAT
-   * range.
+   * The image's source is the masquerade address of the device or of the node and the frame's was not, with a port from
+   * the SNAT range.
    */
-  private isMasqueraded(
-    frames: FrameBlock,
-    row: number,
-    offset: number,
-    length: number,
-    node: number,
-  ): boolean {
+  private isMasqueraded(frames: FrameBlock, row: number, offset: number, length: number, node: number, device: number): boolean {
     const six = frames.etherType[row] === 0x86dd;
     const at = six ? 8 : 12;
     const size = six ? 16 : 4;
     if (length < 40 && six) return false;
     if (length < 24) return false;
-    const own = six ? this.image.hosts.nodes[node]?.ipv6 : this.image.hosts.nodes[node]?.ipv4;
+    const compiled = this.image.hosts.nodes[node];
+    const own = compiled?.masquerade.get(device)?.[six ? 6 : 4] ?? (six ? compiled?.ipv6 : compiled?.ipv4);
     if (own === null || own === undefined) return false;
     const from = frames.offset[row] + at;
     let changed = false;
@@ -435,23 +388,12 @@ export class EbpfPlane implements Plane {
   }
 }
 
-const FRAME = offsets(FrameRecord);
 const OUTCOME = offsets(OutcomeRecord);
 const EMISSION = offsets(EmissionRecord);
-
-function offsets(struct: {
-  readonly fields: readonly { readonly name: string; readonly offset: number }[];
-}): Record<string, number> {
-  return Object.fromEntries(struct.fields.map(({ name, offset }) => [name, offset]));
-}
 
 /** Text of an address of the frame's header, at these offsets in IPv4 and IPv6. */
 function addressText(frames: FrameBlock, row: number, offset4: number, offset6: number): string {
   const six = frames.etherType[row] === 0x86dd;
   const start = frames.offset[row] + (six ? offset6 : offset4);
   return addressFromBytes(frames.bytes.subarray(start, start + (six ? 16 : 4))).text;
-}
-
-function align(address: number): number {
-  return (address + 7) & ~7;
 }

@@ -35,7 +35,7 @@ function random(start: number): (below: number) => number {
 }
 
 function world(version = 20, traced = false): Bench {
-  const bench = new Bench(version, traced);
+  const bench = new Bench(version, { traced });
   bench.options([...BASE_OPTIONS, "ENABLE_IPV6", "ENABLE_IPV6_FRAGMENT_TRACKING",
     "ENABLE_BPF_MASQUERADE_IPV6", "ENABLE_HOST_ROUTING",
     "ENABLE_SOCKET_LB"]);

@@ -30,7 +30,7 @@ const DUAL: readonly OptionName[] = ["ENABLE_IPV6", "ENABLE_IPV6_FRAGMENT_TRACKI
  * Two nodes. a (id 300) and b (301) on node 0, c (302) on node 1; everything allowed unless a test says else.
  */
 function cluster(options: readonly OptionName[] = [], version = 20, traced = false): Bench {
-  const bench = new Bench(version, traced);
+  const bench = new Bench(version, { traced });
   bench.options([...BASE_OPTIONS, ...DUAL, ...options]);
   bench.put("twinplane_nodes", { node: 1 }, { ipv4: field("192.168.0.2"), ipv6: field("fd00::2"),
     masquerade4: field("192.168.0.2"),

@@ -18,6 +18,7 @@ import {
   FibKind,
   IpcacheFlag,
   LbAlgorithm,
+  LbOption,
   NodeOption,
   ServiceFlag,
   ServiceFlag2,
@@ -25,9 +26,12 @@ import {
 } from "../contract/codes.js";
 import type { MapName } from "../contract/maps.js";
 import type { Because } from "../dataplane.js";
+import type { CandidateState } from "./compile/backends.js";
 import type { FibRow } from "./compile/fib.js";
 import { Reserved } from "./compile/identity.js";
+import type { IpMasqEntry } from "./compile/ipmasq.js";
 import type { IpcacheEntry } from "./compile/ipcache.js";
+import { maglevSeeds } from "./compile/maglev.js";
 import type { CompiledDevice, CompiledEndpoint, CompiledNode, CompiledNodes } from "./compile/node.js";
 import { parseMac } from "./compile/node.js";
 import type { CompiledServices, Frontend } from "./compile/service.js";
@@ -49,7 +53,7 @@ export function configRecord(options: CiliumOptions, seed: bigint, plane: number
   const [nodePortMin, nodePortMax] = options["node-port-range"];
   const native4 = parsePrefix(options["ipv4-native-routing-cidr"]);
   const native6 = parsePrefix(options["ipv6-native-routing-cidr"]);
-  const seeds = maglevSeeds(options["bpf-lb-maglev-hash-seed"]);
+  const [, jhash4, jhash6] = maglevSeeds(options["bpf-lb-maglev-hash-seed"]);
   return [
     { node: 0 },
     {
@@ -73,8 +77,8 @@ export function configRecord(options: CiliumOptions, seed: bigint, plane: number
       ct_report_interval: 5,
       ct_report_flags: REPORT_FLAGS,
       maglev_table_size: options["bpf-lb-maglev-table-size"],
-      hash_init4_seed: seeds[1],
-      hash_init6_seed: seeds[2],
+      hash_init4_seed: jhash4,
+      hash_init6_seed: jhash6,
       snat_collision_retries: 32,
       cluster_id: options["cluster-id"],
       nodeport_port_min: nodePortMin,
@@ -82,19 +86,27 @@ export function configRecord(options: CiliumOptions, seed: bigint, plane: number
       // The range behind the node ports; without node ports SNAT starts where ephemeral ports do.
       nodeport_snat_port_min: options["kube-proxy-replacement"] ? nodePortMax + 1 : 32768,
       nodeport_snat_port_max: 65535,
-      tunnel_port: options["tunnel-port"],
-      tunnel_protocol:
-        options["routing-mode"] === "native"
-          ? TunnelProtocol.values.NONE
-          : options["tunnel-protocol"] === "vxlan"
-            ? TunnelProtocol.values.VXLAN
-            : TunnelProtocol.values.GENEVE,
+      tunnel_port: tunnelPort(options),
+      tunnel_protocol: tunnelProtocol(options),
       lb_algorithm:
         options["bpf-lb-algorithm"] === "maglev" ? LbAlgorithm.values.MAGLEV : LbAlgorithm.values.RANDOM,
       monitor_aggregation: 3,
       dsr_mode: DsrMode.values.SNAT,
+      lb_options: options["bpf-lb-algorithm-annotation"] ? LbOption.values.ALGORITHM_ANNOTATION : 0,
     },
   ];
+}
+
+/** Encapsulation is there for pods' traffic in tunnel mode (pkg/datapath/tunnel). */
+export function tunnelProtocol(options: OptionValues): number {
+  if (options["routing-mode"] !== "tunnel") return TunnelProtocol.values.NONE;
+  return options["tunnel-protocol"] === "vxlan" ? TunnelProtocol.values.VXLAN : TunnelProtocol.values.GENEVE;
+}
+
+/** tunnel-port 0 is the protocol's own: Linux's for VXLAN, IANA's for Geneve (pkg/defaults). */
+export function tunnelPort(options: OptionValues): number {
+  if (options["tunnel-port"] !== 0) return options["tunnel-port"];
+  return options["tunnel-protocol"] === "vxlan" ? 8472 : 6081;
 }
 
 /** `agent`: a masquerade agent writes the node's iptables. */
@@ -156,23 +168,17 @@ function optionBits(options: CiliumOptions): number {
   return SWITCHES.reduce((bits, [bit, on]) => (on(options, options.masqueradeAgent) ? bits | bit : bits), 0) >>> 0;
 }
 
-/** Three big-endian words of the base64 seed: murmur, jhash for IPv4, jhash for IPv6. */
-function maglevSeeds(text: string): [number, number, number] {
-  const bytes = Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
-  if (bytes.length < 12) throw new Error(`bpf-lb-maglev-hash-seed has ${bytes.length} bytes, not 12`);
-  const view = new DataView(bytes.buffer);
-  return [view.getUint32(0), view.getUint32(4), view.getUint32(8)];
-}
-
-export function nodeRecord(node: CompiledNode, index: number, options: CiliumOptions): MapEntry {
-  const agent = options.masqueradeAgent ? NodeOption.values.MASQUERADE_AGENT : 0;
+export function nodeRecord(node: CompiledNode, index: number, options: CiliumOptions, nodeStack = false): MapEntry {
+  const agent = (options.masqueradeAgent ? NodeOption.values.MASQUERADE_AGENT : 0) | (nodeStack ? NodeOption.values.HOST_STACK : 0);
   return [
     { node: index },
     {
       ipv4: fieldOf(node.ipv4),
       ipv6: fieldOf(node.ipv6),
-      masquerade4: fieldOf(node.ipv4),
-      masquerade6: fieldOf(node.ipv6),
+      masquerade4: fieldOf(node.masquerade.get(node.directRouting)?.[4] ?? node.ipv4),
+      masquerade6: fieldOf(node.masquerade.get(node.directRouting)?.[6] ?? node.ipv6),
+      router4: fieldOf(node.router4),
+      router6: fieldOf(node.router6),
       pod_cidr4: fieldOf(node.podCidr4?.address ?? null),
       pod_cidr4_length: node.podCidr4?.length ?? NO_PREFIX,
       pod_cidr6: fieldOf(node.podCidr6?.address ?? null),
@@ -215,6 +221,8 @@ export function deviceRecords(
   }
   const addresses = endpoint?.addresses ?? device.addresses.map(({ address }) => address);
   const uplink = device.kind === "uplink";
+  const addressOf = (family: 4 | 6): Address | null => (uplink ? hosts.nodes[node].masquerade.get(device.index)?.[family]
+    : addresses.find((address) => address.family === family)) ?? null;
   let flags = 0;
   if (device.kind === "pod") {
     flags = endpoint === null ? DeviceFlag.values.UNMANAGED : DeviceFlag.values.POLICY;
@@ -223,8 +231,8 @@ export function deviceRecords(
   return [
     { ifindex: device.index, node },
     {
-      ipv4: fieldOf(addresses.find((address) => address.family === 4) ?? null),
-      ipv6: fieldOf(addresses.find((address) => address.family === 6) ?? null),
+      ipv4: fieldOf(addressOf(4)),
+      ipv6: fieldOf(addressOf(6)),
       kind: device.name === "cilium_host" ? DeviceKind.values.HOST : DEVICE_KIND[device.kind],
       flags,
       lxc_id: endpoint?.endpointId ?? 0,
@@ -256,8 +264,8 @@ export function endpointRecords(endpoint: CompiledEndpoint): MapEntry[] {
   ]);
 }
 
-export function ipcacheRecord({ prefix, identity, tunnelEndpoint }: IpcacheEntry): MapEntry {
-  let flags = 0;
+export function ipcacheRecord({ prefix, identity, tunnelEndpoint, nodeAddress }: IpcacheEntry): MapEntry {
+  let flags = nodeAddress ? IpcacheFlag.values.NODE_ADDRESS : 0;
   if (tunnelEndpoint !== null) flags |= IpcacheFlag.values.HAS_TUNNEL_EP;
   if (tunnelEndpoint?.family === 6) flags |= IpcacheFlag.values.IPV6_TUNNEL_EP;
   return [
@@ -268,6 +276,11 @@ export function ipcacheRecord({ prefix, identity, tunnelEndpoint }: IpcacheEntry
     },
     { sec_identity: identity, tunnel_endpoint: fieldOf(tunnelEndpoint), flags },
   ];
+}
+
+export function ipMasqRecord({ range }: IpMasqEntry): [MapName, MapEntry] {
+  return [range.address.family === 4 ? "cilium_ipmasq_v4" : "cilium_ipmasq_v6",
+    [{ prefixlen: range.length, address: addressField(range.address.bytes) }, { present: 1 }]];
 }
 
 const FIB_KIND: Readonly<Record<FibRow["kind"], number>> = {
@@ -293,6 +306,14 @@ export function fibRecord(row: FibRow): MapEntry {
   ];
 }
 
+/** In the map a backend that terminates and does not serve is like one that does. */
+const BACKEND_STATE: Readonly<Record<CandidateState, number>> = {
+  active: BackendState.values.ACTIVE,
+  terminating: BackendState.values.TERMINATING,
+  "not-serving": BackendState.values.TERMINATING,
+  maintenance: BackendState.values.MAINTENANCE,
+};
+
 /** Services, backends, reverse NAT, affinity matches and source ranges, into the maps of their family. */
 export function serviceRecords(
   services: CompiledServices,
@@ -308,7 +329,7 @@ export function serviceRecords(
         address: addressField(backend.address.bytes),
         port: backend.port,
         proto: backend.protocol,
-        flags: backend.terminating ? BackendState.values.TERMINATING : BackendState.values.ACTIVE,
+        flags: BACKEND_STATE[backend.state],
         cookie: cookieOf(backend.because),
       },
     ]);
@@ -357,7 +378,8 @@ function frontendRecords(
     { ...key, backend_slot: 0 },
     {
       ...common,
-      backend_id: frontend.affinityTimeout,
+      // LB_ALGORITHM_SHIFT. 1.16 has no algorithm there, and no timeout is as long.
+      backend_id: ((frontend.algorithm << 24) | frontend.affinityTimeout) >>> 0,
       count: frontend.active.length,
       qcount: frontend.terminating.length,
       flags: flagsOf(frontend),
@@ -389,6 +411,8 @@ export function flags2Of({ flags }: Frontend): number {
   let bits = 0;
   if (flags.internalLocal) bits |= ServiceFlag2.values.INT_LOCAL_SCOPE;
   if (flags.twoScopes) bits |= ServiceFlag2.values.TWO_SCOPES;
+  if (flags.loopback) bits |= ServiceFlag2.values.LOOPBACK;
+  if (flags.dsr) bits |= ServiceFlag2.values.FWD_MODE_DSR;
   // On the service itself this bit says that the source ranges deny.
   if (flags.sourceRangeDeny) bits |= ServiceFlag2.values.QUARANTINED;
   return bits;

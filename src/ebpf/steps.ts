@@ -11,12 +11,20 @@ import { dropReasonName } from "./reasons.js";
 
 const NO_MAP = 0xffff;
 
-/** Steps of one row, oldest first; they are gone from the buffer afterwards. */
-export function traceSteps(machine: Machine, image: MapImage, row: number): Step[] {
+/**
+ * Steps of one row, oldest first; they are gone from the buffer afterwards. `kernels`: what the row met in nodes'
+ * kernels, a list for each time it was handed to one.
+ */
+export function traceSteps(machine: Machine, image: MapImage, row: number, kernels: readonly (readonly Step[])[] = []): Step[] {
   const steps: Step[] = [];
+  let kernel = 0;
   for (const bytes of machine.map("cilium_events").drain()) {
     const record = decode(StepRecord, bytes.subarray(0, StepRecord.size));
     if (record.frame !== row) continue;
+    if (record.kind === StepKind.values.STACK) {
+      steps.push(...kernels[kernel++] ?? []);
+      continue;
+    }
     const key = record.key.subarray(0, record.key_size);
     steps.push({
       node: image.nodes[record.node] ?? "",

@@ -27,10 +27,10 @@ const UNMODELLED: readonly {
   },
   {
     name: "enable-bpf-masquerade",
-    when: (o) => !o["enable-bpf-masquerade"],
+    when: (o) => !o["enable-bpf-masquerade"] && o["routing-mode"] === "tunnel",
     what:
-      "masquerading in the node's iptables is not part " +
-      "of this plane; where iptables may masquerade, what leaves the cluster from a pod is undecided",
+      "masquerading in the node's iptables is not modelled in tunnel mode; " +
+      "where iptables may masquerade, what leaves the cluster from a pod is undecided",
   },
   {
     name: "enable-host-firewall",
@@ -47,16 +47,6 @@ const UNMODELLED: readonly {
     name: "bpf-lb-acceleration",
     when: (o) => o["bpf-lb-acceleration"] !== "disabled",
     what: "XDP acceleration is not modelled; the tc programs are evaluated",
-  },
-  {
-    name: "enable-ip-masq-agent",
-    when: (o) => o["enable-ip-masq-agent"] && o["enable-bpf-masquerade"],
-    what: "the ip-masq-agent list of the agent's BPF masquerading is not read",
-  },
-  {
-    name: "enable-service-topology",
-    when: (o) => o["enable-service-topology"],
-    what: "topology hints are not applied to backends",
   },
   {
     name: "labels",

@@ -78,7 +78,9 @@ function naive(rows: readonly FabricRow[], address: Address): number {
 }
 
 function clusterOf(nodes: Node[], pods: Pod[]): Cluster {
-  return { namespaces: new Map(), nodes, pods, services: [], endpointSlices: [], networkPolicies: [], others: [] };
+  return { namespaces: new Map(), nodes, pods, services: [], endpointSlices: [], networkPolicies: [], adminPolicies: [],
+    ciliumPolicies: [], cidrGroups: [],
+    others: [] };
 }
 
 function meta(kind: string, name: string): Pick<Node, "kind" | "namespace" | "name" | "labels" | "annotations" | "where"> {

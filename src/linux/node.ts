@@ -51,8 +51,8 @@ export class LinuxNode {
   readonly facts: NodeFacts;
   readonly netfilter: NetfilterHooks;
   readonly services: NodeServices;
-  /** Source MAC of the frames that receive() is given from now on (`-m mac`); null: not known. */
-  frameSource: Uint8Array | null = null;
+  /** Source MAC (`-m mac`; null: not known) and skb->mark of the packets that receive() and output() are given from now on. */
+  frameSource: Uint8Array | null = null; frameMark = 0;
   private readonly routing: Routing;
   private readonly tunnels: Tunnels;
   private readonly pool = new PacketPool();
@@ -96,14 +96,14 @@ export class LinuxNode {
     this.finish(packet, sink);
   }
 
-  private begin(bytes: Uint8Array, offset: number, length: number, timeNs: number, pin: Pin | null,
-    sink: NodeSink): Packet {
+  private begin(bytes: Uint8Array, offset: number, length: number, timeNs: number, pin: Pin | null, sink: NodeSink): Packet {
     this.outcome.begin(sink);
     const packet = this.pool.take();
     packet.load(bytes, offset, length);
     packet.timeNs = timeNs;
     packet.pin = pin;
     packet.primary = true;
+    packet.mark = this.frameMark;
     return packet;
   }
 
@@ -238,7 +238,7 @@ export class LinuxNode {
       return this.decapsulate(packet);
     }
     if (packet.segmentsLeft > 0) return this.end(packet, End.Undecided, Reason.RoutingHeader);
-    this.outcome.sink?.local(packet.bytes, 0, packet.captured, packet.made);
+    this.outcome.local(packet);
     this.end(packet, End.Delivered, "");
   }
 
@@ -319,7 +319,7 @@ export class LinuxNode {
     const route = packet.route;
     if (device === undefined || route === null) return this.end(packet, End.Undecided, Reason.UnknownDevice);
     if (!device.up) return this.end(packet, End.Dropped, Reason.DeviceDown);
-    this.outcome.sink?.transmit(device.index, bytes, 0, length, packet.made, route.gateway);
+    this.outcome.transmit(packet, device.index, bytes, length, route.gateway);
     if (device.vxlan === null) return this.end(packet, device.kind === "pod" ? End.Delivered : End.Left, "");
     this.encapsulate(packet, bytes, length, device, route);
   }

@@ -27,9 +27,13 @@ export function hasFirstPacket(protocol: number): boolean {
   return protocol in CHECKSUM_AT;
 }
 
-/** @param connection a number that tells the packets of one connection from those of others */
-export function entryPacket(protocol: number, tuple: PacketTuple, answer: boolean, connection: number, ttl: number): Uint8Array {
-  const upper = upperLayer(protocol, tuple, answer, connection);
+/**
+ * @param connection a number that tells the packets of one connection from those of others
+ * @param tcpFlags instead of SYN, or SYN and ACK
+ */
+export function entryPacket(protocol: number, tuple: PacketTuple, answer: boolean, connection: number, ttl: number,
+  tcpFlags = answer ? SYN_ACK : SYN): Uint8Array {
+  const upper = upperLayer(protocol, tuple, answer, connection, tcpFlags);
   const v6 = tuple.source.family === 6;
   const head = v6 ? 40 : 20;
   const bytes = new Uint8Array(head + upper.length);
@@ -64,10 +68,10 @@ function settle(bytes: Uint8Array, at: number): void {
   else view.setUint16(at, internetChecksum(bytes, fields));
 }
 
-function upperLayer(protocol: number, tuple: PacketTuple, answer: boolean, connection: number): Uint8Array {
+function upperLayer(protocol: number, tuple: PacketTuple, answer: boolean, connection: number, tcpFlags: number): Uint8Array {
   switch (protocol) {
     case 6:
-      return tcp(tuple, answer, connection);
+      return tcp(tuple, answer, connection, tcpFlags);
     case 17:
       return udp(tuple, connection);
     case 132:
@@ -77,13 +81,13 @@ function upperLayer(protocol: number, tuple: PacketTuple, answer: boolean, conne
   }
 }
 
-function tcp(tuple: PacketTuple, answer: boolean, connection: number): Uint8Array {
+function tcp(tuple: PacketTuple, answer: boolean, connection: number, flags: number): Uint8Array {
   const view = new DataView(new ArrayBuffer(20));
   ports(view, tuple);
   view.setUint32(4, connection >>> 0);
   if (answer) view.setUint32(8, (connection + 1) >>> 0);
   view.setUint8(12, 5 << 4);
-  view.setUint8(13, answer ? SYN_ACK : SYN);
+  view.setUint8(13, flags);
   view.setUint16(14, 0xffff);
   return new Uint8Array(view.buffer);
 }

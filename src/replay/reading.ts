@@ -13,7 +13,7 @@ import {
 } from "../wire/index.js";
 import { writeDecodedTuple } from "./fields.js";
 import type { Topology } from "./topology.js";
-import { type View, ViewClass, type ViewPool } from "./view.js";
+import { View, ViewClass, type ViewPool } from "./view.js";
 
 export interface CaptureInput {
   readonly file: string;
@@ -96,6 +96,19 @@ export function readView(cursor: CaptureCursor, topology: Topology, pool: ViewPo
   view.wireLength = Math.max(view.length, record.wireLength - header);
   readPacket(view, link.status === LinkStatus.Ok && link.vlanTags === 0);
   placeView(view, cursor, topology);
+  return view;
+}
+
+/** A packet that no capture holds, as if seen entering there; for what is judged as replayed packets are. */
+export function viewOf(bytes: Uint8Array, etherType: number, node: number, device: number, timeNs: number): View {
+  const view = new View();
+  view.node = node;
+  view.device = device;
+  view.timeNs = timeNs;
+  view.etherType = etherType;
+  view.setBytes(bytes, 0, bytes.length);
+  view.wireLength = bytes.length;
+  readPacket(view, true);
   return view;
 }
 

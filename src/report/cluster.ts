@@ -29,5 +29,15 @@ export function renderCluster(cluster: Cluster): string {
     const where = `${policy.where.file}:${policy.where.line}`;
     lines.push(`networkpolicy ${policy.namespace}/${policy.name}  ${policy.policyTypes.join(" ")}  (${where})`);
   }
+  for (const policy of cluster.adminPolicies) {
+    const where = `${policy.where.file}:${policy.where.line}`;
+    lines.push(`${policy.kind.toLowerCase()} ${policy.name}  ${policy.tier} ${policy.priority}  (${where})`);
+  }
+  for (const policy of cluster.ciliumPolicies) {
+    const name = policy.namespace === "" ? policy.name : `${policy.namespace}/${policy.name}`;
+    const rules = `${policy.rules.length} rule${policy.rules.length === 1 ? "" : "s"}`;
+    lines.push(`${policy.kind.toLowerCase()} ${name}  ${rules}  (${policy.where.file}:${policy.where.line})`);
+  }
+  for (const group of cluster.cidrGroups) lines.push(`ciliumcidrgroup ${group.name}  ${group.externalCIDRs.length} prefixes`);
   return `${lines.join("\n")}\n`;
 }

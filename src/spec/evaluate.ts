@@ -4,9 +4,10 @@
  */
 import type { Address } from "../cluster/address.js";
 import type { Cluster, Protocol } from "../cluster/cluster.js";
-import { type Evaluation, evaluateParties, type SpecOptions } from "./network-policy.js";
 import type { Party } from "./party.js";
 import { PolicyIndex } from "./policy-index.js";
+import { evaluateParties } from "./tiers.js";
+import type { Evaluation, SpecOptions } from "./verdict.js";
 
 export type FlowEnd =
   | { readonly pod: { readonly namespace: string; readonly name: string } }

@@ -6,12 +6,13 @@
 import type { Address } from "../cluster/address.js";
 import type { Cluster, NetworkPolicy, Pod } from "../cluster/cluster.js";
 import { type Labels, matchesSelector } from "../cluster/selector.js";
-import type { SpecOptions } from "./network-policy.js";
+import { type AdminSelection, adminSelections } from "./admin-policy.js";
 import type { Party } from "./party.js";
+import type { PolicyDirection, SpecOptions } from "./verdict.js";
 
 interface PodPolicies {
-  readonly ingress: readonly NetworkPolicy[];
-  readonly egress: readonly NetworkPolicy[];
+  readonly Ingress: readonly NetworkPolicy[];
+  readonly Egress: readonly NetworkPolicy[];
 }
 
 const NO_POLICIES: readonly NetworkPolicy[] = [];
@@ -21,6 +22,7 @@ export class PolicyIndex {
   private readonly podsByName = new Map<string, Pod>();
   private readonly policiesByNamespace = new Map<string, NetworkPolicy[]>();
   private readonly policiesByPod = new Map<Pod, PodPolicies>();
+  private readonly adminByPod = new Map<Pod, AdminSelection>();
 
   constructor(private readonly cluster: Cluster, readonly options: SpecOptions) {
     for (const node of cluster.nodes) {
@@ -56,20 +58,43 @@ export class PolicyIndex {
     return this.cluster.namespaces.get(name)?.labels ?? {};
   }
 
+  /** Whether any policy in force selects the pod in the direction. */
+  isSelected(pod: Pod, type: PolicyDirection): boolean {
+    const admin = this.adminOf(pod);
+    return this.policiesOf(pod, type).length > 0 || admin.Admin[type].length > 0 || admin.Baseline[type].length > 0;
+  }
+
   /** The policies that isolate the pod in the direction, in the cluster's order. */
-  policiesOf(pod: Pod, type: "Ingress" | "Egress"): readonly NetworkPolicy[] {
+  policiesOf(pod: Pod, type: PolicyDirection): readonly NetworkPolicy[] {
     const candidates = this.policiesByNamespace.get(pod.namespace);
     if (candidates === undefined) return NO_POLICIES;
     let found = this.policiesByPod.get(pod);
     if (found === undefined) {
       const selecting = candidates.filter((policy) => matchesSelector(policy.podSelector, pod.labels));
       found = {
-        ingress: selecting.filter((policy) => policy.policyTypes.includes("Ingress")),
-        egress: selecting.filter((policy) => policy.policyTypes.includes("Egress")),
+        Ingress: selecting.filter((policy) => policy.policyTypes.includes("Ingress")),
+        Egress: selecting.filter((policy) => policy.policyTypes.includes("Egress")),
       };
       this.policiesByPod.set(pod, found);
     }
-    return type === "Ingress" ? found.ingress : found.egress;
+    return found[type];
+  }
+
+  /** The cluster-wide policies that select the pod and have rules, by tier and direction, those of one priority together. */
+  adminOf(pod: Pod): AdminSelection {
+    let found = this.adminByPod.get(pod);
+    if (found === undefined) {
+      const { adminKinds } = this.options;
+      const inForce = this.cluster.adminPolicies.filter(({ kind }) => adminKinds?.includes(kind) ?? true);
+      found = adminSelections(inForce, pod, this.namespaceLabels(pod.namespace));
+      this.adminByPod.set(pod, found);
+    }
+    return found;
+  }
+
+  /** Labels of the nodes that have the address in their status. */
+  nodesOf(address: Address): readonly Labels[] {
+    return this.cluster.nodes.filter((node) => node.addresses.some((one) => one.address.text === address.text)).map(({ labels }) => labels);
   }
 
   private addNode(address: Address, node: string): void {

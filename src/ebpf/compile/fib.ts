@@ -7,8 +7,8 @@
  * of their own, so that a longest match finds the receiving node. Policy routing rules are not read; the
  * local table comes first.
  *
- * Facts are of the node as it is, under the network that it has now. With native routing Cilium has no tunnel
- * device, so routes through one are left out, and the wider route to the uplink, with the network behind it,
+ * Facts are of the node as it is, under the network that it has now. Routes through a tunnel device that is not
+ * Cilium's are left out, and the wider route to the uplink, with the network behind it,
  * takes their place.
  */
 import type { Address, Prefix } from "../../cluster/address.js";
@@ -37,6 +37,7 @@ export interface FibRow {
   readonly mac: Uint8Array;
 }
 
+const CILIUM_TUNNELS: ReadonlySet<string> = new Set(["cilium_vxlan", "cilium_geneve"]);
 /** Rows that the table may have. */
 const FIB_MAX = 1 << 20;
 
@@ -143,7 +144,7 @@ function rowOf(
   if (route.type !== "unicast" || route.device === null) return { ...base, kind: "unreachable" };
   const device = devices.get(route.device);
   if (device === undefined) return null;
-  if (device.kind === "tunnel" && native) return null;
+  if (device.kind === "tunnel" && (native || !CILIUM_TUNNELS.has(device.name))) return null;
   const mac = parseMac(
     node.facts.neighbours.find(
       (one) =>

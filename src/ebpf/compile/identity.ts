@@ -11,9 +11,9 @@
  */
 import type { Address, Prefix } from "../../cluster/address.js";
 import { prefixOf } from "../../cluster/address.js";
-import type { Cluster, ContainerPort, Pod } from "../../cluster/cluster.js";
+import type { Cluster, ContainerPort, Node, Pod } from "../../cluster/cluster.js";
 import type { CiliumOptions } from "../options.js";
-import { identityLabels, labelTexts } from "./labels.js";
+import { identityLabels, isIdentityLabel, labelTexts } from "./labels.js";
 import type { Numbering, Numbers } from "./numbers.js";
 
 /** `pkg/identity/numericidentity.go`. */
@@ -98,10 +98,19 @@ export function nodeAddresses(node: Cluster["nodes"][number]): Address[] {
       found.set(address.text, address);
   }
   for (const device of node.facts.devices) {
-    if (device.kind !== "uplink") continue;
+    if (device.kind !== "uplink" && device.name !== "cilium_host") continue;
     for (const { address } of device.addresses) if (!isLinkLocal(address)) found.set(address.text, address);
   }
   return [...found.values()];
+}
+
+/**
+ * Labels of a node's host endpoint (pkg/endpoint InitWithNodeLabels): host, and the node's own that the label filter
+ * keeps.
+ */
+export function hostLabels(node: Node, apiserver: boolean): string[] {
+  const own = Object.entries(node.labels).filter(([key]) => isIdentityLabel(key)).map(([key, value]) => `k8s:${key}=${value}`);
+  return ["reserved:host", ...(apiserver ? ["reserved:kube-apiserver"] : []), ...own].sort();
 }
 
 const RESERVED_LABELS: readonly (readonly [number, string])[] = [
@@ -159,7 +168,7 @@ function podIdentities(
 }
 
 /** Addresses of the API server: those of the Service default/kubernetes. */
-function apiserverAddresses(cluster: Cluster): Map<string, Address> {
+export function apiserverAddresses(cluster: Cluster): Map<string, Address> {
   const found = new Map<string, Address>();
   for (const slice of cluster.endpointSlices) {
     if (slice.namespace !== "default" || slice.serviceName !== "kubernetes") continue;
@@ -255,7 +264,7 @@ export function byPrefix(a: Prefix, b: Prefix): number {
   return byAddress(a.address, b.address) || a.length - b.length;
 }
 
-function isLinkLocal(address: Address): boolean {
+export function isLinkLocal(address: Address): boolean {
   const [first, second] = address.bytes;
   return address.family === 4 ? first === 169 && second === 254 : first === 0xfe && (second & 0xc0) === 0x80;
 }

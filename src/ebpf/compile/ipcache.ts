@@ -5,12 +5,13 @@
  * the node's name and win over the shared row of the same prefix there. A lookup that finds nothing is world.
  */
 import type { Address, Prefix } from "../../cluster/address.js";
-import { parsePrefix, prefixOf } from "../../cluster/address.js";
+import { parsePrefix, prefixContains, prefixOf } from "../../cluster/address.js";
 import type { Cluster } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
 import type { CiliumOptions } from "../options.js";
 import type { Identities } from "./identity.js";
 import { byPrefix, isEndpoint, nodeAddresses, Reserved } from "./identity.js";
+import { routerAddress } from "./node.js";
 
 export interface IpcacheEntry {
   /** Null: every node. */
@@ -19,6 +20,8 @@ export interface IpcacheEntry {
   readonly identity: number;
   /** Node address behind which the prefix is, in tunnel mode; null elsewhere. */
   readonly tunnelEndpoint: Address | null;
+  /** An address of a node in its own network: no route of Cilium's leads to it. */
+  readonly nodeAddress: boolean;
 }
 
 export function compileIpcache(
@@ -40,7 +43,9 @@ export function compileIpcache(
     const world = prefix.address.family === 4 ? identities.world.v4 : identities.world.v6;
     put(shared, prefix, world.id, null);
   }
-  for (const identity of identities.ofPrefix.values()) put(shared, identity.prefix!, identity.id, null);
+  for (const identity of identities.ofPrefix.values()) {
+    put(shared, identity.prefix!, identity.id, tunnel ? oldTunnel(cluster, options, nodeAddress, identity.prefix!) : null);
+  }
   if (tunnel) {
     for (const node of cluster.nodes) {
       for (const prefix of node.podCIDRs) {
@@ -71,13 +76,33 @@ export function compileIpcache(
   });
   const own: IpcacheEntry[] = [];
   for (const node of cluster.nodes) {
+    const routers = new Set([routerAddress(node, 4)?.text, routerAddress(node, 6)?.text]);
     for (const address of nodeAddresses(node)) {
       const prefix = prefixOf(address, address.bytes.length * 8);
-      put(shared, prefix, identities.ofNodeAddress.get(address.text)!.id, null);
-      own.push({ node: node.name, prefix, identity: Reserved.Host, tunnelEndpoint: null });
+      const router = routers.has(address.text);
+      // Nodes' own addresses are behind the tunnel only for a host firewall, which needs identities (pkg/node/manager).
+      const behind = tunnel && (router || options["enable-host-firewall"]);
+      put(shared, prefix, identities.ofNodeAddress.get(address.text)!.id, behind ? nodeAddress.get(node.name) ?? null : null, !router);
+      own.push({ node: node.name, prefix, identity: Reserved.Host, tunnelEndpoint: null, nodeAddress: !router });
     }
   }
   return [...[...shared.values()].sort(byEntry), ...own.sort(byEntry)];
+}
+
+/**
+ * Up to 1.17 a table of pod ranges says the tunnel's end where the ipcache does not (cilium_tunnel_map), so that a
+ * prefix a policy names inside another node's pod range is behind the tunnel as well.
+ */
+function oldTunnel(
+  cluster: Cluster,
+  options: CiliumOptions,
+  nodeAddress: ReadonlyMap<string, Address>,
+  prefix: Prefix,
+): Address | null {
+  if (options.version !== "1.16" && options.version !== "1.17") return null;
+  const owner = cluster.nodes.find((node) =>
+    node.podCIDRs.some((range) => range.length <= prefix.length && prefixContains(range, prefix.address)));
+  return owner === undefined ? null : nodeAddress.get(owner.name) ?? null;
 }
 
 function put(
@@ -85,8 +110,9 @@ function put(
   prefix: Prefix,
   identity: number,
   tunnelEndpoint: Address | null,
+  nodeAddress = false,
 ): void {
-  entries.set(prefix.text, { node: null, prefix, identity, tunnelEndpoint });
+  entries.set(prefix.text, { node: null, prefix, identity, tunnelEndpoint, nodeAddress });
 }
 
 function byEntry(a: IpcacheEntry, b: IpcacheEntry): number {

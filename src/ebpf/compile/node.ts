@@ -9,7 +9,7 @@ import type { Cluster, Device, Node, Pod } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
 import type { CiliumOptions } from "../options.js";
 import type { CompiledPolicies } from "./policies.js";
-import { isEndpoint, nodeAddresses, Reserved } from "./identity.js";
+import { isEndpoint, isLinkLocal, nodeAddresses, Reserved } from "./identity.js";
 
 export interface CompiledNode {
   readonly name: string;
@@ -20,12 +20,19 @@ export interface CompiledNode {
   /** ifindex of the device towards other nodes; 0: none. */
   readonly directRouting: number;
   readonly ciliumHost: number;
+  /** Addresses of cilium_host (CiliumInternalIP); null where nothing says them. */
+  readonly router4: Address | null;
+  readonly router6: Address | null;
   readonly tunnel: number;
   /** MTU that Cilium gives its devices and the pods': that of the uplink (pkg/mtu); 0: not known. */
   readonly mtu: number;
+  /** By an uplink's ifindex: the addresses that what leaves by it is masqueraded to. */
+  readonly masquerade: ReadonlyMap<number, MasqueradeAddresses>;
   /** False where nothing is known of the node's devices. */
   readonly known: boolean;
 }
+
+export type MasqueradeAddresses = Readonly<Record<4 | 6, Address | null>>;
 
 export interface CompiledEndpoint {
   /** Index of the node. */
@@ -127,9 +134,41 @@ function compileNode(node: Node, options: CiliumOptions): CompiledNode {
     directRouting: uplink?.index ?? 0,
     known: node.facts.devices.length > 0,
     ciliumHost: node.facts.devices.find((device) => device.name === "cilium_host")?.index ?? 0,
-    tunnel: node.facts.devices.find((device) => device.kind === "tunnel")?.index ?? 0,
+    router4: routerAddress(node, 4),
+    router6: routerAddress(node, 6),
+    tunnel: ciliumTunnel(node, options),
     mtu: uplink?.mtu ?? 0,
+    masquerade: masqueradeAddresses(node, options, { 4: options["enable-ipv4"] ? address(4) : null,
+      6: options["enable-ipv6"] ? address(6) : null }),
   };
+}
+
+/**
+ * bpfMasqAddrs (pkg/datapath/loader): the device's first address of the family, or that of the device which
+ * `derive-masquerade-ip-addr-from-device` names; the node's own where there is none.
+ */
+function masqueradeAddresses(node: Node, options: CiliumOptions, own: MasqueradeAddresses): Map<number, MasqueradeAddresses> {
+  const { devices } = node.facts;
+  const named = devices.find((device) => device.name === options["derive-masquerade-ip-addr-from-device"]);
+  const of = (device: Device, family: 4 | 6): Address | null => (own[family] === null ? null
+    : device.addresses.find(({ address }) => address.family === family && !isLinkLocal(address))?.address ?? own[family]);
+  return new Map(devices.filter((device) => device.kind === "uplink").map((device) => (
+    [device.index, { 4: of(named ?? device, 4), 6: of(named ?? device, 6) }])));
+}
+
+/** The agent's choice from the node's pod range; known where Cilium runs already, or CiliumNode says it. */
+export function routerAddress(node: Node, family: 4 | 6): Address | null {
+  const said = node.addresses.find((one) => one.type === "CiliumInternalIP" && one.address.family === family)?.address;
+  if (said !== undefined) return said;
+  const host = node.facts.devices.find((device) => device.name === "cilium_host");
+  return host?.addresses.find(({ address }) => address.family === family && !isLinkLocal(address))?.address ?? null;
+}
+
+/** Cilium's own tunnel device, where the node has it; in native routing any tunnel is the present network's. */
+function ciliumTunnel(node: Node, options: CiliumOptions): number {
+  const tunnels = node.facts.devices.filter((device) => device.kind === "tunnel");
+  if (options["routing-mode"] !== "tunnel") return tunnels[0]?.index ?? 0;
+  return tunnels.find((device) => device.name === "cilium_vxlan" || device.name === "cilium_geneve")?.index ?? 0;
 }
 
 function unknownNode(name: string): CompiledNode {
@@ -141,8 +180,11 @@ function unknownNode(name: string): CompiledNode {
     podCidr6: null,
     directRouting: 0,
     ciliumHost: 0,
+    router4: null,
+    router6: null,
     tunnel: 0,
     mtu: 0,
+    masquerade: new Map(),
     known: false,
   };
 }

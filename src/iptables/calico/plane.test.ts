@@ -227,13 +227,20 @@ describe("what is not modelled", () => {
     expect(fates(calico(kind, kind.startsWith("Global") || kind === "Tier" ? "" : "blue", {}))).toEqual(KNOWN);
   });
 
-  test.each([["GlobalNetworkPolicy", "crd.projectcalico.org/v1"], ["AdminNetworkPolicy", "policy.networking.k8s.io/v1alpha1"],
-    ["BaselineAdminNetworkPolicy", "policy.networking.k8s.io/v1alpha1"]])("%s: every pod is undecided", (kind, group) => {
-    const found = fates(calico(kind, "", {}, group));
-    expect(found).toEqual({ ...KNOWN, denied: expect.stringContaining(`${kind} x is not modelled`),
-      open: expect.stringContaining(kind) });
-    expect(problemsOf([calico(kind, "", {}, group)]).at(-1))
-      .toBe(`${kind} x: is not modelled, so traffic of the pods it selects is undecided`);
+  const subject = { namespaces: {} };
+  const object = (kind: string, version: string, spec: object, name = "x"): object => ({ apiVersion: version, kind, metadata: { name },
+    spec });
+  test.each([["GlobalNetworkPolicy x", object("GlobalNetworkPolicy", "crd.projectcalico.org/v1", {})],
+    ["AdminNetworkPolicy x", object("AdminNetworkPolicy", "policy.networking.k8s.io/v1alpha1", { priority: 1, subject })],
+    ["BaselineAdminNetworkPolicy default",
+      object("BaselineAdminNetworkPolicy", "policy.networking.k8s.io/v1alpha1", { subject }, "default")],
+    ["ClusterNetworkPolicy x", object("ClusterNetworkPolicy", "policy.networking.k8s.io/v1alpha2", { tier: "Admin", priority: 1,
+      subject })],
+  ])("%s: every pod is undecided", (title, policy) => {
+    const found = fates(policy);
+    expect(found).toEqual({ ...KNOWN, denied: expect.stringContaining(`${title} is not modelled`),
+      open: expect.stringContaining(title) });
+    expect(problemsOf([policy]).at(-1)).toBe(`${title}: is not modelled, so traffic of the pods it selects is undecided`);
   });
 
   test("only the pods that a policy of Calico's selects are", () => {

@@ -9,8 +9,8 @@ import { type Address, parseAddress, parsePrefix, prefixContains } from "../../c
 import type { Cluster, Pod } from "../../cluster/cluster.js";
 import { End } from "../../dataplane.js";
 import { evaluateAddresses } from "../../spec/evaluate.js";
-import type { Evaluation } from "../../spec/network-policy.js";
 import { PolicyIndex } from "../../spec/policy-index.js";
+import type { Evaluation } from "../../spec/verdict.js";
 import { CALICO_DEFAULTS, VXLAN_PORT } from "./config.js";
 import { calicoPlane, PROTOCOL, type Probe, Prober, type Fate } from "./probe.fixture.js";
 import { Chance, PORTS, randomCluster } from "./random.fixture.js";

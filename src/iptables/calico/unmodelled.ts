@@ -4,7 +4,8 @@
  *
  * Staged policies, network sets and tiers change nothing by themselves.
  */
-import type { Cluster, OtherObject, Pod } from "../../cluster/cluster.js";
+import type { AdminPolicy } from "../../cluster/admin-policy.js";
+import type { Cluster, ObjectMeta, OtherObject, Pod } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
 import type { Because } from "../../dataplane.js";
 import type { TableName } from "../ruleset.js";
@@ -28,9 +29,6 @@ export interface Unmodelled {
 }
 
 const GROUPS = /^(crd\.projectcalico\.org|projectcalico\.org|policy\.networking\.k8s\.io)\//;
-/** Policies of the whole cluster; those that are not Calico's own are taken to select every pod. */
-const CLUSTER_POLICIES = new Set(["GlobalNetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy",
-  "ClusterNetworkPolicy"]);
 /** Annotations by which Felix limits a pod's packets or connections. */
 const LIMITS = /^qos\.projectcalico\.org\/(ingress|egress)(PacketRate|MaxConnections)$/;
 /** Fields of FelixConfiguration that change no rule, or that the operator's environment overrides. */
@@ -45,8 +43,7 @@ function objects(cluster: Cluster, kind: string): OtherObject[] {
 }
 
 export function unmodelled(cluster: Cluster, nodeName: string): Unmodelled {
-  const policies = [...cluster.others.filter((one) => CLUSTER_POLICIES.has(one.kind) && GROUPS.test(one.apiVersion)),
-    ...objects(cluster, "NetworkPolicy")];
+  const policies = policiesOf(cluster);
   const hosts = objects(cluster, "HostEndpoint").filter((one) => spec(one)["node"] === nodeName).map(unknown);
   // Only cluster-wide policies police what a node forwards, or its packets before connection tracking and NAT.
   const global = hosts.length === 0 ? [] : objects(cluster, "GlobalNetworkPolicy").map(unknown);
@@ -59,17 +56,22 @@ export function unmodelled(cluster: Cluster, nodeName: string): Unmodelled {
   };
 }
 
+type PolicyObject = OtherObject | AdminPolicy;
+
+/** Calico's own policies, and those of the Network Policy API for the whole cluster, which Calico reads too. */
+function policiesOf(cluster: Cluster): PolicyObject[] {
+  return [...objects(cluster, "GlobalNetworkPolicy"), ...cluster.adminPolicies, ...objects(cluster, "NetworkPolicy")];
+}
+
 /** What a user should know of the cluster's objects. */
 export function unmodelledProblems(cluster: Cluster): Problem[] {
   const problems: Problem[] = [];
-  const found = (one: OtherObject, what: string): void => {
+  const found = (one: ObjectMeta, what: string): void => {
     problems.push({ where: one.where, severity: "warning", what: `${title(one)}: ${what}` });
   };
+  for (const one of policiesOf(cluster)) found(one, "is not modelled, so traffic of the pods it selects is undecided");
   for (const one of cluster.others) {
     if (!GROUPS.test(one.apiVersion)) continue;
-    if (CLUSTER_POLICIES.has(one.kind) || one.kind === "NetworkPolicy") {
-      found(one, "is not modelled, so traffic of the pods it selects is undecided");
-    }
     if (one.kind === "HostEndpoint") found(one, "is not modelled, so traffic of its node's own sockets is undecided");
     if (one.kind === "IPPool" && isTunnelled(one)) {
       found(one, "tunnels are not modelled, so traffic of nodes' own sockets is undecided; expected ipipMode and vxlanMode "
@@ -96,9 +98,9 @@ export function spec(one: OtherObject): Readonly<Record<string, unknown>> {
 }
 
 /** Whether the policy selects the pod, or says so in a way that is not read. */
-function maySelect(policy: OtherObject, { pod, labels }: WorkloadEndpoint): boolean {
+function maySelect(policy: PolicyObject, { pod, labels }: WorkloadEndpoint): boolean {
   if (policy.kind === "NetworkPolicy" && policy.namespace !== pod.namespace) return false;
-  if (policy.apiVersion.startsWith("policy.networking")) return true;
+  if ("subject" in policy) return true;
   const { selector, namespaceSelector } = spec(policy);
   return [[selector, ""], [namespaceSelector, NAMESPACE_PREFIX]].every(([text, prefix]) => {
     // Labels of service accounts are not known.
@@ -111,7 +113,7 @@ function titleOf(pod: Pod): string {
   return `${pod.namespace}/${pod.name}`;
 }
 
-function unknown(one: OtherObject): Unknown {
+function unknown(one: ObjectMeta): Unknown {
   return { why: title(one), because: { where: one.where, object: title(one), rule: "not modelled" } };
 }
 
@@ -123,6 +125,6 @@ function limits(pod: Pod): string[] {
   return Object.keys(pod.annotations).filter((name) => LIMITS.test(name)).sort();
 }
 
-function title(one: OtherObject): string {
+function title(one: ObjectMeta): string {
   return `${one.kind} ${one.namespace === "" ? "" : `${one.namespace}/`}${one.name}`;
 }

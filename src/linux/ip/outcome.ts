@@ -21,6 +21,8 @@ export interface NodeSink {
   reason: string;
   /** Bit 0: the pin was taken. Bit 1: refused. */
   pinFlags: number;
+  /** skb->mark of the packet that `transmit` or `local` tells of; left out by who does not ask. */
+  mark?: number;
 }
 
 export class Outcome {
@@ -46,6 +48,18 @@ export class Outcome {
       this.sink.end = end;
       this.sink.reason = reason;
     }
+  }
+
+  transmit(packet: Packet, device: number, bytes: Uint8Array, length: number, gateway: Address | null): void {
+    if (this.sink === null) return;
+    if (this.sink.mark !== undefined) this.sink.mark = packet.mark;
+    this.sink.transmit(device, bytes, 0, length, packet.made, gateway);
+  }
+
+  local(packet: Packet): void {
+    if (this.sink === null) return;
+    if (this.sink.mark !== undefined) this.sink.mark = packet.mark;
+    this.sink.local(packet.bytes, 0, packet.captured, packet.made);
   }
 
   finish(): void {

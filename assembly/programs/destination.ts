@@ -1,0 +1,64 @@
+/**
+ * Where a packet that may leave its pod goes (bpf/bpf_lxc.c, ipv4_forward_to_destination and
+ * ipv6_forward_to_destination):
+ *
+ *     proxy | endpoint of this node | tunnel | out by the routes | the node's stack
+ */
+import { ConfigOption, CtBit, CtStatus, IpcacheEntry, UndecidedReason } from "../abi.gen";
+import { Address } from "./address";
+import { Conntrack } from "./conntrack";
+import { Deliver } from "./deliver";
+import { Identities, Mark } from "./identity";
+import { Maps } from "./maps";
+import { Options } from "./options";
+import { Packet } from "./packet";
+import { Tunnel } from "./tunnel";
+import { Verdict } from "./verdict";
+
+const ADDRESS: usize = memory.data(16, 16);
+
+export class Destination {
+  /**
+   * `identity` is the sender's, `status` its connection's, `loopback` says that the packet was just translated to its
+   * own sender, `info` is what the ipcache knows of the destination.
+   */
+  static forward(identity: u32, status: i32, proxyPort: u16, loopback: bool, info: IpcacheEntry | null): i32 {
+    if (proxyPort != 0) {
+      // The port goes into the upper half as it stands on the wire.
+      Packet.mark = Mark.TO_PROXY | (<u32>proxyPort << 16);
+      return Verdict.PROXY;
+    }
+    if (Options.has(ConfigOption.ENABLE_HOST_FIREWALL)) return Verdict.undecided(UndecidedReason.HOST_FIREWALL);
+    if (Options.version >= 19) Mark.setIdentity(identity);
+    const hairpin = loopback || Conntrack.has(<u16>CtBit.LB_LOOPBACK);
+    let toHost: bool = false;
+    if (Options.routing || hairpin || Options.hostRouting) {
+      // A loopback reply is addressed to the loopback address; its own source is the pod it belongs to.
+      const back = status == CtStatus.REPLY && hairpin;
+      Address.read(ADDRESS, back ? Packet.source : Packet.destination, Packet.family);
+      const endpoint = Maps.endpoint(ADDRESS);
+      if (endpoint !== null) {
+        toHost = Deliver.toHost(endpoint);
+        if (!toHost) return Deliver.local(endpoint, identity);
+      }
+    }
+    if (!toHost) {
+      if (Options.has(ConfigOption.TUNNEL_MODE) && info !== null && Identities.tunnelled(info)) {
+        return Tunnel.to(info, identity);
+      }
+      if (Options.hostRouting) return Deliver.byRoute(true);
+    }
+    return toStack(identity);
+  }
+}
+
+/** pass_to_stack. Up to 1.18 the program counts a hop here and the kernel another, unless endpoints have routes. */
+function toStack(identity: u32): i32 {
+  if (Options.version >= 19) return Verdict.PASS;
+  if (Options.routing) {
+    const expired = Deliver.countHop();
+    if (expired < 0) return expired;
+  }
+  Mark.setIdentity(identity);
+  return Verdict.PASS;
+}

@@ -1,0 +1,146 @@
+/**
+ * The nodes' kernels over src/linux. A node is built when the first packet comes to its stack.
+ *
+ * What leaves by a device that is neither a pod's, an uplink nor cilium_host is undecided: no program is known there.
+ */
+import type { Address, Family } from "../../cluster/address.js";
+import type { Cluster, ConntrackDelete } from "../../cluster/cluster.js";
+import { StackExit, UndecidedReason } from "../../contract/codes.js";
+import { codeText } from "../../contract/layout.js";
+import { End } from "../../dataplane.js";
+import { RuleCache } from "../../linux/netfilter/rule-cache.js";
+import type { NodeSink } from "../../linux/node.js";
+import type { CiliumOptions } from "../options.js";
+import { HOST_DEVICE } from "./facts.js";
+import { NodeKernel } from "./kernel.js";
+import type { NodeStack, StackPacket, StackPiece, StackResult } from "./node-stack.js";
+import type { RuleGiver } from "./rules.js";
+
+export interface LinuxStackOptions {
+  readonly cluster: Cluster;
+  /** Names by number. */
+  readonly nodes: readonly string[];
+  readonly cilium: CiliumOptions;
+  readonly rules: RuleGiver;
+  /** Part of every draw. */
+  readonly seed: number;
+  readonly traced: boolean;
+}
+
+export class LinuxStack implements NodeStack {
+  private cluster: Cluster;
+  private readonly kernels = new Map<number, NodeKernel>();
+  private readonly caches: Readonly<Record<Family, RuleCache>> = { 4: new RuleCache(4), 6: new RuleCache(6) };
+  private readonly sink = new PieceSink();
+
+  constructor(private readonly options: LinuxStackOptions) {
+    this.cluster = options.cluster;
+  }
+
+  pass(packet: StackPacket): StackResult {
+    const { sink } = this;
+    const kernel = this.kernel(packet.node);
+    const { linux, hooks } = kernel;
+    sink.begin(kernel, packet);
+    hooks.begin();
+    linux.frameMark = packet.mark;
+    if (packet.local) linux.output(packet.bytes, packet.offset, packet.length, packet.timeNs, packet.pin, sink);
+    else {
+      linux.receive(packet.bytes, packet.offset, packet.length, packet.wireLength, packet.etherType, packet.packetType,
+        packet.device, packet.timeNs, packet.pin, sink);
+    }
+    const { pieces, end, reason, pinFlags } = sink;
+    return { pieces, end, reason, pinFlags, decided: hooks.decided, steps: hooks.steps };
+  }
+
+  change(cluster: Cluster): void {
+    this.cluster = cluster;
+    for (const [number, kernel] of this.kernels) {
+      const node = cluster.nodes.find((one) => one.name === this.options.nodes[number]);
+      // A node that went away takes its connections along.
+      if (node === undefined) this.kernels.delete(number);
+      else kernel.change(cluster, node);
+    }
+  }
+
+  deleteConntrack(entry: ConntrackDelete): void {
+    this.kernels.get(this.options.nodes.indexOf(entry.node))?.deleteConntrack(entry);
+  }
+
+  /** `iptables-save -c` or `ip6tables-save -c` of a node. */
+  save(node: number, family: Family): string {
+    return this.kernel(node).save(family);
+  }
+
+  private kernel(number: number): NodeKernel {
+    let kernel = this.kernels.get(number);
+    if (kernel === undefined) {
+      const { options } = this;
+      const node = this.cluster.nodes.find((one) => one.name === options.nodes[number]);
+      if (node === undefined) throw new Error("a packet is at the stack of a node that the cluster does not have");
+      const hash = mix(options.seed, number);
+      kernel = new NodeKernel(number, node, this.cluster, { cilium: options.cilium, rules: options.rules, traced: options.traced,
+        caches: this.caches, chance: (flow, draw) => mix(mix(hash, flow), draw) });
+      this.kernels.set(number, kernel);
+    }
+    return kernel;
+  }
+}
+
+/** Keeps what a kernel sends until its call is over. */
+class PieceSink implements NodeSink {
+  end: End = End.None;
+  reason = "";
+  pinFlags = 0;
+  mark = 0;
+  pieces: StackPiece[] = [];
+  private kernel!: NodeKernel;
+  private wireLength = 0;
+
+  begin(kernel: NodeKernel, packet: StackPacket): void {
+    this.kernel = kernel;
+    this.pieces = [];
+    this.wireLength = packet.wireLength;
+  }
+
+  transmit(device: number, bytes: Uint8Array, offset: number, length: number, made: 0 | 1, _gateway: Address | null): void {
+    const exit = exitBy(this.kernel, device);
+    if (exit === 0) {
+      this.end = End.Undecided;
+      this.reason = `undecided: ${codeText(UndecidedReason, UndecidedReason.values.ROUTE_DEVICE)}`;
+    } else this.keep(exit, device, bytes, offset, length, made);
+  }
+
+  /** No tunnel of the present network is left on a Cilium node (facts.ts). */
+  enter(): void {
+    throw new Error("a packet came out of a tunnel device that a Cilium node does not have");
+  }
+
+  local(bytes: Uint8Array, offset: number, length: number, made: 0 | 1): void {
+    this.keep(StackExit.values.LOCAL, 0, bytes, offset, length, made);
+  }
+
+  private keep(exit: number, device: number, bytes: Uint8Array, offset: number, length: number, made: 0 | 1): void {
+    const declared = bytes[offset] >> 4 === 6 ? 40 + ((bytes[offset + 4] << 8) | bytes[offset + 5])
+      : (bytes[offset + 2] << 8) | bytes[offset + 3];
+    // Merged segments may say a length of 0 (BIG TCP): what was on the wire stays.
+    const wireLength = Math.max(length, declared > (bytes[offset] >> 4 === 6 ? 40 : 0) ? declared : this.wireLength);
+    this.pieces.push({ exit, device, bytes: bytes.slice(offset, offset + length), length, wireLength, mark: this.mark, made });
+  }
+}
+
+/** StackExit of a device; 0: none is known. */
+function exitBy(kernel: NodeKernel, index: number): number {
+  const device = kernel.device(index);
+  if (device?.kind === "uplink") return StackExit.values.UPLINK;
+  if (device?.kind === "pod") return StackExit.values.ENDPOINT;
+  return device?.name === HOST_DEVICE ? StackExit.values.CILIUM_HOST : 0;
+}
+
+/** murmur3's finisher over a pair; uint32. */
+function mix(a: number, b: number): number {
+  let value = Math.imul(a ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(b + 0x7f4a7c15, 0xc2b2ae35);
+  value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
+  value = Math.imul(value ^ (value >>> 13), 0xc2b2ae35);
+  return (value ^ (value >>> 16)) >>> 0;
+}

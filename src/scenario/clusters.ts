@@ -1,0 +1,114 @@
+/**
+ * The clusters of a scenario: its objects, and after each probe's changes the objects as they are from then on, with the
+ * node facts it states. Deleting a pod takes its addresses out of the EndpointSlices too, as the endpoint controller does.
+ */
+import { prefixOf } from "../cluster/address.js";
+import type { Cluster, EndpointSlice, NodeFacts, Route, Timeline } from "../cluster/cluster.js";
+import { type ManifestObjects, mergeObjects, readItems, withoutObjects } from "../cluster/manifests.js";
+import type { Problem, Where } from "../cluster/problem.js";
+import { buildTimeline } from "../cluster/timeline.js";
+import type { Change, ClusterPart, PlaneSpec, Scenario } from "./scenario.js";
+
+/** What the paths of a scenario hold; read by whoever knows files. */
+export interface LoadedPaths {
+  readonly objects: ManifestObjects;
+  readonly facts: ReadonlyMap<string, NodeFacts>;
+  readonly problems: readonly Problem[];
+}
+
+export type Load = (paths: readonly string[], where: Where) => LoadedPaths;
+
+export interface ScenarioObjects {
+  readonly initial: ManifestObjects;
+  /** By index of the probe they come before; the same as before where it has no changes. */
+  readonly before: readonly ManifestObjects[];
+  readonly facts: ReadonlyMap<string, NodeFacts>;
+  readonly problems: readonly Problem[];
+}
+
+export function scenarioObjects(scenario: Scenario, load: Load): ScenarioObjects {
+  const problems: Problem[] = [];
+  const facts = new Map<string, NodeFacts>();
+  const read = (parts: readonly ClusterPart[], where: Where): ManifestObjects => {
+    const paths = parts.filter((part) => typeof part === "string");
+    const inline = readItems(parts.filter((part) => typeof part !== "string"));
+    problems.push(...inline.problems);
+    if (paths.length === 0) return inline.objects;
+    const loaded = load(paths, where);
+    problems.push(...loaded.problems);
+    for (const [node, known] of loaded.facts) facts.set(node, known);
+    return mergeObjects(loaded.objects, inline.objects);
+  };
+  const initial = read(scenario.cluster, scenario.whereOf(["cluster"]));
+  let now = initial;
+  const before = scenario.probes.map((probe) => {
+    for (const change of probe.changes) {
+      now = change.kind === "apply" ? mergeObjects(now, read(change.parts, probe.where)) : without(now, change, problems);
+    }
+    return now;
+  });
+  return { initial, before, facts, problems };
+}
+
+/** The clusters as a plane sees them: the first, and at each probe with changes the next. */
+export function timelineFor(scenario: Scenario, objects: ScenarioObjects, extra: ManifestObjects | null,
+  timesNs: readonly number[], epochNs: bigint): Timeline {
+  const whole = (one: ManifestObjects): ManifestObjects => (extra === null ? one : mergeObjects(one, extra));
+  const changes = scenario.probes.flatMap((probe, index) => (probe.changes.length === 0 ? []
+    : [{ atNs: epochNs + BigInt(timesNs[index]), kind: "objects" as const, objects: whole(objects.before[index]) }]));
+  const timeline = buildTimeline({ initial: whole(objects.initial), changes, facts: objects.facts });
+  return {
+    ...timeline, initial: withNodeAddresses(timeline.initial, scenario),
+    changes: timeline.changes.map((one) => (one.kind === "cluster" ? { ...one, cluster: withNodeAddresses(one.cluster, scenario) } : one)),
+  };
+}
+
+/** kube-proxy's configuration of a plane, as the document that its node would have. */
+export function kubeProxyObjects(name: string, spec: PlaneSpec, scenario: Scenario)
+  : { objects: ManifestObjects; problems: Problem[] } | null {
+  if (spec.kubeProxy === undefined) return null;
+  const document = { apiVersion: "kubeproxy.config.k8s.io/v1alpha1", kind: "KubeProxyConfiguration", ...spec.kubeProxy };
+  const where = scenario.whereOf(["planes", name, "kubeProxy"]);
+  const read = readItems([{ value: document, positions: scenario.positions.inside(["planes", name, "kubeProxy"]) }]);
+  return { objects: read.objects, problems: read.problems.map((one) => ({ ...one, where })) };
+}
+
+function without(objects: ManifestObjects, { object, name, where }: Extract<Change, { kind: "delete" }>,
+  problems: Problem[]): ManifestObjects {
+  const slash = name.indexOf("/");
+  const namespace = slash < 0 ? "" : name.slice(0, slash);
+  const own = name.slice(slash + 1);
+  let found = false;
+  const rest = withoutObjects(objects, (one) => {
+    const gone = one.kind.toLowerCase() === object.toLowerCase() && one.name === own && one.namespace === namespace;
+    found ||= gone;
+    return gone;
+  });
+  if (!found) {
+    problems.push({ where, severity: "error", what: `there is no ${object} ${name} to delete; expected a kind and namespace/name` });
+  }
+  if (object.toLowerCase() !== "pod") return rest;
+  return { ...rest, endpointSlices: rest.endpointSlices.map((slice): EndpointSlice => ({ ...slice,
+    endpoints: slice.endpoints.filter(({ targetRef }) => targetRef?.kind !== "Pod" || targetRef.namespace !== namespace
+      || targetRef.name !== own) })) };
+}
+
+/** The stated addresses in place of those assumed for the uplink, with the routes that the kernel makes for them. */
+function withNodeAddresses(cluster: Cluster, scenario: Scenario): Cluster {
+  if (scenario.nodes.size === 0) return cluster;
+  return { ...cluster, nodes: cluster.nodes.map((node) => {
+    const addresses = scenario.nodes.get(node.name) ?? [];
+    const uplink = node.facts.devices.find((device) => device.kind === "uplink");
+    if (addresses.length === 0 || uplink === undefined) return node;
+    const device = uplink.index;
+    const kept = node.facts.routes.filter((route) => route.device !== device || (route.type !== "local" && route.via !== null)
+      || route.destination.length === 0);
+    const base = { metric: 0, mtu: null, via: null, device };
+    const routes: Route[] = addresses.flatMap(({ address, length }) => [
+      { ...base, destination: prefixOf(address, address.bytes.length * 8), table: "local", type: "local", prefSrc: address },
+      { ...base, destination: prefixOf(address, length), table: "main", type: "unicast", prefSrc: address },
+    ]);
+    const devices = node.facts.devices.map((one) => (one === uplink ? { ...one, addresses } : one));
+    return { ...node, facts: { ...node.facts, devices, routes: [...kept, ...routes] } };
+  }) };
+}

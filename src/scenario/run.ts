@@ -1,0 +1,262 @@
+/**
+ * A scenario from its clusters to its results: builds its planes, opens each probe's connections in all of them, and
+ * holds what is seen against what is expected. Two planes are also compared, as `compare` does it, for the ids of
+ * differences. Reads nothing itself.
+ */
+import type { Cluster } from "../cluster/cluster.js";
+import type { Problem, Where } from "../cluster/problem.js";
+import { Comparison } from "../compare/comparison.js";
+import { Names } from "../compare/names.js";
+import type { Plane } from "../dataplane.js";
+import { assumedNetwork, buildPlane, parseProfile, type PlaneInputs, policyDenial, type Profile, wrongOptions } from "../planes.js";
+import { Flow } from "../replay/flows.js";
+import { viewOf } from "../replay/reading.js";
+import type { Packet } from "../replay/loop.js";
+import type { View } from "../replay/view.js";
+import { parsePrefix } from "../cluster/address.js";
+import { kubeProxyObjects, type Load, scenarioObjects, type ScenarioObjects, timelineFor } from "./clusters.js";
+import { Connections, type Seen } from "./connection.js";
+import { describeSeen, judge, type Judged } from "./judge.js";
+import { hasAnswer, packetOf, ProbeError, type Way, wayOf } from "./packet.js";
+import type { PlaneSpec, Probe, Scenario } from "./scenario.js";
+
+export interface ScenarioInputs {
+  readonly load: Load;
+  readonly wasm: PlaneInputs["wasm"];
+}
+
+export interface ProbeResult {
+  readonly name: string;
+  readonly where: Where;
+  readonly status: "passed" | "failed" | "undecided";
+  /** What was expected and found, a sentence each. */
+  readonly failures: readonly string[];
+  /** `target: delivered to default/web:80, source node1`, one for each plane and way that was seen. */
+  readonly seen: readonly string[];
+}
+
+export interface ScenarioResult {
+  readonly name: string;
+  readonly where: Where;
+  readonly probes: readonly ProbeResult[];
+  /** An error means that it was not run, or not to the end. */
+  readonly problems: readonly Problem[];
+}
+
+const EPOCH_NS = 1_000_000_000n;
+const REPEAT_AFTER_NS = 1e6;
+const FIRST_SOURCE_PORT = 40_000;
+
+export function runScenario(scenario: Scenario, inputs: ScenarioInputs): ScenarioResult {
+  const run = new ScenarioRun(scenario, inputs);
+  const said = run.sayings();
+  const probes = run.problems.some((one) => one.severity === "error") ? said : [...said, ...run.probes()];
+  return { name: scenario.name, where: scenario.where, probes, problems: run.problems };
+}
+
+interface RunningPlane {
+  readonly name: string;
+  readonly plane: Plane;
+  readonly profile: Profile;
+  readonly connections: Connections;
+  /** Its clusters, by index of the probe they begin with. */
+  readonly clusters: ReadonlyMap<number, Cluster>;
+}
+
+class ScenarioRun {
+  /** Errors among them stop it. */
+  readonly problems: Problem[] = [];
+  private readonly planes: RunningPlane[] = [];
+  /** The clusters without what planes have of their own. */
+  private readonly clusters: ReadonlyMap<number, Cluster>;
+  private cluster: Cluster;
+  private names: Names;
+  /** By the cluster of the moment; null: not asked yet. */
+  private denies: ReturnType<typeof policyDenial> | null = null;
+  private readonly timesNs: readonly number[];
+  private connection = 0;
+
+  constructor(private readonly scenario: Scenario, private readonly inputs: ScenarioInputs) {
+    this.timesNs = timesOf(scenario);
+    const objects = scenarioObjects(scenario, inputs.load);
+    this.problems.push(...objects.problems);
+    const timeline = timelineFor(scenario, objects, null, this.timesNs, EPOCH_NS);
+    this.problems.push(...timeline.problems);
+    this.cluster = timeline.initial;
+    for (const name of scenario.nodes.keys()) {
+      if (this.cluster.nodes.some((node) => node.name === name)) continue;
+      this.problems.push({ where: scenario.whereOf(["nodes", name]), severity: "error", what: `the cluster has no node ${name}` });
+    }
+    this.clusters = this.clustersOf(timeline);
+    this.names = new Names(this.cluster);
+    for (const [name, spec] of scenario.planes) this.build(name, spec, objects);
+  }
+
+  /** Of each problem that must be said, whether it is; one that is stops nothing. */
+  sayings(): ProbeResult[] {
+    const { problems, scenario } = this;
+    return scenario.problems.map((part, index): ProbeResult => {
+      const found = problems.flatMap((one, at) => (one.what.includes(part) ? [at] : []));
+      for (const at of found) problems[at] = { ...problems[at], severity: "warning" };
+      return { name: `it is said: ${part}`, where: scenario.whereOf(["problems", index]), status: found.length > 0 ? "passed" : "failed",
+        failures: found.length > 0 ? [] : [`expected a problem that says "${part}", found ${
+          problems.map((one) => one.what).join("; ") || "none"}`], seen: [] };
+    });
+  }
+
+  probes(): ProbeResult[] {
+    return this.scenario.probes.map((probe, index) => {
+      this.change(index);
+      try {
+        return this.probe(probe, index);
+      } catch (error) {
+        if (!(error instanceof ProbeError)) throw error;
+        this.problems.push({ where: probe.where, severity: "error", what: `${error.message}; the probe is not run` });
+        return { name: probe.name, where: probe.where, status: "failed", failures: [error.message], seen: [] };
+      }
+    });
+  }
+
+  private build(name: string, spec: PlaneSpec, objects: ScenarioObjects): void {
+    const { scenario } = this;
+    const where = scenario.whereOf(["planes", name]);
+    const own = kubeProxyObjects(name, spec, scenario);
+    this.problems.push(...own?.problems ?? []);
+    const profile = parseProfile(spec.profile);
+    if (typeof profile === "string") {
+      this.problems.push({ where, severity: "error", what: profile });
+      return;
+    }
+    for (const what of wrongOptions(profile, spec.cilium ?? {})) {
+      this.problems.push({ where: scenario.whereOf(["planes", name, "cilium"]), severity: "error", what: `${name}: ${what}` });
+    }
+    const timeline = own === null ? null : timelineFor(scenario, objects, own.objects, this.timesNs, EPOCH_NS);
+    const cluster = timeline?.initial ?? this.cluster;
+    const assumed: Problem[] = [];
+    const network = assumedNetwork(cluster, {
+      ...(spec.masquerade === undefined ? {} : { masqueradeAgent: spec.masquerade }),
+      ...(spec.clusterCIDRs === undefined ? {} : { clusterCidrs: this.prefixes(spec.clusterCIDRs, name, "clusterCIDRs") }),
+      ...(spec.nonMasqueradeCIDRs === undefined ? {}
+        : { nonMasqueradeCidrs: this.prefixes(spec.nonMasqueradeCIDRs, name, "nonMasqueradeCIDRs") }),
+    }, assumed);
+    const plane = buildPlane(name, profile, {
+      cluster, epochNs: EPOCH_NS, wasm: this.inputs.wasm, network, seed: spec.seed ?? 1, traced: false, udpCleanup: true,
+      ...(spec.cilium === undefined ? {} : { cilium: spec.cilium }),
+    });
+    for (const problem of [...assumed, ...plane.problems]) {
+      // What a plane does not model makes its packets undecided, which is seen there.
+      this.problems.push({ severity: "warning", where: problem.where ?? where, what: `${name}: ${problem.what}` });
+    }
+    this.planes.push({ name, plane, profile, connections: new Connections(plane),
+      clusters: timeline === null ? this.clusters : this.clustersOf(timeline) });
+  }
+
+  private prefixes(texts: readonly string[], plane: string, field: string): NonNullable<ReturnType<typeof parsePrefix>>[] {
+    return texts.flatMap((text, index) => {
+      const prefix = parsePrefix(text);
+      if (prefix !== null) return [prefix];
+      this.problems.push({ where: this.scenario.whereOf(["planes", plane, field, index]), severity: "error",
+        what: `found "${text}", expected a CIDR such as 10.244.0.0/16` });
+      return [];
+    });
+  }
+
+  /** Each change of a timeline belongs to the next probe that has changes. */
+  private clustersOf({ changes }: ReturnType<typeof timelineFor>): Map<number, Cluster> {
+    const changing = this.scenario.probes.flatMap((probe, index) => (probe.changes.length > 0 ? [index] : []));
+    const found = new Map<number, Cluster>();
+    changes.forEach((one, at) => {
+      if (one.kind === "cluster") found.set(changing[at], one.cluster);
+    });
+    return found;
+  }
+
+  private change(index: number): void {
+    const next = this.clusters.get(index);
+    if (next === undefined) return;
+    this.cluster = next;
+    this.names = new Names(next, this.names);
+    this.denies = null;
+    for (const { plane, clusters } of this.planes) plane.change(clusters.get(index) ?? next, this.timesNs[index]);
+  }
+
+  private probe(probe: Probe, index: number): ProbeResult {
+    const way = wayOf(probe, this.cluster);
+    const comparison = this.comparison();
+    const seen = new Map<string, Seen[]>(this.planes.map(({ name }) => [name, []]));
+    for (let turn = 0; turn < probe.repeat; turn++) {
+      const packet = this.packet(probe, way, index, turn);
+      const number = hasAnswer(probe, way) ? this.connection : null;
+      const found = this.planes.map(({ connections }) => connections.open(packet, number));
+      this.planes.forEach(({ name }, at) => seen.get(name)!.push(found[at]));
+      if (comparison !== null) compareSeen(comparison, packet, found[0], found[1]);
+    }
+    const judged = this.planes.map(({ name }): readonly [string, Judged] =>
+      [name, judge(probe.expect.get(name)!, seen.get(name)!, way.client.text, this.cluster, this.names)]);
+    const failures = judged.flatMap(([name, one]) => one.failures.map((failure) => `${name}: ${failure}`));
+    let undecided = judged.some(([, one]) => one.undecided);
+    if (probe.differences !== null && comparison !== null) {
+      const wrong = wrongDifferences(probe.differences, [...comparison.findings.values()].map((one) => one.id));
+      if (wrong !== null) failures.push(wrong);
+      undecided ||= wrong !== null && comparison.counts.undecided > 0;
+    }
+    return {
+      name: probe.name, where: probe.where, status: undecided ? "undecided" : failures.length > 0 ? "failed" : "passed", failures,
+      seen: [...seen].flatMap(([name, all]) =>
+        [...new Set(all.map((one) => describeSeen(one, this.names)))].map((text) => `${name}: ${text}`)),
+    };
+  }
+
+  /** Of the first two planes; null where there is one. */
+  private comparison(): Comparison | null {
+    const [first, second] = this.planes;
+    if (second === undefined) return null;
+    return new Comparison([first.plane, second.plane], () => this.names, first.profile.policyEngine,
+      (source, destination, protocol, port) => {
+        this.denies ??= policyDenial(this.cluster, second.profile);
+        return this.denies(source, destination, protocol, port);
+      });
+  }
+
+  private packet(probe: Probe, way: Way, index: number, turn: number): View {
+    this.connection++;
+    // Ports of connections that say nothing of theirs stay apart through the whole scenario.
+    const sourcePort = probe.sourcePort === null ? FIRST_SOURCE_PORT + (this.connection % 20_000)
+      : ((probe.sourcePort + turn) & 0xffff) || 1;
+    const { bytes, etherType } = packetOf(probe, way, sourcePort, this.connection);
+    const node = this.planes[0].plane.nodes.indexOf(way.node);
+    return viewOf(bytes, etherType, node, way.device, this.timesNs[index] + turn * REPEAT_AFTER_NS);
+  }
+}
+
+/** ns since the epoch at which each probe begins. */
+function timesOf({ probes }: Scenario): number[] {
+  let now = 1e9;
+  return probes.map((probe) => {
+    now += probe.afterNs;
+    const begins = now;
+    now += (probe.repeat - 1) * REPEAT_AFTER_NS;
+    return begins;
+  });
+}
+
+/** Tells the comparison of a connection as replay does of a flow: its request, and where both planes had one, its answer. */
+function compareSeen(comparison: Comparison, view: View, first: Seen, second: Seen): void {
+  const flow = new Flow();
+  flow.entry[0].set(view.tuple);
+  flow.entryNode[0] = view.node;
+  flow.entryDevice[0] = view.device;
+  const packet: Packet = { view, views: [view], flow, direction: 0, kind: "request", outcomes: [first.request, second.request],
+    moot: [false, false], restored: [false, false] };
+  comparison.judge(packet);
+  if (first.answer === null || second.answer === null) return;
+  comparison.judge({ ...packet, direction: 1, kind: "reply", outcomes: [first.answer, second.answer],
+    restored: [first.reply === "restored", second.reply === "restored"] });
+}
+
+function wrongDifferences(expected: readonly string[], found: readonly string[]): string | null {
+  const names = [...new Set(found)];
+  const same = expected.length === names.length && expected.every((id) => names.includes(id));
+  return same ? null : `expected ${expected.length === 0 ? "no difference" : `difference ${expected.join(", ")}`}, found ${
+    names.length === 0 ? "none" : names.join(", ")}`;
+}
