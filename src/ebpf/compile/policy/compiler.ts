@@ -107,13 +107,13 @@ export class Compiler {
     }
     const enforced = denying.length > 0 || always;
     const extra: Extra[] = [];
+    const localhost = direction === Traffic.Ingress && this.allowsLocalhost(isHost, rules.length, enforced);
+    if (localhost) extra.push({ identity: Reserved.Host, level: levels.last, low: ALLOW, because: [this.localhost] });
     // Without a default deny the rules only add: all else is allowed, after everything.
     if (!enforced || levels.passes) {
-      extra.push({ identity: 0, level: levels.last, low: enforced ? DENY : ALLOW,
+      // The agent's own rules have an order: the exception for the own node comes before the deny.
+      extra.push({ identity: 0, level: levels.last + (localhost && enforced ? 1 : 0), low: enforced ? DENY : ALLOW,
         because: (enforced ? denying : rules).map((one) => becauseOf(one.policy, direction)) });
-    }
-    if (direction === Traffic.Ingress && this.allowsLocalhost(isHost, rules.length, enforced)) {
-      extra.push({ identity: Reserved.Host, level: levels.last, low: ALLOW, because: [this.localhost] });
     }
     const becauses = denying.map((one) => becauseOf(one.policy, direction));
     const deny = enforced ? this.cookies.ofAll(becauses.length > 0 ? becauses : [this.enablePolicy]) : 0;

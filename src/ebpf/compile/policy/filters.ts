@@ -37,8 +37,9 @@ export class Filters {
 
   constructor(private readonly selectors: SelectorCache, private readonly cookies: CookieTable) {}
 
+  /** Tier by tier: what a tier passes is lifted as the later ones come. */
   get list(): Filter[] {
-    return [...this.filters.values()];
+    return [...this.filters.values()].sort((a, b) => a.tier - b.tier);
   }
 
   add(entry: PolicyEntry, level: number): void {
