@@ -14,6 +14,11 @@ export function refuseUnmodelled(options: CiliumOptions, problems: Problem[]): v
   }
 }
 
+/** What is not modelled of values of an option; empty where every value is. */
+export function unmodelledValues(name: OptionName): string {
+  return UNMODELLED.find((one) => one.name === name)?.what ?? "";
+}
+
 /** Values that the maps and programs have no model for; using the default instead would be a guess. */
 const UNMODELLED: readonly {
   readonly name: OptionName;
