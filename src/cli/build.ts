@@ -12,7 +12,7 @@ export function buildCommand(program: Command, exit: (code: number) => void): vo
     .argument("<program>", "an AssemblyScript file that exports policy(verdict: i32): i32")
     .option("-o, --out-file <path>", "the module; beside it one that records steps, for trace (default: the program's name)")
     .addHelpText("after", `
-The program is compiled with the sources in the package's assembly/; what it may import is in assembly/step.ts:
+The program is compiled with the package's assembly/; what it may import is in assembly/step.ts:
   import { DropReason, GO_ON, PolicyStep, TCP } from "twinplane/assembly/step";
   export function policy(verdict: i32): i32 {
     return PolicyStep.protocol == TCP && PolicyStep.port == 23 ? -<i32>DropReason.DROP_POLICY_DENY : verdict;
@@ -21,7 +21,7 @@ The program is compiled with the sources in the package's assembly/; what it may
 Examples:
   twinplane build no_telnet.ts -o no_telnet.wasm
   twinplane compare -f cluster.yaml -r node1=node1.pcap --program no_telnet.wasm
-  twinplane test no_telnet.scenario.yaml     # with planes: {target: {profile: cilium@1.20, program: no_telnet.ts}}`)
+  twinplane test no_telnet.scenario.yaml     # planes: {own: {profile: cilium@1.20, program: no_telnet.ts}}`)
     .action(async (path: string, options: { readonly outFile?: string }) => exit(await build(path, options.outFile)));
 }
 

@@ -42,11 +42,18 @@ export interface OptionValues {
   "bpf-lb-maglev-table-size": number;
   "bpf-lb-maglev-hash-seed": string;
   "bpf-lb-mode": "snat" | "dsr" | "hybrid";
+  "bpf-lb-mode-annotation": boolean;
+  "bpf-lb-dsr-dispatch": "opt" | "ipip" | "geneve";
+  "enable-pmtu-discovery": boolean;
   "bpf-lb-acceleration": "disabled" | "native" | "best-effort" | "testing-only";
   "bpf-lb-external-clusterip": boolean;
   "bpf-lb-source-range-all-types": boolean;
   "enable-session-affinity": boolean;
   "enable-service-topology": boolean;
+  "enable-k8s-terminating-endpoint": boolean;
+  "enable-no-service-endpoints-routable": boolean;
+  "k8s-service-proxy-name": string;
+  "default-lb-service-ipam": "lbipam" | "nodeipam" | "none";
   "service-no-backend-response": "reject" | "drop";
   "node-port-range": readonly [number, number];
   "nodeport-addresses": string;
@@ -59,6 +66,7 @@ export interface OptionValues {
   "enable-bpf-masquerade": boolean;
   "enable-remote-node-masquerade": boolean;
   "enable-ip-masq-agent": boolean;
+  "derive-masquerade-ip-addr-from-device": string;
   "ipv4-native-routing-cidr": string;
   "ipv6-native-routing-cidr": string;
 
@@ -118,11 +126,18 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "bpf-lb-maglev-table-size": 16381,
   "bpf-lb-maglev-hash-seed": "JLfvgnHc2kaSUFaI",
   "bpf-lb-mode": "snat",
+  "bpf-lb-mode-annotation": false,
+  "bpf-lb-dsr-dispatch": "opt",
+  "enable-pmtu-discovery": false,
   "bpf-lb-acceleration": "disabled",
   "bpf-lb-external-clusterip": false,
   "bpf-lb-source-range-all-types": false,
   "enable-session-affinity": true,
   "enable-service-topology": false,
+  "enable-k8s-terminating-endpoint": true,
+  "enable-no-service-endpoints-routable": true,
+  "k8s-service-proxy-name": "",
+  "default-lb-service-ipam": "lbipam",
   "service-no-backend-response": "reject",
   "node-port-range": [30000, 32767],
   "nodeport-addresses": "",
@@ -134,6 +149,7 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "enable-bpf-masquerade": true,
   "enable-remote-node-masquerade": false,
   "enable-ip-masq-agent": false,
+  "derive-masquerade-ip-addr-from-device": "",
   "ipv4-native-routing-cidr": "",
   "ipv6-native-routing-cidr": "",
   "enable-ipv4-fragment-tracking": true,
@@ -183,6 +199,8 @@ export const WORDS: Readonly<Partial<Record<OptionName, readonly string[]>>> = {
   "allow-localhost": ["auto", "always", "policy"],
   "bpf-lb-algorithm": ["random", "maglev"],
   "bpf-lb-mode": ["snat", "dsr", "hybrid"],
+  "bpf-lb-dsr-dispatch": ["opt", "ipip", "geneve"],
+  "default-lb-service-ipam": ["lbipam", "nodeipam", "none"],
   "bpf-lb-acceleration": ["disabled", "native", "best-effort", "testing-only"],
   "service-no-backend-response": ["reject", "drop"],
 };

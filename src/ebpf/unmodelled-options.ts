@@ -53,21 +53,4 @@ const UNMODELLED: readonly {
     when: (o) => o["bpf-lb-acceleration"] !== "disabled",
     what: "XDP acceleration is not modelled; the tc programs are evaluated",
   },
-  {
-    name: "enable-ip-masq-agent",
-    when: (o) => o["enable-ip-masq-agent"] && o["enable-bpf-masquerade"],
-    what: "the ip-masq-agent list of the agent's BPF masquerading is not read",
-  },
-  {
-    name: "enable-service-topology",
-    when: (o) => o["enable-service-topology"],
-    what: "topology hints are not applied to backends",
-  },
-  {
-    name: "labels",
-    when: (o) => o["labels"] !== "",
-    what:
-      "the list of identity-relevant labels is not applied; " +
-      "identities are built with Cilium's default list",
-  },
 ];
