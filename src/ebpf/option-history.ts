@@ -28,6 +28,7 @@ export const HISTORY: Readonly<Partial<Record<OptionName, History>>> = {
   "policy-deny-response": { since: "1.19", otherwise: "none" },
   "enable-extended-ip-protocols": { since: "1.19", otherwise: false },
   "enable-remote-node-masquerade": { since: "1.19", otherwise: false },
+  "enable-k8s-terminating-endpoint": { until: "1.17", otherwise: true },
   "enable-session-affinity": { until: "1.18", otherwise: true },
 };
 
