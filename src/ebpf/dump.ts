@@ -180,6 +180,8 @@ function flagText(flags: number, flags2: number, type: string): string {
     names.push(flags2 & ServiceFlag2.values.QUARANTINED ? "deny source-range" : "check source-range");
   if (flags & ServiceFlag.values.AFFINITY) names.push("sessionAffinity");
   if (!(flags & ServiceFlag.values.ROUTABLE)) names.push("non-routable");
+  if (flags2 & ServiceFlag2.values.LOOPBACK) names.push(type === "HostPort" ? "loopback" : "delegate-if-local");
+  if (flags2 & ServiceFlag2.values.FWD_MODE_DSR) names.push("dsr");
   return names.join(", ");
 }
 

@@ -191,8 +191,11 @@ describe("compileImage", () => {
       ]),
     ]);
     const [frontend] = only.services.frontends.filter(({ flags }) => !flags.wildcard);
-    expect([frontend.active.length, frontend.terminating.length]).toEqual([1, 0]);
-    expect(only.services.backends.map(({ address }) => address.text)).toEqual(["10.244.1.10"]);
+    // The one that does not serve keeps a slot for what it has; the one that is not ready keeps its entry only.
+    expect([frontend.active.length, frontend.terminating.length]).toEqual([1, 1]);
+    expect(only.services.backends.map(({ address, state }) => [address.text, state])).toEqual([
+      ["10.244.1.10", "terminating"], ["10.244.1.11", "not-serving"], ["10.244.1.12", "maintenance"],
+    ]);
   });
 
   it("numbers identities by label text and CIDRs in the local scope", () => {

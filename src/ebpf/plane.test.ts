@@ -264,7 +264,7 @@ kind: ConfigMap
 metadata: {name: cilium-config, namespace: kube-system}
 data: {${config}}
 `),
-        aks ? { profile: "aks:azure-cni-overlay+cilium@1.18" } : {},
+        aks ? { profile: "aks:azure-cni-overlay+cilium@1.34" } : {},
       );
       expect(step({ from: "10.244.1.10", to: "8.8.8.8", port: 53 }).reason).toBe(
         "undecided: masquerading in the node's iptables",

@@ -26,8 +26,10 @@ import {
 } from "../contract/codes.js";
 import type { MapName } from "../contract/maps.js";
 import type { Because } from "../dataplane.js";
+import type { CandidateState } from "./compile/backends.js";
 import type { FibRow } from "./compile/fib.js";
 import { Reserved } from "./compile/identity.js";
+import type { IpMasqEntry } from "./compile/ipmasq.js";
 import type { IpcacheEntry } from "./compile/ipcache.js";
 import { maglevSeeds } from "./compile/maglev.js";
 import type { CompiledDevice, CompiledEndpoint, CompiledNode, CompiledNodes } from "./compile/node.js";
@@ -173,8 +175,8 @@ export function nodeRecord(node: CompiledNode, index: number, options: CiliumOpt
     {
       ipv4: fieldOf(node.ipv4),
       ipv6: fieldOf(node.ipv6),
-      masquerade4: fieldOf(node.ipv4),
-      masquerade6: fieldOf(node.ipv6),
+      masquerade4: fieldOf(node.masquerade.get(node.directRouting)?.[4] ?? node.ipv4),
+      masquerade6: fieldOf(node.masquerade.get(node.directRouting)?.[6] ?? node.ipv6),
       router4: fieldOf(node.router4),
       router6: fieldOf(node.router6),
       pod_cidr4: fieldOf(node.podCidr4?.address ?? null),
@@ -185,7 +187,7 @@ export function nodeRecord(node: CompiledNode, index: number, options: CiliumOpt
       direct_routing_ifindex: node.directRouting,
       host_ifindex: node.ciliumHost,
       tunnel_ifindex: node.tunnel,
-      host_policy: 0,
+      host_policy: Math.max(0, node.hostPolicy),
       host_sec_id: Reserved.Host,
     },
   ];
@@ -219,6 +221,8 @@ export function deviceRecords(
   }
   const addresses = endpoint?.addresses ?? device.addresses.map(({ address }) => address);
   const uplink = device.kind === "uplink";
+  const addressOf = (family: 4 | 6): Address | null => (uplink ? hosts.nodes[node].masquerade.get(device.index)?.[family]
+    : addresses.find((address) => address.family === family)) ?? null;
   let flags = 0;
   if (device.kind === "pod") {
     flags = endpoint === null ? DeviceFlag.values.UNMANAGED : DeviceFlag.values.POLICY;
@@ -227,8 +231,8 @@ export function deviceRecords(
   return [
     { ifindex: device.index, node },
     {
-      ipv4: fieldOf(addresses.find((address) => address.family === 4) ?? null),
-      ipv6: fieldOf(addresses.find((address) => address.family === 6) ?? null),
+      ipv4: fieldOf(addressOf(4)),
+      ipv6: fieldOf(addressOf(6)),
       kind: device.name === "cilium_host" ? DeviceKind.values.HOST : DEVICE_KIND[device.kind],
       flags,
       lxc_id: endpoint?.endpointId ?? 0,
@@ -274,6 +278,11 @@ export function ipcacheRecord({ prefix, identity, tunnelEndpoint, nodeAddress }:
   ];
 }
 
+export function ipMasqRecord({ range }: IpMasqEntry): [MapName, MapEntry] {
+  return [range.address.family === 4 ? "cilium_ipmasq_v4" : "cilium_ipmasq_v6",
+    [{ prefixlen: range.length, address: addressField(range.address.bytes) }, { present: 1 }]];
+}
+
 const FIB_KIND: Readonly<Record<FibRow["kind"], number>> = {
   endpoint: FibKind.values.ENDPOINT,
   uplink: FibKind.values.UPLINK,
@@ -297,6 +306,14 @@ export function fibRecord(row: FibRow): MapEntry {
   ];
 }
 
+/** In the map a backend that terminates and does not serve is like one that does. */
+const BACKEND_STATE: Readonly<Record<CandidateState, number>> = {
+  active: BackendState.values.ACTIVE,
+  terminating: BackendState.values.TERMINATING,
+  "not-serving": BackendState.values.TERMINATING,
+  maintenance: BackendState.values.MAINTENANCE,
+};
+
 /** Services, backends, reverse NAT, affinity matches and source ranges, into the maps of their family. */
 export function serviceRecords(
   services: CompiledServices,
@@ -312,7 +329,7 @@ export function serviceRecords(
         address: addressField(backend.address.bytes),
         port: backend.port,
         proto: backend.protocol,
-        flags: backend.terminating ? BackendState.values.TERMINATING : BackendState.values.ACTIVE,
+        flags: BACKEND_STATE[backend.state],
         cookie: cookieOf(backend.because),
       },
     ]);
@@ -361,7 +378,8 @@ function frontendRecords(
     { ...key, backend_slot: 0 },
     {
       ...common,
-      backend_id: frontend.affinityTimeout,
+      // LB_ALGORITHM_SHIFT. 1.16 has no algorithm there, and no timeout is as long.
+      backend_id: ((frontend.algorithm << 24) | frontend.affinityTimeout) >>> 0,
       count: frontend.active.length,
       qcount: frontend.terminating.length,
       flags: flagsOf(frontend),
@@ -393,6 +411,8 @@ export function flags2Of({ flags }: Frontend): number {
   let bits = 0;
   if (flags.internalLocal) bits |= ServiceFlag2.values.INT_LOCAL_SCOPE;
   if (flags.twoScopes) bits |= ServiceFlag2.values.TWO_SCOPES;
+  if (flags.loopback) bits |= ServiceFlag2.values.LOOPBACK;
+  if (flags.dsr) bits |= ServiceFlag2.values.FWD_MODE_DSR;
   // On the service itself this bit says that the source ranges deny.
   if (flags.sourceRangeDeny) bits |= ServiceFlag2.values.QUARANTINED;
   return bits;
