@@ -21,6 +21,7 @@ import { Tcp } from "../wire/tcp";
 import { Address } from "./address";
 import { Conntrack, ENTRY_DSR, FORWARD } from "./conntrack";
 import { Deliver } from "./deliver";
+import { answerTooLarge } from "./dsr_answer";
 import { Identities } from "./identity";
 import { Maps } from "./maps";
 import { Options } from "./options";
@@ -77,7 +78,7 @@ export class Dsr {
   static send(address: usize, port: u16): i32 {
     if (!Dsr.byOption) return Verdict.undecided(UndecidedReason.DSR);
     const verdict = addOption(address, port);
-    if (verdict < 0) return verdict;
+    if (verdict != GO_ON) return verdict;
     // fib_redirect counts no hop, fib_redirect_v4 does.
     return Deliver.byRoute(Packet.family == 4);
   }
@@ -130,7 +131,8 @@ function hasSyn(): i32 {
 
 function addOption4(address: usize, port: u16): i32 {
   if (Ipv4.headerLength(Packet.ip) + LENGTH4 > MOST_HEADER) return -DropReason.DROP_CT_INVALID_HDR;
-  if (tooBig(LENGTH4)) return Verdict.undecided(UndecidedReason.DSR);
+  const room = roomFor(LENGTH4);
+  if (room != 0) return answerTooLarge(room, address, port);
   const before = load<u32>(Packet.ip);
   grow(Ipv4.MIN_LENGTH, LENGTH4);
   const ip = Packet.ip;
@@ -149,7 +151,8 @@ function addOption4(address: usize, port: u16): i32 {
 }
 
 function addOption6(address: usize, port: u16): i32 {
-  if (tooBig(LENGTH6)) return Verdict.undecided(UndecidedReason.DSR);
+  const room = roomFor(LENGTH6);
+  if (room != 0) return answerTooLarge(room, address, port);
   const next = Ipv6.nextHeader(Packet.ip);
   grow(Ipv6.LENGTH, LENGTH6);
   const ip = Packet.ip;
@@ -167,11 +170,12 @@ function addOption6(address: usize, port: u16): i32 {
   return Packet.parse();
 }
 
-/** dsr_is_too_big: with enable-pmtu-discovery what would not fit is answered. */
-function tooBig(more: i32): bool {
-  if (!(Options.config.lb_options & <u32>LbOption.PMTU_DISCOVERY)) return false;
+/** dsr_is_too_big: with enable-pmtu-discovery what would not fit is answered, with this MTU; 0: it fits. */
+function roomFor(more: i32): u32 {
+  if (!(Options.config.lb_options & <u32>LbOption.PMTU_DISCOVERY)) return 0;
   const device = Maps.device(Packet.device);
-  return device !== null && device.mtu != 0 && <u32>(Packet.wire - Ethernet.LENGTH + more) > device.mtu;
+  if (device === null || device.mtu == 0) return 0;
+  return <u32>(Packet.wire - Ethernet.LENGTH + more) > device.mtu ? device.mtu - <u32>more : 0;
 }
 
 /** Makes `more` bytes of room behind `header` bytes of the network header. */

@@ -114,6 +114,8 @@ function frontendOf(entry: CtEntry, tuple: CtTuple): u16 {
 function request(found: ServiceEntry, tuple: CtTuple): i32 {
   if (Service.wildcard) return -DropReason.DROP_NO_SERVICE;
   if (!Service.sourceAllowed(found, Tuple.saddr(tuple))) return -DropReason.DROP_NOT_IN_SRC_RANGE;
+  // A redirected frontend can be reached from outside, whatever it was before.
+  if (found.flags2 & <u8>ServiceFlag2.LOCALREDIRECT) return Verdict.undecided(UndecidedReason.LOCAL_REDIRECT);
   if (!(found.flags & <u8>ServiceFlag.ROUTABLE)) return -DropReason.DROP_IS_CLUSTER_IP;
   if (found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) return Verdict.undecided(UndecidedReason.L7_PROXY);
   if (found.flags2 & <u8>ServiceFlag2.NAT_46X64) return Verdict.undecided(UndecidedReason.NAT46X64);
@@ -122,6 +124,7 @@ function request(found: ServiceEntry, tuple: CtTuple): i32 {
   if (verdict < 0) return verdict;
   const local = Maps.endpoint(Service.backend) !== null;
   if (!local && (found.flags & <u8>ServiceFlag.HOSTPORT)) return -DropReason.DROP_INVALID;
+  if (local && Service.delegates(found)) return Verdict.undecided(UndecidedReason.L7_PROXY);
   const direct = !local && Dsr.uses(found, tuple.nexthdr);
   Address.copy(FRONTEND, Tuple.daddr(tuple));
   const port = tuple.sport;

@@ -56,7 +56,9 @@ function translateService(): i32 {
   if (short < 0) return short;
   const found = frontend(tuple);
   if (found === null) return GO_ON;
-  if (found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) return Verdict.undecided(UndecidedReason.L7_PROXY);
+  if ((found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) || Service.delegates(found)) {
+    return Verdict.undecided(UndecidedReason.L7_PROXY);
+  }
   if (found.flags2 & <u8>ServiceFlag2.LOCALREDIRECT) return Verdict.undecided(UndecidedReason.LOCAL_REDIRECT);
   const verdict = Service.local(found, tuple, false);
   if (verdict == -DropReason.DROP_NO_SERVICE) {

@@ -104,6 +104,11 @@ export class Service {
     return host >= Options.config.nodeport_port_min && host <= Options.config.nodeport_port_max;
   }
 
+  /** lb4_svc_is_l7_punt_proxy: what is for a backend of this node goes to a proxy as it is. */
+  static delegates(found: ServiceEntry): bool {
+    return (found.flags2 & <u8>ServiceFlag2.LOOPBACK) != 0 && !(found.flags & <u8>ServiceFlag.HOSTPORT);
+  }
+
   /** lb4_src_range_ok: an allow list, or a deny list where the service says so (from 1.17). */
   static sourceAllowed(found: ServiceEntry, source: usize): bool {
     if (!(found.flags & <u8>ServiceFlag.SOURCE_RANGE)) return true;

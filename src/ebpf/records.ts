@@ -420,6 +420,8 @@ export function flags2Of({ flags }: Frontend): number {
   if (flags.twoScopes) bits |= ServiceFlag2.values.TWO_SCOPES;
   if (flags.loopback) bits |= ServiceFlag2.values.LOOPBACK;
   if (flags.dsr) bits |= ServiceFlag2.values.FWD_MODE_DSR;
+  if (flags.localRedirect) bits |= ServiceFlag2.values.LOCALREDIRECT;
+  if (flags.l7) bits |= ServiceFlag2.values.L7_LOADBALANCER;
   // On the service itself this bit says that the source ranges deny.
   if (flags.sourceRangeDeny) bits |= ServiceFlag2.values.QUARANTINED;
   return bits;

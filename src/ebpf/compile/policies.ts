@@ -32,7 +32,7 @@ export interface CompiledPolicies {
 }
 
 const UNMODELLED_KINDS: Readonly<Record<string, string>> = {
-  CiliumLocalRedirectPolicy: "services it redirects are evaluated as if it were not there",
+  CiliumLocalRedirectPolicy: "what is sent to frontends that it redirects is undecided",
   CiliumEgressGatewayPolicy: "egress of the pods it selects is evaluated as if it were not there",
 };
 
