@@ -3,11 +3,15 @@
  * answers where there is no backend, direct server return over two nodes, options that change them.
  */
 import { describe, expect, it } from "vitest";
+import { modelHash, modelTable, type ModelBackend } from "../../test/maglev-model.js";
 import { ACK, packet, type PacketInput, SYN } from "../../test/packets.js";
 import { moduleBytes } from "../../test/programs.js";
+import { parseAddress } from "../cluster/address.js";
+import type { Cluster } from "../cluster/cluster.js";
 import { readManifests } from "../cluster/manifests.js";
 import { buildCluster } from "../cluster/timeline.js";
 import { Emission, End, FrameBlock, PacketType, StepResults } from "../dataplane.js";
+import { maglevSeeds } from "./compile/maglev.js";
 import { createEbpfPlane } from "./plane.js";
 
 type Plain = Record<string, unknown>;
@@ -45,9 +49,13 @@ interface Sent {
   readonly payload?: number;
 }
 
-function plane(version: string, objects: object[], cilium: Plain = {}) {
+function clusterOf(objects: object[]): Cluster {
   const { objects: read } = readManifests([{ name: "c.json", text: JSON.stringify({ kind: "List", apiVersion: "v1", items: objects }) }]);
-  const cluster = buildCluster(read);
+  return buildCluster(read);
+}
+
+function plane(version: string, objects: object[], cilium: Plain = {}) {
+  const cluster = clusterOf(objects);
   const made = createEbpfPlane({ name: "target", profile: `cilium@${version}`, cluster, epochNs: 0n,
     wasm: { fast: moduleBytes(), traced: moduleBytes(true) }, connections: 4096, cilium });
   const results = new StepResults();
@@ -209,6 +217,42 @@ describe("a service without backends", () => {
       for (const way of ways.slice(0, 2)) {
         expect(outcome(plane(version, local, off).send(way)))
           .toBe(version >= "1.19" ? "Dropped SERVICE_BACKEND_NOT_FOUND" : "Rejected SERVICE_BACKEND_NOT_FOUND");
+      }
+    }
+  });
+});
+
+describe("Maglev through the whole plane", () => {
+  const [murmur, jhash4, jhash6] = maglevSeeds("AAECAwQFBgcICQoL");
+  const cilium = { "bpf-lb-algorithm": "maglev", "bpf-lb-maglev-table-size": "251", "bpf-lb-maglev-hash-seed": "AAECAwQFBgcICQoL" };
+  const nodes = [1, 2, 3, 4].flatMap((n) => [node(n), pod(n)]);
+  /** The last node of the address that a packet from outside goes to, and the model's. */
+  const chosen = (version: string, { send }: ReturnType<typeof plane>, to: string, sport: number, among: number[]) => {
+    const v6 = to.includes(":");
+    const { last } = send({ to, port: 80, sport });
+    const members: ModelBackend[] = among.map((n) => ({ id: n, ip: v6 ? `fd00:10:${n}::9` : `10.244.${n}.9`, port: 8080,
+      protocol: "TCP", weight: 100 }));
+    const number = Number(version.slice(2));
+    const client = Uint8Array.from(parseAddress(v6 ? CLIENT6 : CLIENT)!.bytes);
+    const hash = modelHash({ client, clientPort: sport, servicePort: 80, protocol: 6, affinity: false }, v6 ? jhash6 : jhash4, number);
+    return [v6 ? last![29] : last![18], modelTable(members, 251, murmur, number)[hash % 251]];
+  };
+
+  it("takes the model's backend, also after backends went and came", () => {
+    for (const version of ALL) {
+      const made = plane(version, [...nodes, service(), ...slices([1, 2, 3, 4])], cilium);
+      for (let sport = 2000; sport < 2012; sport++) {
+        for (const to of ["198.51.100.1", "2001:db8:1::1"]) {
+          const [found, wanted] = chosen(version, made, to, sport, [1, 2, 3, 4]);
+          expect(found).toBe(wanted);
+        }
+      }
+      for (const left of [[1, 3], [1, 2, 3, 4]]) {
+        made.made.change(clusterOf([...nodes, service(), ...slices(left)]), 2e9);
+        for (let sport = 3000 + 100 * left.length; sport < 3008 + 100 * left.length; sport++) {
+          const [found, wanted] = chosen(version, made, "198.51.100.1", sport, left);
+          expect(found).toBe(wanted);
+        }
       }
     }
   });
