@@ -34,7 +34,7 @@ export const REASON_SUPPORT: Readonly<Record<DropName, ReasonSupport>> = {
   DROP_POLICY: MODELLED,
   DROP_INVALID: MODELLED,
   DROP_CT_INVALID_HDR: MODELLED,
-  DROP_FRAG_NEEDED: absent("a packet that is too long for its device is the kernel's to answer"),
+  DROP_FRAG_NEEDED: MODELLED,
   DROP_CT_UNKNOWN_PROTO: MODELLED,
   DROP_UNKNOWN_L3: MODELLED,
   DROP_MISSED_TAIL_CALL: absent(TAIL_CALL),
