@@ -11,6 +11,7 @@
  */
 import { addressFromBytes } from "../cluster/address.js";
 import type { Cluster, ConntrackDelete } from "../cluster/cluster.js";
+import type { DNSNames } from "../cluster/names.js";
 import type { Problem } from "../cluster/problem.js";
 import { formatProblem } from "../cluster/problem.js";
 import { Program, UndecidedReason } from "../contract/codes.js";
@@ -19,7 +20,6 @@ import { EmissionRecord, OutcomeRecord } from "../contract/structs.js";
 import type { FrameBlock, Journey, Plane, Step, StepResults } from "../dataplane.js";
 import { End } from "../dataplane.js";
 import { Arena, EMISSIONS, type Layout, offsets } from "./arena.js";
-import type { Names } from "./compile/policy/cilium-peers.js";
 import type { Numbers } from "./compile/numbers.js";
 import { freshNumbers } from "./compile/numbers.js";
 import type { MapImage } from "./image.js";
@@ -61,7 +61,7 @@ export interface EbpfPlaneOptions {
    */
   readonly nodes?: readonly string[];
   /** What is known of DNS names, for toFQDNs; absent: what such rules decide is undecided. */
-  readonly names?: Names;
+  readonly names?: DNSNames;
   /** Connections to reserve memory for, each map. */
   readonly connections?: number;
   /** Rules of the nodes' iptables; absent: what they may masquerade is undecided. */
@@ -324,7 +324,7 @@ export class EbpfPlane implements Plane {
       facts.end = End.Undecided;
       const unknown = (this.image.cookies.get(facts.cookie) ?? []).map(({ object, rule }) => {
         const note = /: (.*)$/.exec(rule);
-        return note === null ? `${object} not evaluated` : `${object}: ${note[1]} not known`;
+        return note === null ? `${object} not evaluated` : `${object}: ${note[1]}`;
       });
       facts.reason = `undecided: ${[...new Set(unknown)].join(", ")}`;
     }
