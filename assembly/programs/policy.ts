@@ -53,7 +53,8 @@ export class Policy {
    */
   static asNew(policy: u32, remote: u32, tuple: CtTuple, egress: bool): i32 {
     const port = tuple.sport;
-    const verdict = egress ? Policy.egress(policy, remote, tuple.nexthdr, port) : Policy.ingress(policy, remote, tuple.nexthdr, port, false);
+    const verdict = egress ? Policy.egress(policy, remote, tuple.nexthdr, port)
+      : Policy.ingress(policy, remote, tuple.nexthdr, port, false);
     const doubt = Overdue.reply(Conntrack.revNat, Conntrack.natPort, Conntrack.bits, verdict, Policy.proxyPort);
     Policy.proxyPort = 0;
     Policy.cookie = 0;
