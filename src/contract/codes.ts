@@ -406,6 +406,10 @@ export const UndecidedReason = codes("UndecidedReason", "Why a program would not
   70: "conntrack-gc: an entry past its lifetime may or may not have been collected",
 });
 
+export const OwnProgram = codes("OwnProgram", "What a program of the user's own leaves instead of a rule set's id; ours.", {
+  COOKIE: 0x7fffffff,
+});
+
 export const KernelReason = codes("KernelReason", "Why the node's kernel, not a program, dropped a packet; numbers ours.", {
   OTHERHOST: 501, IP_INHDR: 502, IP_CSUM: 503, PKT_TOO_SMALL: 504, INVALID_PROTO: 505,
 });
