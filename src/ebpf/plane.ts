@@ -260,17 +260,27 @@ export class EbpfPlane implements Plane {
     const { facts } = this;
     results.beginRow(row);
     facts.masqueraded = false;
-    passage.carry(at, layout.packetAt, frames.timeNs[row], frames.pin[row] === 0 ? null : frames.pins[frames.pin[row] - 1], {
-      images: () => this.emitImages(frames, results, row, at, layout.emissionsAt),
-      ended: (end, reason) => {
-        this.readFacts(frames, row, at);
-        if (reason !== null) [facts.end, facts.reason] = [end, reason];
-      },
-    });
+    const { taker } = this;
+    taker.frames = frames;
+    taker.results = results;
+    taker.row = row;
+    taker.at = at;
+    taker.emissionsAt = layout.emissionsAt;
+    passage.carry(at, layout.packetAt, frames.timeNs[row], frames.pin[row] === 0 ? null : frames.pins[frames.pin[row] - 1], taker);
     if (passage.translated) facts.masqueraded = false;
     facts.decided = this.journeys.decided(passage.decided);
     this.finishRow(frames, results, row, passage.flags);
   }
+
+  /** The row that is on its way through kernels. */
+  private readonly taker = {
+    frames: null as unknown as FrameBlock, results: null as unknown as StepResults, row: 0, at: 0, emissionsAt: 0,
+    images: (): void => this.emitImages(this.taker.frames, this.taker.results, this.taker.row, this.taker.at, this.taker.emissionsAt),
+    ended: (end: End, reason: string | null): void => {
+      this.readFacts(this.taker.frames, this.taker.row, this.taker.at);
+      if (reason !== null) [this.facts.end, this.facts.reason] = [end, reason];
+    },
+  };
 
   /** Images of the last run or resume. */
   private emitImages(frames: FrameBlock, results: StepResults, row: number, at: number, emissionsAt: number): void {
