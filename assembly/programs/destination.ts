@@ -13,7 +13,7 @@ import { Maps } from "./maps";
 import { Options } from "./options";
 import { Packet } from "./packet";
 import { Tunnel } from "./tunnel";
-import { Verdict } from "./verdict";
+import { GO_ON, Verdict } from "./verdict";
 
 const ADDRESS: usize = memory.data(16, 16);
 
@@ -57,7 +57,7 @@ function toStack(identity: u32): i32 {
   if (Options.version >= 19) return Verdict.PASS;
   if (Options.routing) {
     const expired = Deliver.countHop();
-    if (expired < 0) return expired;
+    if (expired != GO_ON) return expired;
   }
   Mark.setIdentity(identity);
   return Verdict.PASS;

@@ -9,6 +9,7 @@ import { Address } from "./address";
 import { Deliver } from "./deliver";
 import { Identities } from "./identity";
 import { Maps } from "./maps";
+import { Neighbour } from "./neighbour";
 import { Nodeport } from "./nodeport";
 import { Options } from "./options";
 import { ICMPV6, Packet } from "./packet";
@@ -32,7 +33,11 @@ export function fromNetdev(): i32 {
     return Packet.family == 4 && Options.version < 18
       ? Verdict.undecided(UndecidedReason.FRAGMENT) : -DropReason.DROP_FRAG_NOSUPPORT;
   }
-  if (Packet.family == 6 && isNeighbourDiscovery()) return Verdict.PASS;
+  if (Packet.family == 6 && Packet.protocol == ICMPV6) {
+    const short = Packet.need(Packet.l4, 1, DropReason.DROP_INVALID);
+    if (short < 0) return short;
+    if (Icmpv6.type(Packet.frame + Packet.l4) == Icmpv6.NEIGHBOUR_SOLICITATION) return Neighbour.fromNetwork();
+  }
   if (Options.has(ConfigOption.ENABLE_NODEPORT)) {
     const verdict = Nodeport.ingress();
     if (verdict != GO_ON) return verdict;
@@ -43,10 +48,4 @@ export function fromNetdev(): i32 {
   const endpoint = Maps.endpoint(ADDRESS);
   if (endpoint === null || Deliver.toHost(endpoint)) return Verdict.PASS;
   return Deliver.local(endpoint, Packet.sourceIdentity);
-}
-
-function isNeighbourDiscovery(): bool {
-  if (Packet.protocol != ICMPV6 || Packet.l4 + 1 > Packet.captured) return false;
-  const type = Icmpv6.type(Packet.frame + Packet.l4);
-  return type >= Icmpv6.ROUTER_SOLICITATION && type <= Icmpv6.REDIRECT;
 }

@@ -50,7 +50,7 @@ function deliver(carried: u32): i32 {
   }
   Mark.setIdentity(identity);
   const expired = Deliver.countHop();
-  return expired < 0 ? expired : Verdict.HOST;
+  return expired != GO_ON ? expired : Verdict.HOST;
 }
 
 /** Of a node the address says more (kube-apiserver, a node's labels). */

@@ -8,15 +8,16 @@ import {
   ConfigOption, CtBit, CtDirection, CtStatus, CtTuple, DeviceEntry, DeviceFlag, DropReason, UndecidedReason,
 } from "../abi.gen";
 import { Ethernet } from "../wire/ethernet";
-import { Icmpv6 } from "../wire/icmpv6";
 import { Address } from "./address";
+import { Answer } from "./answer";
 import { BOTH, Conntrack, FORWARD } from "./conntrack";
 import { Destination } from "./destination";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
+import { Neighbour } from "./neighbour";
 import { Nodeport } from "./nodeport";
 import { Options } from "./options";
-import { ICMPV6, Packet } from "./packet";
+import { Packet } from "./packet";
 import { PodService } from "./pod_service";
 import { Policy } from "./policy";
 import { Service } from "./service";
@@ -45,19 +46,31 @@ function admit(device: DeviceEntry): i32 {
   if (!(type == Ethernet.IPV4 && ipv4) && !(type == Ethernet.IPV6 && Options.has(ConfigOption.ENABLE_IPV6))) {
     return -DropReason.DROP_UNKNOWN_L3;
   }
-  const short = Packet.parse();
-  if (short < 0) return short;
+  const unread = Packet.parse();
+  return Packet.family == 4 ? admit4(device, unread) : admit6(device, unread);
+}
+
+function admit4(device: DeviceEntry, unread: i32): i32 {
+  if (unread < 0) return unread;
   if (Packet.fragment && !Options.fragments) {
     // 1.16 and 1.17 go on and read what stands where the ports would be.
-    if (Packet.family == 6 || Options.version >= 18) return -DropReason.DROP_FRAG_NOSUPPORT;
-    return Verdict.undecided(UndecidedReason.FRAGMENT);
-  }
-  if (Packet.family == 6 && Packet.protocol == ICMPV6 && Packet.l4 + 1 <= Packet.captured) {
-    const message = Icmpv6.type(Packet.frame + Packet.l4);
-    if (message == Icmpv6.NEIGHBOUR_SOLICITATION) return Verdict.undecided(UndecidedReason.LINK_LAYER);
-    if (message == Icmpv6.NEIGHBOUR_ADVERTISEMENT) return Verdict.PASS;
+    return Options.version >= 18
+      ? -<i32>DropReason.DROP_FRAG_NOSUPPORT : Verdict.undecided(UndecidedReason.FRAGMENT);
   }
   return sourceIsItsOwn(device) ? GO_ON : -DropReason.DROP_INVALID_SIP;
+}
+
+/**
+ * Extension headers are walked first where fragments are not tracked (from 1.18), else only after the source was
+ * checked; neighbour discovery comes before both checks of addresses.
+ */
+function admit6(device: DeviceEntry, unread: i32): i32 {
+  if (!Packet.headerFits) return unread;
+  const walksFirst = Options.version >= 18 && !Options.fragments;
+  if (walksFirst && unread < 0) return unread;
+  if (Neighbour.isDiscovery()) return Neighbour.fromPod();
+  if (!sourceIsItsOwn(device)) return -DropReason.DROP_INVALID_SIP;
+  return unread;
 }
 
 /** is_valid_lxc_src_ip. */
@@ -108,7 +121,7 @@ function forward(device: DeviceEntry): i32 {
 function denied(verdict: i32): i32 {
   const answers = Options.has(ConfigOption.POLICY_DENY_RESPONSE_ICMP) && Options.version >= 19;
   const byPolicy = verdict == -DropReason.DROP_POLICY || verdict == -DropReason.DROP_POLICY_DENY;
-  return answers && byPolicy ? Verdict.undecided(UndecidedReason.POLICY_RESPONSE) : verdict;
+  return answers && byPolicy ? Answer.prohibited(-verdict) : verdict;
 }
 
 /** Makes the entry of a new connection, and again where the old one belongs to another service or proxy. */

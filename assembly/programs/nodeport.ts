@@ -153,7 +153,7 @@ function toRemoteBackend(): i32 {
   Tuple.swapPorts(tuple);
   tuple.flags = <u8>TupleFlag.OUT;
   const expired = Deliver.countHop();
-  if (expired < 0) return expired;
+  if (expired != GO_ON) return expired;
   const verdict = Snat.service(tuple);
   if (verdict < 0) return verdict;
   Mark.setMagic(Mark.SNAT_DONE);
@@ -205,7 +205,7 @@ function restoreService(tuple: CtTuple): i32 {
   Mark.setMagic(Mark.SNAT_DONE);
   const info = behindTunnel();
   const expired = Deliver.countHop();
-  if (expired < 0) return expired;
+  if (expired != GO_ON) return expired;
   if (info === null) return Deliver.byRoute(false);
   // Up to 1.17 with the label of the program's own: the pod's at a pod, else the host's.
   const atPod = Options.version < 18 && Steps.program == <u8>Program.FROM_CONTAINER;
