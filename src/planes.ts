@@ -15,7 +15,8 @@ import { dumpImage } from "./ebpf/dump.js";
 import { compileImage, type MapImage } from "./ebpf/image.js";
 import { checkLimits } from "./ebpf/limits.js";
 import { OPTION_NAMES } from "./ebpf/option-values.js";
-import { CILIUM_VERSIONS, type CiliumOptions, ciliumOptions, type OptionName } from "./ebpf/options.js";
+import { CILIUM_VERSIONS, type CiliumOptions, ciliumOptions } from "./ebpf/options.js";
+import { isCiliumProfile, readPreset } from "./ebpf/presets.js";
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
 import type { RuleGiver } from "./ebpf/stack/rules.js";
 import { CALICO_DEFAULTS, type CalicoConfig } from "./iptables/calico/config.js";
@@ -63,10 +64,12 @@ export interface PlaneInputs {
 
 export const PROFILES_HELP = `Profiles:
   kube-proxy        iptables rules of kube-proxy, no policy engine
-  kube-proxy+spec   the same with NetworkPolicy, AdminNetworkPolicy and ClusterNetworkPolicy as their APIs' words say
+  kube-proxy+spec   the same with NetworkPolicy, AdminNetworkPolicy and ClusterNetworkPolicy by their words
   kube-proxy+npm    the same with Azure Network Policy Manager's rules and IP sets
   kube-proxy+calico the same with Calico's rules and IP sets (Felix)
-  cilium@1.20       Cilium's eBPF dataplane, that version`;
+  cilium@1.20       Cilium's eBPF dataplane, that version (${CILIUM_VERSIONS.join(", ")})
+  aks@1.33          Azure CNI powered by Cilium as AKS ships it for that Kubernetes minor (1.31 to 1.35);
+                    aks@1.33+host-routing with eBPF host routing`;
 
 /** The profile, or a sentence that says what is wrong with the text. */
 export function parseProfile(text: string): Profile | string {
@@ -74,18 +77,21 @@ export function parseProfile(text: string): Profile | string {
   if (text === "kube-proxy+spec" || text === "kube-proxy+npm" || text === "kube-proxy+calico") {
     return { text, engine: text, policyEngine: true };
   }
-  if (CILIUM_VERSIONS.some((version) => text === `cilium@${version}`)) return { text, engine: "cilium", policyEngine: true };
-  return `no profile '${text}'; expected kube-proxy, kube-proxy+spec, kube-proxy+npm, kube-proxy+calico or cilium@1.20`
-    + ` (other versions: ${CILIUM_VERSIONS.join(", ")})`;
+  if (isCiliumProfile(text)) {
+    const preset = readPreset(text);
+    return typeof preset === "string" ? preset : { text, engine: "cilium", policyEngine: true };
+  }
+  return `no profile '${text}'; expected kube-proxy, kube-proxy+spec, kube-proxy+npm, kube-proxy+calico, cilium@1.20`
+    + ` (other versions: ${CILIUM_VERSIONS.join(", ")}) or aks@1.33`;
 }
 
 export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs): Plane {
   const { cluster, epochNs, network, seed, traced } = inputs;
   if (profile.engine === "cilium") {
-    const cilium = { ...ciliumNetwork(profile.text, cluster, network), ...inputs.cilium };
-    const { options } = ciliumOptions(profile.text, cluster, cilium);
-    return createEbpfPlane({ name, profile: profile.text, cluster, epochNs, wasm: inputs.wasm, seed, traced,
-      cilium, nodeRules: ciliumNodeRules(options, network) });
+    const assumed = assumedOptions(cluster, network);
+    const { options } = ciliumOptions(profile.text, cluster, inputs.cilium, assumed);
+    return createEbpfPlane({ name, profile: profile.text, cluster, epochNs, wasm: inputs.wasm, seed, traced, assumed,
+      ...(inputs.cilium === undefined ? {} : { cilium: inputs.cilium }), nodeRules: ciliumNodeRules(options, network) });
   }
   return createIptablesPlane({
     name, profile: profile.engine, cluster, epochNs, seed, traced, udpCleanup: inputs.udpCleanup,
@@ -208,7 +214,7 @@ export function rulesProblems(cluster: Cluster, network: Network, engine: Profil
 
 function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage {
   const text = profile.engine === "cilium" ? profile.text : "cilium@1.20";
-  const { options, problems } = ciliumOptions(text, cluster, ciliumNetwork(text, cluster, network));
+  const { options, problems } = ciliumOptions(text, cluster, {}, assumedOptions(cluster, network));
   const image = compileImage({ cluster, options });
   return { ...image, problems: [...problems, ...image.problems] };
 }
@@ -222,11 +228,6 @@ export function wrongOptions(profile: Profile, given: Readonly<Record<string, un
 }
 
 /** Options that follow from the network both planes are given; what the cluster's own cilium-config says stands. */
-function ciliumNetwork(profile: string, cluster: Cluster, network: Network): Record<string, unknown> {
-  const { grades } = ciliumOptions(profile, cluster).options;
-  return Object.fromEntries(Object.entries(assumedOptions(cluster, network)).filter(([name]) => grades[name as OptionName] !== "read"));
-}
-
 function assumedOptions(cluster: Cluster, network: Network): Record<string, unknown> {
   const native = (family: Family): string | undefined => network.clusterCidrs.find((one) => one.address.family === family)?.text;
   const v6 = cluster.pods.some((pod) => pod.ips.some((ip) => ip.family === 6));

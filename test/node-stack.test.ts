@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { A, A6, B, CLIENT, CLIENT6, FAR, NODE, NODE6, nodeStackBench, OTHER_NODE } from "./node-stack.fixture.js";
 import { ACK, packet, read, SYN, wrongChecksums } from "./packets.js";
 
-const AKS = "aks:azure-cni-overlay+cilium@1.18";
+const AKS = "aks:azure-cni-overlay+cilium@1.34";
 
 describe("AKS: ip-masq-agent beside Cilium", () => {
   it("masquerades what leaves the pods' ranges, and takes the answer back to the pod", () => {

@@ -31,7 +31,7 @@ describe("the target's options", () => {
   });
 
   it("are the cluster's own where its cilium-config says them", () => {
-    const { options } = target({ "bpf-lb-sock": "false", "ipv4-native-routing-cidr": "10.0.0.0/8", "enable-ipv6": "false" });
+    const { options } = target({ "kube-proxy-replacement": "false", "bpf-lb-sock": "false", "ipv4-native-routing-cidr": "10.0.0.0/8", "enable-ipv6": "false" });
     expect(options["bpf-lb-sock"]).toBe(false);
     expect(options["ipv4-native-routing-cidr"]).toBe("10.0.0.0/8");
     expect(options["enable-ipv6"]).toBe(false);

@@ -60,6 +60,8 @@ export interface Ran {
   readonly frame: Uint8Array;
   readonly mark: number;
   readonly redirect: number;
+  /** With the Tunnel verdict: id and the 16 bytes of the other end. */
+  readonly tunnel: { readonly id: number; readonly remote: Uint8Array };
 }
 
 export interface RunInput {
@@ -69,6 +71,8 @@ export interface RunInput {
   /** Bytes on the wire where the capture has fewer. */
   readonly wire?: number;
   readonly partial?: boolean;
+  /** Id of the tunnel the frame came out of. */
+  readonly vni?: number;
 }
 
 export interface WalkInput {
@@ -245,6 +249,7 @@ export class Bench {
     const { exports, memory, arenaAddress } = this.machine;
     const at = arenaAddress + 64;
     new Uint8Array(memory.buffer).set(frame, at);
+    exports.program_tunnel(input.vni ?? 0);
     exports.program_input((input.mark ?? 0) | 0, input.partial === true ? 1 : 0);
     const device = input.device ?? (program === "FROM_CONTAINER"
       || program === "TO_CONTAINER" ? POD_DEVICE : UPLINK);
@@ -303,6 +308,7 @@ export class Bench {
     const { exports, memory } = this.machine;
     const at = exports.program_frame() >>> 0;
     return { verdict, frame: new Uint8Array(memory.buffer).slice(at, at + exports.program_length()),
-      mark: exports.program_mark() >>> 0, redirect: exports.program_redirect() };
+      mark: exports.program_mark() >>> 0, redirect: exports.program_redirect(), tunnel: { id: exports.program_vni() >>> 0,
+        remote: new Uint8Array(memory.buffer).slice(exports.program_remote(), exports.program_remote() + 16) } };
   }
 }

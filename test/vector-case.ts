@@ -63,7 +63,12 @@ export interface VectorStep {
   desc?: string;
   packet_in_hex: string;
   skb_mark?: string;
+  /** A change of state instead of a frame; "set" writes the rows given. */
   action?: string;
+  service?: VectorState["services"];
+  backend?: VectorState["backends"];
+  /** VLAN tag that the device had taken off. */
+  vlan?: number;
   /** Seconds; the step's number after the start without it. */
   at?: number;
   /** What the tunnel device had taken off. */

@@ -7,7 +7,7 @@ import {
   BackendState, CtBit, DeviceKind, DsrMode, FibKind, LbAlgorithm, ServiceFlag, ServiceFlag2, TunnelProtocol,
 } from "../src/contract/codes.js";
 import type { MapName } from "../src/contract/maps.js";
-import { BASE_OPTIONS, Bench, field, type OptionName, type Ran, Verdict } from "./programs.js";
+import { BASE_OPTIONS, Bench, field, type OptionName, POD_DEVICE, type Ran, UPLINK, Verdict } from "./programs.js";
 import type { CtExpected, Hook, NatExpected, PolicyRow, VectorCase, VectorState, VectorStep } from "./vector-case.js";
 
 /** Numbers of the devices a recording was made with. */
@@ -38,6 +38,7 @@ const PROGRAMS = {
 } as const;
 const CT_MAPS = ["cilium_ct4_global", "cilium_ct_any4_global", "cilium_ct6_global", "cilium_ct_any6_global"] as const;
 const NAT_MAPS = ["cilium_snat_v4_external", "cilium_snat_v6_external"] as const;
+const REDIRECTS: readonly number[] = [Verdict.Redirect, Verdict.Answer, Verdict.Tunnel, Verdict.Host];
 const BITS: Record<string, number> = {
   rx_closing: CtBit.values.RX_CLOSING, tx_closing: CtBit.values.TX_CLOSING, lb_loopback: CtBit.values.LB_LOOPBACK,
   seen_non_syn: CtBit.values.SEEN_NON_SYN, node_port: CtBit.values.NODE_PORT, proxy_redirect: CtBit.values.PROXY_REDIRECT,
@@ -60,13 +61,13 @@ export class VectorRunner {
     this.prepare(one);
     return one.steps.flatMap((step, index) => {
       if (step.action !== undefined) {
-        this.change(one, step.action);
+        this.change(one, step);
         return [];
       }
       const now = step.at ?? NOW + index;
       this.bench.options(this.options(step.hook, one));
       const ran = this.bench.run(PROGRAMS[step.hook], Uint8Array.from(Buffer.from(step.packet_in_hex, "hex")),
-        { mark: Number(step.skb_mark ?? 0), seconds: now, ...this.device(step.hook) });
+        { mark: Number(step.skb_mark ?? 0), seconds: now, vni: step.tunnel?.id, ...this.device(step.hook) });
       return this.compare(step, ran, now).map((text) => `step ${index} (${step.hook}): ${text}`);
     });
   }
@@ -123,9 +124,7 @@ export class VectorRunner {
       for (const row of state.host_policy_map) this.policy(row, HOST_POLICY);
     }
     for (const one of state.services ?? []) this.service(one);
-    for (const one of state.backends ?? []) {
-      bench.backend(one.id, one.ip, one.port, known(BACKEND_STATES, one.state ?? "active"), PROTOCOLS[one.proto ?? "TCP"]);
-    }
+    for (const one of state.backends ?? []) this.backend(one);
     for (const { ip, lxc, flags, ident } of state.endpoints ?? []) bench.endpoint(ip, lxc, ident ?? 0, flags ?? 0);
     this.more(state);
   }
@@ -180,9 +179,17 @@ export class VectorRunner {
       one.affinity_timeout ?? 0);
   }
 
+  private backend(one: NonNullable<VectorState["backends"]>[number]): void {
+    this.bench.backend(one.id, one.ip, one.port, known(BACKEND_STATES, one.state ?? "active"), PROTOCOLS[one.proto ?? "TCP"]);
+  }
+
   /** The changes of state that cases name. */
-  private change(one: VectorCase, action: string): void {
-    if (action === "remove the only policy entry") this.bench.disallow(this.policyKeys[0]);
+  private change(one: VectorCase, step: VectorStep): void {
+    const { action } = step;
+    if (action === "set") {
+      for (const row of step.service ?? []) this.service(row);
+      for (const row of step.backend ?? []) this.backend(row);
+    } else if (action === "remove the only policy entry") this.bench.disallow(this.policyKeys[0]);
     else if (action === "backend 1 becomes terminating, service lists backend 2 only") {
       const [service] = one.state.services!;
       const [backend] = one.state.backends!;
@@ -201,9 +208,13 @@ export class VectorRunner {
     };
     const verdict = verdictOf(ran, hook);
     differs("verdict", wanted.drop_reason === undefined ? wanted.verdict : `drop ${wanted.drop_reason}`, verdict);
-    const redirected = wanted.verdict === "redirect" && ran.verdict === Verdict.Redirect;
-    if (redirected && wanted.redirect !== undefined && wanted.redirect.by !== "redirect_neigh") {
-      differs("device", wanted.redirect.ifindex, ran.redirect);
+    const redirected = wanted.verdict === "redirect" && wanted.redirect !== undefined;
+    if (redirected && verdict === "redirect" && wanted.redirect?.by !== "redirect_neigh") {
+      differs("device", wanted.redirect?.ifindex, deviceOf(ran, hook));
+    }
+    if (wanted.tunnel_key !== undefined && ran.verdict === Verdict.Tunnel) {
+      differs("tunnel id", wanted.tunnel_key.id, ran.tunnel.id);
+      differs("tunnel end", Buffer.from(field(wanted.tunnel_key.remote)).toString("hex"), Buffer.from(ran.tunnel.remote).toString("hex"));
     }
     if (wanted.packet_out_hex !== undefined && (wanted.verdict !== "drop" || !this.exact)) {
       const start = this.linkLayerVaries(wanted, ran) ? 24 : 0;
@@ -294,9 +305,16 @@ function verdictOf({ verdict }: Ran, hook: Hook): string {
   if (verdict <= -1000) return `undecided ${-verdict - 1000}`;
   if (verdict < 0) return `drop ${-verdict}`;
   if (verdict === Verdict.Endpoint) return "deliver-to-local-endpoint";
-  if (verdict === Verdict.Redirect || verdict === Verdict.Answer) return "redirect";
+  if (REDIRECTS.includes(verdict)) return "redirect";
   if (hook === "pod-ingress") return verdict === Verdict.Deliver ? "forward" : `verdict ${verdict}`;
   return verdict === Verdict.Pass || verdict === Verdict.Proxy ? "forward" : `verdict ${verdict}`;
+}
+
+function deviceOf({ verdict, redirect }: Ran, hook: Hook): number {
+  if (verdict === Verdict.Tunnel) return TUNNEL_DEVICE;
+  if (verdict === Verdict.Host) return CILIUM_HOST;
+  return verdict === Verdict.Answer ? { pod: POD_DEVICE, netdev: UPLINK, host: CILIUM_HOST, overlay: TUNNEL_DEVICE }[hook.split("-")[0]]!
+    : redirect;
 }
 
 function tupleText(key: Record<string, unknown>): string {

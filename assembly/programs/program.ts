@@ -11,16 +11,23 @@ import { Packet } from "./packet";
 import { Policy } from "./policy";
 import { Service } from "./service";
 import { Steps } from "./steps";
+import { Tunnel } from "./tunnel";
 import { Verdict } from "./verdict";
 
 /** What the next `run_program` finds beside the frame. */
 let mark: u32 = 0;
 let partial: bool = false;
+let vni: u32 = 0;
 
 /** skb->mark, and whether the checksum is CHECKSUM_PARTIAL, for the next run. */
 export function program_input(skbMark: u32, checksumPartial: u32): void {
   mark = skbMark;
   partial = checksumPartial != 0;
+}
+
+/** What the tunnel device had taken off, for the next run. */
+export function program_tunnel(id: u32): void {
+  vni = id;
 }
 
 /**
@@ -57,6 +64,8 @@ export function run_program(program: Program, frame: usize, length: u32, wireLen
   Steps.frame = 0;
   mark = 0;
   partial = false;
+  Tunnel.vni = vni;
+  vni = 0;
   if (program == Program.SOCK4_CONNECT || program == Program.SOCK6_CONNECT) {
     const short = Packet.parse();
     if (short < 0) return short;
@@ -73,6 +82,16 @@ export function program_target(): i32 {
 /** skb->mark after the run. */
 export function program_mark(): u32 {
   return Packet.mark;
+}
+
+/** With the TUNNEL verdict: the key's id. */
+export function program_vni(): u32 {
+  return Tunnel.vni;
+}
+
+/** With the TUNNEL verdict: where the 16 bytes of the other end's address are. */
+export function program_remote(): usize {
+  return Tunnel.remote;
 }
 
 /** ifindex to leave by, with a redirecting verdict. */

@@ -78,6 +78,8 @@ export interface Service extends ObjectMeta {
   readonly healthCheckNodePort: number;
   readonly publishNotReadyAddresses: boolean;
   readonly trafficDistribution: string;
+  /** Empty: none given, so the cluster's default. */
+  readonly loadBalancerClass: string;
   readonly selector: Readonly<Record<string, string>> | null;
   readonly ports: readonly ServicePort[];
 }

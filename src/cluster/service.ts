@@ -40,6 +40,7 @@ export function readService(root: Field, meta: ObjectMeta): Service {
     healthCheckNodePort: readNodePort(spec.get("healthCheckNodePort")),
     publishNotReadyAddresses: spec.get("publishNotReadyAddresses").boolean(false),
     trafficDistribution: spec.get("trafficDistribution").string(),
+    loadBalancerClass: spec.get("loadBalancerClass").string(),
     selector: selector.absent ? null : selector.stringMap(),
     ports: spec.get("ports").items().map(readServicePort),
   };

@@ -6,12 +6,12 @@ import type { Address } from "../cluster/address.js";
 import { addressFromBytes } from "../cluster/address.js";
 import type { Because } from "../dataplane.js";
 import {
-  DENY,
   trafficDirection,
   trafficPort,
   trafficPortPrefixLength,
   trafficProtocol,
-} from "./compile/policy/mapstate.js";
+} from "./compile/policy/traffic.js";
+import { EXPLICIT_AUTH, isDeny, precedenceFor, UNDECIDED_PORT } from "./compile/policy/values.js";
 import type { MapImage } from "./image.js";
 import type { Machine } from "./machine.js";
 import { flags2Of, flagsOf } from "./records.js";
@@ -109,9 +109,10 @@ export function dumpPolicies(image: MapImage): string[] {
     }
     for (let row = 0; row < map.identity.length; row++) {
       const direction = trafficDirection(map.traffic[row]) === 1 ? "Egress" : "Ingress";
-      const what = `${verdictOf(map.precedence[row])}\t${direction}\t${map.identity[row]}\t${portOf(map.traffic[row])}`;
+      const verdict = verdictOf(map.precedence[row], map.proxyPort[row] ?? 0, map.auth[row] ?? 0);
+      const what = `${verdict}\t${direction}\t${map.identity[row]}\t${portOf(map.traffic[row])}`;
       const why = becauseOf(image.cookies.get(map.cookie[row]));
-      lines.push(`  ${what}\tprecedence=${map.precedence[row]}\t${why}`);
+      lines.push(`  ${what}\tprecedence=${precedenceFor(map.precedence[row], image.options.version)}\t${why}`);
     }
     return lines;
   });
@@ -151,8 +152,12 @@ function section(title: string, lines: readonly string[]): string {
   return [`# ${title}`, ...lines, ""].join("\n");
 }
 
-function verdictOf(precedence: number): string {
-  return (precedence & 0xff) === DENY ? "Deny" : "Allow";
+/** `Deny`, `Allow`, `Allow proxy=10000 auth=required`, or `Undecided`. */
+function verdictOf(precedence: number, proxyPort: number, auth: number): string {
+  if (proxyPort === UNDECIDED_PORT) return "Undecided";
+  const type = auth & ~EXPLICIT_AUTH;
+  const proxy = proxyPort === 0 ? "" : ` proxy=${proxyPort}`;
+  return (isDeny(precedence) ? "Deny" : "Allow") + proxy + (type === 0 ? "" : ` auth=${type === 1 ? "spire" : "test-always-fail"}`);
 }
 
 /** `80/TCP`, `80-83/TCP` for a block of ports, `ANY`. */
@@ -175,6 +180,8 @@ function flagText(flags: number, flags2: number, type: string): string {
     names.push(flags2 & ServiceFlag2.values.QUARANTINED ? "deny source-range" : "check source-range");
   if (flags & ServiceFlag.values.AFFINITY) names.push("sessionAffinity");
   if (!(flags & ServiceFlag.values.ROUTABLE)) names.push("non-routable");
+  if (flags2 & ServiceFlag2.values.LOOPBACK) names.push(type === "HostPort" ? "loopback" : "delegate-if-local");
+  if (flags2 & ServiceFlag2.values.FWD_MODE_DSR) names.push("dsr");
   return names.join(", ");
 }
 

@@ -12,6 +12,7 @@ import { maps } from "../contract/maps.js";
 import { dumpImage, dumpServices } from "./dump.js";
 import { compileImage, diffImages } from "./image.js";
 import type { MapImage } from "./image.js";
+import { UNDECIDED_PORT } from "./compile/policy/values.js";
 import { checkLimits } from "./limits.js";
 import { policyBytes } from "./loader.js";
 import { ciliumOptions } from "./options.js";
@@ -190,8 +191,11 @@ describe("compileImage", () => {
       ]),
     ]);
     const [frontend] = only.services.frontends.filter(({ flags }) => !flags.wildcard);
-    expect([frontend.active.length, frontend.terminating.length]).toEqual([1, 0]);
-    expect(only.services.backends.map(({ address }) => address.text)).toEqual(["10.244.1.10"]);
+    // The one that does not serve keeps a slot for what it has; the one that is not ready keeps its entry only.
+    expect([frontend.active.length, frontend.terminating.length]).toEqual([1, 1]);
+    expect(only.services.backends.map(({ address, state }) => [address.text, state])).toEqual([
+      ["10.244.1.10", "terminating"], ["10.244.1.11", "not-serving"], ["10.244.1.12", "maintenance"],
+    ]);
   });
 
   it("numbers identities by label text and CIDRs in the local scope", () => {
@@ -260,7 +264,7 @@ describe("compileImage", () => {
       subject: "default/b and 1 more",
     });
     const map = image.policies.endpoints.maps.find(({ overflow }) => overflow)!;
-    expect([map.undecidedIngress > 0, map.undecidedEgress > 0, map.identity.length]).toEqual([true, true, 2]);
+    expect([map.undecided.length, [...map.proxyPort], map.identity.length]).toEqual([1, [UNDECIDED_PORT, UNDECIDED_PORT], 2]);
     expect(checkLimits(imageOf(OBJECTS)).filter(({ exceeded }) => exceeded)).toEqual([]);
   });
 });

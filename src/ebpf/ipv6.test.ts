@@ -61,7 +61,8 @@ describe("neighbour discovery", () => {
   it("needs no source of the pod's own, other messages do: routers and groups are not asked for from fe80::", () => {
     const bench = twoNodes();
     expect(ends(bench, solicitation(FE80, V6.B))).toBe("Answered");
-    const message = (type: number): Uint8Array => packet({ from: FE80, to: "ff02::2", protocol: "ICMP", icmp: [type, 0, new Uint8Array(4)] });
+    const message = (type: number): Uint8Array =>
+      packet({ from: FE80, to: "ff02::2", protocol: "ICMP", icmp: [type, 0, new Uint8Array(4)] });
     expect(ends(bench, message(133))).toBe("Dropped DROP_INVALID_SIP");
     expect(ends(bench, extended(message(143), 0))).toBe("Dropped DROP_INVALID_SIP");
     // Behind an extension header it is a message like any other.
@@ -145,7 +146,8 @@ describe("policy-deny-response=icmp", () => {
         expect([...image.packet.subarray(at, at + 2)]).toEqual([type, code]);
         expect(wrongChecksums(image.packet)).toBe("");
       }
-      expect(ended(send(closed(version, []), { from: A, to: C, protocol: "TCP", dport: 443 }, POD_DEVICE))).toBe("Dropped DROP_POLICY_DENY");
+      expect(ended(send(closed(version, []), { from: A, to: C, protocol: "TCP", dport: 443 }, POD_DEVICE)))
+        .toBe("Dropped DROP_POLICY_DENY");
     });
   }
 

@@ -2,30 +2,27 @@
  * Images into the module's maps: all of one at the start, afterwards what changed. Also how much memory to
  * reserve.
  *
- * A direction that is not known (see PolicyMap.undecidedIngress) is loaded as an entry with the proxy port
- * UNDECIDED_PORT: the program then hands the frame to a proxy, and the plane reads that as undecided. No
- * policy that is evaluated here redirects to a proxy.
+ * An entry whose verdict is not known (see PolicyMap.undecided) has the proxy port UNDECIDED_PORT: the program then
+ * hands the frame to a proxy, and the plane reads that as undecided.
  */
 import type { MapName } from "../contract/maps.js";
 import { maps } from "../contract/maps.js";
 import type { MaglevTables } from "./compile/maglev.js";
 import { TABLE_BYTES } from "./compile/maglev.js";
-import type { PolicyMap } from "./compile/policy/endpoints.js";
+import { COLUMNS, type PolicyMap, sameColumn } from "./compile/policy/endpoints.js";
 import {
-  DENY,
   trafficDirection,
   trafficLpmLength,
   trafficPort,
   trafficPortPrefixLength,
   trafficProtocol,
-} from "./compile/policy/mapstate.js";
+} from "./compile/policy/traffic.js";
+import { isDeny, precedenceFor, UNDECIDED_PORT } from "./compile/policy/values.js";
 import type { MapImage } from "./image.js";
 import { diffImages } from "./image.js";
 import type { Capacities, Capacity, Machine } from "./machine.js";
 import { MaglevLoader } from "./maglev-loader.js";
 import type { CiliumOptions, CiliumVersion } from "./options.js";
-
-export const UNDECIDED_PORT = 0xffff;
 
 /** Fixed part of a policy key's prefix: identity, and direction with its padding. */
 const KEY_BITS = 40;
@@ -177,38 +174,18 @@ export function policyBytes(
     keyView.setUint8(at + 8, trafficDirection(traffic));
     keyView.setUint8(at + 9, trafficProtocol(traffic));
     keyView.setUint16(at + 10, trafficPortPrefixLength(traffic) === 0 ? 0 : trafficPort(traffic), false);
-    const undecided = trafficDirection(traffic) === 1 ? map.undecidedEgress : map.undecidedIngress;
     const to = row * VALUE_SIZE;
-    valueView.setUint16(to, undecided !== 0 ? UNDECIDED_PORT : 0, false);
-    const deny = (map.precedence[row] & 0xff) === DENY ? 1 : 0;
+    const proxyPort = map.proxyPort[row] ?? 0;
+    valueView.setUint16(to, proxyPort, false);
+    const deny = isDeny(map.precedence[row]) && proxyPort !== UNDECIDED_PORT ? 1 : 0;
     valueView.setUint8(to + 2, deny | (length << 3));
+    valueView.setUint8(to + 3, map.auth[row] ?? 0);
     valueView.setUint32(to + 4, precedenceFor(map.precedence[row], version), true);
     valueView.setUint32(to + 8, map.cookie[row], true);
   }
   return { keys, values };
 }
 
-/**
- * The precedence as a version writes it for plain allows and denies: 1.20 as compiled; 1.19 counts a plain
- * allow as 0 in the low byte; before, there are no priorities, and a deny is a flag.
- */
-function precedenceFor(precedence: number, version: CiliumVersion): number {
-  if (version === "1.20") return precedence;
-  if (version === "1.19") return (precedence & 0xff) === DENY ? precedence : (precedence & 0xffffff00) >>> 0;
-  return 0;
-}
-
 function sameEntries(a: PolicyMap, b: PolicyMap): boolean {
-  if (a.undecidedIngress !== b.undecidedIngress || a.undecidedEgress !== b.undecidedEgress) return false;
-  return (
-    sameColumn(a.identity, b.identity) &&
-    sameColumn(a.traffic, b.traffic) &&
-    sameColumn(a.precedence, b.precedence) &&
-    sameColumn(a.cookie, b.cookie)
-  );
-}
-
-function sameColumn(a: Uint32Array, b: Uint32Array): boolean {
-  for (let row = 0; row < a.length; row++) if (a[row] !== b[row]) return false;
-  return a.length === b.length;
+  return COLUMNS.every((name) => sameColumn(a[name], b[name]));
 }

@@ -1,5 +1,6 @@
 /**
- * Cilium's options as data: names, kinds, defaults, the words an option accepts, and what presets put in their place.
+ * Cilium's options as data: names, kinds, defaults, the words an option accepts, and which of them are assumed.
+ * Presets put others in their place (presets.ts), and not every version has every option (option-history.ts).
  *
  * Names are the agent's flags (`pkg/option`, `pkg/defaults`); what an option does is said where it is used.
  */
@@ -26,6 +27,11 @@ export interface OptionValues {
   "enable-icmp-rules": boolean;
   "enable-source-ip-verification": boolean;
   "enable-l7-proxy": boolean;
+  "enable-node-selector-labels": boolean;
+  "enable-non-default-deny-policies": boolean;
+  "enable-k8s-cluster-network-policy": boolean;
+  "enable-endpoint-lockdown-on-policy-overflow": boolean;
+  "policy-default-local-cluster": boolean;
   labels: string;
 
   "kube-proxy-replacement": boolean;
@@ -36,11 +42,18 @@ export interface OptionValues {
   "bpf-lb-maglev-table-size": number;
   "bpf-lb-maglev-hash-seed": string;
   "bpf-lb-mode": "snat" | "dsr" | "hybrid";
+  "bpf-lb-mode-annotation": boolean;
+  "bpf-lb-dsr-dispatch": "opt" | "ipip" | "geneve";
+  "enable-pmtu-discovery": boolean;
   "bpf-lb-acceleration": "disabled" | "native" | "best-effort" | "testing-only";
   "bpf-lb-external-clusterip": boolean;
   "bpf-lb-source-range-all-types": boolean;
   "enable-session-affinity": boolean;
   "enable-service-topology": boolean;
+  "enable-k8s-terminating-endpoint": boolean;
+  "enable-no-service-endpoints-routable": boolean;
+  "k8s-service-proxy-name": string;
+  "default-lb-service-ipam": "lbipam" | "nodeipam" | "none";
   "service-no-backend-response": "reject" | "drop";
   "node-port-range": readonly [number, number];
   "nodeport-addresses": string;
@@ -97,6 +110,12 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "enable-icmp-rules": true,
   "enable-source-ip-verification": true,
   "enable-l7-proxy": true,
+  "enable-node-selector-labels": false,
+  "enable-non-default-deny-policies": true,
+  "enable-k8s-cluster-network-policy": false,
+  "enable-endpoint-lockdown-on-policy-overflow": false,
+  // Off in 1.18, where the option begins.
+  "policy-default-local-cluster": true,
   labels: "",
   "kube-proxy-replacement": true,
   "bpf-lb-sock": false,
@@ -106,11 +125,18 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "bpf-lb-maglev-table-size": 16381,
   "bpf-lb-maglev-hash-seed": "JLfvgnHc2kaSUFaI",
   "bpf-lb-mode": "snat",
+  "bpf-lb-mode-annotation": false,
+  "bpf-lb-dsr-dispatch": "opt",
+  "enable-pmtu-discovery": false,
   "bpf-lb-acceleration": "disabled",
   "bpf-lb-external-clusterip": false,
   "bpf-lb-source-range-all-types": false,
   "enable-session-affinity": true,
   "enable-service-topology": false,
+  "enable-k8s-terminating-endpoint": true,
+  "enable-no-service-endpoints-routable": true,
+  "k8s-service-proxy-name": "",
+  "default-lb-service-ipam": "lbipam",
   "service-no-backend-response": "reject",
   "node-port-range": [30000, 32767],
   "nodeport-addresses": "",
@@ -159,21 +185,6 @@ export const ASSUMED: ReadonlySet<OptionName> = new Set<OptionName>([
 ]);
 
 /**
- * Managed Cilium on AKS, standard data plane: endpoint routes, masquerading left to the masquerade agent's
- * iptables.
- */
-export const AKS_PRESET: Readonly<Partial<OptionValues>> = {
-  "routing-mode": "native",
-  "enable-endpoint-routes": true,
-  "enable-bpf-masquerade": false,
-  "enable-ipv4-masquerade": false,
-  "enable-ipv6-masquerade": false,
-  "enable-host-legacy-routing": true,
-  "enable-l7-proxy": false,
-  "bpf-lb-sock": false,
-};
-
-/**
  * The words an option accepts; an option missing here is a number, a boolean, a range or free text by its
  * default.
  */
@@ -186,6 +197,8 @@ export const WORDS: Readonly<Partial<Record<OptionName, readonly string[]>>> = {
   "allow-localhost": ["auto", "always", "policy"],
   "bpf-lb-algorithm": ["random", "maglev"],
   "bpf-lb-mode": ["snat", "dsr", "hybrid"],
+  "bpf-lb-dsr-dispatch": ["opt", "ipip", "geneve"],
+  "default-lb-service-ipam": ["lbipam", "nodeipam", "none"],
   "bpf-lb-acceleration": ["disabled", "native", "best-effort", "testing-only"],
   "service-no-backend-response": ["reject", "drop"],
 };

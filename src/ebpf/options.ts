@@ -15,16 +15,16 @@ import { prefixOf } from "../cluster/address.js";
 import type { Cluster, OtherObject } from "../cluster/cluster.js";
 import type { Problem, Where } from "../cluster/problem.js";
 import type { OptionName, OptionValues } from "./option-values.js";
-import { ACCEPTED, AKS_PRESET, ASSUMED, DEFAULTS, OPTION_NAMES, WORDS } from "./option-values.js";
+import { ACCEPTED, ASSUMED, DEFAULTS, OPTION_NAMES, WORDS } from "./option-values.js";
+import { fixedValue } from "./option-history.js";
+import { CILIUM_VERSIONS, type CiliumVersion, type Preset, readPreset, RECORDED_RELEASES } from "./presets.js";
 import { refuseUnmodelled } from "./unmodelled-options.js";
 
 export type { OptionName, OptionValues };
 
-export type CiliumVersion = "1.16" | "1.17" | "1.18" | "1.19" | "1.20";
+export type { CiliumVersion };
+export { CILIUM_VERSIONS };
 export type OptionGrade = "read" | "documented" | "assumed";
-
-/** Versions with a profile. */
-export const CILIUM_VERSIONS: readonly CiliumVersion[] = ["1.16", "1.17", "1.18", "1.19", "1.20"];
 
 export interface CiliumOptions extends Readonly<OptionValues> {
   readonly version: CiliumVersion;
@@ -36,40 +36,46 @@ export interface CiliumOptions extends Readonly<OptionValues> {
 }
 
 /**
- * Options for a profile (`cilium@1.20`, or anything that holds `cilium@<version>`; `cilium` alone means
- * 1.20). `overrides` are the user's own, by option name, and win over the cluster's ConfigMap.
+ * Options for a profile as presets.ts names them. `overrides` are the user's own, by option name, and win over the
+ * cluster's ConfigMap; `assumed` take the place of a preset's values where nothing else says them.
  */
 export function ciliumOptions(
   profile: string,
   cluster: Cluster | null,
   overrides: Readonly<Record<string, unknown>> = {},
+  assumed: Readonly<Record<string, unknown>> = {},
 ): { options: CiliumOptions; problems: Problem[] } {
   const problems: Problem[] = [];
-  const version = versionOf(profile, problems);
+  const preset = presetOf(profile, problems);
+  const { version } = preset;
   const values: Record<string, unknown> = {};
   const grades: Record<string, OptionGrade> = {};
   for (const name of OPTION_NAMES) {
     values[name] = DEFAULTS[name];
     grades[name] = ASSUMED.has(name) ? "assumed" : "documented";
   }
-  const aks = /\baks\b/.test(profile);
-  if (aks) {
-    for (const [name, value] of Object.entries(AKS_PRESET)) {
-      values[name] = value;
-      grades[name] = "assumed";
-    }
+  for (const [name, value] of Object.entries(preset.values)) {
+    values[name] = value;
+    grades[name] = "assumed";
   }
+  readValues(assumed, null, values, grades, problems, "assumed");
   const config = cluster === null ? null : ciliumConfig(cluster);
-  if (config !== null) readValues(data(config), config.where, values, grades, problems);
+  if (config !== null) {
+    readValues(data(config), config.where, values, grades, problems);
+    imply(values, grades, config.where, problems);
+  }
   readValues(overrides, null, values, grades, problems);
+  fixAbsent(version, config?.where ?? null, values, grades, problems);
+  // An agent beside Cilium masquerades where Cilium does not do it in eBPF.
+  const masqueradeAgent = preset.kind === "aks" && values["enable-bpf-masquerade"] !== true;
   if (cluster !== null) {
     assumeFamilies(cluster, values, grades);
-    assumeRoutingCidrs(cluster, aks, values, grades, problems);
+    assumeRoutingCidrs(cluster, masqueradeAgent, values, grades, problems);
   }
   const options = {
     ...values,
     version,
-    masqueradeAgent: aks && values["enable-bpf-masquerade"] !== true,
+    masqueradeAgent,
     grades,
     where: config === null ? null : config.where,
   } as unknown as CiliumOptions;
@@ -77,37 +83,64 @@ export function ciliumOptions(
   return { options, problems };
 }
 
-function versionOf(profile: string, problems: Problem[]): CiliumVersion {
-  const match = /cilium(?:@v?(\d+(?:\.\d+)*)(?:-[\w.]+)?)?/.exec(profile);
-  if (match === null) {
-    problems.push(
-      problem("error", `profile "${profile}" names no Cilium version; expected cilium@1.16 to cilium@1.20`),
-    );
-    return "1.20";
+/** A name that is none was refused before; what is left of it here is a mistake of a caller's, and is said. */
+function presetOf(profile: string, problems: Problem[]): Preset {
+  const preset = readPreset(profile);
+  if (typeof preset !== "string") {
+    sayVersion(preset, problems);
+    return preset;
   }
-  const asked = match[1];
-  if (asked === undefined) return "1.20";
-  const version = CILIUM_VERSIONS.find((known) => asked === known || asked.startsWith(`${known}.`));
-  if (version === undefined) {
-    problems.push(
-      problem(
-        "error",
-        `Cilium ${asked} has no profile; expected 1.16, 1.17, 1.18, 1.19 or 1.20, and ` +
-          "verdicts are those of 1.20",
-      ),
-    );
-    return "1.20";
+  problems.push(problem("error", `${preset}; verdicts are those of cilium@1.20`));
+  return readPreset("cilium@1.20") as Preset;
+}
+
+/** What a verdict of this version rests on, where it is not the tree that programs were recorded from. */
+function sayVersion({ version, release, kind }: Preset, problems: Problem[]): void {
+  if (release !== null && release !== RECORDED_RELEASES[version]) {
+    const who = kind === "aks" ? `AKS ships Cilium ${release} at least` : `Cilium ${release}`;
+    problems.push(problem("warning", `${who}; behaviour was recorded of ${RECORDED_RELEASES[version]}, and patch releases may differ`));
   }
-  if (version !== "1.20") {
-    problems.push(
-      problem(
-        "warning",
-        `Cilium ${version}: the programs' behaviour is that of recorded runs, but what its agent ` +
-          "writes into the maps was read, not run, and patch releases may differ",
-      ),
-    );
+  if (version === "1.20") return;
+  problems.push(
+    problem(
+      "warning",
+      `Cilium ${version}: the programs' behaviour is that of recorded runs, but what its agent ` +
+        "writes into the maps was read, not run, and patch releases may differ",
+    ),
+  );
+}
+
+/** Options that the version does not have, whatever was read. */
+function fixAbsent(
+  version: CiliumVersion,
+  where: Where | null,
+  values: Record<string, unknown>,
+  grades: Record<string, OptionGrade>,
+  problems: Problem[],
+): void {
+  for (const name of OPTION_NAMES) {
+    const fixed = fixedValue(name, version);
+    if (fixed === undefined) continue;
+    if (grades[name] === "read" && values[name] !== fixed) {
+      problems.push({
+        where,
+        severity: "warning",
+        what: `option ${name}=${String(values[name])}: Cilium ${version} has no such option and behaves as with ${String(fixed)}`,
+      });
+    }
+    values[name] = fixed;
+    grades[name] = "documented";
   }
-  return version;
+}
+
+/** kube-proxy-replacement switches these on whatever they say (pkg/kpr; daemon/cmd/kube_proxy_replacement.go before 1.18). */
+function imply(values: Record<string, unknown>, grades: Record<string, OptionGrade>, where: Where | null, problems: Problem[]): void {
+  if (values["kube-proxy-replacement"] !== true) return;
+  for (const name of ["bpf-lb-sock", "enable-session-affinity"] as const) {
+    if (values[name] !== false || grades[name] !== "read") continue;
+    values[name] = true;
+    problems.push({ where, severity: "warning", what: `option ${name}=false: kube-proxy-replacement=true switches it on all the same` });
+  }
 }
 
 /** A family that pods have addresses of is enabled, and one that no pod has is not, unless the options say. */
@@ -185,6 +218,7 @@ function readValues(
   values: Record<string, unknown>,
   grades: Record<string, OptionGrade>,
   problems: Problem[],
+  grade: OptionGrade = "read",
 ): void {
   for (const name of OPTION_NAMES) {
     const raw = from[name];
@@ -201,7 +235,7 @@ function readValues(
       continue;
     }
     values[name] = value;
-    grades[name] = "read";
+    grades[name] = grade;
   }
 }
 

@@ -264,7 +264,7 @@ kind: ConfigMap
 metadata: {name: cilium-config, namespace: kube-system}
 data: {${config}}
 `),
-        aks ? { profile: "aks:azure-cni-overlay+cilium@1.18" } : {},
+        aks ? { profile: "aks:azure-cni-overlay+cilium@1.34" } : {},
       );
       expect(step({ from: "10.244.1.10", to: "8.8.8.8", port: 53 }).reason).toBe(
         "undecided: masquerading in the node's iptables",
@@ -353,21 +353,41 @@ status: {phase: Running, podIPs: [{ip: 10.244.1.9}]}
     expect([back.end, back.out]).toEqual([End.Delivered, "10.96.0.10:80 > 10.244.1.10:40000"]);
   });
 
-  it("does not judge what a CiliumNetworkPolicy decides", () => {
-    const { step } = bench(
-      clusterOf(`${MANIFESTS}
+  describe("CiliumNetworkPolicy", () => {
+    const withPolicy = (spec: string) => bench(clusterOf(`${MANIFESTS}
 ---
 apiVersion: cilium.io/v2
 kind: CiliumNetworkPolicy
-metadata: {name: l7, namespace: default}
-spec: {endpointSelector: {matchLabels: {app: web}}, ingress: [{fromEndpoints: [{}]}]}
-`),
-    );
-    const judged = step({ from: "10.244.1.10", to: "10.244.2.10", port: 8080 });
-    expect([judged.end, judged.reason]).toEqual([
-      End.Undecided,
-      "undecided: CiliumNetworkPolicy default/l7 not evaluated",
-    ]);
+metadata: {name: own, namespace: default}
+spec: ${spec}
+`));
+    const frame = { from: "10.244.1.10", to: "10.244.2.10", port: 8080 };
+
+    it("decides, and says by which rule", () => {
+      const { step } = withPolicy("{endpointSelector: {matchLabels: {app: web}}, ingressDeny: [{fromEndpoints: [{}]}]}");
+      const judged = step(frame);
+      expect([judged.end, judged.reason]).toEqual([End.Dropped, "POLICY_DENY"]);
+      expect(judged.journey.becauses[0]).toMatchObject({ object: "CiliumNetworkPolicy default/own",
+        rule: "spec.ingressDeny[0].fromEndpoints[0]" });
+    });
+
+    it("redirects to a proxy what has L7 rules, and drops what must authenticate first", () => {
+      const port = '{ports: [{port: "8080", protocol: TCP}]';
+      const redirected = withPolicy(`{endpointSelector: {matchLabels: {app: web}}, ingress: [{fromEndpoints: [{}],
+  toPorts: [${port}, rules: {http: [{}]}}]}]}`).step(frame);
+      expect(redirected.end).toBe(End.Redirected);
+      const secret = withPolicy(`{endpointSelector: {matchLabels: {app: web}}, ingress: [{fromEndpoints: [{}],
+  authentication: {mode: required}, toPorts: [${port}}]}]}`).step(frame);
+      expect([secret.end, secret.reason]).toEqual([End.Dropped, "AUTH_REQUIRED"]);
+    });
+
+    it("does not judge what names without known addresses decide, and judges the rest", () => {
+      const { step } = withPolicy("{endpointSelector: {}, egress: [{toFQDNs: [{matchName: example.com}]}]}");
+      const away = step({ from: "10.244.1.10", to: "198.51.100.7", port: 443 });
+      expect([away.end, away.reason]).toEqual([End.Undecided,
+        "undecided: CiliumNetworkPolicy default/own: its addresses are not known"]);
+      expect(step(frame).reason).toBe("POLICY_DENIED");
+    });
   });
 
   it("shows the steps of the last frame, and decides alike with and without them", () => {

@@ -47,6 +47,8 @@ export interface EbpfPlaneOptions {
   readonly wasm: Modules;
   /** The user's own option values, by Cilium's names. */
   readonly cilium?: Readonly<Record<string, unknown>>;
+  /** Values assumed where neither the cluster nor the user says any. */
+  readonly assumed?: Readonly<Record<string, unknown>>;
   readonly seed?: number | bigint;
   /** Number of the plane: another number draws otherwise. */
   readonly plane?: number;
@@ -120,7 +122,7 @@ export class EbpfPlane implements Plane {
     this.profile = given.profile;
     this.epochNs = given.epochNs;
     this.nodes = given.nodes ?? nodeNames(given.cluster);
-    const { options, problems } = ciliumOptions(given.profile, given.cluster, given.cilium);
+    const { options, problems } = ciliumOptions(given.profile, given.cluster, given.cilium, given.assumed);
     this.options = options;
     this.balancesAtSockets = options["bpf-lb-sock"];
     this.problems.push(...problems);
@@ -195,8 +197,7 @@ export class EbpfPlane implements Plane {
   private index(): void {
     this.undecided.clear();
     for (const map of this.image.policies.endpoints.maps) {
-      if (map.undecidedIngress !== 0) this.undecided.add(map.undecidedIngress);
-      if (map.undecidedEgress !== 0) this.undecided.add(map.undecidedEgress);
+      for (const cookie of map.undecided) this.undecided.add(cookie);
     }
     this.backendAddress.clear();
     for (const { id, address } of this.image.services.backends) this.backendAddress.set(id, address.text);
@@ -324,8 +325,11 @@ export class EbpfPlane implements Plane {
     }
     else if (end === End.Redirected && this.undecided.has(facts.cookie)) {
       facts.end = End.Undecided;
-      const objects = (this.image.cookies.get(facts.cookie) ?? []).map(({ object }) => object);
-      facts.reason = `undecided: ${objects.join(", ")} not evaluated`;
+      const unknown = (this.image.cookies.get(facts.cookie) ?? []).map(({ object, rule }) => {
+        const note = /: (.*)$/.exec(rule);
+        return note === null ? `${object} not evaluated` : `${object}: ${note[1]} not known`;
+      });
+      facts.reason = `undecided: ${[...new Set(unknown)].join(", ")}`;
     }
   }
 

@@ -26,6 +26,7 @@ import {
 } from "../contract/codes.js";
 import type { MapName } from "../contract/maps.js";
 import type { Because } from "../dataplane.js";
+import type { CandidateState } from "./compile/backends.js";
 import type { FibRow } from "./compile/fib.js";
 import { Reserved } from "./compile/identity.js";
 import type { IpcacheEntry } from "./compile/ipcache.js";
@@ -297,6 +298,14 @@ export function fibRecord(row: FibRow): MapEntry {
   ];
 }
 
+/** In the map a backend that terminates and does not serve is like one that does. */
+const BACKEND_STATE: Readonly<Record<CandidateState, number>> = {
+  active: BackendState.values.ACTIVE,
+  terminating: BackendState.values.TERMINATING,
+  "not-serving": BackendState.values.TERMINATING,
+  maintenance: BackendState.values.MAINTENANCE,
+};
+
 /** Services, backends, reverse NAT, affinity matches and source ranges, into the maps of their family. */
 export function serviceRecords(
   services: CompiledServices,
@@ -312,7 +321,7 @@ export function serviceRecords(
         address: addressField(backend.address.bytes),
         port: backend.port,
         proto: backend.protocol,
-        flags: backend.terminating ? BackendState.values.TERMINATING : BackendState.values.ACTIVE,
+        flags: BACKEND_STATE[backend.state],
         cookie: cookieOf(backend.because),
       },
     ]);
@@ -361,7 +370,8 @@ function frontendRecords(
     { ...key, backend_slot: 0 },
     {
       ...common,
-      backend_id: frontend.affinityTimeout,
+      // LB_ALGORITHM_SHIFT. 1.16 has no algorithm there, and no timeout is as long.
+      backend_id: ((frontend.algorithm << 24) | frontend.affinityTimeout) >>> 0,
       count: frontend.active.length,
       qcount: frontend.terminating.length,
       flags: flagsOf(frontend),
@@ -393,6 +403,8 @@ export function flags2Of({ flags }: Frontend): number {
   let bits = 0;
   if (flags.internalLocal) bits |= ServiceFlag2.values.INT_LOCAL_SCOPE;
   if (flags.twoScopes) bits |= ServiceFlag2.values.TWO_SCOPES;
+  if (flags.loopback) bits |= ServiceFlag2.values.LOOPBACK;
+  if (flags.dsr) bits |= ServiceFlag2.values.FWD_MODE_DSR;
   // On the service itself this bit says that the source ranges deny.
   if (flags.sourceRangeDeny) bits |= ServiceFlag2.values.QUARANTINED;
   return bits;

@@ -54,11 +54,6 @@ const UNMODELLED: readonly {
     what: "the ip-masq-agent list of the agent's BPF masquerading is not read",
   },
   {
-    name: "enable-service-topology",
-    when: (o) => o["enable-service-topology"],
-    what: "topology hints are not applied to backends",
-  },
-  {
     name: "labels",
     when: (o) => o["labels"] !== "",
     what:

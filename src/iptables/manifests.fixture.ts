@@ -107,6 +107,7 @@ function serviceOf(object: Plain): Service {
     sessionAffinity: spec.sessionAffinity ?? "None",
     sessionAffinityTimeoutSeconds: spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? 10800,
     healthCheckNodePort: spec.healthCheckNodePort ?? 0, publishNotReadyAddresses: false, trafficDistribution: "",
+    loadBalancerClass: spec.loadBalancerClass ?? "",
     selector: spec.selector ?? null,
     ports: spec.ports.map((port: Plain) => ({
       name: port.name ?? "", protocol: (port.protocol ?? "TCP") as Protocol, port: port.port,

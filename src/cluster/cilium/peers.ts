@@ -94,15 +94,11 @@ function readCIDRRule(field: Field, conditions: Conditions): CiliumCIDRRule {
   }
   if (!selector.absent) conditions.add(selector, "cidrGroupSelector", { since: 17 });
   const cidr = cidrField.absent ? null : readCIDR(cidrField);
-  const except = field.get("except");
-  if (cidr === null && except.items().length > 0) {
-    except.warn("found except without cidr, which Cilium ignores; expected it beside cidr");
-  }
   return {
     cidr,
     cidrGroupRef: ref.absent ? null : ref.string(),
     cidrGroupSelector: selector.absent ? null : readSelector(selector, "cidrgroup"),
-    except: except.items().map((item) => readExcept(item, cidr, conditions)),
+    except: field.get("except").items().map((item) => readExcept(item, cidr, conditions)),
   };
 }
 

@@ -27,7 +27,7 @@ export function readPortRule(field: Field, place: PortPlace, conditions: Conditi
   const rules = place.deny || field.get("rules").absent ? null : readL7Rules(field.get("rules"), conditions);
   const ports = readPorts(field.get("ports"), place.deny, conditions);
   const portRule: CiliumPortRule = {
-    ports: ports.length === 0 ? null : ports,
+    ports,
     terminatingTLS: !place.deny && readTLS(field.get("terminatingTLS")),
     originatingTLS: !place.deny && readTLS(field.get("originatingTLS")),
     serverNames: place.deny ? [] : readServerNames(field.get("serverNames")),

@@ -83,7 +83,7 @@ export interface CiliumRequirement {
   readonly values: readonly string[];
 }
 
-/** Exactly one of cidr, cidrGroupRef and cidrGroupSelector; except only with cidr. */
+/** Exactly one of cidr, cidrGroupRef and cidrGroupSelector. */
 export interface CiliumCIDRRule {
   readonly cidr: Prefix | null;
   /** Name of a CiliumCIDRGroup. */
@@ -121,8 +121,8 @@ export interface CiliumFQDN {
 
 /** An item of toPorts. Deny rules have `ports` alone. */
 export interface CiliumPortRule {
-  /** null where absent or empty: every port and protocol. */
-  readonly ports: readonly CiliumPort[] | null;
+  /** Empty, also where absent: the item names no port, and so no packet. */
+  readonly ports: readonly CiliumPort[];
   readonly terminatingTLS: boolean;
   readonly originatingTLS: boolean;
   readonly serverNames: readonly string[];

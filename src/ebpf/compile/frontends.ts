@@ -1,22 +1,25 @@
 /**
- * Which frontends a Service has on which nodes, as Cilium's control plane programs them.
+ * Which frontends a Service has on which nodes, as Cilium's agent programs them (convertService of
+ * pkg/loadbalancer/reflectors from 1.18, datapathSVCs of pkg/k8s/watchers before).
  *
- *   ClusterIP      not routable; plus one wildcard frontend (port 0, any protocol) for its address
- *   NodePort       0.0.0.0 (or ::) not routable, and one routable frontend for each address of each node
+ *   ClusterIP      not routable, unless bpf-lb-external-clusterip
+ *   NodePort       0.0.0.0 (or ::) not routable, and one routable frontend for each node port address of each node
  *   LoadBalancer   routable, for every ingress address with ipMode VIP
  *   externalIPs    routable
  *   hostPort       as NodePort, only on the pod's node and only for that pod
+ *   wildcard       from 1.19: port 0 and protocol 0 of a cluster IP or a load balancer address that Cilium manages
  *
- * Headless and ExternalName services have none. Wildcard frontends of load balancer addresses exist only for
- * those that Cilium itself manages (LB-IPAM, BGP, L2), which a cluster dump of a cloud does not have.
+ * Headless and ExternalName services have none. Annotations may leave some out (service-annotations.ts).
  */
 import type { Address } from "../../cluster/address.js";
-import { parseAddress } from "../../cluster/address.js";
+import { parseAddress, prefixContains } from "../../cluster/address.js";
 import type { Cluster, Node, Pod, Service, ServicePort } from "../../cluster/cluster.js";
 import type { Because } from "../../dataplane.js";
 import type { CiliumOptions } from "../options.js";
-import { isEndpoint, nodeAddresses } from "./identity.js";
-import { IP_PROTOCOL } from "./policy/rules.js";
+import { isEndpoint } from "./identity.js";
+import { nodePortAddresses } from "./node-port-addresses.js";
+import { IP_PROTOCOL } from "./policy/entry.js";
+import { delegates, exposedNodes, exposes, isHeadless, isServed, release } from "./service-annotations.js";
 
 export type FrontendType = "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalIPs" | "HostPort";
 
@@ -31,6 +34,8 @@ export interface FrontendPlan {
   /** IP protocol number; 0 in a wildcard frontend. */
   readonly protocol: number;
   readonly routable: boolean;
+  /** Host ports of a loopback address; services that delegate to a proxy (SVC_FLAG_LOOPBACK). */
+  readonly loopback: boolean;
   readonly service: Service | null;
   readonly servicePort: ServicePort | null;
   /** Host port frontends: the pod. */
@@ -38,47 +43,66 @@ export interface FrontendPlan {
   readonly because: Because;
 }
 
+/** Load balancer classes that Cilium answers for (BGPLoadBalancerClass, L2AnnounceLoadBalancerClass). */
+const OWN_CLASSES: readonly string[] = ["io.cilium/bgp-control-plane", "io.cilium/l2-announcer"];
+const UNSPECIFIED: Readonly<Record<4 | 6, Address>> = { 4: parseAddress("0.0.0.0")!, 6: parseAddress("::")! };
+
+interface NodeAddresses {
+  readonly node: Node;
+  readonly addresses: readonly Address[];
+}
+
 export function planFrontends(cluster: Cluster, options: CiliumOptions): FrontendPlan[] {
   const plans: FrontendPlan[] = [];
-  const nodePorts = cluster.nodes.map((node) => ({ node, addresses: nodePortAddresses(node) }));
+  const nodes = cluster.nodes.map((node) => ({ node, addresses: nodePortAddresses(node, options) }));
   for (const service of cluster.services) {
-    if (service.headless || service.type === "ExternalName") continue;
-    const add = planner(plans, service, options);
-    for (const address of service.clusterIPs) {
-      if (!familyEnabled(address, options)) continue;
-      add(null, "ClusterIP", address, null, options["bpf-lb-external-clusterip"]);
-      if (hasWildcards(options)) plans.push(wildcard(address, service));
-    }
-    // Without kube-proxy replacement the agent programs cluster IPs only; kube-proxy does the rest.
-    if (!options["kube-proxy-replacement"]) continue;
-    for (const address of service.externalIPs) add(null, "ExternalIPs", address, null, true);
-    for (const { ip, ipMode } of service.type === "LoadBalancer" ? service.loadBalancerIngress : []) {
-      if (ipMode === "VIP") add(null, "LoadBalancer", ip, null, true);
-    }
-    if (service.type === "ClusterIP") continue;
-    const families = new Set(service.clusterIPs.map((address) => address.family));
-    for (const family of families) add(null, "NodePort", UNSPECIFIED[family], "nodePort", false);
-    for (const { node, addresses } of nodePorts) {
-      for (const address of addresses) {
-        if (families.has(address.family)) add(node.name, "NodePort", address, "nodePort", true);
-      }
-    }
+    if (service.type === "ExternalName" || isHeadless(service) || !isServed(service, options)) continue;
+    const only = exposedNodes(service, cluster.nodes, options);
+    if (only === null) planService(plans, service, null, nodes, options);
+    else for (const node of only) planService(plans, service, node.name, nodes.filter((one) => one.node === node), options);
   }
-  if (options["kube-proxy-replacement"])
-    for (const pod of cluster.pods) hostPorts(plans, pod, nodePorts, options);
+  if (options["kube-proxy-replacement"]) for (const pod of cluster.pods) hostPorts(plans, pod, nodes, options);
   return plans;
 }
 
-/** The addresses that node ports answer on: every address of the node that is not link-local. */
-export function nodePortAddresses(node: Node): Address[] {
-  return nodeAddresses(node);
-}
-
-const UNSPECIFIED: Readonly<Record<4 | 6, Address>> = { 4: parseAddress("0.0.0.0")!, 6: parseAddress("::")! };
-
-/** Wildcard frontends came with 1.19 (cilium@9f67ad4471). */
-function hasWildcards(options: CiliumOptions): boolean {
-  return options.version === "1.19" || options.version === "1.20";
+/** A service's frontends on one node, or with `only` null on every node. */
+function planService(
+  plans: FrontendPlan[],
+  service: Service,
+  only: string | null,
+  nodes: readonly NodeAddresses[],
+  options: CiliumOptions,
+): void {
+  const add = planner(plans, service, options);
+  const wild = (address: Address, type: FrontendType): void => {
+    if (!hasWildcard(service, address, type, nodes, options)) return;
+    plans.push(wildcard(address, type, service, only));
+  };
+  if (exposes(service, "ClusterIP", options)) {
+    for (const address of service.clusterIPs) {
+      add(only, "ClusterIP", address, null, options["bpf-lb-external-clusterip"]);
+      wild(address, "ClusterIP");
+    }
+  }
+  const replaces = options["kube-proxy-replacement"];
+  // Up to 1.18 the agent programs cluster IPs only, unless it replaces kube-proxy; later all but node ports.
+  if (!replaces && release(options) <= 18) return;
+  for (const address of service.externalIPs) add(only, "ExternalIPs", address, null, true);
+  if (service.type === "LoadBalancer" && exposes(service, "LoadBalancer", options)) {
+    for (const { ip, ipMode } of service.loadBalancerIngress) {
+      if (ipMode !== "VIP") continue;
+      add(only, "LoadBalancer", ip, null, true);
+      wild(ip, "LoadBalancer");
+    }
+  }
+  if (!replaces || service.type === "ClusterIP" || !exposes(service, "NodePort", options)) return;
+  const families = new Set(service.ipFamilies.map((family) => (family === "IPv4" ? 4 : 6)));
+  for (const family of families) add(only, "NodePort", UNSPECIFIED[family], "nodePort", false);
+  for (const { node, addresses } of nodes) {
+    for (const address of addresses) {
+      if (families.has(address.family)) add(node.name, "NodePort", address, "nodePort", true);
+    }
+  }
 }
 
 function planner(plans: FrontendPlan[], service: Service, options: CiliumOptions) {
@@ -92,7 +116,7 @@ function planner(plans: FrontendPlan[], service: Service, options: CiliumOptions
     if (!familyEnabled(address, options)) return;
     service.ports.forEach((servicePort, index) => {
       const port = which === "nodePort" ? servicePort.nodePort : servicePort.port;
-      // Without enable-sctp the agent skips SCTP ports.
+      // Without enable-sctp the agent skips SCTP ports; a port 0 is one that nobody allocated.
       if (port === 0 || (servicePort.protocol === "SCTP" && !options["enable-sctp"])) return;
       plans.push({
         node,
@@ -101,6 +125,7 @@ function planner(plans: FrontendPlan[], service: Service, options: CiliumOptions
         port,
         protocol: IP_PROTOCOL[servicePort.protocol],
         routable,
+        loopback: delegates(service, options),
         service,
         servicePort,
         pod: null,
@@ -110,46 +135,48 @@ function planner(plans: FrontendPlan[], service: Service, options: CiliumOptions
   };
 }
 
-function wildcard(address: Address, service: Service): FrontendPlan {
+/** isWildcardClass; from 1.20 not for a load balancer address that is a node's own. */
+function hasWildcard(
+  service: Service,
+  address: Address,
+  type: FrontendType,
+  nodes: readonly NodeAddresses[],
+  options: CiliumOptions,
+): boolean {
+  if (release(options) < 19 || !familyEnabled(address, options)) return false;
+  const managed = service.loadBalancerClass === ""
+    ? options["default-lb-service-ipam"] === "lbipam" : OWN_CLASSES.includes(service.loadBalancerClass);
+  const nodes20 = release(options) >= 20 && type === "LoadBalancer";
+  return managed && !(nodes20 && nodes.some(({ addresses }) => addresses.some(({ text }) => text === address.text)));
+}
+
+function wildcard(address: Address, type: FrontendType, service: Service, node: string | null): FrontendPlan {
   return {
-    node: null,
-    type: "ClusterIP",
+    node,
+    type,
     address,
     port: 0,
     protocol: 0,
     routable: false,
+    loopback: false,
     service,
     servicePort: null,
     pod: null,
-    because: becauseOf(service, "clusterIP"),
+    because: becauseOf(service, type === "ClusterIP" ? "clusterIP" : "status.loadBalancer"),
   };
 }
 
-function hostPorts(
-  plans: FrontendPlan[],
-  pod: Pod,
-  nodes: readonly { node: Node; addresses: readonly Address[] }[],
-  options: CiliumOptions,
-): void {
+/** genServiceMappings, upsertHostPort. */
+function hostPorts(plans: FrontendPlan[], pod: Pod, nodes: readonly NodeAddresses[], options: CiliumOptions): void {
   if (!isEndpoint(pod)) return;
+  const own = nodes.find(({ node }) => node.name === pod.nodeName);
+  if (own === undefined) return;
   const [first, last] = options["node-port-range"];
   for (const { hostPort, hostIP, protocol, containerPort } of pod.ports) {
     // A hostPort inside the node port range is refused by the agent.
     if (hostPort === 0 || (hostPort >= first && hostPort <= last)) continue;
     if (protocol === "SCTP" && !options["enable-sctp"]) continue;
-    const own = nodes.find(({ node }) => node.name === pod.nodeName);
-    if (own === undefined) continue;
-    const given = hostIP === "" ? null : parseAddress(hostIP);
-    const only = given?.bytes.some((byte) => byte !== 0) ? given : null;
-    const addresses: (readonly [Address, boolean])[] =
-      only !== null
-        ? [[only, true]]
-        : [
-            [UNSPECIFIED[4], false],
-            [UNSPECIFIED[6], false],
-            ...own.addresses.map((address) => [address, true] as const),
-          ];
-    for (const [address, routable] of addresses) {
+    for (const { address, routable, loopback } of hostPortAddresses(hostIP, own.addresses, options)) {
       if (!familyEnabled(address, options) || !pod.ips.some((ip) => ip.family === address.family)) continue;
       plans.push({
         node: pod.nodeName,
@@ -158,6 +185,7 @@ function hostPorts(
         port: hostPort,
         protocol: IP_PROTOCOL[protocol],
         routable,
+        loopback,
         service: null,
         servicePort: null,
         pod,
@@ -169,6 +197,35 @@ function hostPorts(
       });
     }
   }
+}
+
+interface HostPortAddress {
+  readonly address: Address;
+  readonly routable: boolean;
+  readonly loopback: boolean;
+}
+
+/**
+ * Where a host port answers. A loopback address becomes the unspecified one, marked; from 1.18 on that is spread over
+ * the node's addresses like every other, and an explicit 0.0.0.0 is left out altogether.
+ */
+function hostPortAddresses(hostIP: string, own: readonly Address[], options: CiliumOptions): HostPortAddress[] {
+  const given = hostIP === "" ? null : parseAddress(hostIP);
+  const spread = (families: readonly (4 | 6)[], loopback: boolean): HostPortAddress[] => [
+    ...families.map((family) => ({ address: UNSPECIFIED[family], routable: false, loopback })),
+    ...own.filter(({ family }) => families.includes(family)).map((address) => ({ address, routable: true, loopback })),
+  ];
+  if (given === null) return spread([4, 6], false);
+  if (given.bytes.every((byte) => byte === 0)) return release(options) >= 18 ? [] : spread([4, 6], false);
+  if (!isLoopback(given)) return [{ address: given, routable: true, loopback: false }];
+  if (release(options) >= 18) return spread([given.family], true);
+  return [{ address: UNSPECIFIED[given.family], routable: false, loopback: true }];
+}
+
+const LOOPBACK4 = { address: parseAddress("127.0.0.0")!, length: 8, text: "127.0.0.0/8" };
+
+function isLoopback(address: Address): boolean {
+  return address.text === "::1" || (address.family === 4 && prefixContains(LOOPBACK4, address));
 }
 
 function familyEnabled(address: Address, options: CiliumOptions): boolean {

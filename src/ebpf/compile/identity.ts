@@ -11,9 +11,9 @@
  */
 import type { Address, Prefix } from "../../cluster/address.js";
 import { prefixOf } from "../../cluster/address.js";
-import type { Cluster, ContainerPort, Pod } from "../../cluster/cluster.js";
+import type { Cluster, ContainerPort, Node, Pod } from "../../cluster/cluster.js";
 import type { CiliumOptions } from "../options.js";
-import { identityLabels, labelTexts } from "./labels.js";
+import { identityLabels, isIdentityLabel, labelTexts } from "./labels.js";
 import type { Numbering, Numbers } from "./numbers.js";
 
 /** `pkg/identity/numericidentity.go`. */
@@ -104,6 +104,15 @@ export function nodeAddresses(node: Cluster["nodes"][number]): Address[] {
   return [...found.values()];
 }
 
+/**
+ * Labels of a node's host endpoint (pkg/endpoint InitWithNodeLabels): host, and the node's own that the label filter
+ * keeps.
+ */
+export function hostLabels(node: Node, apiserver: boolean): string[] {
+  const own = Object.entries(node.labels).filter(([key]) => isIdentityLabel(key)).map(([key, value]) => `k8s:${key}=${value}`);
+  return ["reserved:host", ...(apiserver ? ["reserved:kube-apiserver"] : []), ...own].sort();
+}
+
 const RESERVED_LABELS: readonly (readonly [number, string])[] = [
   [Reserved.Host, "host"],
   [Reserved.World, "world"],
@@ -159,7 +168,7 @@ function podIdentities(
 }
 
 /** Addresses of the API server: those of the Service default/kubernetes. */
-function apiserverAddresses(cluster: Cluster): Map<string, Address> {
+export function apiserverAddresses(cluster: Cluster): Map<string, Address> {
   const found = new Map<string, Address>();
   for (const slice of cluster.endpointSlices) {
     if (slice.namespace !== "default" || slice.serviceName !== "kubernetes") continue;

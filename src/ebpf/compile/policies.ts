@@ -1,8 +1,7 @@
 /**
  * Everything that policy makes: identities, the ipcache, and the policy map of every endpoint.
  *
- * CiliumNetworkPolicy and its relatives are kept by the cluster as they were read and are not evaluated: each
- * is a Problem, and what they select is undecided where they could decide it.
+ * An object that this Cilium does not take, or kinds it does not read, are Problems; they have no entry.
  */
 import type { AdminPolicy } from "../../cluster/admin-policy.js";
 import type { Cluster, ObjectMeta } from "../../cluster/cluster.js";
@@ -12,11 +11,17 @@ import type { Identities } from "./identity.js";
 import { allocateIdentities } from "./identity.js";
 import type { IpcacheEntry } from "./ipcache.js";
 import { compileIpcache } from "./ipcache.js";
+import { isIdentityLabel } from "./labels.js";
 import type { Numbers } from "./numbers.js";
+import { adminPolicyRules } from "./policy/admin-rules.js";
+import { admits } from "./policy/admission.js";
+import type { Names, PeerContext } from "./policy/cilium-peers.js";
+import { ciliumPolicyRules } from "./policy/cilium-rules.js";
 import type { EndpointPolicies } from "./policy/endpoints.js";
 import { compileEndpointPolicies } from "./policy/endpoints.js";
-import { opaquePolicies } from "./policy/opaque.js";
-import { filteredKeys, policyPrefixes, policyRules } from "./policy/rules.js";
+import type { PolicyRules } from "./policy/entry.js";
+import { policyPrefixes, policyRules, selectorKeys } from "./policy/rules.js";
+import { ServicePeers } from "./policy/service-peers.js";
 
 export interface CompiledPolicies {
   readonly identities: Identities;
@@ -27,14 +32,12 @@ export interface CompiledPolicies {
 }
 
 const UNMODELLED_KINDS: Readonly<Record<string, string>> = {
-  CiliumNetworkPolicy: "verdicts of the pods it selects are undecided",
-  CiliumClusterwideNetworkPolicy: "verdicts of the pods it selects are undecided",
   CiliumLocalRedirectPolicy: "services it redirects are evaluated as if it were not there",
   CiliumEgressGatewayPolicy: "egress of the pods it selects is evaluated as if it were not there",
 };
 
 const UNREAD_KINDS: Readonly<Record<AdminPolicy["kind"], string>> = {
-  ClusterNetworkPolicy: "Cilium 1.20 ignores it unless enable-k8s-cluster-network-policy is set",
+  ClusterNetworkPolicy: "Cilium ignores it, except 1.20 with enable-k8s-cluster-network-policy",
   AdminNetworkPolicy: "Cilium up to 1.20 ignores it",
   BaselineAdminNetworkPolicy: "Cilium up to 1.20 ignores it",
 };
@@ -44,13 +47,13 @@ export function compilePolicies(
   options: CiliumOptions,
   problems: Problem[],
   numbers: Numbers,
+  names: Names | null = null,
 ): CompiledPolicies {
   const policies = [...cluster.networkPolicies].sort(
     (a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name),
   );
-  const rules = policies.map(policyRules);
   for (const policy of policies) {
-    const keys = filteredKeys(policy);
+    const keys = [...selectorKeys(policy)].filter((key) => !isIdentityLabel(key)).sort();
     if (keys.length === 0) continue;
     problems.push({
       where: policy.where,
@@ -60,10 +63,7 @@ export function compilePolicies(
         `by ${keys.join(", ")}, which Cilium leaves out of identities by default; it matches as if no pod had it`,
     });
   }
-  const unmodelled: ObjectMeta[] = [
-    ...cluster.ciliumPolicies,
-    ...cluster.others.filter((object) => UNMODELLED_KINDS[object.kind] !== undefined),
-  ];
+  const unmodelled = cluster.others.filter((object) => UNMODELLED_KINDS[object.kind] !== undefined);
   for (const object of unmodelled) {
     const name = object.namespace === "" ? object.name : `${object.namespace}/${object.name}`;
     problems.push({
@@ -72,9 +72,7 @@ export function compilePolicies(
       what: `${object.kind} ${name} is not evaluated: ${UNMODELLED_KINDS[object.kind]}`,
     });
   }
-  for (const { where, kind, name } of cluster.adminPolicies) {
-    problems.push({ where, severity: "warning", what: `${kind} ${name} is not evaluated: ${UNREAD_KINDS[kind]}` });
-  }
+  const rules = [...policies.map((policy) => policyRules(policy, options)), ...ciliumRules(cluster, options, problems, names)];
   const identities = allocateIdentities(cluster, options, rules.flatMap(policyPrefixes), numbers);
   const ipcache = compileIpcache(cluster, options, identities, problems);
   const endpoints = compileEndpointPolicies(
@@ -82,10 +80,28 @@ export function compilePolicies(
     options,
     identities,
     rules,
-    cluster.ciliumPolicies.flatMap(opaquePolicies),
     numbers,
   );
   return { identities, ipcache, endpoints, unmodelled };
+}
+
+/** Of Cilium's own kinds, and of ClusterNetworkPolicy where this Cilium reads it. */
+function ciliumRules(cluster: Cluster, options: CiliumOptions, problems: Problem[], names: Names | null): PolicyRules[] {
+  const context: PeerContext = {
+    options, names,
+    cidrGroups: cluster.cidrGroups.filter((group) => admits(group, options, problems)),
+    services: new ServicePeers(cluster, options.version),
+  };
+  const own = cluster.ciliumPolicies.filter((policy) => admits(policy, options, problems))
+    .flatMap((policy) => ciliumPolicyRules(policy, context));
+  const readsAdmin = options.version === "1.20" && options["enable-k8s-cluster-network-policy"];
+  const admin = cluster.adminPolicies.flatMap((policy) => {
+    if (policy.kind === "ClusterNetworkPolicy" && readsAdmin) return adminPolicyRules(policy, context, problems) ?? [];
+    const { where, kind, name } = policy;
+    problems.push({ where, severity: "warning", what: `${kind} ${name} is not evaluated: ${UNREAD_KINDS[kind]}` });
+    return [];
+  });
+  return [...own, ...admin];
 }
 
 function compare(a: string, b: string): number {

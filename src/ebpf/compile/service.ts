@@ -1,9 +1,9 @@
 /**
  * Services and EndpointSlices -> frontends with their backends, the backend list, source ranges.
  *
- * A frontend whose backends are filtered to the node (a Local traffic policy) has one row for every node,
- * because the rows differ; `node` says which. Where the external and the internal policy differ, an external
- * frontend has two scopes: 0 for traffic from outside, 1 for traffic from inside the cluster.
+ * A frontend whose backends depend on the node (a Local traffic policy, topology) has one row for every node; `node`
+ * says which. Where the external and the internal policy differ, node ports and load balancer addresses have two
+ * scopes: 0 for traffic from outside, 1 for traffic from inside the cluster; external IPs only say so and have none.
  *
  * Numbers depend on the objects only: backends by address, port and protocol; services (rev_nat_id) by
  * frontend address, port, protocol and scope. A backend that is terminating counts only where no active one
@@ -12,21 +12,27 @@
 import type { Address, Prefix } from "../../cluster/address.js";
 import type { Cluster, EndpointSlice, Service } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
+import { LbAlgorithm } from "../../contract/codes.js";
 import type { Because } from "../../dataplane.js";
 import type { CiliumOptions } from "../options.js";
+import type { Candidate, CandidateState, Placed } from "./backends.js";
+import { backendKey, byBackend, candidatesFor, rank } from "./backends.js";
 import type { FrontendPlan, FrontendType } from "./frontends.js";
 import { planFrontends } from "./frontends.js";
-import { byAddress, byPrefix } from "./identity.js";
+import { byPrefix } from "./identity.js";
+import { checkNodePortAddresses } from "./node-port-addresses.js";
 import type { Numbering, Numbers } from "./numbers.js";
-import { IP_PROTOCOL } from "./policy/rules.js";
+import { IP_PROTOCOL } from "./policy/entry.js";
+import { DEFAULT_WEIGHT, deniesRanges, ownAlgorithm, release, usesDsr } from "./service-annotations.js";
+import { selectFor, variesByNode } from "./service-topology.js";
 
 export interface Backend {
   readonly id: number;
   readonly address: Address;
   readonly port: number;
   readonly protocol: number;
-  /** Active in at least one service, else terminating. */
-  readonly terminating: boolean;
+  /** The best that a service gives it. */
+  readonly state: CandidateState;
   /** Node of the endpoint; empty where unknown. */
   readonly nodeName: string;
   readonly because: Because;
@@ -45,6 +51,8 @@ export interface Frontend {
   readonly flags: FrontendFlags;
   /** Seconds; 0: no affinity. */
   readonly affinityTimeout: number;
+  /** LbAlgorithm of its own; UNSPEC: that of the node. */
+  readonly algorithm: number;
   /** Backend ids of slots 1..count. */
   readonly active: readonly number[];
   /** Backend ids of the slots behind, counted in qcount: they keep what they have and get nothing new. */
@@ -65,6 +73,8 @@ export interface FrontendFlags {
   readonly twoScopes: boolean;
   readonly sourceRange: boolean;
   readonly sourceRangeDeny: boolean;
+  readonly loopback: boolean;
+  readonly dsr: boolean;
   readonly wildcard: boolean;
 }
 
@@ -80,20 +90,6 @@ export interface CompiledServices {
   readonly affinityMatches: readonly { readonly backend: number; readonly revNatId: number }[];
 }
 
-/** A backend as one service sees it. */
-interface Candidate {
-  readonly key: string;
-  readonly address: Address;
-  readonly port: number;
-  readonly protocol: number;
-  readonly nodeName: string;
-  readonly terminating: boolean;
-  readonly because: Because;
-}
-
-/** loadbalancer.DefaultBackendWeight. */
-const DEFAULT_WEIGHT = 100;
-
 type Draft = Omit<Frontend, "revNatId" | "active" | "terminating" | "weights"> & {
   readonly candidates: readonly Candidate[];
   readonly ranges: readonly Prefix[];
@@ -105,17 +101,11 @@ export function compileServices(
   problems: Problem[],
   numbers: Numbers,
 ): CompiledServices {
-  const slices = new Map<string, EndpointSlice[]>();
-  for (const slice of cluster.endpointSlices) {
-    const key = `${slice.namespace}/${slice.serviceName}`;
-    slices.set(key, [...(slices.get(key) ?? []), slice]);
-  }
+  checkNodePortAddresses(options, problems);
+  const backendsOf = candidateFinder(cluster, options);
   const drafts: Draft[] = [];
-  const cache = new Map<string, readonly Candidate[]>();
-  for (const plan of planFrontends(cluster, options)) {
-    drafts.push(...draftsOf(plan, cluster, options, candidatesOf(plan, slices, cache)));
-  }
-  const kept = withoutConflicts(drafts, problems);
+  for (const plan of planFrontends(cluster, options)) drafts.push(...draftsOf(plan, cluster, options, backendsOf));
+  const kept = withoutConflicts(drafts, options, problems);
   const backends = numberBackends(kept, numbers.backends);
   const idOf = new Map(backends.map((backend) => [backendKey(backend), backend.id]));
   const revNat = numberFrontends(kept, numbers.services, problems);
@@ -124,134 +114,44 @@ export function compileServices(
     frontends,
     backends,
     sourceRanges: sourceRangesOf(kept, revNat),
-    affinityMatches: affinityOf(frontends),
+    affinityMatches: affinityOf(frontends, backends, options),
   };
 }
 
-/** Up to two scopes, and one row a node where a scope is local. */
-function draftsOf(
-  plan: FrontendPlan,
-  cluster: Cluster,
-  options: CiliumOptions,
-  candidates: readonly Candidate[],
-): Draft[] {
-  const { service } = plan;
-  const wildcard = plan.port === 0;
-  const external = plan.type !== "ClusterIP";
-  const extLocal =
-    service !== null && service.externalTrafficPolicy === "Local" && service.type !== "ClusterIP";
-  const intLocal = service !== null && service.internalTrafficPolicy === "Local";
-  const twoScopes = external && service !== null && extLocal !== intLocal;
-  const ranges = service === null || wildcard ? [] : sourceRanges(plan, service, options);
-  const flags: FrontendFlags = {
-    routable: plan.routable,
-    externalLocal: extLocal && !wildcard,
-    internalLocal: intLocal && !wildcard,
-    twoScopes,
-    sourceRange: ranges.length > 0,
-    wildcard,
-    sourceRangeDeny:
-      ranges.length > 0 && service?.annotations["service.cilium.io/src-ranges-policy"] === "deny",
-  };
-  const affinity =
-    service !== null &&
-    !wildcard &&
-    service.sessionAffinity === "ClientIP" &&
-    options["enable-session-affinity"];
-  const base = {
-    type: plan.type,
-    address: plan.address,
-    port: plan.port,
-    protocol: plan.protocol,
-    flags,
-    affinityTimeout: affinity ? service.sessionAffinityTimeoutSeconds : 0,
-    because: plan.because,
-    ranges,
-    maglev: !wildcard && hasMaglev(plan, options),
-    owner: ownerOf(plan),
-  };
-  const scopes = [{ scope: 0, local: external ? extLocal : intLocal }];
-  if (twoScopes) scopes.push({ scope: 1, local: intLocal });
-  return scopes.flatMap(({ scope, local }) => {
-    if (!local || wildcard) return [{ ...base, scope, node: plan.node, candidates }];
-    const nodes = plan.node === null ? cluster.nodes.map((node) => node.name) : [plan.node];
-    return nodes.map((node) => ({
-      ...base,
-      scope,
-      node,
-      candidates: candidates.filter((candidate) => candidate.nodeName === node),
-    }));
-  });
+interface CandidateFinder {
+  /** The backends of a frontend. */
+  of(plan: FrontendPlan): readonly Candidate[];
+  /** The backends of all the service's ports, of both families. */
+  ofService(service: Service): readonly Candidate[];
 }
 
-/** useMaglev: frontends that can be reached from outside (pkg/loadbalancer/reconciler, pkg/service). */
-function hasMaglev(plan: FrontendPlan, options: CiliumOptions): boolean {
-  if (plan.address.bytes.every((byte) => byte === 0)) return false;
-  if (options["bpf-lb-algorithm"] !== "maglev") return false;
-  return plan.type !== "ClusterIP" || options["bpf-lb-external-clusterip"];
-}
-
-/** Only load balancer frontends are checked, unless bpf-lb-source-range-all-types. */
-function sourceRanges(plan: FrontendPlan, service: Service, options: CiliumOptions): readonly Prefix[] {
-  if (plan.type !== "LoadBalancer" && !options["bpf-lb-source-range-all-types"]) return [];
-  return service.loadBalancerSourceRanges;
-}
-
-function candidatesOf(
-  plan: FrontendPlan,
-  slices: ReadonlyMap<string, readonly EndpointSlice[]>,
-  cache: Map<string, readonly Candidate[]>,
-): readonly Candidate[] {
-  if (plan.pod !== null) return hostPortCandidate(plan);
-  if (plan.service === null || plan.servicePort === null) return [];
-  const { service, servicePort } = plan;
-  const family = plan.address.family;
-  const key = `${service.namespace}/${service.name} ${servicePort.name} ${servicePort.protocol} ${family}`;
-  let found = cache.get(key);
-  if (found === undefined) {
-    found = sliceCandidates(
-      slices.get(`${service.namespace}/${service.name}`) ?? [],
-      servicePort.name,
-      servicePort.protocol,
-      family,
-    );
-    cache.set(key, found);
+function candidateFinder(cluster: Cluster, options: CiliumOptions): CandidateFinder {
+  const slices = new Map<string, EndpointSlice[]>();
+  for (const slice of cluster.endpointSlices) {
+    const key = `${slice.namespace}/${slice.serviceName}`;
+    const list = slices.get(key);
+    if (list === undefined) slices.set(key, [slice]);
+    else list.push(slice);
   }
-  return found;
-}
-
-function sliceCandidates(
-  slices: readonly EndpointSlice[],
-  name: string,
-  protocol: Service["ports"][number]["protocol"],
-  family: 4 | 6,
-): Candidate[] {
-  const found = new Map<string, Candidate>();
-  for (const slice of slices) {
-    if (slice.addressType !== (family === 4 ? "IPv4" : "IPv6")) continue;
-    for (const port of slice.ports) {
-      if (port.name !== name || port.protocol !== protocol) continue;
-      for (const endpoint of slice.endpoints) {
-        const terminating = endpoint.terminating || !endpoint.ready;
-        // Not ready and not on its way out: no backend. On its way out: only while it still serves.
-        if (terminating && !(endpoint.terminating && endpoint.serving)) continue;
-        for (const address of endpoint.addresses) {
-          const one = {
-            address,
-            port: port.port,
-            protocol: IP_PROTOCOL[protocol],
-            nodeName: endpoint.nodeName,
-            terminating,
-            because: { where: slice.where, object: `${slice.namespace}/${slice.name}`, rule: address.text },
-          };
-          const key = backendKey(one);
-          const before = found.get(key);
-          if (before === undefined || (before.terminating && !terminating)) found.set(key, { key, ...one });
-        }
-      }
+  const cache = new Map<string, readonly Candidate[]>();
+  const find = (service: Service, port: Service["ports"][number], family: 4 | 6): readonly Candidate[] => {
+    const name = `${service.namespace}/${service.name}`;
+    const key = `${name} ${port.name} ${port.protocol} ${family}`;
+    let found = cache.get(key);
+    if (found === undefined) {
+      found = candidatesFor(slices.get(name) ?? [], port, family, options);
+      cache.set(key, found);
     }
-  }
-  return [...found.values()].sort(byBackend);
+    return found;
+  };
+  return {
+    of: (plan) => {
+      if (plan.pod !== null) return hostPortCandidate(plan);
+      if (plan.service === null || plan.servicePort === null) return [];
+      return find(plan.service, plan.servicePort, plan.address.family);
+    },
+    ofService: (service) => service.ports.flatMap((port) => [...find(service, port, 4), ...find(service, port, 6)]),
+  };
 }
 
 function hostPortCandidate(plan: FrontendPlan): Candidate[] {
@@ -261,29 +161,115 @@ function hostPortCandidate(plan: FrontendPlan): Candidate[] {
     (one) => one.hostPort === plan.port && IP_PROTOCOL[one.protocol] === plan.protocol,
   );
   if (address === undefined || port === undefined) return [];
-  const one = {
-    address,
-    port: port.containerPort,
+  const place = { address, port: port.containerPort, protocol: plan.protocol };
+  return [{ key: backendKey(place), ...place, nodeName: pod.nodeName, state: "active", weight: DEFAULT_WEIGHT, hintZones: [],
+    because: plan.because }];
+}
+
+/** Up to two scopes, and one row a node where a scope's backends depend on it. */
+function draftsOf(
+  plan: FrontendPlan,
+  cluster: Cluster,
+  options: CiliumOptions,
+  backendsOf: CandidateFinder,
+): Draft[] {
+  const { service } = plan;
+  const wildcard = plan.port === 0;
+  const extLocal = service !== null && service.externalTrafficPolicy === "Local" && service.type !== "ClusterIP";
+  const intLocal = service !== null && service.internalTrafficPolicy === "Local";
+  const external = plan.type !== "ClusterIP" && plan.type !== "HostPort";
+  const twoScopes = external && !wildcard && extLocal !== intLocal;
+  const ranges = service === null || wildcard || !checksRanges(plan.type, options) ? [] : service.loadBalancerSourceRanges;
+  const affine = service !== null && !wildcard && service.sessionAffinity === "ClientIP" && options["enable-session-affinity"];
+  const base = {
+    type: plan.type,
+    address: plan.address,
+    port: plan.port,
     protocol: plan.protocol,
-    nodeName: pod.nodeName,
-    terminating: false,
+    flags: {
+      routable: plan.routable,
+      // From 1.18 the flag is the service's, whatever the frontend.
+      externalLocal: extLocal && !wildcard && (external || release(options) >= 18),
+      internalLocal: intLocal && !wildcard,
+      twoScopes,
+      sourceRange: ranges.length > 0,
+      sourceRangeDeny: ranges.length > 0 && service !== null && deniesRanges(service, options),
+      loopback: plan.loopback && !wildcard,
+      dsr: !wildcard && usesDsr(service, plan.protocol, options),
+      wildcard,
+    },
+    affinityTimeout: affine ? service.sessionAffinityTimeoutSeconds : 0,
+    algorithm: wildcard ? LbAlgorithm.values.UNSPEC : ownAlgorithm(service, options),
+    maglev: !wildcard && hasMaglev(plan, options),
     because: plan.because,
+    ranges,
+    owner: ownerOf(plan),
   };
-  return [{ key: backendKey(one), ...one }];
+  const candidates = backendsOf.of(plan);
+  const scopes = [{ scope: 0, local: plan.type === "ClusterIP" ? intLocal : external && extLocal }];
+  if (twoScopes && plan.type !== "ExternalIPs") scopes.push({ scope: 1, local: intLocal });
+  return scopes.flatMap(({ scope, local }) => {
+    if (wildcard || (!local && !variesByNode(service, options))) return [{ ...base, scope, node: plan.node, candidates }];
+    const nodes = plan.node === null ? cluster.nodes : cluster.nodes.filter(({ name }) => name === plan.node);
+    const ofService = service === null ? candidates : backendsOf.ofService(service);
+    return nodes.map((node) => ({
+      ...base,
+      scope,
+      node: node.name,
+      candidates: selectFor(node, service, candidates, ofService, local, options),
+    }));
+  });
+}
+
+/**
+ * Which frontends check loadBalancerSourceRanges: those of a load balancer; with bpf-lb-source-range-all-types more or
+ * all. 1.18 checks them at every frontend, external IPs are among the load balancer's from 1.20.
+ */
+function checksRanges(type: FrontendType, options: CiliumOptions): boolean {
+  const all = options["bpf-lb-source-range-all-types"];
+  switch (release(options)) {
+    case 16: return type === "LoadBalancer";
+    case 17: return type === "LoadBalancer"
+      || (all && (type === "NodePort" || (type === "ClusterIP" && options["bpf-lb-external-clusterip"])));
+    case 18: return true;
+    case 19: return all || type === "LoadBalancer";
+    default: return all || type === "LoadBalancer" || type === "ExternalIPs";
+  }
+}
+
+/** useMaglev: frontends that can be reached from outside, or whose service asks for it (from 1.18 whatever they are). */
+function hasMaglev(plan: FrontendPlan, options: CiliumOptions): boolean {
+  if (plan.address.bytes.every((byte) => byte === 0)) return false;
+  const own = ownAlgorithm(plan.service, options);
+  if (release(options) >= 18 && own !== LbAlgorithm.values.UNSPEC) return own === LbAlgorithm.values.MAGLEV;
+  // 1.17 with annotations asks the annotation alone.
+  const annotated = release(options) === 17 && options["bpf-lb-algorithm-annotation"];
+  if (annotated ? own !== LbAlgorithm.values.MAGLEV : options["bpf-lb-algorithm"] !== "maglev") return false;
+  return plan.type !== "ClusterIP" || options["bpf-lb-external-clusterip"];
 }
 
 /** Two services cannot own one frontend: the first by name keeps it, as a Problem says. */
-function withoutConflicts(drafts: readonly Draft[], problems: Problem[]): Draft[] {
+function withoutConflicts(drafts: readonly Draft[], options: CiliumOptions, problems: Problem[]): Draft[] {
   const owners = new Map<string, Draft>();
   const sorted = [...drafts].sort((a, b) => compare(a.owner, b.owner) || compare(rowKey(a), rowKey(b)));
   return sorted.filter((draft) => {
-    const key = rowKey(draft);
+    // 1.16 keeps no protocol in the key: of one port with two protocols, one is programmed.
+    const key = rowKey(release(options) === 16 ? { ...draft, protocol: 0 } : draft);
     const owner = owners.get(key);
     if (owner === undefined) {
       owners.set(key, draft);
       return true;
     }
-    if (!draft.flags.wildcard && draft.owner !== owner.owner) {
+    const other = backendTexts(draft) !== backendTexts(owner);
+    if (draft.owner === owner.owner && draft.protocol !== owner.protocol && other) {
+      problems.push({
+        where: draft.because.where,
+        severity: "warning",
+        what:
+          `${draft.owner} has port ${draft.port} for two protocols with different backends; Cilium 1.16 has one of ` +
+          "them, which one is chance; the TCP one is evaluated",
+      });
+    } else if (!draft.flags.wildcard && draft.owner !== owner.owner) {
       problems.push({
         where: draft.because.where,
         severity: "warning",
@@ -296,18 +282,21 @@ function withoutConflicts(drafts: readonly Draft[], problems: Problem[]): Draft[
   });
 }
 
+function backendTexts({ candidates }: Draft): string {
+  return candidates.map(({ address, port }) => `${address.text} ${port}`).join(" ");
+}
+
 function numberBackends(drafts: readonly Draft[], numbers: Numbering): Backend[] {
   const found = new Map<string, Candidate>();
   for (const { candidates } of drafts) {
     for (const candidate of candidates) {
       const before = found.get(candidate.key);
-      if (before === undefined || (before.terminating && !candidate.terminating))
-        found.set(candidate.key, candidate);
+      if (before === undefined || rank(candidate.state) < rank(before.state)) found.set(candidate.key, candidate);
     }
   }
   return [...found.values()]
     .sort(byBackend)
-    .map(({ key, ...candidate }) => ({ id: numbers.of(key), ...candidate }));
+    .map(({ key, weight: _, hintZones: __, ...candidate }) => ({ id: numbers.of(key), ...candidate }));
 }
 
 function numberFrontends(
@@ -334,17 +323,18 @@ function finish(
   revNat: ReadonlyMap<string, number>,
 ): Frontend {
   const { candidates, ranges: _, ...frontend } = draft;
-  const ids = (terminating: boolean): number[] =>
-    candidates.filter((one) => one.terminating === terminating).map((one) => idOf.get(one.key)!);
-  const active = ids(false);
-  const terminating = ids(true);
-  const none = active.length === 0;
+  const inState = (...states: CandidateState[]): Candidate[] =>
+    states.flatMap((state) => candidates.filter((one) => one.state === state));
+  const active = inState("active");
+  // Proxy-terminating-endpoints: those on their way out serve where nothing else is left (KEP-1669).
+  const used = active.length > 0 ? active : inState("terminating");
+  const behind = active.length > 0 ? inState("terminating", "not-serving") : inState("not-serving");
   return {
     ...frontend,
-    weights: (none ? terminating : active).map(() => DEFAULT_WEIGHT),
     revNatId: revNat.get(frontendKey(draft)) ?? 0,
-    active: none ? terminating : active,
-    terminating: none ? [] : terminating,
+    active: used.map(({ key }) => idOf.get(key)!),
+    terminating: behind.map(({ key }) => idOf.get(key)!),
+    weights: used.map(({ weight }) => weight),
   };
 }
 
@@ -360,11 +350,18 @@ function sourceRangesOf(drafts: readonly Draft[], revNat: ReadonlyMap<string, nu
   return [...found.values()].sort((a, b) => a.revNatId - b.revNatId || byPrefix(a.prefix, b.prefix));
 }
 
-function affinityOf(frontends: readonly Frontend[]): { backend: number; revNatId: number }[] {
+/** Up to 1.17 every backend of the service may be kept; later only an active one. */
+function affinityOf(
+  frontends: readonly Frontend[],
+  backends: readonly Backend[],
+  options: CiliumOptions,
+): { backend: number; revNatId: number }[] {
+  const live = new Set(backends.filter(({ state }) => state === "active").map(({ id }) => id));
   const found = new Map<string, { backend: number; revNatId: number }>();
-  for (const { affinityTimeout, revNatId, active } of frontends) {
+  for (const { affinityTimeout, revNatId, active, terminating } of frontends) {
     if (affinityTimeout === 0) continue;
-    for (const backend of active) found.set(`${revNatId} ${backend}`, { backend, revNatId });
+    const kept = release(options) <= 17 ? [...active, ...terminating] : active.filter((id) => live.has(id));
+    for (const backend of kept) found.set(`${revNatId} ${backend}`, { backend, revNatId });
   }
   return [...found.values()].sort((a, b) => a.revNatId - b.revNatId || a.backend - b.backend);
 }
@@ -390,24 +387,6 @@ function frontendKey({
 
 function rowKey(draft: Draft): string {
   return `${frontendKey(draft)} ${draft.node ?? ""}`;
-}
-
-function backendKey({
-  address,
-  port,
-  protocol,
-}: {
-  address: Address;
-  port: number;
-  protocol: number;
-}): string {
-  return `${address.text} ${port} ${protocol}`;
-}
-
-type Placed = { readonly address: Address; readonly port: number; readonly protocol: number };
-
-function byBackend(a: Placed, b: Placed): number {
-  return byAddress(a.address, b.address) || a.port - b.port || a.protocol - b.protocol;
 }
 
 function byFrontend(

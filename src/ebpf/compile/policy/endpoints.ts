@@ -1,12 +1,9 @@
 /**
- * The policy map of every endpoint: which policies select it, whether each direction is enforced, and the
- * entries.
+ * The policy map of every endpoint: which policies select it, and the map that follows.
  *
  * Endpoints that the same policies select with the same named ports share one map; so do those whose maps
- * turn out equal. Numbers of maps follow their first endpoint in the order of pods by namespace and name.
- *
- * A map larger than `bpf-policy-map-max` cannot exist: which of its entries a real node holds depends on the
- * order of arrival. What the datapath would do with it is not known, so both directions are undecided.
+ * turn out equal. Numbers of maps follow their first endpoint in the order of pods by namespace and name; the nodes'
+ * host endpoints come after.
  */
 import type { Cluster, Pod } from "../../../cluster/cluster.js";
 import type { Prefix } from "../../../cluster/address.js";
@@ -14,16 +11,16 @@ import { prefixOf } from "../../../cluster/address.js";
 import type { Because } from "../../../dataplane.js";
 import type { CiliumOptions } from "../../options.js";
 import type { Identities, Identity } from "../identity.js";
-import { nodeAddresses, Reserved } from "../identity.js";
+import { apiserverAddresses, hostLabels, nodeAddresses } from "../identity.js";
 import type { Numbers } from "../numbers.js";
+import { Compiler, type Draft, numbersOf, type Subject } from "./compiler.js";
 import { CookieTable } from "./cookies.js";
+import type { PolicyRules, Redirect } from "./entry.js";
 import type { MapEntries, Shadowed } from "./mapstate.js";
-import { ALLOW, MapState, precedenceOf, Traffic, trafficKey } from "./mapstate.js";
-import type { OpaquePolicy } from "./opaque.js";
-import type { PolicyRules, PortRange, Requirement, Rule } from "./rules.js";
-import { IP_PROTOCOL } from "./rules.js";
-import { SelectorCache } from "./selectors.js";
-import { splitPortRange } from "./split.js";
+import { overflowed } from "./overflow.js";
+import { Proxies } from "./proxies.js";
+import { type HostView, PLAIN_HOST, satisfiedBy, SelectorCache } from "./selectors.js";
+import { ValueTable } from "./values.js";
 
 export interface PolicyMap extends MapEntries {
   /** What Cilium would have to hold; more than the limit where `overflow`. */
@@ -32,12 +29,8 @@ export interface PolicyMap extends MapEntries {
   /** Why a direction drops what no entry allows: the policies that enforce it. A cookie; 0: not enforced. */
   readonly denyIngress: number;
   readonly denyEgress: number;
-  /**
-   * Cookie of a direction whose verdict is not known: an object that is not evaluated selects the endpoint,
-   * or the map is too large. 0: known. The direction then holds one entry, for every packet.
-   */
-  readonly undecidedIngress: number;
-  readonly undecidedEgress: number;
+  /** Cookies of entries whose verdict is not known, sorted; such entries have the proxy port UNDECIDED_PORT. */
+  readonly undecided: readonly number[];
   /** Names of the policies that select the endpoints, sorted. */
   readonly policies: readonly string[];
   readonly shadowed: readonly Shadowed[];
@@ -47,308 +40,96 @@ export interface EndpointPolicies {
   readonly maps: readonly PolicyMap[];
   /** By `cluster.pods` index: index of `maps`, or -1 where the pod is no endpoint. */
   readonly ofPod: Int32Array;
+  /** By `cluster.nodes` index: the host endpoint's map, for the host firewall; -1 where it is off. */
+  readonly ofNode: Int32Array;
   /** What a cookie stands for; 0 is none. */
   readonly cookies: ReadonlyMap<number, readonly Because[]>;
 }
-
-/** Priority levels: everything a NetworkPolicy says, then what the agent itself appends in the last tier. */
-const NORMAL = 0;
-/** Tiers start at multiples of ten (`perTierRoundUp`). */
-const LAST_TIER = 10;
-
-/** A PolicyMap whose cookies are those of the compile under way. */
-type Draft = PolicyMap;
 
 export function compileEndpointPolicies(
   cluster: Cluster,
   options: CiliumOptions,
   identities: Identities,
   rules: readonly PolicyRules[],
-  opaque: readonly OpaquePolicy[],
   numbers: Numbers,
 ): EndpointPolicies {
   const selectors = new SelectorCache(identities);
   const cookies = new CookieTable();
-  const compiler = new Compiler(options, selectors, cookies);
-  const selecting = selectedBy(rules, selectors);
-  const hiding = selectedBy(opaque, selectors);
-  const hosts = options["policy-cidr-match-mode"] === "nodes" ? hostPrefixes(cluster) : null;
-
+  const compiler = new Compiler(options, identities, selectors, cookies, new ValueTable(), new Proxies(redirectsOf(rules)));
+  const maps = new Maps(options, rules, compiler);
+  const never = options["enable-policy"] === "never";
+  const selecting = never ? new Map<number, number[]>() : selectedBy(rules, selectors);
+  const hosts = hostViews(cluster, options);
   const ofPod = new Int32Array(cluster.pods.length).fill(-1);
-  const groups = new Map<string, number>();
-  const contents = new Map<number, readonly number[]>();
-  const drafts: Draft[] = [];
   const order = cluster.pods
     .map((_, index) => index)
     .sort((a, b) => byName(cluster.pods[a], cluster.pods[b]));
   for (const index of order) {
     const identity = identities.ofPod[index];
     if (identity === null) continue;
-    const pod = cluster.pods[index];
-    const never = options["enable-policy"] === "never";
-    const policies = never ? [] : (selecting.get(identity.id) ?? []);
-    const hidden = never ? [] : (hiding.get(identity.id) ?? []);
-    const view = hosts === null ? "" : pod.nodeName;
-    const ports = namedPorts(policies, rules, identity);
-    const group = `${policies.join(",")}|${hidden.join(",")}|${ports}|${view}`;
-    let map = groups.get(group);
+    const host = hosts.get(cluster.pods[index].nodeName) ?? PLAIN_HOST;
+    ofPod[index] = maps.of(selecting.get(identity.id) ?? [], { identity, isHost: false, host });
+  }
+  const ofNode = new Int32Array(cluster.nodes.length).fill(-1);
+  if (options["enable-host-firewall"]) {
+    cluster.nodes.forEach((node, index) => {
+      const host = hosts.get(node.name) ?? PLAIN_HOST;
+      const labels = hostLabels(node, host.apiserver);
+      const own = never ? [] : rules.flatMap((one, at) => (one.forNodes && satisfiedBy(labels, one.subject) ? [at] : []));
+      ofNode[index] = maps.of(own, { identity: identities.host, isHost: true, host });
+    });
+  }
+  const { becauses, numberOf } = cookies.renumbered(usedCookies(maps.drafts), numbers.cookies);
+  return { maps: maps.drafts.map((draft) => finished(draft, options, numberOf)), ofPod, ofNode, cookies: becauses };
+}
+
+/** Maps made so far, each content once. */
+class Maps {
+  readonly drafts: Draft[] = [];
+  private readonly groups = new Map<string, number>();
+  private readonly contents = new Map<number, readonly number[]>();
+
+  constructor(private readonly options: CiliumOptions, private readonly rules: readonly PolicyRules[],
+    private readonly compiler: Compiler) {}
+
+  of(policies: readonly number[], subject: Subject): number {
+    const { isHost, host } = subject;
+    const view = `${isHost ? "host" : ""}${host.apiserver ? "api" : ""}${host.prefixes.map(({ text }) => text).join(" ")}`;
+    const group = `${policies.join(",")}|${this.namedPorts(policies, subject.identity)}|${view}`;
+    let map = this.groups.get(group);
     if (map === undefined) {
-      const draft = compiler.compile(
-        policies.map((at) => rules[at]),
-        hidden.map((at) => opaque[at]),
-        identity,
-        hosts?.get(pod.nodeName) ?? [],
-      );
+      const draft = overflowed(this.compiler.compile(policies.map((at) => this.rules[at]), subject), this.options, this.compiler);
       const hash = contentHash(draft);
-      const alike = contents.get(hash) ?? [];
-      map = alike.find((at) => sameContent(drafts[at], draft));
+      const alike = this.contents.get(hash) ?? [];
+      map = alike.find((at) => sameContent(this.drafts[at], draft));
       if (map === undefined) {
-        map = drafts.push(draft) - 1;
-        contents.set(hash, [...alike, map]);
+        map = this.drafts.push(draft) - 1;
+        this.contents.set(hash, [...alike, map]);
       }
-      groups.set(group, map);
+      this.groups.set(group, map);
     }
-    ofPod[index] = map;
-  }
-  const { becauses, numberOf } = cookies.renumbered(usedCookies(drafts), numbers.cookies);
-  return { maps: drafts.map((draft) => finished(draft, numberOf)), ofPod, cookies: becauses };
-}
-
-class Compiler {
-  private readonly localhost: Because;
-  private readonly notEnforced: Because;
-
-  constructor(
-    private readonly options: CiliumOptions,
-    private readonly selectors: SelectorCache,
-    private readonly cookies: CookieTable,
-  ) {
-    this.localhost = {
-      where: options.grades["allow-localhost"] === "read" ? options.where : null,
-      object: "allow-localhost",
-      rule: options["allow-localhost"],
-    };
-    this.notEnforced = {
-      where: options.grades["enable-policy"] === "read" ? options.where : null,
-      object: "enable-policy",
-      rule: options["enable-policy"],
-    };
+    return map;
   }
 
-  compile(
-    policies: readonly PolicyRules[],
-    opaque: readonly OpaquePolicy[],
-    subject: Identity,
-    hosts: readonly Prefix[],
-  ): Draft {
-    const state = new MapState(this.cookies);
-    const always = this.options["enable-policy"] === "always";
-    let undecidedIngress = this.hide(
-      state,
-      Traffic.Ingress,
-      opaque.filter((policy) => policy.ingress),
-    );
-    let undecidedEgress = this.hide(
-      state,
-      Traffic.Egress,
-      opaque.filter((policy) => policy.egress),
-    );
-    const denyIngress =
-      undecidedIngress !== 0
-        ? 0
-        : this.direction(
-            state,
-            Traffic.Ingress,
-            policies,
-            subject,
-            hosts,
-            policies.filter((policy) => policy.enforcesIngress),
-            always,
-          );
-    const denyEgress =
-      undecidedEgress !== 0
-        ? 0
-        : this.direction(
-            state,
-            Traffic.Egress,
-            policies,
-            subject,
-            hosts,
-            policies.filter((policy) => policy.enforcesEgress),
-            always,
-          );
-    const names = policies.map((policy) => policy.name).sort();
-    const { size, shadowed } = state;
-    const overflow = size > this.options["bpf-policy-map-max"];
-    if (!overflow) {
-      return {
-        ...state.entries(),
-        size,
-        overflow,
-        denyIngress,
-        denyEgress,
-        undecidedIngress,
-        undecidedEgress,
-        policies: names,
-        shadowed,
-      };
-    }
-    const stub = new MapState(this.cookies);
-    const because: Because = {
-      where: null,
-      object: "bpf-policy-map-max",
-      rule: `${size} entries for a limit of ${this.options["bpf-policy-map-max"]}`,
-    };
-    undecidedIngress = this.everything(stub, Traffic.Ingress, this.cookies.of(because));
-    undecidedEgress = this.everything(stub, Traffic.Egress, this.cookies.of(because));
-    return {
-      ...stub.entries(),
-      size,
-      overflow,
-      denyIngress: 0,
-      denyEgress: 0,
-      undecidedIngress,
-      undecidedEgress,
-      policies: names,
-      shadowed: [],
-    };
-  }
-
-  private hide(state: MapState, direction: number, opaque: readonly OpaquePolicy[]): number {
-    if (opaque.length === 0) return 0;
-    return this.everything(state, direction, this.cookies.ofAll(opaque.map((policy) => policy.because)));
-  }
-
-  private everything(state: MapState, direction: number, cookie: number): number {
-    state.insert(0, trafficKey(direction, 0, 0, 0), precedenceOf(NORMAL, ALLOW), cookie);
-    return cookie;
-  }
-
-  /** Returns the cookie of the default deny; 0 where the direction is not enforced. */
-  private direction(
-    state: MapState,
-    direction: number,
-    policies: readonly PolicyRules[],
-    subject: Identity,
-    hosts: readonly Prefix[],
-    enforcing: readonly PolicyRules[],
-    always: boolean,
-  ): number {
-    if (enforcing.length === 0 && !always) {
-      state.insert(
-        0,
-        trafficKey(direction, 0, 0, 0),
-        precedenceOf(NORMAL, ALLOW),
-        this.cookies.of(this.notEnforced),
-      );
-      return 0;
-    }
-    for (const policy of policies) {
-      for (const rule of direction === Traffic.Ingress ? policy.ingress : policy.egress) {
-        this.rule(state, direction, rule, subject, hosts);
-      }
-    }
-    // The own node may always reach its pods (kubelet probes), unless something of higher precedence denies
-    // it.
-    if (direction === Traffic.Ingress && this.options["allow-localhost"] !== "policy") {
-      state.insert(
-        Reserved.Host,
-        trafficKey(direction, 0, 0, 0),
-        precedenceOf(LAST_TIER, ALLOW),
-        this.cookies.of(this.localhost),
-      );
-    }
-    const denying = enforcing.map((policy) => policyBecause(policy, direction));
-    return this.cookies.ofAll(denying.length > 0 ? denying : [this.notEnforced]);
-  }
-
-  private rule(
-    state: MapState,
-    direction: number,
-    rule: Rule,
-    subject: Identity,
-    hosts: readonly Prefix[],
-  ): void {
-    const cookie = this.cookies.of(rule.because);
-    const precedence = precedenceOf(NORMAL, ALLOW);
-    const ids = rule.peer.kind === "any" ? ANY_IDENTITY : this.selectors.selectIds(rule.peer, hosts);
-    for (const range of rule.ports) {
-      if (range.name === null) {
-        for (const traffic of trafficKeys(direction, range))
-          state.insertAll(ids, traffic, precedence, cookie);
-      } else if (direction === Traffic.Ingress) {
-        // On ingress the name is the subject's own.
-        for (const port of numbersOf(subject, range)) {
-          state.insertAll(ids, trafficKey(direction, range.protocol, port, 16), precedence, cookie);
+  /** What the ingress rules' port names mean for this subject; part of what makes two endpoints' maps equal. */
+  private namedPorts(policies: readonly number[], subject: Identity): string {
+    const parts = new Set<string>();
+    for (const at of policies) {
+      for (const { ports } of this.rules[at].ingress.entries) {
+        for (const range of ports) {
+          if (range.name !== null) parts.add(`${range.name}/${range.protocol}=${numbersOf(subject, range).join(" ")}`);
         }
-      } else {
-        this.namedEgress(state, range, rule, hosts, cookie);
       }
     }
+    return [...parts].sort().join(",");
   }
-
-  /**
-   * On egress a name is each destination's own, so that even a wildcard peer becomes a list of identities and
-   * nothing outside the cluster has a named port (cilium#45760). Up to 1.19 a name means one number in the
-   * whole cluster, and a rule whose name means several is skipped.
-   */
-  private namedEgress(
-    state: MapState,
-    range: PortRange,
-    rule: Rule,
-    hosts: readonly Prefix[],
-    cookie: number,
-  ): void {
-    const precedence = precedenceOf(NORMAL, ALLOW);
-    const named = this.selectors.withNamedPort(range.name!);
-    if (this.options.version !== "1.20") {
-      const numbers = [...new Set(named.flatMap((identity) => numbersOf(identity, range)))];
-      if (numbers.length !== 1) return;
-      const ids = rule.peer.kind === "any" ? ANY_IDENTITY : this.selectors.selectIds(rule.peer, hosts);
-      state.insertAll(ids, trafficKey(Traffic.Egress, range.protocol, numbers[0], 16), precedence, cookie);
-      return;
-    }
-    for (const peer of rule.peer.kind === "any" ? named : this.selectors.select(rule.peer, hosts)) {
-      for (const port of numbersOf(peer, range)) {
-        state.insert(peer.id, trafficKey(Traffic.Egress, range.protocol, port, 16), precedence, cookie);
-      }
-    }
-  }
-}
-
-const ANY_IDENTITY = Uint32Array.of(0);
-
-function trafficKeys(direction: number, range: PortRange): number[] {
-  if (range.first === 0 && range.last === 65535) return [trafficKey(direction, range.protocol, 0, 0)];
-  return splitPortRange(range.first, range.last).map(({ port, prefixLength }) =>
-    trafficKey(direction, range.protocol, port, prefixLength),
-  );
-}
-
-function numbersOf(identity: Identity, range: PortRange): number[] {
-  const found = new Set<number>();
-  for (const port of identity.ports) {
-    if (port.name.toLowerCase() === range.name && IP_PROTOCOL[port.protocol] === range.protocol)
-      found.add(port.containerPort);
-  }
-  return [...found];
-}
-
-function policyBecause(policy: PolicyRules, direction: number): Because {
-  return {
-    where: policy.policy.where,
-    object: policy.name,
-    rule: direction === Traffic.Ingress ? "ingress" : "egress",
-  };
 }
 
 /** Identity number -> indices of the policies that select it. */
-function selectedBy(
-  policies: readonly { readonly subject: readonly Requirement[] }[],
-  selectors: SelectorCache,
-): Map<number, number[]> {
+function selectedBy(policies: readonly PolicyRules[], selectors: SelectorCache): Map<number, number[]> {
   const selecting = new Map<number, number[]>();
   policies.forEach((policy, at) => {
+    if (policy.forNodes) return;
     for (const identity of selectors.selectPods(policy.subject)) {
       const list = selecting.get(identity.id);
       if (list === undefined) selecting.set(identity.id, [at]);
@@ -358,27 +139,20 @@ function selectedBy(
   return selecting;
 }
 
-/** What the ingress rules' port names mean for this subject; part of what makes two endpoints' maps equal. */
-function namedPorts(policies: readonly number[], rules: readonly PolicyRules[], subject: Identity): string {
-  const parts = new Set<string>();
-  for (const at of policies) {
-    for (const rule of rules[at].ingress) {
-      for (const range of rule.ports) {
-        if (range.name !== null)
-          parts.add(`${range.name}/${range.protocol}=${numbersOf(subject, range).join(" ")}`);
-      }
-    }
-  }
-  return [...parts].sort().join(",");
+function redirectsOf(rules: readonly PolicyRules[]): Redirect[] {
+  return rules.flatMap(({ ingress, egress }) => [...ingress.entries, ...egress.entries])
+    .flatMap(({ ports }) => ports.flatMap(({ redirect }) => (redirect === undefined ? [] : [redirect])));
 }
 
-function hostPrefixes(cluster: Cluster): Map<string, Prefix[]> {
-  return new Map(
-    cluster.nodes.map((node) => [
-      node.name,
-      nodeAddresses(node).map((address) => prefixOf(address, address.bytes.length * 8)),
-    ]),
-  );
+/** Nodes whose host differs from the plain one: by its addresses, or because the API server runs there. */
+function hostViews(cluster: Cluster, options: CiliumOptions): Map<string, HostView> {
+  const apiserver = apiserverAddresses(cluster);
+  const nodes = options["policy-cidr-match-mode"] === "nodes";
+  return new Map(cluster.nodes.map((node) => {
+    const addresses = nodeAddresses(node);
+    const prefixes: Prefix[] = nodes ? addresses.map((address) => prefixOf(address, address.bytes.length * 8)) : [];
+    return [node.name, { prefixes, apiserver: addresses.some((address) => apiserver.has(address.text)) }];
+  }));
 }
 
 /** A hash over the content; drafts with equal hashes are compared in full by `sameContent`. */
@@ -393,17 +167,16 @@ function contentHash(draft: Draft): number {
 function sameContent(a: Draft, b: Draft): boolean {
   if (a.denyIngress !== b.denyIngress || a.denyEgress !== b.denyEgress || a.size !== b.size) return false;
   if (a.policies.join() !== b.policies.join()) return false;
-  return (
-    sameColumn(a.identity, b.identity) &&
-    sameColumn(a.traffic, b.traffic) &&
-    sameColumn(a.precedence, b.precedence) &&
-    sameColumn(a.cookie, b.cookie)
-  );
+  return COLUMNS.every((name) => sameColumn(a[name], b[name]));
 }
 
-function sameColumn(a: Uint32Array, b: Uint32Array): boolean {
+/** The columns of a map. */
+export const COLUMNS = ["identity", "traffic", "precedence", "cookie", "proxyPort", "auth"] as const;
+
+export function sameColumn(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  if (a.length !== b.length) return false;
   for (let row = 0; row < a.length; row++) if (a[row] !== b[row]) return false;
-  return a.length === b.length;
+  return true;
 }
 
 function usedCookies(drafts: readonly Draft[]): Set<number> {
@@ -415,20 +188,21 @@ function usedCookies(drafts: readonly Draft[]): Set<number> {
       if (cookie !== last) used.add(cookie);
       last = cookie;
     }
+    for (const cookie of draft.undecided) used.add(cookie);
     for (const { cookie, by } of draft.shadowed) used.add(cookie).add(by);
   }
   return used;
 }
 
-function finished(draft: Draft, numberOf: ReadonlyMap<number, number>): PolicyMap {
+function finished(draft: Draft, options: CiliumOptions, numberOf: ReadonlyMap<number, number>): PolicyMap {
   const number = (cookie: number): number => numberOf.get(cookie)!;
   return {
     ...draft,
+    overflow: draft.size > options["bpf-policy-map-max"],
     cookie: draft.cookie.map(number),
     denyIngress: number(draft.denyIngress),
     denyEgress: number(draft.denyEgress),
-    undecidedIngress: number(draft.undecidedIngress),
-    undecidedEgress: number(draft.undecidedEgress),
+    undecided: draft.undecided.map(number).sort((a, b) => a - b),
     shadowed: draft.shadowed.map((row) => ({ ...row, cookie: number(row.cookie), by: number(row.by) })),
   };
 }

@@ -1,20 +1,16 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CookieTable } from "./cookies.js";
-import {
-  ALLOW,
-  DENY,
-  MapState,
-  precedenceOf,
-  trafficKey,
-  trafficCovers,
-  trafficLpmLength,
-} from "./mapstate.js";
+import { MapState } from "./mapstate.js";
 import { allowed, lookup } from "./naive-lookup.fixture.js";
 import { splitPortRange } from "./split.js";
+import { trafficCovers, trafficKey, trafficLpmLength } from "./traffic.js";
+import { ALLOW, DENY, precedenceOf, ValueTable } from "./values.js";
 
 const seed = Number(process.env["TWINPLANE_SEED"] ?? 20261122);
 console.log(`seed ${seed}`);
+
+const values = new ValueTable();
 
 const because = (rule: string) => ({ where: null, object: "default/p", rule });
 
@@ -48,10 +44,10 @@ describe("splitPortRange", () => {
 
 describe("MapState", () => {
   it("removes the narrow allow under a wide deny of the same priority", () => {
-    const state = new MapState(new CookieTable());
-    state.insert(0, trafficKey(0, 6, 80, 16), precedenceOf(0, ALLOW), 0);
+    const state = new MapState(new CookieTable(), values);
+    state.insert(0, trafficKey(0, 6, 80, 16), values.of(precedenceOf(0, ALLOW)), 0);
     for (const { port, prefixLength } of splitPortRange(1, 1024)) {
-      state.insert(0, trafficKey(0, 6, port, prefixLength), precedenceOf(0, DENY), 0);
+      state.insert(0, trafficKey(0, 6, port, prefixLength), values.of(precedenceOf(0, DENY)), 0);
     }
     const map = state.entries();
     expect(allowed(map, 5, 0, 6, 80)).toBe(false);
@@ -59,9 +55,9 @@ describe("MapState", () => {
   });
 
   it("lets a better priority win over a deny", () => {
-    const state = new MapState(new CookieTable());
-    state.insert(7, trafficKey(1, 0, 0, 0), precedenceOf(10, DENY), 0);
-    state.insert(7, trafficKey(1, 17, 53, 16), precedenceOf(0, ALLOW), 0);
+    const state = new MapState(new CookieTable(), values);
+    state.insert(7, trafficKey(1, 0, 0, 0), values.of(precedenceOf(10, DENY)), 0);
+    state.insert(7, trafficKey(1, 17, 53, 16), values.of(precedenceOf(0, ALLOW)), 0);
     const map = state.entries();
     expect([allowed(map, 7, 1, 17, 53), allowed(map, 7, 1, 6, 53)]).toEqual([true, false]);
   });
@@ -79,9 +75,9 @@ describe("MapState", () => {
 
   it("joins the rules behind equal keys", () => {
     const cookies = new CookieTable();
-    const state = new MapState(cookies);
+    const state = new MapState(cookies, values);
     for (const rule of ["b", "a", "b"])
-      state.insert(300, trafficKey(0, 6, 80, 16), precedenceOf(0, ALLOW), cookies.of(because(rule)));
+      state.insert(300, trafficKey(0, 6, 80, 16), values.of(precedenceOf(0, ALLOW)), cookies.of(because(rule)));
     const [first, second] = [because("x"), because("y")];
     expect(cookies.join(cookies.of(first), cookies.of(second))).toBe(
       cookies.join(cookies.of(second), cookies.of(first)),
@@ -124,8 +120,8 @@ describe("MapState", () => {
         fc.array(packet, { maxLength: 30 }),
         fc.nat(),
         (entries, packets, turn) => {
-          const state = new MapState(new CookieTable());
-          for (const one of entries) state.insert(one.identity, one.traffic, one.precedence, 0);
+          const state = new MapState(new CookieTable(), values);
+          for (const one of entries) state.insert(one.identity, one.traffic, values.of(one.precedence), 0);
           const map = state.entries();
           for (const { identity, direction, protocol, port } of packets) {
             const exact = trafficKey(direction, protocol, port, 16);
@@ -137,10 +133,10 @@ describe("MapState", () => {
               Math.max(-1, ...matching.map(({ precedence }) => precedence)),
             );
           }
-          const other = new MapState(new CookieTable());
+          const other = new MapState(new CookieTable(), values);
           const at = entries.length === 0 ? 0 : turn % entries.length;
           for (const one of [...entries.slice(at), ...entries.slice(0, at)].reverse())
-            other.insert(one.identity, one.traffic, one.precedence, 0);
+            other.insert(one.identity, one.traffic, values.of(one.precedence), 0);
           expect(other.entries()).toEqual(map);
         },
       ),

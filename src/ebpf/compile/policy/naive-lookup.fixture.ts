@@ -4,14 +4,14 @@
  */
 import type { MapEntries } from "./mapstate.js";
 import {
-  DENY,
   trafficDirection,
   trafficKey,
   trafficLpmLength,
   trafficPort,
   trafficPortPrefixLength,
   trafficProtocol,
-} from "./mapstate.js";
+} from "./traffic.js";
+import { DENY } from "./values.js";
 
 /** Row of the entry that decides, or -1: nothing found, DROP_POLICY. */
 export function lookup(

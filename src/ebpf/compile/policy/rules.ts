@@ -1,7 +1,7 @@
 /**
  * NetworkPolicy objects as Cilium's parser reads them (`pkg/k8s/network_policy.go`).
  *
- * One Rule for every item of `from` or `to`; it allows `peer` on `ports`. Where Cilium differs from the API
+ * One entry for every item of `from` or `to`; it allows `peer` on `ports`. Where Cilium differs from the API
  * text, it is Cilium that is followed here:
  * - `spec.ingress` and `spec.egress` are both installed whatever `policyTypes` says; a direction with a rule
  * is
@@ -18,143 +18,107 @@ import type {
   NetworkPolicyPort,
   NetworkPolicyRule,
 } from "../../../cluster/cluster.js";
-import type { Because } from "../../../dataplane.js";
-import { NAMESPACE_LABELS_PREFIX, POD_NAMESPACE_LABEL, isIdentityLabel } from "../labels.js";
+import type { CiliumOptions } from "../../options.js";
+import { CLUSTER_LABEL, NAMESPACE_LABELS_PREFIX, POD_NAMESPACE_LABEL } from "../labels.js";
+import { ANY_PORT, type DirectionRules, IP_PROTOCOL, localCluster, NO_RULES, type Peer, type PolicyEntry, type PolicyRules,
+  type PortRange, type Requirement, Tier } from "./entry.js";
 
-export interface Requirement {
-  readonly key: string;
-  readonly operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
-  readonly values: readonly string[];
-}
-
-/** Label peers match pods only; CIDR peers match CIDR identities and world only. */
-export type Peer =
-  | { readonly kind: "any" }
-  | { readonly kind: "labels"; readonly requirements: readonly Requirement[] }
-  | { readonly kind: "cidr"; readonly prefix: Prefix; readonly except: readonly Prefix[] };
-
-export interface PortRange {
-  /** IP protocol number; 0 is every protocol. */
-  readonly protocol: number;
-  /** A container port's name, or null. */
-  readonly name: string | null;
-  /** 0..65535 is every port. */
-  readonly first: number;
-  readonly last: number;
-}
-
-export interface Rule {
-  readonly peer: Peer;
-  readonly ports: readonly PortRange[];
-  readonly because: Because;
-}
-
-export interface PolicyRules {
-  readonly policy: NetworkPolicy;
-  readonly name: string;
-  readonly subject: readonly Requirement[];
-  readonly ingress: readonly Rule[];
-  readonly egress: readonly Rule[];
-  /** Whether the policy makes its subjects default-deny in that direction. */
-  readonly enforcesIngress: boolean;
-  readonly enforcesEgress: boolean;
-}
-
-export const IP_PROTOCOL = { TCP: 6, UDP: 17, SCTP: 132 } as const;
-const ANY_PORT: readonly PortRange[] = [{ protocol: 0, name: null, first: 0, last: 65535 }];
-
-export function policyRules(policy: NetworkPolicy): PolicyRules {
-  const ingress = policy.ingress.flatMap((rule, index) => rulesOf(policy, rule, `ingress[${index}]`, "from"));
-  const egress = policy.egress.flatMap((rule, index) => rulesOf(policy, rule, `egress[${index}]`, "to"));
+export function policyRules(policy: NetworkPolicy, options: CiliumOptions): PolicyRules {
+  const cluster = localCluster(options);
+  const ingress = policy.ingress.flatMap((rule, index) => entriesOf(policy, rule, `ingress[${index}]`, "from", cluster));
+  const egress = policy.egress.flatMap((rule, index) => entriesOf(policy, rule, `egress[${index}]`, "to", cluster));
   const names = policy.policyTypes;
   return {
-    policy,
     name: `${policy.namespace}/${policy.name}`,
+    where: policy.where,
     subject: inNamespace(policy.namespace, requirementsOf(policy.podSelector, "")),
-    ingress,
-    egress,
-    enforcesIngress: ingress.length > 0 || names.includes("Ingress") || !names.includes("Egress"),
-    enforcesEgress: egress.length > 0 || names.includes("Egress"),
+    forNodes: false,
+    ingress: direction(ingress, policy.ingress.length > 0 || names.includes("Ingress") || !names.includes("Egress")),
+    egress: direction(egress, policy.egress.length > 0 || names.includes("Egress")),
   };
 }
 
-/**
- * Keys of selectors that Cilium's label filter takes out of identities, so that the selector cannot match by
- * them.
- */
-export function filteredKeys(policy: NetworkPolicy): string[] {
+function direction(entries: readonly PolicyEntry[], enforces: boolean): DirectionRules {
+  return enforces ? { ...NO_RULES, enforces, defaultDeny: true, entries } : NO_RULES;
+}
+
+/** Keys that a NetworkPolicy's pod selectors name; where the label filter drops one, the selector cannot match by it. */
+export function selectorKeys(policy: NetworkPolicy): Set<string> {
   const keys = new Set<string>();
   const add = (selector: LabelSelector | null): void => {
     if (selector === null) return;
-    for (const key of Object.keys(selector.matchLabels)) if (!isIdentityLabel(key)) keys.add(key);
-    for (const { key } of selector.matchExpressions) if (!isIdentityLabel(key)) keys.add(key);
+    for (const key of Object.keys(selector.matchLabels)) keys.add(key);
+    for (const { key } of selector.matchExpressions) keys.add(key);
   };
   add(policy.podSelector);
   for (const rule of [...policy.ingress, ...policy.egress]) {
     for (const peer of rule.peers ?? []) add(peer.podSelector);
   }
-  return [...keys].sort();
+  return keys;
 }
 
-/** Every prefix that the policy names; each becomes an identity (`pkg/policy`, CIDR rule prefixes). */
+/** Every prefix that the rules name; each becomes an identity (`pkg/policy`, CIDR rule prefixes). */
 export function policyPrefixes(rules: PolicyRules): Prefix[] {
-  return [...rules.ingress, ...rules.egress].flatMap(({ peer }) =>
+  return [...rules.ingress.entries, ...rules.egress.entries].flatMap(({ peer }) =>
     peer.kind === "cidr" ? [peer.prefix, ...peer.except] : [],
   );
 }
 
-function rulesOf(
+function entriesOf(
   policy: NetworkPolicy,
   rule: NetworkPolicyRule,
   path: string,
   member: "from" | "to",
-): Rule[] {
+  cluster: readonly Requirement[],
+): PolicyEntry[] {
   const ports = rule.ports === null ? ANY_PORT : rule.ports.map(portRange);
   const object = `${policy.namespace}/${policy.name}`;
-  if (rule.peers === null)
-    return [{ peer: { kind: "any" }, ports, because: { where: rule.where, object, rule: path } }];
+  const entry = (peer: Peer, at: string): PolicyEntry => ({ verdict: "allow", tier: Tier.Normal, priority: 0, peer, ports, auth: null,
+    because: { where: rule.where, object, rule: at } });
+  if (rule.peers === null) return [entry({ kind: "any" }, path)];
   return rule.peers.flatMap((peer, index) =>
-    peersOf(policy.namespace, peer).map((one) => ({
-      peer: one,
-      ports,
-      because: { where: rule.where, object, rule: `${path}.${member}[${index}]` },
-    })),
-  );
+    peersOf(policy.namespace, peer, cluster).map((one) => entry(one, `${path}.${member}[${index}]`)));
 }
 
 /** Usually one. The API refuses a peer with selectors and ipBlock; Cilium's parser would install both. */
-function peersOf(namespace: string, peer: NetworkPolicyPeer): Peer[] {
+function peersOf(namespace: string, peer: NetworkPolicyPeer, cluster: readonly Requirement[]): Peer[] {
   const peers: Peer[] = [];
+  const named = peer.podSelector !== null && selects(peer.podSelector, CLUSTER_LABEL);
+  const pinned = named ? [] : cluster;
   if (peer.namespaceSelector !== null) {
     const requirements = requirementsOf(peer.namespaceSelector, NAMESPACE_LABELS_PREFIX);
     // An empty namespaceSelector means "has a namespace": pods, and nothing that is not a pod.
     if (requirements.length === 0)
-      requirements.push({ key: POD_NAMESPACE_LABEL, operator: "Exists", values: [] });
+      requirements.push({ source: "k8s", key: POD_NAMESPACE_LABEL, operator: "Exists", values: [] });
     if (peer.podSelector !== null) requirements.push(...requirementsOf(peer.podSelector, ""));
-    peers.push({ kind: "labels", requirements });
+    peers.push({ kind: "labels", requirements: [...requirements, ...pinned] });
   } else if (peer.podSelector !== null || peer.ipBlock === null) {
     const requirements = peer.podSelector === null ? [] : requirementsOf(peer.podSelector, "");
-    peers.push({ kind: "labels", requirements: inNamespace(namespace, requirements) });
+    peers.push({ kind: "labels", requirements: [...inNamespace(namespace, requirements), ...pinned] });
   }
   if (peer.ipBlock !== null)
     peers.push({ kind: "cidr", prefix: peer.ipBlock.cidr, except: peer.ipBlock.except });
   return peers;
 }
 
+function selects({ matchLabels, matchExpressions }: LabelSelector, key: string): boolean {
+  return (matchLabels[key] ?? "") !== "" || matchExpressions.some((one) => one.key === key);
+}
+
 function requirementsOf(selector: LabelSelector, prefix: string): Requirement[] {
   const requirements: Requirement[] = [];
   for (const [key, value] of Object.entries(selector.matchLabels)) {
-    requirements.push({ key: prefix + key, operator: "In", values: [value] });
+    requirements.push({ source: "k8s", key: prefix + key, operator: "In", values: [value] });
   }
   for (const { key, operator, values } of selector.matchExpressions) {
-    requirements.push({ key: prefix + key, operator, values });
+    requirements.push({ source: "k8s", key: prefix + key, operator, values });
   }
   return requirements;
 }
 
 function inNamespace(namespace: string, requirements: readonly Requirement[]): Requirement[] {
   // The parser overwrites the key in matchLabels, so a selector cannot name another namespace.
-  return [{ key: POD_NAMESPACE_LABEL, operator: "In", values: [namespace] }, ...requirements];
+  return [{ source: "k8s", key: POD_NAMESPACE_LABEL, operator: "In", values: [namespace] }, ...requirements];
 }
 
 function portRange(port: NetworkPolicyPort): PortRange {

@@ -1,28 +1,48 @@
 /**
  * The selector cache: which identities a peer selects.
  *
- * An inverted index leads from a label to the identities that have it, so a selector costs what its rarest
- * label costs, not the number of pods; equal selectors are evaluated once. Results are sorted by number and
- * shared: they must not be written to.
+ * An inverted index leads from a label to the pods' identities that have it, so a selector costs what its rarest
+ * label costs, not the number of pods; equal selectors are evaluated once. Identities that are no pods are few kinds and
+ * are looked through only where a selector could mean one. Results are sorted by number and shared: they must not be
+ * written to.
  */
 import type { Prefix } from "../../../cluster/address.js";
 import { prefixContains } from "../../../cluster/address.js";
 import type { Identities, Identity } from "../identity.js";
 import { Reserved } from "../identity.js";
-import type { Peer, Requirement } from "./rules.js";
+import type { Peer, Requirement } from "./entry.js";
 
 const NONE: readonly Identity[] = [];
 
+/** What differs from node to node: `host` is another address on each, and may run the API server. */
+export interface HostView {
+  /** The node's addresses where CIDRs may select nodes, empty elsewhere. */
+  readonly prefixes: readonly Prefix[];
+  readonly apiserver: boolean;
+}
+
+export const PLAIN_HOST: HostView = { prefixes: [], apiserver: false };
+
+interface LabelOf {
+  readonly source: string;
+  readonly key: string;
+  readonly value: string;
+}
+
 export class SelectorCache {
   private readonly pods: readonly Identity[];
+  private readonly others: readonly { readonly identity: Identity; readonly labels: readonly LabelOf[] }[];
   private readonly withKey = new Map<string, Identity[]>();
   private readonly withValue = new Map<string, Identity[]>();
   private readonly results = new Map<string, readonly Identity[]>();
   private readonly idLists = new Map<readonly Identity[], Uint32Array>();
+  private readonly texts = new Map<Peer, string>();
   private readonly cidrs: readonly Identity[];
 
   constructor(private readonly identities: Identities) {
     this.pods = identities.all.filter((identity) => identity.kind === "pod");
+    this.others = identities.all.filter((identity) => identity.kind !== "pod")
+      .map((identity) => ({ identity, labels: identity.labels.map(parseLabel) }));
     this.cidrs = identities.all.filter((identity) => identity.prefix !== null);
     for (const identity of this.pods) {
       for (const [key, value] of identity.podLabels!) {
@@ -32,29 +52,40 @@ export class SelectorCache {
     }
   }
 
-  /**
-   * The identities a peer selects; for `any` see `everything`. `hostPrefixes` are the addresses of the node
-   * whose policy is compiled where CIDRs may select nodes, empty elsewhere: `host` is another address on
-   * every node.
-   */
-  select(peer: Peer, hostPrefixes: readonly Prefix[]): readonly Identity[] {
-    if (peer.kind === "any") throw new Error("the wildcard peer is identity 0, not a list");
-    if (peer.kind === "labels")
-      return this.cached(textOf(peer.requirements), () => this.labelPeers(peer.requirements));
-    const key = `${peer.prefix.text}!${peer.except.map((except) => except.text).join(",")}!${hostPrefixes
-      .map((prefix) => prefix.text)
-      .join(",")}`;
-    return this.cached(key, () => this.cidrPeers(peer.prefix, peer.except, hostPrefixes));
+  /** Equal for peers that select alike; empty for the wildcard. */
+  textOf(peer: Peer): string {
+    let text = this.texts.get(peer);
+    if (text === undefined) {
+      text = peerText(peer);
+      this.texts.set(peer, text);
+    }
+    return text;
+  }
+
+  /** The identities a peer selects, as a node sees them. */
+  select(peer: Peer, host: HostView): readonly Identity[] {
+    switch (peer.kind) {
+      case "any": throw new Error("the wildcard peer is identity 0, not a list");
+      case "labels": {
+        const flag = host.apiserver ? "api " : "";
+        return this.cached(flag + this.textOf(peer), () => this.labelPeers(peer.requirements, host.apiserver));
+      }
+      case "cidr": {
+        const own = host.prefixes.map((prefix) => prefix.text).join(",");
+        return this.cached(`${own}!${this.textOf(peer)}`, () => this.cidrPeers(peer.prefix, peer.except, host.prefixes));
+      }
+      case "unknown": return this.cached(this.textOf(peer), () => this.unknownPeers(peer.among));
+    }
   }
 
   /** Pods' identities that satisfy all requirements. */
   selectPods(requirements: readonly Requirement[]): readonly Identity[] {
-    return this.cached(textOf(requirements), () => this.labelPeers(requirements));
+    return this.cached(`pods ${requirementsText(requirements)}`, () => this.podPeers(requirements));
   }
 
   /** Numbers of what a peer selects, sorted. */
-  selectIds(peer: Peer, hostPrefixes: readonly Prefix[]): Uint32Array {
-    const selected = this.select(peer, hostPrefixes);
+  selectIds(peer: Peer, host: HostView): Uint32Array {
+    const selected = this.select(peer, host);
     let ids = this.idLists.get(selected);
     if (ids === undefined) {
       ids = Uint32Array.from(selected, (identity) => identity.id).sort();
@@ -79,7 +110,19 @@ export class SelectorCache {
     return result;
   }
 
-  private labelPeers(requirements: readonly Requirement[]): readonly Identity[] {
+  private labelPeers(requirements: readonly Requirement[], apiserver: boolean): readonly Identity[] {
+    const selected = [...this.podPeers(requirements)];
+    // Only pods have labels of Kubernetes; a requirement that such a label be there leaves nothing else.
+    const podsOnly = requirements.some(({ source, operator }) => source === "k8s" && (operator === "In" || operator === "Exists"));
+    if (podsOnly) return selected;
+    for (const { identity, labels } of this.others) {
+      const own = apiserver && identity.id === Reserved.Host ? [...labels, parseLabel("reserved:kube-apiserver")] : labels;
+      if (requirements.every((one) => holds(one, valuesOf(own, one)))) selected.push(identity);
+    }
+    return selected.sort((a, b) => a.id - b.id);
+  }
+
+  private podPeers(requirements: readonly Requirement[]): readonly Identity[] {
     let candidates = this.pods;
     for (const requirement of requirements) {
       const having = this.candidates(requirement);
@@ -88,11 +131,11 @@ export class SelectorCache {
     return candidates.filter((identity) => satisfies(identity.podLabels!, requirements));
   }
 
-  /** Everything that can satisfy one requirement, or null where that is no small list. */
-  private candidates({ key, operator, values }: Requirement): readonly Identity[] | null {
-    if (operator === "Exists") return this.withKey.get(key) ?? NONE;
-    if (operator !== "In") return null;
-    if (values.length === 1) return this.withValue.get(`${key}=${values[0]}`) ?? NONE;
+  /** Every pod that can satisfy one requirement, or null where that is no small list. */
+  private candidates({ source, key, operator, values }: Requirement): readonly Identity[] | null {
+    if (operator !== "In" && operator !== "Exists") return null;
+    if (source !== "k8s" && source !== "any") return NONE;
+    if (operator === "In" && values.length === 1) return this.withValue.get(`${key}=${values[0]}`) ?? NONE;
     return this.withKey.get(key) ?? NONE;
   }
 
@@ -125,15 +168,24 @@ export class SelectorCache {
     const world = prefix.address.family === 4 ? this.identities.world.v4 : this.identities.world.v6;
     return identity.kind === "cidr" && identity.labels.includes(world.labels[0]);
   }
+
+  /** Everything that such a peer might select: all of the outside, or all nodes but the own. */
+  private unknownPeers(among: "world" | "nodes"): readonly Identity[] {
+    const { world, all } = this.identities;
+    return all.filter(({ id, kind, labels }) => (among === "world"
+      ? kind === "cidr" || id === world.v4.id || id === world.v6.id
+      : labels.includes("reserved:remote-node")));
+  }
 }
 
-/** Kubernetes' selector semantics: NotIn and DoesNotExist hold where the key is missing. */
+/** Kubernetes' selector semantics on a pod's labels: NotIn and DoesNotExist hold where the key is missing. */
 export function satisfies(
   labels: ReadonlyMap<string, string>,
   requirements: readonly Requirement[],
 ): boolean {
-  for (const { key, operator, values } of requirements) {
-    const value = labels.get(key);
+  for (const requirement of requirements) {
+    const { source, key, operator, values } = requirement;
+    const value = source === "k8s" || source === "any" ? labels.get(key) : undefined;
     if (operator === "In" && (value === undefined || !values.includes(value))) return false;
     if (operator === "NotIn" && value !== undefined && values.includes(value)) return false;
     if (operator === "Exists" && value === undefined) return false;
@@ -142,13 +194,53 @@ export function satisfies(
   return true;
 }
 
+/** Whether labels given as texts with their source satisfy all. */
+export function satisfiedBy(labels: readonly string[], requirements: readonly Requirement[]): boolean {
+  const parsed = labels.map(parseLabel);
+  return requirements.every((one) => holds(one, valuesOf(parsed, one)));
+}
+
+function holds({ operator, values }: Requirement, found: readonly string[]): boolean {
+  switch (operator) {
+    case "In": return found.some((value) => values.includes(value));
+    case "NotIn": return !found.some((value) => values.includes(value));
+    case "Exists": return found.length > 0;
+    case "DoesNotExist": return found.length === 0;
+  }
+}
+
+function valuesOf(labels: readonly LabelOf[], { source, key }: Requirement): string[] {
+  return labels.filter((label) => label.key === key && (source === "any" || label.source === source)).map(({ value }) => value);
+}
+
+/** `source:key=value`; a CIDR's key holds its prefix. */
+function parseLabel(text: string): LabelOf {
+  const colon = text.indexOf(":");
+  const rest = text.slice(colon + 1);
+  const equals = rest.indexOf("=");
+  return {
+    source: text.slice(0, colon),
+    key: equals < 0 ? rest : rest.slice(0, equals),
+    value: equals < 0 ? "" : rest.slice(equals + 1),
+  };
+}
+
 function inside(inner: Prefix, outer: Prefix): boolean {
   return inner.length >= outer.length && prefixContains(outer, inner.address);
 }
 
-function textOf(requirements: readonly Requirement[]): string {
+function peerText(peer: Peer): string {
+  switch (peer.kind) {
+    case "any": return "";
+    case "labels": return `labels ${requirementsText(peer.requirements)}`;
+    case "cidr": return `cidr ${peer.prefix.text}!${peer.except.map((except) => except.text).join(",")}`;
+    case "unknown": return `unknown ${peer.among}`;
+  }
+}
+
+function requirementsText(requirements: readonly Requirement[]): string {
   return requirements
-    .map(({ key, operator, values }) => `${key} ${operator} ${[...values].sort().join(",")}`)
+    .map(({ source, key, operator, values }) => `${source}:${key} ${operator} ${[...values].sort().join(",")}`)
     .sort()
     .join(";");
 }

@@ -1,0 +1,142 @@
+/**
+ * Who the other side of a Cilium rule is: its L3 members as peers, with the namespace and cluster that Cilium adds to
+ * selectors that name none (`pkg/k8s/apis/cilium.io/utils` getEndpointSelector, `pkg/policy/api/entity.go`).
+ */
+import { type Address, type Prefix, prefixOf } from "../../../cluster/address.js";
+import type { CiliumCIDRGroup, CiliumCIDRRule, CiliumDirectionRule, CiliumEntity, CiliumRule, CiliumSelector }
+  from "../../../cluster/cilium/types.js";
+import type { CiliumOptions } from "../../options.js";
+import { CLUSTER_LABEL, NAMESPACE_LABELS_PREFIX, POD_NAMESPACE_LABEL } from "../labels.js";
+import { localCluster, type Peer, type Requirement } from "./entry.js";
+import { matchesFQDN } from "./fqdn.js";
+import { satisfies } from "./selectors.js";
+import type { ServicePeers } from "./service-peers.js";
+
+/** What is known of DNS names. */
+export interface Names {
+  /** Lower case, without a final dot. */
+  readonly addresses: ReadonlyMap<string, readonly Address[]>;
+  /** Whether a name that is not there has no address; else its addresses are not known. */
+  readonly complete: boolean;
+}
+
+export interface PeerContext {
+  readonly options: CiliumOptions;
+  readonly cidrGroups: readonly CiliumCIDRGroup[];
+  readonly services: ServicePeers;
+  /** null: nothing is known of any name. */
+  readonly names: Names | null;
+}
+
+export interface FoundPeer {
+  readonly peer: Peer;
+  /** `.fromEndpoints[0]`. */
+  readonly path: string;
+  /** Added to the rule's name where something is not known. */
+  readonly note?: string;
+}
+
+/** null: a list is given and empty, so that nothing is selected. Empty: no member, any peer. */
+export function ciliumPeers(rule: CiliumDirectionRule, deny: boolean, namespace: string, owner: CiliumRule, context: PeerContext)
+  : FoundPeer[] | null {
+  const { endpoints, nodes, entities, cidr, cidrSet } = rule;
+  if ([endpoints, nodes, entities, cidr, cidrSet].some((list) => list !== null && list.length === 0)) return null;
+  const side = /\.(?:in|e)gress/.exec(rule.path)![0] === ".ingress" ? "from" : "to";
+  const { options } = context;
+  const at = (member: string, index: number): string => `.${side}${member}[${index}]`;
+  const found: FoundPeer[] = [];
+  (endpoints ?? []).forEach((selector, index) => {
+    found.push({ peer: labels(endpointRequirements(selector, namespace, owner.endpointSelector, options)), path: at("Endpoints", index) });
+  });
+  (nodes ?? []).forEach((_, index) => {
+    found.push({ peer: { kind: "unknown", among: "nodes" }, path: at("Nodes", index), note: ": labels of nodes are" });
+  });
+  (entities ?? []).forEach((entity, index) => {
+    for (const peer of entityPeers(entity, options)) found.push({ peer, path: at("Entities", index) });
+  });
+  (cidr ?? []).forEach((prefix, index) => {
+    found.push({ peer: { kind: "cidr", prefix, except: [] }, path: at("CIDR", index) });
+  });
+  (cidrSet ?? []).forEach((set, index) => {
+    for (const peer of cidrSetPeers(set, context)) found.push({ peer, path: at("CIDRSet", index) });
+  });
+  (rule.groups ?? []).forEach((_, index) => {
+    found.push({ peer: { kind: "unknown", among: "world" }, path: at("Groups", index), note: ": its addresses are" });
+  });
+  // Services of deny rules are not looked up (processRule).
+  (deny ? [] : rule.services ?? []).forEach((reference, index) => {
+    for (const peer of context.services.peersOf(reference)) found.push({ peer, path: at("Services", index) });
+  });
+  (rule.fqdns ?? []).forEach((selector, index) => {
+    const { known, complete } = fqdnPeers(selector, context);
+    for (const peer of known) found.push({ peer, path: at("FQDNs", index) });
+    if (!complete) found.push({ peer: { kind: "unknown", among: "world" }, path: at("FQDNs", index), note: ": its addresses are" });
+  });
+  // A group that is not there or a name without addresses selects nothing. Services that are not there leave a rule without
+  // peers, which with ports is a rule for any peer.
+  return found.length === 0 && (cidrSet ?? []).length + (rule.fqdns ?? []).length > 0 ? null : found;
+}
+
+/** A selector with the namespace and cluster it means. */
+export function endpointRequirements(selector: CiliumSelector, namespace: string, subject: CiliumSelector | null, options: CiliumOptions)
+  : Requirement[] {
+  const requirements = requirementsOf(selector);
+  const ofPods = ({ source }: Requirement): boolean => source === "k8s" || source === "any";
+  if (requirements.some(({ source }) => source === "reserved")) return requirements;
+  if (!requirements.some((one) => ofPods(one) && one.key === POD_NAMESPACE_LABEL)) {
+    const matchesInit = subject?.requirements.some(({ source, key }) => source === "reserved" && key === "init") ?? false;
+    if (namespace === "" && !matchesInit) {
+      // Pods of any namespace; neither world nor hosts, which have none.
+      requirements.push({ source: "k8s", key: POD_NAMESPACE_LABEL, operator: "Exists", values: [] });
+    } else if (namespace !== "" && !requirements.some((one) => ofPods(one) && one.key.startsWith(NAMESPACE_LABELS_PREFIX))) {
+      requirements.push({ source: "k8s", key: POD_NAMESPACE_LABEL, operator: "In", values: [namespace] });
+    }
+  }
+  const named = requirements.some((one) => ofPods(one) && one.key === CLUSTER_LABEL);
+  return named ? requirements : [...requirements, ...localCluster(options)];
+}
+
+export function requirementsOf(selector: CiliumSelector): Requirement[] {
+  return [...selector.requirements];
+}
+
+function labels(requirements: readonly Requirement[], fixed?: true): Peer {
+  if (requirements.length === 0) return { kind: "any" };
+  return { kind: "labels", requirements, ...(fixed === undefined ? {} : { fixed }) };
+}
+
+function reserved(name: string): Peer {
+  return labels([{ source: "reserved", key: name, operator: "In", values: [""] }], true);
+}
+
+function entityPeers(entity: CiliumEntity, options: CiliumOptions): Peer[] {
+  switch (entity) {
+    case "all": return [{ kind: "any" }];
+    case "world": return ["world", "world-ipv4", "world-ipv6"].map(reserved);
+    case "cluster": return [
+      ...["host", "remote-node", "init", "ingress", "health", "unmanaged", "kube-apiserver"].map(reserved),
+      labels([{ source: "k8s", key: CLUSTER_LABEL, operator: "In", values: [options["cluster-name"]] }], true),
+    ];
+    default: return [reserved(entity)];
+  }
+}
+
+/** A group is the prefixes it lists; one that is not there is none. */
+function cidrSetPeers(set: CiliumCIDRRule, { cidrGroups, options }: PeerContext): Peer[] {
+  // 1.16 turns a group into its prefixes and forgets the exceptions.
+  const except = set.cidr === null && options.version === "1.16" ? [] : set.except;
+  const peer = (prefix: Prefix): Peer => ({ kind: "cidr", prefix, except });
+  if (set.cidr !== null) return [peer(set.cidr)];
+  const groups = cidrGroups.filter((group) => (set.cidrGroupRef !== null ? group.name === set.cidrGroupRef
+    : satisfies(new Map(Object.entries(group.labels)), set.cidrGroupSelector!.requirements.map((one) => ({ ...one, source: "k8s" })))));
+  return groups.flatMap((group) => group.externalCIDRs.map(peer));
+}
+
+function fqdnPeers(selector: { matchName: string | null; matchPattern: string | null }, { names, options }: PeerContext)
+  : { known: Peer[]; complete: boolean } {
+  if (names === null) return { known: [], complete: false };
+  const known = [...names.addresses].filter(([name]) => matchesFQDN(selector, name, options.version))
+    .flatMap(([, addresses]) => addresses.map((address): Peer =>
+      ({ kind: "cidr", prefix: prefixOf(address, address.bytes.length * 8), except: [] })));
+  return { known, complete: names.complete };
+}
