@@ -119,10 +119,7 @@ export class Bench {
       ct_report_interval: 5, ct_report_flags: 7, snat_collision_retries: 32, nodeport_port_min: 30000,
       nodeport_port_max: 32767, nodeport_snat_port_min: 32768, nodeport_snat_port_max: 65535 };
     this.options(BASE_OPTIONS);
-    this.put("twinplane_nodes", { node: 0 }, { ipv4: field("192.168.0.1"), ipv6: field("fd00::1"),
-      masquerade4: field("192.168.0.1"),
-      masquerade6: field("fd00::1"), router4: field("10.200.0.254"), router6: field("fd00:10:200::ff"), options: NodeOption.values.MANAGED, direct_routing_ifindex: UPLINK,
-        host_sec_id: 1 });
+    this.node({});
     this.put("twinplane_devices", { node: 0, ifindex: UPLINK }, { kind: DeviceKind.values.UPLINK,
       mtu: 1500, mac: DEVICE_MAC });
     this.route("0.0.0.0/0", FibKind.values.UPLINK, UPLINK);
@@ -140,6 +137,13 @@ export class Bench {
   configure(values: Record<string, unknown>): void {
     this.config = { ...this.config, ...values };
     this.put("twinplane_config", { node: 0 }, this.config);
+  }
+
+  /** The bench's node 0, with what is not as usual. */
+  node(values: Record<string, unknown>): void {
+    this.put("twinplane_nodes", { node: 0 }, { ipv4: field("192.168.0.1"), ipv6: field("fd00::1"), masquerade4: field("192.168.0.1"),
+      masquerade6: field("fd00::1"), router4: field("10.200.0.254"), router6: field("fd00:10:200::ff"),
+      options: NodeOption.values.MANAGED, direct_routing_ifindex: UPLINK, host_sec_id: 1, ...values });
   }
 
   /** Writes one entry; throws where the map refuses. */

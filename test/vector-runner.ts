@@ -7,10 +7,11 @@ import {
   BackendState, CtBit, DeviceKind, DsrMode, FibKind, LbAlgorithm, ServiceFlag, ServiceFlag2, TunnelProtocol,
 } from "../src/contract/codes.js";
 import type { MapName } from "../src/contract/maps.js";
-import { BASE_OPTIONS, Bench, field, type OptionName, POD_DEVICE, type Ran, UPLINK, Verdict } from "./programs.js";
+import { BASE_OPTIONS, Bench, DEVICE_MAC, field, type OptionName, POD_DEVICE, type Ran, UPLINK, Verdict } from "./programs.js";
 import type { CtExpected, Hook, NatExpected, PolicyRow, VectorCase, VectorState, VectorStep } from "./vector-case.js";
 
 /** Numbers of the devices a recording was made with. */
+const CILIUM_NET = 3;
 export const CILIUM_HOST = 4;
 export const TUNNEL_DEVICE = 5;
 export const NOW = 100_000;
@@ -104,6 +105,8 @@ export class VectorRunner {
 
   private prepare({ state }: VectorCase): void {
     const { bench } = this;
+    // cilium_host's IPv4 address was compiled in up to 1.19.
+    bench.node({ router4: field(this.version < 20 ? "10.200.0.1" : "10.200.0.254"), host_policy: HOST_POLICY });
     this.policyKeys = [];
     if (this.has("dual")) this.dualStack();
     bench.configure({
@@ -159,7 +162,7 @@ export class VectorRunner {
     this.bench.configure({ native_routing_cidr6: field("fd00:10::"), native_routing_cidr6_length: 32 });
     this.bench.route("fd00::1/128", FibKind.values.LOCAL_STACK, 0);
     this.bench.put("twinplane_devices", { node: 0, ifindex: CILIUM_HOST }, { kind: DeviceKind.values.HOST, mtu: 1500 });
-    this.bench.put("twinplane_devices", { node: 0, ifindex: TUNNEL_DEVICE }, { kind: DeviceKind.values.TUNNEL, mtu: 1500 });
+    this.bench.put("twinplane_devices", { node: 0, ifindex: TUNNEL_DEVICE }, { kind: DeviceKind.values.TUNNEL, mtu: 1500, mac: DEVICE_MAC });
   }
 
   private policy(row: PolicyRow, map: number): void {
@@ -210,7 +213,7 @@ export class VectorRunner {
     differs("verdict", wanted.drop_reason === undefined ? wanted.verdict : `drop ${wanted.drop_reason}`, verdict);
     const redirected = wanted.verdict === "redirect" && wanted.redirect !== undefined;
     if (redirected && verdict === "redirect" && wanted.redirect?.by !== "redirect_neigh") {
-      differs("device", wanted.redirect?.ifindex, deviceOf(ran, hook));
+      differs("device", wanted.redirect?.ifindex, deviceOf(ran, hook, this.version));
     }
     if (wanted.tunnel_key !== undefined && ran.verdict === Verdict.Tunnel) {
       differs("tunnel id", wanted.tunnel_key.id, ran.tunnel.id);
@@ -310,9 +313,10 @@ function verdictOf({ verdict }: Ran, hook: Hook): string {
   return verdict === Verdict.Pass || verdict === Verdict.Proxy ? "forward" : `verdict ${verdict}`;
 }
 
-function deviceOf({ verdict, redirect }: Ran, hook: Hook): number {
+/** Up to 1.18 what is for the node goes out of cilium_net, from then on into cilium_host: the same. */
+function deviceOf({ verdict, redirect }: Ran, hook: Hook, version: number): number {
   if (verdict === Verdict.Tunnel) return TUNNEL_DEVICE;
-  if (verdict === Verdict.Host) return CILIUM_HOST;
+  if (verdict === Verdict.Host) return version < 19 ? CILIUM_NET : CILIUM_HOST;
   return verdict === Verdict.Answer ? { pod: POD_DEVICE, netdev: UPLINK, host: CILIUM_HOST, overlay: TUNNEL_DEVICE }[hook.split("-")[0]]!
     : redirect;
 }

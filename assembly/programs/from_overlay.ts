@@ -48,7 +48,8 @@ function deliver(carried: u32): i32 {
     Packet.fromTunnel = true;
     return Deliver.local(endpoint, identity);
   }
-  Mark.setIdentity(identity);
+  // Up to 1.18 the IPv6 path leaves the mark alone; host policies ask the address.
+  if (Packet.family == 4 || Options.version >= 19) Mark.setIdentity(identity);
   const expired = Deliver.countHop();
   return expired != GO_ON ? expired : Verdict.HOST;
 }
