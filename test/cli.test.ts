@@ -44,16 +44,19 @@ describe("wrong usage: exit code 2, one sentence, nothing on standard output", (
     ["a range that is none", [...good, "--cluster-cidr", "10.0.0.0/99"], /--cluster-cidr takes CIDRs such as/],
     ["an unknown output format", [...good, "-o", "xml"], /xml.*text, json/],
     ["a change without a time", [...good, "--change", CLUSTER], /--change takes TIME=PATH/],
-    ["a report that cannot be written", [...good, "--out-file", "no/such/folder/x"], /cannot write no\/such\/folder\/x: no such file or folder/],
+    ["a report that cannot be written", [...good, "--out-file", "no/such/folder/x"],
+      /cannot write no\/such\/folder\/x: no such file or folder/],
     ["trace without a packet", ["trace", "-f", CLUSTER, "-r", CAPTURE], /--packet <number>' not specified/],
     ["trace of packet 0", ["trace", "-f", CLUSTER, "-r", CAPTURE, "--packet", "0"], /--packet is a whole number from 1, not '0'/],
     ["trace of packet 1.5", ["trace", "-f", CLUSTER, "-r", CAPTURE, "--packet", "1.5"], /--packet is a whole number from 1, not '1.5'/],
-    ["trace in another capture", ["trace", "-f", CLUSTER, "-r", CAPTURE, "--packet", "1", "--capture", "x.pcap"], /no capture named x.pcap/],
+    ["trace in another capture", ["trace", "-f", CLUSTER, "-r", CAPTURE, "--packet", "1", "--capture", "x.pcap"],
+      /no capture named x.pcap/],
     ["dump of nothing", ["dump"], /missing required argument 'what'/],
     ["dump of something else", ["dump", "flows"], /flows.*maps, rules, cluster/],
     ["dump without manifests", ["dump", "maps"], /no manifests; give -f/],
     ["dump of an unknown node", ["dump", "rules", "-f", CLUSTER, "--node", "node9"], /no node node9 in the manifests/],
-    ["maps of a dataplane without maps", ["dump", "maps", "-f", CLUSTER, "--target", "kube-proxy"], /kube-proxy has no maps; expected --target cilium/],
+    ["maps of a dataplane without maps", ["dump", "maps", "-f", CLUSTER, "--target", "kube-proxy"],
+      /kube-proxy has no maps; expected --target cilium/],
     ["limits of a dataplane without maps", ["check", "-f", CLUSTER, "--target", "kube-proxy"], /kube-proxy has no maps/],
     ["check without manifests", ["check"], /no manifests; give -f/],
   ])("%s", async (_what, args, sentence) => {
@@ -82,12 +85,15 @@ describe("inputs that cannot be used: exit code 2, said on the screen", () => {
     ["a link to nowhere", [dangling], [`node1=${CAPTURE}`], `${dangling}: error: no such file or folder`],
     ["an empty folder of manifests", [none], [`node1=${CAPTURE}`], `${none}: error: no manifest in this folder`],
     ["binary manifests", [binary], [`node1=${CAPTURE}`], `${binary}: error: this is binary, not a manifest`],
-    ["a capture for manifests", [CAPTURE], [`node1=${CAPTURE}`], `${CAPTURE}: error: this is binary, not a manifest; captures are given with -r`],
+    ["a capture for manifests", [CAPTURE], [`node1=${CAPTURE}`],
+      `${CAPTURE}: error: this is binary, not a manifest; captures are given with -r`],
     ["prose for manifests", [prose], [`node1=${CAPTURE}`], `${prose}:1: error: `],
     ["a missing capture", [CLUSTER], ["node1=nope.pcap"], "nope.pcap: error: no such file or folder"],
     ["an empty folder of captures", [CLUSTER], [none], `${none}: error: no capture in this folder`],
-    ["a capture of an unknown node", [CLUSTER], [`node9=${CAPTURE}`], `${CAPTURE}: error: no node node9 in the manifests; the nodes are node1, node2`],
-    ["a capture of nobody knows which node", [CLUSTER], [text], `${text}: error: which node it was taken on is not known; name it, as in -r node1=`],
+    ["a capture of an unknown node", [CLUSTER], [`node9=${CAPTURE}`],
+      `${CAPTURE}: error: no node node9 in the manifests; the nodes are node1, node2`],
+    ["a capture of nobody knows which node", [CLUSTER], [text],
+      `${text}: error: which node it was taken on is not known; name it, as in -r node1=`],
     ["no Node objects", [podOnly], [`node1=${CAPTURE}`], `${CAPTURE}: error: the manifests hold no Node object`],
     ["text for a capture", [CLUSTER], [`node1=${text}`], `${text}: error: byte 0: unknown magic: this is text`],
     ["a zstd capture", [CLUSTER], [`node1=${zstd}`], `${zstd}: error: byte 0: this is a zstd file`],
@@ -153,7 +159,8 @@ describe("what was read and could not be judged: exit code 3", () => {
   });
 
   it("check of a cluster without pods", async () => {
-    const nodes = file("node.yaml", "apiVersion: v1\nkind: Node\nmetadata: {name: node1}\nstatus: {addresses: [{type: InternalIP, address: 192.168.50.11}]}\n");
+    const nodes = file("node.yaml",
+      "apiVersion: v1\nkind: Node\nmetadata: {name: node1}\nstatus: {addresses: [{type: InternalIP, address: 192.168.50.11}]}\n");
     const { exitCode, stderr } = await runCli(["check", "-f", nodes, ...NETWORK]);
     expect(stderr).toContain("the manifests hold no Pod object");
     expect(exitCode).toBe(3);
@@ -163,7 +170,8 @@ describe("what was read and could not be judged: exit code 3", () => {
 describe("bad manifests", () => {
   const bad = file("bad.yaml", ["apiVersion: v1", "kind: Service", "metadata: {name: x, namespace: default}",
     "spec: {clusterIP: 10.96.0.999, ports: [{port: 99999}]}", "---", "apiVersion: networking.k8s.io/v1", "kind: NetworkPolicy",
-    "metadata: {name: y, namespace: default}", "spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/40}}]}]}", ""].join("\n"));
+    "metadata: {name: y, namespace: default}", "spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/40}}]}]}",
+      ""].join("\n"));
   const args = ["compare", "-f", CLUSTER, "-f", bad, "-r", `node1=${CAPTURE}`, "--verbose", ...NETWORK];
 
   it("all problems are on the screen with file and line, and the rest is used", async () => {
@@ -187,7 +195,8 @@ describe("bad manifests", () => {
   });
 
   it("a device the node does not have is said", async () => {
-    const { stdout } = await runCli(["compare", "-f", CLUSTER, "-f", "traces/lab/node1.net.json", "-r", `node1:ens5=${CAPTURE}`, ...NETWORK]);
+    const { stdout } = await runCli(["compare", "-f", CLUSTER, "-f", "traces/lab/node1.net.json", "-r", `node1:ens5=${CAPTURE}`,
+      ...NETWORK]);
     expect(stdout).toMatch(/warning: node1 has no device ens5; .*\(devices: .*eth0/);
   });
 });
@@ -233,10 +242,10 @@ describe("in a process of its own", () => {
 });
 
 describe("help", () => {
-  it.each(["", "compare", "trace", "dump", "check", "test"])("twinplane %s --help ends well and has examples", async (command) => {
+  it.each(["", "compare", "trace", "dump", "check", "test", "support"])("twinplane %s --help ends well and has examples", async (command) => {
     const { exitCode, stdout, stderr } = await runCli([...command.split(" ").filter((word) => word !== ""), "--help"]);
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
-    expect(stdout).toMatch(/\nExamples?:\n {2}.*twinplane (compare|trace|dump|check|test) /);
+    expect(stdout).toMatch(/\nExamples?:\n {2}.*twinplane (compare|trace|dump|check|test|support)\b/);
     expect(stdout.split("\n").filter((line) => line.length > 110 && !/^ {2}\S.*twinplane /.test(line))).toEqual([]);
   });
 

@@ -25,7 +25,8 @@ describe("AKS: ip-masq-agent beside Cilium", () => {
     expect(send({ from: A, to: B, protocol: "TCP", dport: 80 }).last).toMatch(`out ${A}:`);
     expect(send({ from: A, to: OTHER_NODE, protocol: "TCP", dport: 10250 }).last).toMatch(`local ${NODE}:`);
     expect(send({ from: CLIENT, to: A, protocol: "TCP", sport: 5000, dport: 80 }, { at: "uplink" }).end).toBe("Delivered");
-    expect(send({ from: A, to: CLIENT, protocol: "TCP", sport: 80, dport: 5000, flags: ACK | 2 }).last).toBe(`out ${A}:80 > ${CLIENT}:5000`);
+    expect(send({ from: A, to: CLIENT, protocol: "TCP", sport: 80, dport: 5000,
+      flags: ACK | 2 }).last).toBe(`out ${A}:80 > ${CLIENT}:5000`);
   });
 });
 
@@ -113,7 +114,8 @@ describe("around it", () => {
     const { plane, send } = nodeStackBench(AKS, {}, {}, { traced: true });
     send({ from: A, to: CLIENT, protocol: "TCP", dport: 443 });
     const programs = plane.lastSteps().map(({ program, result }) => `${program} ${result}`);
-    const places = ["cil_from_container", "nat MASQUERADE", "cil_to_netdev"].map((text) => programs.findIndex((one) => one.startsWith(text)));
+    const places = ["cil_from_container", "nat MASQUERADE", "cil_to_netdev"].map((text) => programs.findIndex((one) =>
+      one.startsWith(text)));
     expect(places).toEqual(places.filter((place) => place >= 0).sort((a, b) => a - b));
   });
 

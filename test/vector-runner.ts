@@ -85,7 +85,8 @@ export class VectorRunner {
   private options(hook: Hook, one: VectorCase): OptionName[] {
     const names = new Set<OptionName>(BASE_OPTIONS);
     if (this.has("dual")) {
-      for (const name of ["ENABLE_IPV6", "ENABLE_BPF_MASQUERADE_IPV6", "ENABLE_IPV6_FRAGMENT_TRACKING", "DUAL_STACK"] as const) names.add(name);
+      for (const name of ["ENABLE_IPV6", "ENABLE_BPF_MASQUERADE_IPV6", "ENABLE_IPV6_FRAGMENT_TRACKING",
+        "DUAL_STACK"] as const) names.add(name);
 
     }
     if (this.has("audit") || one.id === "pol-audit-mode") names.add("POLICY_AUDIT_MODE");
@@ -152,7 +153,8 @@ export class VectorRunner {
     for (const one of state.maglev ?? []) this.bench.maglev(one.family ?? 4, one.rev_nat_id, 0, Uint32Array.from(one.table));
     for (const { daddr, saddr, dport, sport, proto, flags, expires_in } of state.conntrack ?? []) {
       const v6 = daddr.includes(":");
-      this.bench.put(proto === 6 ? (v6 ? "cilium_ct6_global" : "cilium_ct4_global") : v6 ? "cilium_ct_any6_global" : "cilium_ct_any4_global",
+      this.bench.put(proto === 6 ? (v6 ? "cilium_ct6_global" : "cilium_ct4_global") : v6 ? "cilium_ct_any6_global"
+        : "cilium_ct_any4_global",
         { daddr: field(daddr), saddr: field(saddr), dport, sport, nexthdr: proto, flags, node: 0 }, { lifetime: NOW + (expires_in ?? 60) });
     }
   }
@@ -297,7 +299,8 @@ export class VectorRunner {
   }
 
   private entries(name: MapName): Iterable<[Record<string, unknown>, Record<string, unknown>]> {
-    return (this.bench.machine.map(name) as unknown as { entries(): Iterable<[Record<string, unknown>, Record<string, unknown>]> }).entries();
+    return (this.bench.machine.map(name) as unknown as { entries(): Iterable<[Record<string, unknown>, Record<string,
+      unknown>]> }).entries();
   }
 }
 

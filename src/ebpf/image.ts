@@ -16,6 +16,7 @@ import type { Because } from "../dataplane.js";
 import { buildFabric } from "../fabric/fabric.js";
 import { compileFib } from "./compile/fib.js";
 import type { FibRow } from "./compile/fib.js";
+import { compileIpMasq } from "./compile/ipmasq.js";
 import { compileMaglev } from "./compile/maglev.js";
 import type { CompiledMaglev } from "./compile/maglev.js";
 import { compileNodes } from "./compile/node.js";
@@ -24,6 +25,7 @@ import type { Numbers } from "./compile/numbers.js";
 import { freshNumbers } from "./compile/numbers.js";
 import { compilePolicies } from "./compile/policies.js";
 import type { CompiledPolicies } from "./compile/policies.js";
+import type { Names } from "./compile/policy/cilium-peers.js";
 import { becauseText } from "./compile/policy/cookies.js";
 import { compileServices } from "./compile/service.js";
 import type { CompiledServices } from "./compile/service.js";
@@ -32,6 +34,7 @@ import {
   deviceRecords,
   endpointRecords,
   fibRecord,
+  ipMasqRecord,
   ipcacheRecord,
   nodeRecord,
   serviceRecords,
@@ -65,6 +68,8 @@ export interface ImageInput {
   readonly nodes?: readonly string[];
   /** Fresh where absent. */
   readonly numbers?: Numbers;
+  /** What is known of DNS names, for toFQDNs; nothing where absent. */
+  readonly names?: Names;
   /** Part of every draw. */
   readonly seed?: bigint;
   readonly plane?: number;
@@ -82,7 +87,7 @@ export function compileImage(input: ImageInput): MapImage {
   const nodes = input.nodes ?? nodeNames(cluster);
   const numbers = input.numbers ?? freshNumbers();
   const problems: Problem[] = [];
-  const policies = compilePolicies(cluster, options, problems, numbers);
+  const policies = compilePolicies(cluster, options, problems, numbers, input.names ?? null);
   const services = compileServices(cluster, options, problems, numbers);
   const hosts = compileNodes(cluster, nodes, options, policies, problems);
   const fabric = buildFabric(cluster, nodes);
@@ -112,6 +117,7 @@ export function compileImage(input: ImageInput): MapImage {
     for (const entry of endpointRecords(endpoint)) put("cilium_lxc", entry);
   for (const entry of policies.ipcache)
     if (entry.node === null) put("cilium_ipcache_v2", ipcacheRecord(entry));
+  for (const entry of compileIpMasq(cluster, options, problems)) put(...ipMasqRecord(entry));
   serviceRecords(services, options, numberOf, cookieOf, put);
   return { options, nodes, maps: entries, policies, services, maglev, hosts, fib, cookies, problems };
 }

@@ -19,6 +19,7 @@ import { EmissionRecord, OutcomeRecord } from "../contract/structs.js";
 import type { FrameBlock, Journey, Plane, Step, StepResults } from "../dataplane.js";
 import { End } from "../dataplane.js";
 import { Arena, EMISSIONS, type Layout, offsets } from "./arena.js";
+import type { Names } from "./compile/policy/cilium-peers.js";
 import type { Numbers } from "./compile/numbers.js";
 import { freshNumbers } from "./compile/numbers.js";
 import type { MapImage } from "./image.js";
@@ -59,6 +60,8 @@ export interface EbpfPlaneOptions {
    * absent.
    */
   readonly nodes?: readonly string[];
+  /** What is known of DNS names, for toFQDNs; absent: what such rules decide is undecided. */
+  readonly names?: Names;
   /** Connections to reserve memory for, each map. */
   readonly connections?: number;
   /** Rules of the nodes' iptables; absent: what they may masquerade is undecided. */
@@ -187,6 +190,7 @@ export class EbpfPlane implements Plane {
       seed: BigInt(this.given.seed ?? 0),
       plane: this.given.plane ?? 0,
       nodeStack: this.stack !== null,
+      ...(this.given.names === undefined ? {} : { names: this.given.names }),
     });
     const known = new Set(this.problems.map(formatProblem));
     this.problems.push(...image.problems.filter((one) => !known.has(formatProblem(one))));
@@ -279,16 +283,9 @@ export class EbpfPlane implements Plane {
       const made = view.getUint8(emission + EMISSION.made);
       const offset = view.getUint32(emission + EMISSION.offset, true);
       const length = view.getUint32(emission + EMISSION.length, true);
-      results.emit(
-        view.getUint8(emission + EMISSION.kind),
-        made,
-        node,
-        view.getUint32(emission + EMISSION.device, true),
-        this.bytes,
-        offset,
-        length,
-      );
-      if (made === 0 && this.isMasqueraded(frames, row, offset, length, node)) facts.masqueraded = true;
+      const device = view.getUint32(emission + EMISSION.device, true);
+      results.emit(view.getUint8(emission + EMISSION.kind), made, node, device, this.bytes, offset, length);
+      if (made === 0 && this.isMasqueraded(frames, row, offset, length, node, device)) facts.masqueraded = true;
     }
   }
 
@@ -361,22 +358,17 @@ export class EbpfPlane implements Plane {
   }
 
   /**
-   * The image's source is its node's masquerade address and the frame's was not, with a port from the SNAT
-   * range.
+   * The image's source is the masquerade address of the device or of the node and the frame's was not, with a port from
+   * the SNAT range.
    */
-  private isMasqueraded(
-    frames: FrameBlock,
-    row: number,
-    offset: number,
-    length: number,
-    node: number,
-  ): boolean {
+  private isMasqueraded(frames: FrameBlock, row: number, offset: number, length: number, node: number, device: number): boolean {
     const six = frames.etherType[row] === 0x86dd;
     const at = six ? 8 : 12;
     const size = six ? 16 : 4;
     if (length < 40 && six) return false;
     if (length < 24) return false;
-    const own = six ? this.image.hosts.nodes[node]?.ipv6 : this.image.hosts.nodes[node]?.ipv4;
+    const compiled = this.image.hosts.nodes[node];
+    const own = compiled?.masquerade.get(device)?.[six ? 6 : 4] ?? (six ? compiled?.ipv6 : compiled?.ipv4);
     if (own === null || own === undefined) return false;
     const from = frames.offset[row] + at;
     let changed = false;

@@ -26,9 +26,15 @@ export interface CompiledNode {
   readonly tunnel: number;
   /** MTU that Cilium gives its devices and the pods': that of the uplink (pkg/mtu); 0: not known. */
   readonly mtu: number;
+  /** By an uplink's ifindex: the addresses that what leaves by it is masqueraded to. */
+  readonly masquerade: ReadonlyMap<number, MasqueradeAddresses>;
   /** False where nothing is known of the node's devices. */
   readonly known: boolean;
+  /** Index of the host endpoint's policy map; -1 without the host firewall. */
+  readonly hostPolicy: number;
 }
+
+export type MasqueradeAddresses = Readonly<Record<4 | 6, Address | null>>;
 
 export interface CompiledEndpoint {
   /** Index of the node. */
@@ -41,7 +47,7 @@ export interface CompiledEndpoint {
   readonly host: boolean;
   readonly mac: Uint8Array;
   readonly nodeMac: Uint8Array;
-  /** Index of the policy map; -1 for the host. */
+  /** Index of the policy map; -1 for a host without the host firewall. */
   readonly policy: number;
   /** `namespace/name`, or the node's name for the host. */
   readonly owner: string;
@@ -69,6 +75,7 @@ export function compileNodes(
   problems: Problem[],
 ): CompiledNodes {
   const byName = new Map(cluster.nodes.map((node) => [node.name, node]));
+  const indexOf = new Map(cluster.nodes.map((node, index) => [node.name, index]));
   const podsOf = new Map<string, number[]>();
   cluster.pods.forEach((pod, index) => {
     if (!isEndpoint(pod)) return;
@@ -81,9 +88,10 @@ export function compileNodes(
   const devices: CompiledDevice[] = [];
   names.forEach((name, number) => {
     const node = byName.get(name);
-    nodes.push(node === undefined ? unknownNode(name) : compileNode(node, options));
+    const hostPolicy = policies.endpoints.ofNode[indexOf.get(name) ?? -1] ?? -1;
+    nodes.push(node === undefined ? unknownNode(name) : { ...compileNode(node, options), hostPolicy });
     if (node === undefined) return;
-    const host = hostEndpoint(node, number);
+    const host = hostEndpoint(node, number, hostPolicy);
     endpoints.push(host);
     const byDevice = new Map<number, CompiledEndpoint>();
     const deviceOf = podDevices(node);
@@ -113,7 +121,7 @@ export function compileNodes(
   return { nodes, endpoints, devices };
 }
 
-function compileNode(node: Node, options: CiliumOptions): CompiledNode {
+function compileNode(node: Node, options: CiliumOptions): Omit<CompiledNode, "hostPolicy"> {
   const uplink = uplinkOf(node);
   const address = (family: 4 | 6): Address | null =>
     node.addresses.find((one) => one.type === "InternalIP" && one.address.family === family)?.address ??
@@ -134,7 +142,22 @@ function compileNode(node: Node, options: CiliumOptions): CompiledNode {
     router6: routerAddress(node, 6),
     tunnel: ciliumTunnel(node, options),
     mtu: uplink?.mtu ?? 0,
+    masquerade: masqueradeAddresses(node, options, { 4: options["enable-ipv4"] ? address(4) : null,
+      6: options["enable-ipv6"] ? address(6) : null }),
   };
+}
+
+/**
+ * bpfMasqAddrs (pkg/datapath/loader): the device's first address of the family, or that of the device which
+ * `derive-masquerade-ip-addr-from-device` names; the node's own where there is none.
+ */
+function masqueradeAddresses(node: Node, options: CiliumOptions, own: MasqueradeAddresses): Map<number, MasqueradeAddresses> {
+  const { devices } = node.facts;
+  const named = devices.find((device) => device.name === options["derive-masquerade-ip-addr-from-device"]);
+  const of = (device: Device, family: 4 | 6): Address | null => (own[family] === null ? null
+    : device.addresses.find(({ address }) => address.family === family && !isLinkLocal(address))?.address ?? own[family]);
+  return new Map(devices.filter((device) => device.kind === "uplink").map((device) => (
+    [device.index, { 4: of(named ?? device, 4), 6: of(named ?? device, 6) }])));
 }
 
 /** The agent's choice from the node's pod range; known where Cilium runs already, or CiliumNode says it. */
@@ -165,7 +188,9 @@ function unknownNode(name: string): CompiledNode {
     router6: null,
     tunnel: 0,
     mtu: 0,
+    masquerade: new Map(),
     known: false,
+    hostPolicy: -1,
   };
 }
 
@@ -181,7 +206,7 @@ export function uplinkOf(node: Node): Device | null {
   return uplinks.find((device) => device.index === byDefault?.device) ?? uplinks[0] ?? null;
 }
 
-function hostEndpoint(node: Node, number: number): CompiledEndpoint {
+function hostEndpoint(node: Node, number: number, policy: number): CompiledEndpoint {
   return {
     node: number,
     addresses: nodeAddresses(node),
@@ -191,7 +216,7 @@ function hostEndpoint(node: Node, number: number): CompiledEndpoint {
     host: true,
     mac: new Uint8Array(6),
     nodeMac: new Uint8Array(6),
-    policy: -1,
+    policy,
     owner: node.name,
   };
 }

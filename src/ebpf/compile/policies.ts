@@ -3,7 +3,6 @@
  *
  * An object that this Cilium does not take, or kinds it does not read, are Problems; they have no entry.
  */
-import type { AdminPolicy } from "../../cluster/admin-policy.js";
 import type { Cluster, ObjectMeta } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
 import type { CiliumOptions } from "../options.js";
@@ -11,7 +10,7 @@ import type { Identities } from "./identity.js";
 import { allocateIdentities } from "./identity.js";
 import type { IpcacheEntry } from "./ipcache.js";
 import { compileIpcache } from "./ipcache.js";
-import { isIdentityLabel } from "./labels.js";
+import { labelFilter } from "./label-filter.js";
 import type { Numbers } from "./numbers.js";
 import { adminPolicyRules } from "./policy/admin-rules.js";
 import { admits } from "./policy/admission.js";
@@ -20,6 +19,7 @@ import { ciliumPolicyRules } from "./policy/cilium-rules.js";
 import type { EndpointPolicies } from "./policy/endpoints.js";
 import { compileEndpointPolicies } from "./policy/endpoints.js";
 import type { PolicyRules } from "./policy/entry.js";
+import { UNMODELLED_KINDS, UNREAD_KINDS } from "./policy/kinds.js";
 import { policyPrefixes, policyRules, selectorKeys } from "./policy/rules.js";
 import { ServicePeers } from "./policy/service-peers.js";
 
@@ -31,17 +31,6 @@ export interface CompiledPolicies {
   readonly unmodelled: readonly ObjectMeta[];
 }
 
-const UNMODELLED_KINDS: Readonly<Record<string, string>> = {
-  CiliumLocalRedirectPolicy: "services it redirects are evaluated as if it were not there",
-  CiliumEgressGatewayPolicy: "egress of the pods it selects is evaluated as if it were not there",
-};
-
-const UNREAD_KINDS: Readonly<Record<AdminPolicy["kind"], string>> = {
-  ClusterNetworkPolicy: "Cilium ignores it, except 1.20 with enable-k8s-cluster-network-policy",
-  AdminNetworkPolicy: "Cilium up to 1.20 ignores it",
-  BaselineAdminNetworkPolicy: "Cilium up to 1.20 ignores it",
-};
-
 export function compilePolicies(
   cluster: Cluster,
   options: CiliumOptions,
@@ -52,15 +41,16 @@ export function compilePolicies(
   const policies = [...cluster.networkPolicies].sort(
     (a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name),
   );
+  const filter = labelFilter(options, problems);
   for (const policy of policies) {
-    const keys = [...selectorKeys(policy)].filter((key) => !isIdentityLabel(key)).sort();
+    const keys = [...selectorKeys(policy)].filter((key) => !filter.keeps(key)).sort();
     if (keys.length === 0) continue;
     problems.push({
       where: policy.where,
       severity: "warning",
       what:
         `NetworkPolicy ${policy.namespace}/${policy.name} selects ` +
-        `by ${keys.join(", ")}, which Cilium leaves out of identities by default; it matches as if no pod had it`,
+        `by ${keys.join(", ")}, which Cilium leaves out of identities; it matches as if no pod had it`,
     });
   }
   const unmodelled = cluster.others.filter((object) => UNMODELLED_KINDS[object.kind] !== undefined);

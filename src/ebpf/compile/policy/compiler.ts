@@ -82,11 +82,20 @@ export class Compiler {
 
   /** An endpoint of which nothing is known: one undecided entry for each direction. */
   unknown(policies: readonly string[], becauses: readonly Because[], size = 0): Draft {
-    const state = new MapState(this.cookies, this.values);
     const cookie = this.cookies.ofAll(becauses);
-    const value = this.values.of(precedenceOf(0, ALLOW), UNDECIDED_PORT);
+    return { ...this.alone(this.values.of(precedenceOf(0, ALLOW), UNDECIDED_PORT), cookie), size, undecided: [cookie], policies };
+  }
+
+  /** An endpoint that nothing may leave or reach. */
+  locked(policies: readonly string[], because: Because, size: number): Draft {
+    return { ...this.alone(this.values.of(precedenceOf(0, DENY)), this.cookies.of(because)), size, undecided: [], policies };
+  }
+
+  /** One entry for each direction and every packet. */
+  private alone(value: number, cookie: number): Omit<Draft, "size" | "undecided" | "policies"> {
+    const state = new MapState(this.cookies, this.values);
     for (const direction of [Traffic.Ingress, Traffic.Egress]) state.insertAll(ANY_IDENTITY, trafficKey(direction, 0, 0, 0), value, cookie);
-    return { ...state.entries(), size, denyIngress: 0, denyEgress: 0, undecided: [cookie], policies, shadowed: [] };
+    return { ...state.entries(), denyIngress: 0, denyEgress: 0, shadowed: [] };
   }
 
   /** What one direction of the endpoint holds, before it becomes entries. */
@@ -107,13 +116,13 @@ export class Compiler {
     }
     const enforced = denying.length > 0 || always;
     const extra: Extra[] = [];
+    const localhost = direction === Traffic.Ingress && this.allowsLocalhost(isHost, rules.length, enforced);
+    if (localhost) extra.push({ identity: Reserved.Host, level: levels.last, low: ALLOW, because: [this.localhost] });
     // Without a default deny the rules only add: all else is allowed, after everything.
     if (!enforced || levels.passes) {
-      extra.push({ identity: 0, level: levels.last, low: enforced ? DENY : ALLOW,
+      // The agent's own rules have an order: the exception for the own node comes before the deny.
+      extra.push({ identity: 0, level: levels.last + (localhost && enforced ? 1 : 0), low: enforced ? DENY : ALLOW,
         because: (enforced ? denying : rules).map((one) => becauseOf(one.policy, direction)) });
-    }
-    if (direction === Traffic.Ingress && this.allowsLocalhost(isHost, rules.length, enforced)) {
-      extra.push({ identity: Reserved.Host, level: levels.last, low: ALLOW, because: [this.localhost] });
     }
     const becauses = denying.map((one) => becauseOf(one.policy, direction));
     const deny = enforced ? this.cookies.ofAll(becauses.length > 0 ? becauses : [this.enablePolicy]) : 0;

@@ -37,8 +37,9 @@ export class Filters {
 
   constructor(private readonly selectors: SelectorCache, private readonly cookies: CookieTable) {}
 
+  /** Earlier tiers first: a pass must be known before what it passes to (pass-state.ts). */
   get list(): Filter[] {
-    return [...this.filters.values()];
+    return [...this.filters.values()].sort((a, b) => a.tier - b.tier);
   }
 
   add(entry: PolicyEntry, level: number): void {

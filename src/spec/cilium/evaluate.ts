@@ -1,0 +1,137 @@
+/**
+ * CiliumNetworkPolicy, CiliumClusterwideNetworkPolicy and, as Cilium reads it, NetworkPolicy: evaluated word by word from
+ * Cilium's documentation, for one flow, by walking the objects. A second opinion on what the compiled maps say.
+ *
+ *   allowed = the source pod's egress allows it AND the destination pod's ingress allows it
+ *
+ * In a direction: a deny that matches wins over every allow, whatever objects they are in; else an allow that matches;
+ * else the default, which is deny where some policy asks for it and allow elsewhere. From the pod's own node it is allow
+ * (allow-localhost). With ClusterNetworkPolicy (1.20) its Admin tier comes before this and its Baseline tier after it,
+ * before the default.
+ *
+ * A verdict is for the first packet of a flow, with the destination after service translation.
+ */
+import type { Address } from "../../cluster/address.js";
+import type { CiliumRequirement } from "../../cluster/cilium/types.js";
+import type { Cluster, Pod } from "../../cluster/cluster.js";
+import type { Because } from "../../dataplane.js";
+import { hasTierRules, tierVerdict } from "./cluster-network-policy.js";
+import type { CiliumSpecOptions } from "./options.js";
+import type { Traffic } from "./ports.js";
+import { type Answer, ciliumStatements, type DirectionName, isTaken, networkPolicyStatements, requiredBy, rulesFor, type Statement }
+  from "./statements.js";
+import { type Label, type Subject, Subjects } from "./subject.js";
+
+export interface CiliumVerdict {
+  readonly verdict: "allow" | "deny" | "undecided";
+  /** The statements that decide; for a default deny those that asked for it. */
+  readonly by: readonly Because[];
+  /** An allow: whether a proxy gets the packet. `some`: rules that match differ in that. */
+  readonly proxied: Answer["proxied"];
+  /** An allow: whether the rules that match ask for authentication. */
+  readonly authenticated: Answer["proxied"];
+}
+
+export interface CiliumEvaluation {
+  readonly allowed: boolean;
+  readonly egress: CiliumVerdict;
+  readonly ingress: CiliumVerdict;
+}
+
+const OPEN: CiliumVerdict = { verdict: "allow", by: [], proxied: "none", authenticated: "none" };
+
+export class CiliumSpec {
+  private readonly subjects: Subjects;
+  private readonly statements = new Map<Pod, Readonly<Record<DirectionName, readonly Statement[]>>>();
+
+  constructor(private readonly cluster: Cluster, private readonly options: CiliumSpecOptions) {
+    this.subjects = new Subjects(cluster, options);
+  }
+
+  /**
+   * @param protocol IP protocol number
+   * @param port destination port in host order; for ICMP and ICMPv6 the type
+   */
+  evaluate(source: Address, destination: Address, protocol: number, port: number): CiliumEvaluation {
+    const egress = this.direction("egress", source, destination, protocol, port);
+    const ingress = this.direction("ingress", source, destination, protocol, port);
+    return { allowed: egress.verdict === "allow" && ingress.verdict === "allow", egress, ingress };
+  }
+
+  private direction(direction: DirectionName, from: Address, to: Address, protocol: number, port: number): CiliumVerdict {
+    const { pod } = this.subjects.at(direction === "egress" ? from : to, "");
+    if (pod === null || from.text === to.text || this.options.enablePolicy === "never") return OPEN;
+    const [source, destination] = [this.subjects.at(from, pod.nodeName), this.subjects.at(to, pod.nodeName)];
+    const traffic: Traffic = { direction, protocol, port, source, destination };
+    if (source.claimedTwice || destination.claimedTwice) return undecided([]);
+    return this.judge(pod, traffic, direction === "egress" ? destination : source);
+  }
+
+  private judge(pod: Pod, traffic: Traffic, peer: Subject): CiliumVerdict {
+    const statements = this.statementsOf(pod)[traffic.direction];
+    const tier = (name: "Admin" | "Baseline"): CiliumVerdict | null => {
+      const verdict = tierVerdict(this.cluster, this.options, name, pod, peer, traffic, this.subjects);
+      return verdict === null ? null : { ...OPEN, ...verdict };
+    };
+    return tier("Admin") ?? this.normal(statements, peer, traffic) ?? tier("Baseline") ?? this.byDefault(statements, peer, traffic, pod);
+  }
+
+  /** null: nothing matches. */
+  private normal(statements: readonly Statement[], peer: Subject, traffic: Traffic): CiliumVerdict | null {
+    const answers = statements.map((one) => ({ ...one.asked(peer, traffic), verdict: one.verdict, because: one.because }))
+      .filter(({ match }) => match !== false);
+    const that = (verdict: Statement["verdict"], match: Answer["match"]) => answers.filter((one) => one.verdict === verdict
+      && one.match === match);
+    const becauses = (list: readonly { because: Because }[]): Because[] => list.map(({ because }) => because);
+    if (that("deny", true).length > 0) return { ...OPEN, verdict: "deny", by: becauses(that("deny", true)) };
+    if (that("deny", "maybe").length > 0) return undecided(becauses(that("deny", "maybe")));
+    const allows = that("allow", true);
+    if (allows.length === 0) return answers.length > 0 ? undecided(becauses(answers)) : null;
+    return { verdict: "allow", by: becauses(allows), proxied: together(allows.map((one) => one.proxied)),
+      authenticated: together(allows.map((one) => (one.authenticated ? "all" : "none"))) };
+  }
+
+  private byDefault(statements: readonly Statement[], peer: Subject, { direction }: Traffic, pod: Pod): CiliumVerdict {
+    const { enablePolicy, allowLocalhost, version } = this.options;
+    const closing = statements.filter(({ defaultDeny }) => defaultDeny);
+    if (closing.length === 0 && enablePolicy !== "always") return OPEN;
+    // 1.20 adds the exception for the own node only where some rule selects the pod (pkg/policy/repository.go).
+    const exempt = direction === "ingress" && peer.kind === "host" && allowLocalhost
+      && (version < 20 || statements.length > 0 || hasTierRules(this.cluster, this.options, direction, this.subjects.labelsOf(pod)));
+    if (exempt) return { ...OPEN, by: [{ where: null, object: "allow-localhost", rule: "a pod's own node" }] };
+    const mode: Because = { where: null, object: "enable-policy", rule: "always" };
+    return { ...OPEN, verdict: "deny", by: closing.length > 0 ? closing.map(({ because }) => because) : [mode] };
+  }
+
+  private statementsOf(pod: Pod): Readonly<Record<DirectionName, readonly Statement[]>> {
+    let found = this.statements.get(pod);
+    if (found === undefined) {
+      const labels = this.subjects.labelsOf(pod);
+      found = { ingress: this.collect("ingress", labels), egress: this.collect("egress", labels) };
+      this.statements.set(pod, found);
+    }
+    return found;
+  }
+
+  private collect(direction: DirectionName, labels: readonly Label[]): Statement[] {
+    const { cluster, options, subjects } = this;
+    const context = { cluster, options, subjects, version: options.version };
+    const selecting = cluster.ciliumPolicies.filter((policy) => isTaken(policy, options))
+      .flatMap((policy) => rulesFor(policy, labels).map((rule) => ({ policy, rule })));
+    const required = (deny: boolean): CiliumRequirement[] => selecting.flatMap(({ policy, rule }) => requiredBy(policy, rule, direction,
+      deny));
+    const [allow, deny] = [required(false), required(true)];
+    return [
+      ...selecting.flatMap(({ policy, rule }) => ciliumStatements(policy, rule, direction, context, { allow, deny })),
+      ...cluster.networkPolicies.flatMap((policy) => networkPolicyStatements(policy, direction, labels, context, allow)),
+    ];
+  }
+}
+
+function together(list: readonly Answer["proxied"][]): Answer["proxied"] {
+  return list.every((one) => one === "all") ? "all" : list.every((one) => one === "none") ? "none" : "some";
+}
+
+function undecided(by: readonly Because[]): CiliumVerdict {
+  return { ...OPEN, verdict: "undecided", by };
+}

@@ -1,0 +1,189 @@
+/**
+ * The policy ring: flows of random clusters through Cilium's plane, compiled maps and programs together, against the words
+ * of the policies (src/spec/cilium). They must agree but for what has a name here, with its source.
+ */
+import { readManifests } from "../../src/cluster/manifests.js";
+import { buildCluster } from "../../src/cluster/timeline.js";
+import type { Cluster } from "../../src/cluster/cluster.js";
+import { End, type Plane } from "../../src/dataplane.js";
+import { CILIUM_VERSIONS } from "../../src/ebpf/options.js";
+import { createEbpfPlane } from "../../src/ebpf/plane.js";
+import { CiliumSpec, type CiliumEvaluation } from "../../src/spec/cilium/evaluate.js";
+import { ciliumSpecOptions } from "../../src/spec/cilium/options.js";
+import { moduleBytes } from "../programs.js";
+import { type BaseCluster, baseCluster, type Plain } from "./clusters.js";
+import { Coverage } from "./coverage.js";
+import { mutated } from "./mutations.js";
+import { policies } from "./policies.js";
+import { addressOf, type Fate, Prober, PROTOCOL_OF, type RingProbe, Sender } from "./probes.js";
+import { Random } from "./random.js";
+
+const WASM = { fast: moduleBytes(), traced: moduleBytes(true) } as never;
+/** Probes a cluster. */
+const SHARE = 500;
+/** Mutations tried on a cluster until one turns a verdict. */
+const MUTATIONS = 12;
+
+export interface Setting {
+  readonly version: string;
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+export class Ring {
+  judged = 0;
+  allowed = 0;
+  clusters = 0;
+  /** Clusters of which one mutation turns some verdict. */
+  turned = 0;
+  mutations = 0;
+  readonly wrong: string[] = [];
+  readonly strange: string[] = [];
+  readonly coverage = new Coverage();
+  readonly versions = new Map<string, number>();
+  private readonly ends = new Map<string, number>();
+
+  /** @param most probes of the ring */
+  constructor(private readonly most: number, private readonly share = SHARE) {}
+
+  cluster(seed: number): void {
+    const random = new Random(seed);
+    const base = baseCluster(random);
+    const setting = settingOf(random, base.v6);
+    const minor = Number(setting.version.slice(2));
+    const drawn = policies(random, { version: minor, v6: base.v6, tiers: setting.options["enable-k8s-cluster-network-policy"] === true });
+    this.coverage.add(drawn);
+    this.clusters++;
+    this.versions.set(setting.version, (this.versions.get(setting.version) ?? 0) + 1);
+    const world = worldOf(base, drawn, setting, seed);
+    const probes = Array.from({ length: this.share }, () => world.prober.draw(random));
+    const wrong = this.wrong.length;
+    for (const probe of probes) {
+      // One disagreement of a cluster says as much as all of them.
+      if (this.judged >= this.most || this.wrong.length > wrong) return;
+      this.judge(probe, world, seed);
+    }
+    this.turn(random, base, drawn, setting, world, probes, seed);
+  }
+
+  private judge(probe: RingProbe, { spec, sender, setting }: World, seed: number): void {
+    const words = askSpec(spec, probe);
+    const fate = sender.send(probe);
+    const got = verdictOf(fate);
+    const say = (what: string): string =>
+      `${what}: cluster ${seed} ${setting.version} ${JSON.stringify(probe)} end ${fate.end} ${fate.reason}; `
+      + `egress ${words.egress.verdict} by ${JSON.stringify(words.egress.by)} ingress ${words.ingress.verdict} by `
+      + `${JSON.stringify(words.ingress.by)} ${JSON.stringify(setting.options)}`;
+    const key = `${got} ${fate.reason}`;
+    this.ends.set(key, (this.ends.get(key) ?? 0) + 1);
+    if (got === "other") {
+      if (this.strange.length < 5) this.strange.push(say("strange"));
+      return;
+    }
+    this.judged++;
+    if (got !== "denied") this.allowed++;
+    const wanted = wantedOf(words, Number(setting.version.slice(2)));
+    if (!wanted.includes(got) && this.wrong.length < 10) this.wrong.push(say(`wanted ${wanted.join(" or ")}, got ${got}`));
+  }
+
+  /** One field, label or port of the cluster changed: does the verdict of some probe turn? */
+  private turn(random: Random, base: BaseCluster, drawn: readonly Plain[], setting: Setting, before: World, probes: readonly RingProbe[],
+    seed: number): void {
+    const verdicts = probes.map((probe) => askSpec(before.spec, probe).allowed);
+    for (let attempt = 0; attempt < MUTATIONS; attempt++) {
+      const changed = mutated(random, base.items, drawn);
+      if (changed === null) return;
+      const cluster = readCluster([...changed.items, ...changed.policies], seed);
+      if (cluster === null) continue;
+      this.mutations++;
+      const after = new CiliumSpec(cluster, specOptions(setting));
+      const turned = probes.some((probe, index) => askSpec(after, probe).allowed !== verdicts[index]);
+      if (!turned) continue;
+      this.turned++;
+      return;
+    }
+  }
+
+  summary(): string {
+    const list = [...this.ends].sort(([, a], [, b]) => b - a).map(([what, count]) => `  ${String(count).padStart(8)}  ${what}`).join("\n");
+    const versions = [...this.versions].sort().map(([version, count]) => `${version}: ${count}`).join(", ");
+    return `${this.judged} probes in ${this.clusters} clusters (${versions}), ${(100 * this.allowed / this.judged).toFixed(1)} % allowed; `
+      + `${this.turned} clusters one mutation away from another verdict; ${this.coverage.fields} fields, ${this.coverage.pairCount} pairs\n`
+      + `${list}\n${this.coverage.summary()}`;
+  }
+}
+
+export interface World {
+  readonly setting: Setting;
+  readonly cluster: Cluster;
+  readonly spec: CiliumSpec;
+  readonly plane: Plane;
+  readonly sender: Sender;
+  readonly prober: Prober;
+}
+
+export function settingOf(random: Random, v6: boolean): Setting {
+  const version = random.pick(CILIUM_VERSIONS);
+  const options: Record<string, unknown> = { "enable-sctp": true, "enable-ipv6": v6, "enable-ipv4-masquerade": false,
+    "enable-ipv6-masquerade": false };
+  if (random.chance(15)) options["enable-policy"] = random.pick(["always", "never"]);
+  if (random.chance(10)) options["allow-localhost"] = "policy";
+  if (version === "1.20" && random.chance(60)) options["enable-k8s-cluster-network-policy"] = true;
+  return { version, options };
+}
+
+export function worldOf(base: BaseCluster, drawn: readonly Plain[], setting: Setting, seed: number): World {
+  const cluster = readCluster([...base.items, ...drawn], seed);
+  if (cluster === null) throw new Error(`cluster ${seed}: ${lastProblem}`);
+  const plane = createEbpfPlane({ name: "ring", profile: `cilium@${setting.version}`, cluster, epochNs: 0n, wasm: WASM, seed: 1,
+    connections: 2000, cilium: setting.options });
+  return { setting, cluster, plane, spec: new CiliumSpec(cluster, ciliumSpecOptions(Number(setting.version.slice(2)),
+    { ...plane.options })),
+    sender: new Sender(plane), prober: new Prober(cluster, base.v6) };
+}
+
+let lastProblem = "";
+
+/** null: the API server would refuse something of it. */
+function readCluster(items: readonly Plain[], seed: number): Cluster | null {
+  const { objects, problems } = readManifests([{ name: `cluster-${seed}`, text: JSON.stringify({ apiVersion: "v1", kind: "List",
+    items }) }]);
+  const error = problems.find(({ severity }) => severity === "error");
+  if (error !== undefined) lastProblem = error.what;
+  return error === undefined ? buildCluster(objects) : null;
+}
+
+function specOptions({ version, options }: Setting): ReturnType<typeof ciliumSpecOptions> {
+  return ciliumSpecOptions(Number(version.slice(2)), { "enable-policy": "default", "allow-localhost": "auto", "enable-ipv4": true,
+    "cluster-name": "default", "enable-icmp-rules": true, "enable-l7-proxy": true, ...options });
+}
+
+export function askSpec(spec: CiliumSpec, { source, destination, protocol, port }: RingProbe): CiliumEvaluation {
+  const number = protocol === "ICMP" && source.includes(":") ? 58 : PROTOCOL_OF[protocol];
+  return spec.evaluate(addressOf(source), addressOf(destination), number, port);
+}
+
+type Got = "allowed" | "redirected" | "unauthenticated" | "denied" | "undecided" | "other";
+
+export function verdictOf({ end, reason }: Fate): Got {
+  if (end === End.Delivered || end === End.Left) return "allowed";
+  if (end === End.Redirected) return "redirected";
+  if (end === End.Undecided) return "undecided";
+  if (end === End.Dropped && reason === "AUTH_REQUIRED") return "unauthenticated";
+  return end === End.Dropped && (reason === "POLICY_DENIED" || reason === "POLICY_DENY") ? "denied" : "other";
+}
+
+function wantedOf({ egress, ingress }: CiliumEvaluation, version: number): Got[] {
+  const both = [egress, ingress];
+  if (both.some(({ verdict }) => verdict === "deny")) {
+    // What egress hands to a proxy does not come to the other pod's ingress by itself.
+    return egress.verdict !== "deny" && egress.proxied !== "none" ? ["denied", "redirected"] : egress.verdict !== "deny"
+      && egress.authenticated !== "none" ? ["denied", "unauthenticated"] : ["denied"];
+  }
+  if (both.some(({ verdict }) => verdict === "undecided")) return ["undecided"];
+  if (both.some(({ authenticated }) => authenticated === "all")) return ["unauthenticated"];
+  if (both.some(({ authenticated }) => authenticated === "some")) return ["unauthenticated", "allowed", "redirected"];
+  if (both.some(({ proxied }) => proxied === "all")) return ["redirected"];
+  // 1.16 looks at the longest port prefix alone, so which of the rules decides depends on their peers.
+  if (both.some(({ proxied }) => proxied === "some")) return version === 16 ? ["redirected", "allowed"] : ["redirected"];
+  return ["allowed"];
+}
