@@ -18,6 +18,7 @@ export const NOW = 100_000;
 /** cilium_policy_v2's places: the pod's map, the host endpoint's. */
 const POD_POLICY = 0;
 const HOST_POLICY = 1;
+const NO_POLICY = 2;
 
 export const PROTOCOLS: Record<string, number> = { ANY: 0, ICMP: 1, IGMP: 2, TCP: 6, UDP: 17, ICMPv6: 58, SCTP: 132 };
 const SERVICE_FLAGS: Record<string, number> = {
@@ -67,10 +68,18 @@ export class VectorRunner {
       }
       const now = step.at ?? NOW + index;
       this.bench.options(this.options(step.hook, one));
+      this.atHost(step.hook.startsWith("host"));
       const ran = this.bench.run(PROGRAMS[step.hook], Uint8Array.from(Buffer.from(step.packet_in_hex, "hex")),
         { mark: Number(step.skb_mark ?? 0), seconds: now, vni: step.tunnel?.id, ...this.device(step.hook) });
       return this.compare(step, ran, now).map((text) => `step ${index} (${step.hook}): ${text}`);
     });
+  }
+
+  /** The recordings had the host's policy map at the programs of eth0 only; at cilium_host's it was empty. */
+  private atHost(ciliumHost: boolean): void {
+    // cilium_host's IPv4 address was compiled in up to 1.19.
+    this.bench.node({ router4: field(this.version < 20 ? "10.200.0.1" : "10.200.0.254"),
+      host_policy: ciliumHost ? NO_POLICY : HOST_POLICY });
   }
 
   private has(part: string): boolean {
@@ -107,7 +116,8 @@ export class VectorRunner {
   private prepare({ state }: VectorCase): void {
     const { bench } = this;
     // cilium_host's IPv4 address was compiled in up to 1.19.
-    bench.node({ router4: field(this.version < 20 ? "10.200.0.1" : "10.200.0.254"), host_policy: HOST_POLICY });
+    this.atHost(false);
+    bench.mapPolicy(NO_POLICY);
     this.policyKeys = [];
     if (this.has("dual")) this.dualStack();
     bench.configure({
@@ -316,10 +326,10 @@ function verdictOf({ verdict }: Ran, hook: Hook): string {
   return verdict === Verdict.Pass || verdict === Verdict.Proxy ? "forward" : `verdict ${verdict}`;
 }
 
-/** Up to 1.18 what is for the node goes out of cilium_net, from then on into cilium_host: the same. */
+/** What is for the node goes out of cilium_net, or into it or cilium_host: the same. */
 function deviceOf({ verdict, redirect }: Ran, hook: Hook, version: number): number {
   if (verdict === Verdict.Tunnel) return TUNNEL_DEVICE;
-  if (verdict === Verdict.Host) return version < 19 ? CILIUM_NET : CILIUM_HOST;
+  if (verdict === Verdict.Host) return version < 19 || hook === "pod-egress" ? CILIUM_NET : CILIUM_HOST;
   return verdict === Verdict.Answer ? { pod: POD_DEVICE, netdev: UPLINK, host: CILIUM_HOST, overlay: TUNNEL_DEVICE }[hook.split("-")[0]]!
     : redirect;
 }

@@ -17,6 +17,7 @@ import { Answer } from "./answer";
 import { Conntrack, ENTRY_DSR, ENTRY_NODEPORT, FORWARD, REVERSE } from "./conntrack";
 import { Deliver } from "./deliver";
 import { Fragments } from "./fragments";
+import { HostPolicy } from "./host_policy";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
 import { Options } from "./options";
@@ -183,6 +184,11 @@ function reply(tuple: CtTuple): i32 {
   if (verdict == PUNT || verdict == -DropReason.DROP_NAT_NO_MAPPING) return GO_ON;
   if (verdict < 0) return verdict;
   Mark.setMagic(Mark.SNAT_DONE);
+  if (HostPolicy.on && Steps.program == <u8>Program.FROM_NETDEV) {
+    const judged = HostPolicy.ingress(0);
+    if (judged != GO_ON) return judged;
+    HostPolicy.judged = true;
+  }
   return restoreService(tuple);
 }
 
