@@ -38,11 +38,6 @@ const UNMODELLED: readonly {
       "where iptables may masquerade, what leaves the cluster from a pod is undecided",
   },
   {
-    name: "enable-host-firewall",
-    when: (o) => o["enable-host-firewall"],
-    what: "host policies are not evaluated",
-  },
-  {
     name: "bpf-lb-mode",
     when: (o) => o["bpf-lb-mode"] !== "snat",
     what:
