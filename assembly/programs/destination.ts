@@ -8,6 +8,7 @@ import { ConfigOption, CtBit, CtStatus, Identity, IpcacheEntry } from "../abi.ge
 import { Address } from "./address";
 import { Conntrack } from "./conntrack";
 import { Deliver } from "./deliver";
+import { EgressGateway } from "./egress_gateway";
 import { HostPolicy } from "./host_policy";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
@@ -47,6 +48,8 @@ export class Destination {
       }
     }
     if (!toHost) {
+      const gateway = EgressGateway.fromPod(status);
+      if (gateway != GO_ON) return gateway;
       if (Options.has(ConfigOption.TUNNEL_MODE) && info !== null && Identities.tunnelled(info)) {
         return Tunnel.to(info, identity);
       }

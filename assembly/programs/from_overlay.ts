@@ -7,6 +7,7 @@ import { ConfigOption, DropReason, Identity, UndecidedReason } from "../abi.gen"
 import { Ethernet } from "../wire/ethernet";
 import { Address } from "./address";
 import { Deliver } from "./deliver";
+import { EgressGateway } from "./egress_gateway";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
 import { Nodeport } from "./nodeport";
@@ -42,6 +43,8 @@ export function fromOverlay(): i32 {
 function deliver(carried: u32): i32 {
   const identity = sender(carried);
   Packet.sourceIdentity = identity;
+  const leaves = EgressGateway.arrival(identity);
+  if (leaves != GO_ON) return leaves;
   Address.read(ADDRESS, Packet.destination, Packet.family);
   const endpoint = Maps.endpoint(ADDRESS);
   if (endpoint !== null && !Deliver.toHost(endpoint)) {

@@ -11,6 +11,7 @@ import {
 } from "../abi.gen";
 import { Address } from "./address";
 import { Conntrack } from "./conntrack";
+import { EgressGateway } from "./egress_gateway";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
 import { Options } from "./options";
@@ -45,9 +46,8 @@ export class Masquerade {
       const answers = isReply(tuple);
       if (answers != GO_ON) return answers;
     }
-    if (Options.has(ConfigOption.ENABLE_EGRESS_GATEWAY)) {
-      return Verdict.undecided(UndecidedReason.EGRESS_GATEWAY);
-    }
+    const gateway = EgressGateway.translation(tuple, sender !== null);
+    if (gateway != Verdict.PASS) return gateway;
     if (excluded(Tuple.daddr(tuple))) return PUNT;
     if (sender !== null) {
       if (sender.flags & exempting()) return PUNT;

@@ -16,6 +16,7 @@ import { Address } from "./address";
 import { Answer } from "./answer";
 import { Conntrack, ENTRY_DSR, ENTRY_NODEPORT, FORWARD, REVERSE } from "./conntrack";
 import { Deliver } from "./deliver";
+import { EgressGateway } from "./egress_gateway";
 import { Fragments } from "./fragments";
 import { HostPolicy } from "./host_policy";
 import { Identities, Mark } from "./identity";
@@ -189,7 +190,8 @@ function reply(tuple: CtTuple): i32 {
     if (judged != GO_ON) return judged;
     HostPolicy.judged = true;
   }
-  return restoreService(tuple);
+  const restored = restoreService(tuple);
+  return restored == GO_ON && Steps.program == <u8>Program.FROM_NETDEV ? EgressGateway.reply() : restored;
 }
 
 /**

@@ -5,6 +5,7 @@
 import { ConfigOption, CtTuple, DropReason, Identity, TupleFlag } from "../abi.gen";
 import { Ethernet } from "../wire/ethernet";
 import { Address } from "./address";
+import { EgressGateway } from "./egress_gateway";
 import { HostPolicy } from "./host_policy";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
@@ -31,6 +32,8 @@ export function toNetdev(): i32 {
     const verdict = hostPolicy();
     if (verdict != GO_ON) return verdict;
   }
+  const gateway = EgressGateway.request(Mark.magic == Mark.HOST || Mark.magic == Mark.OVERLAY);
+  if (gateway != GO_ON) return gateway;
   if (!Options.has(ConfigOption.ENABLE_NODEPORT) || Mark.magic == Mark.SNAT_DONE || Mark.magic == Mark.OVERLAY) {
     return Verdict.PASS;
   }
