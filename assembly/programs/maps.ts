@@ -15,7 +15,8 @@ import { Lpm } from "../maps/lpm";
 import { MapInMap } from "../maps/mapinmap";
 import {
   cilium_ct4_global, cilium_ct6_global, cilium_ct_any4_global, cilium_ct_any6_global, cilium_ipcache_v2,
-  cilium_egress_gw_policy_v4, cilium_egress_gw_policy_v6, cilium_ipmasq_v4, cilium_ipmasq_v6, cilium_ipv4_frag_datagrams, cilium_ipv6_frag_datagrams,
+  cilium_egress_gw_policy_v4, cilium_egress_gw_policy_v6, cilium_ipmasq_v4, cilium_ipmasq_v6,
+  cilium_ipv4_frag_datagrams, cilium_ipv6_frag_datagrams,
   cilium_lb4_affinity, cilium_lb4_backends_v3, cilium_lb4_maglev, cilium_lb4_reverse_nat, cilium_lb4_reverse_sk,
   cilium_lb4_services_v2, cilium_lb4_source_range, cilium_lb6_affinity, cilium_lb6_backends_v3,
   cilium_lb6_maglev,
