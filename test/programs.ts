@@ -15,6 +15,7 @@ import type { RecordOf } from "../src/contract/layout.js";
 import type { MapName } from "../src/contract/maps.js";
 import { EmissionRecord, FrameRecord, OutcomeRecord, PinRecord } from "../src/contract/structs.js";
 import { type Capacity, createMachine, type Machine } from "../src/ebpf/machine.js";
+import { type Ran, type RunInput, runProgram, whatRan } from "./run-program.js";
 
 export const POD_DEVICE = 10;
 export const UPLINK = 2;
@@ -54,26 +55,7 @@ export const BASE_OPTIONS = ["ENABLE_IPV4", "ENABLE_SOURCE_IP_VERIFICATION", "EN
 
 export type OptionName = keyof typeof ConfigOption.values;
 
-export interface Ran {
-  readonly verdict: number;
-  /** The frame afterwards, with its Ethernet header. */
-  readonly frame: Uint8Array;
-  readonly mark: number;
-  readonly redirect: number;
-  /** With the Tunnel verdict: id and the 16 bytes of the other end. */
-  readonly tunnel: { readonly id: number; readonly remote: Uint8Array };
-}
-
-export interface RunInput {
-  readonly device?: number;
-  readonly mark?: number;
-  readonly seconds?: number;
-  /** Bytes on the wire where the capture has fewer. */
-  readonly wire?: number;
-  readonly partial?: boolean;
-  /** Id of the tunnel the frame came out of. */
-  readonly vni?: number;
-}
+export type { Ran, RunInput } from "./run-program.js";
 
 export interface WalkInput {
   readonly packet: Uint8Array;
@@ -250,22 +232,13 @@ export class Bench {
   }
 
   run(program: keyof typeof Program.values, frame: Uint8Array, input: RunInput = {}): Ran {
-    const { exports, memory, arenaAddress } = this.machine;
-    const at = arenaAddress + 64;
-    new Uint8Array(memory.buffer).set(frame, at);
-    exports.program_tunnel(input.vni ?? 0);
-    exports.program_input((input.mark ?? 0) | 0, input.partial === true ? 1 : 0);
-    const device = input.device ?? (program === "FROM_CONTAINER"
-      || program === "TO_CONTAINER" ? POD_DEVICE : UPLINK);
-    const verdict = this.machine.call(() => exports.run_program(Program.values[program], at, frame.length,
-      input.wire ?? frame.length, 0, device,
-      input.seconds ?? 1000));
-    return this.ran(verdict);
+    const device = input.device ?? (program === "FROM_CONTAINER" || program === "TO_CONTAINER" ? POD_DEVICE : UPLINK);
+    return runProgram(this.machine, program, frame, { ...input, device });
   }
 
   /** Runs the endpoint's program that the last one handed its packet to. */
   target(): Ran {
-    return this.ran(this.machine.call(() => this.machine.exports.program_target()));
+    return whatRan(this.machine, this.machine.call(() => this.machine.exports.program_target()));
   }
 
   /** Carries frames (from the network header on) through `run`, all in one block. */
@@ -306,13 +279,5 @@ export class Bench {
       });
       return { outcome, images };
     });
-  }
-
-  private ran(verdict: number): Ran {
-    const { exports, memory } = this.machine;
-    const at = exports.program_frame() >>> 0;
-    return { verdict, frame: new Uint8Array(memory.buffer).slice(at, at + exports.program_length()),
-      mark: exports.program_mark() >>> 0, redirect: exports.program_redirect(), tunnel: { id: exports.program_vni() >>> 0,
-        remote: new Uint8Array(memory.buffer).slice(exports.program_remote(), exports.program_remote() + 16) } };
   }
 }

@@ -210,10 +210,12 @@ function graceOver(entry: CtEntry): bool {
   return entry.last_tx_report + Options.config.ct_service_close_grace <= Packet.now;
 }
 
-/** FIN or RST: its own direction; both for a service, and for a RST before both SYNs were seen. */
+/**
+ * FIN: its own direction. Both for a service, and for every RST: Cilium means "a RST before both SYNs were seen", but
+ * `ct_entry_seen_both_syns` masks one byte with TCP_FLAG_SYN in network order, 0x200, and so is never true (x86, arm64; recorded).
+ */
 function close(entry: CtEntry, direction: i32, flags: u8): void {
-  if (direction == CtDirection.SERVICE) entry.bits |= CLOSING;
-  else if ((flags & Tcp.RST) && !(entry.rx_flags_seen & entry.tx_flags_seen & Tcp.SYN)) entry.bits |= CLOSING;
+  if (direction == CtDirection.SERVICE || (flags & Tcp.RST)) entry.bits |= CLOSING;
   else if (direction == CtDirection.INGRESS) entry.bits |= <u16>CtBit.RX_CLOSING;
   else entry.bits |= <u16>CtBit.TX_CLOSING;
   if ((entry.bits & CLOSING) != CLOSING) return;
