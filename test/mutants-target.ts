@@ -137,8 +137,7 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   },
   {
     id: "policy-judges-replies", file: TO_POD, stories: ["lab/clusterip-tcp+policy", "lab/dns-udp+policy"],
-    find: "if (status == CtStatus.REPLY || status == CtStatus.RELATED) return returning(tuple);",
-    replace: "if (status == CtStatus.RELATED) return returning(tuple);",
+    find: "if (status == CtStatus.REPLY || status == CtStatus.RELATED) {", replace: "if (status == CtStatus.RELATED) {",
     why: "answers need a rule of their own, and are not turned back",
   },
   {

@@ -94,6 +94,10 @@ function forward(device: DeviceEntry): i32 {
     const verdict = track(tuple, status, device.sec_id, proxyPort);
     if (verdict != GO_ON) return verdict;
   } else {
+    if (Conntrack.overdue) {
+      const verdict = Policy.asNew(device.policy, remote, tuple, true);
+      if (verdict != GO_ON) return verdict;
+    }
     if (Conntrack.has(<u16>CtBit.PROXY_REDIRECT)) {
       Packet.mark = Mark.TO_PROXY;
       return Verdict.PROXY;

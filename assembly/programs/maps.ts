@@ -77,6 +77,11 @@ export class Maps {
     return result;
   }
 
+  static deleteConntrack(tuple: CtTuple): void {
+    const result = LruHash.remove(Maps.conntrackMap(tuple), changetype<usize>(tuple));
+    if (TRACE) Steps.write(StepKind.DELETE, Maps.conntrackNumber(tuple), changetype<usize>(tuple), CtTuple.SIZE, result, 0, 0);
+  }
+
   @inline
   private static natMap(): MapDescriptor {
     return Packet.family == 4 ? cilium_snat_v4_external : cilium_snat_v6_external;

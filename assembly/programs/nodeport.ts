@@ -20,6 +20,7 @@ import { Fragments } from "./fragments";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
 import { Options } from "./options";
+import { Overdue } from "./overdue";
 import { ICMP, ICMPV6, Packet } from "./packet";
 import { Service } from "./service";
 import { PUNT, Snat } from "./snat";
@@ -93,6 +94,7 @@ function restore(byRoute: bool): i32 {
   }
   const status = Conntrack.lookup(tuple, CtDirection.INGRESS, REVERSE, ENTRY_NODEPORT | ENTRY_DSR, 0);
   if (status != CtStatus.REPLY) return status < 0 ? status : GO_ON;
+  if (Overdue.doubtful) return Overdue.undecided();
   const wrong = Translate.reverse(tuple, FRONTEND, port, false);
   return wrong < 0 ? wrong : Verdict.PASS;
 }
@@ -210,6 +212,7 @@ function restoreService(tuple: CtTuple): i32 {
   if (short < 0) return short;
   const status = Conntrack.lookup(tuple, CtDirection.INGRESS, REVERSE, ENTRY_NODEPORT, 0);
   if (status != CtStatus.REPLY) return status < 0 ? status : GO_ON;
+  if (Overdue.doubtful) return Overdue.undecided();
   const frontend = Maps.revNat(Conntrack.revNat);
   if (frontend !== null) {
     const address = changetype<usize>(frontend) + RevNatEntry.ADDRESS;
