@@ -50,7 +50,9 @@ export class Ring {
     const base = baseCluster(random);
     const setting = settingOf(random, base.v6);
     const minor = Number(setting.version.slice(2));
-    const drawn = policies(random, { version: minor, v6: base.v6, tiers: setting.options["enable-k8s-cluster-network-policy"] === true });
+    const { options } = setting;
+    const drawn = policies(random, { version: minor, v6: base.v6, tiers: options["enable-k8s-cluster-network-policy"] === true,
+      nodes: options["enable-node-selector-labels"] === true });
     this.coverage.add(drawn);
     this.clusters++;
     this.versions.set(setting.version, (this.versions.get(setting.version) ?? 0) + 1);
@@ -127,6 +129,8 @@ export function settingOf(random: Random, v6: boolean): Setting {
     "enable-ipv6-masquerade": false };
   if (random.chance(15)) options["enable-policy"] = random.pick(["always", "never"]);
   if (random.chance(10)) options["allow-localhost"] = "policy";
+  if (random.chance(20)) options["enable-node-selector-labels"] = true;
+  if (random.chance(10)) options["policy-cidr-match-mode"] = "nodes";
   if (version === "1.20" && random.chance(60)) options["enable-k8s-cluster-network-policy"] = true;
   return { version, options };
 }
@@ -175,9 +179,10 @@ export function verdictOf({ end, reason }: Fate): Got {
 function wantedOf({ egress, ingress }: CiliumEvaluation, version: number): Got[] {
   const both = [egress, ingress];
   if (both.some(({ verdict }) => verdict === "deny")) {
-    // What egress hands to a proxy does not come to the other pod's ingress by itself.
-    return egress.verdict !== "deny" && egress.proxied !== "none" ? ["denied", "redirected"] : egress.verdict !== "deny"
-      && egress.authenticated !== "none" ? ["denied", "unauthenticated"] : ["denied"];
+    // What egress hands to a proxy, or wants authenticated, does not come to the other pod's ingress by itself.
+    if (egress.verdict === "deny") return ["denied"];
+    return ["denied", ...(egress.proxied === "none" ? [] : ["redirected" as const]),
+      ...(egress.authenticated === "none" ? [] : ["unauthenticated" as const])];
   }
   if (both.some(({ verdict }) => verdict === "undecided")) return ["undecided"];
   if (both.some(({ authenticated }) => authenticated === "all")) return ["unauthenticated"];

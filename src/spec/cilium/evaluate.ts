@@ -73,11 +73,16 @@ export class CiliumSpec {
       const verdict = tierVerdict(this.cluster, this.options, name, pod, peer, traffic, this.subjects);
       return verdict === null ? null : { ...OPEN, ...verdict };
     };
-    return tier("Admin") ?? this.normal(statements, peer, traffic) ?? tier("Baseline") ?? this.byDefault(statements, peer, traffic, pod);
+    const first = tier("Admin") ?? this.normal(statements, peer, traffic);
+    if (first !== null && first.verdict !== "maybe") return { ...first, verdict: first.verdict };
+    const rest = tier("Baseline") ?? this.byDefault(statements, peer, traffic, pod);
+    // What a rule may allow matters only where nothing else does.
+    return first === null || rest.verdict === "allow" ? rest : undecided(first.by);
   }
 
-  /** null: nothing matches. */
-  private normal(statements: readonly Statement[], peer: Subject, traffic: Traffic): CiliumVerdict | null {
+  /** null: nothing matches; `maybe`: perhaps an allow, and nothing else. */
+  private normal(statements: readonly Statement[], peer: Subject, traffic: Traffic)
+    : CiliumVerdict | (Omit<CiliumVerdict, "verdict"> & { readonly verdict: "maybe" }) | null {
     const answers = statements.map((one) => ({ ...one.asked(peer, traffic), verdict: one.verdict, because: one.because }))
       .filter(({ match }) => match !== false);
     const that = (verdict: Statement["verdict"], match: Answer["match"]) => answers.filter((one) => one.verdict === verdict
@@ -86,7 +91,7 @@ export class CiliumSpec {
     if (that("deny", true).length > 0) return { ...OPEN, verdict: "deny", by: becauses(that("deny", true)) };
     if (that("deny", "maybe").length > 0) return undecided(becauses(that("deny", "maybe")));
     const allows = that("allow", true);
-    if (allows.length === 0) return answers.length > 0 ? undecided(becauses(answers)) : null;
+    if (allows.length === 0) return answers.length > 0 ? { ...OPEN, verdict: "maybe", by: becauses(answers) } : null;
     return { verdict: "allow", by: becauses(allows), proxied: together(allows.map((one) => one.proxied)),
       authenticated: together(allows.map((one) => (one.authenticated ? "all" : "none"))) };
   }
