@@ -82,7 +82,8 @@ function changes(cluster: Cluster): [string, Cluster][] {
   const { pods, networkPolicies } = cluster;
   const newcomer: Pod = { ...pods[CHANGED], name: "newcomer", ips: [addressOf(pods.length)] };
   const relabelled: Pod = { ...pods[CHANGED], labels: { ...pods[CHANGED].labels, version: "2" } };
-  const policy = networkPolicies[1];
+  // The last round of policies admits somebody whom no other admits.
+  const policy = networkPolicies[networkPolicies.length - 1];
   const edited: NetworkPolicy = { ...policy, ingress: policy.ingress.map((rule) => ({
     ...rule, peers: rule.peers!.slice(0, 1) })) };
   return [

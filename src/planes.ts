@@ -16,7 +16,8 @@ import { compileImage, type MapImage } from "./ebpf/image.js";
 import { checkLimits } from "./ebpf/limits.js";
 import { OPTION_NAMES } from "./ebpf/option-values.js";
 import { CILIUM_VERSIONS, type CiliumOptions, ciliumOptions } from "./ebpf/options.js";
-import { isCiliumProfile, readPreset } from "./ebpf/presets.js";
+import { AKS_RELEASES, isCiliumProfile, readPreset, RECORDED_RELEASES } from "./ebpf/presets.js";
+import { type ProfileSupport, supportOf } from "./ebpf/support.js";
 import { createEbpfPlane, EbpfPlane } from "./ebpf/plane.js";
 import type { RuleGiver } from "./ebpf/stack/rules.js";
 import { CALICO_DEFAULTS, type CalicoConfig } from "./iptables/calico/config.js";
@@ -83,6 +84,30 @@ export function parseProfile(text: string): Profile | string {
   }
   return `no profile '${text}'; expected kube-proxy, kube-proxy+spec, kube-proxy+npm, kube-proxy+calico, cilium@1.20`
     + ` (other versions: ${CILIUM_VERSIONS.join(", ")}) or aks@1.33`;
+}
+
+/** Every profile by name, and what it is. */
+export function profileNames(): { readonly name: string; readonly what: string }[] {
+  return [
+    { name: "kube-proxy", what: "kube-proxy's iptables rules" },
+    { name: "kube-proxy+spec", what: "the same, with policies by the words of their APIs" },
+    { name: "kube-proxy+npm", what: "the same, with Azure Network Policy Manager" },
+    { name: "kube-proxy+calico", what: "the same, with Calico's Felix" },
+    ...CILIUM_VERSIONS.map((version) => ({ name: `cilium@${version}`, what: `Cilium, recorded of ${RECORDED_RELEASES[version]}` })),
+    ...Object.entries(AKS_RELEASES).map(([kubernetes, release]) => {
+      const preset = readPreset(`aks@${kubernetes}`);
+      const none = typeof preset === "string" ? ", which is not modelled" : "";
+      return { name: `aks@${kubernetes}`, what: `Azure CNI powered by Cilium ${release} or later${none}` };
+    }),
+  ];
+}
+
+/** What is modelled of a profile, or why that cannot be said. */
+export function supportOfProfile(text: string): ProfileSupport | string {
+  const profile = parseProfile(text);
+  if (typeof profile === "string") return profile;
+  return profile.engine === "cilium" ? supportOf(text)
+    : `${text} has no options of Cilium; expected a profile such as cilium@1.20 or aks@1.33`;
 }
 
 export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs): Plane {

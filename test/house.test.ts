@@ -104,6 +104,13 @@ describe("files can be read", () => {
     expect(long).toEqual([]);
   });
 
+  it("the main programs, which read like the packet's way, fit two screens", () => {
+    const main = ["from_pod", "to_pod", "from_netdev", "to_netdev", "from_host", "to_host", "from_overlay", "to_overlay", "walk"];
+    const programs = assembly.filter((source) => main.some((name) => source.path.endsWith(`programs/${name}.ts`)));
+    expect(programs.map(({ path }) => path)).toHaveLength(main.length);
+    expect(programs.filter((source) => source.text.split("\n").length > 140).map(({ path }) => path)).toEqual([]);
+  });
+
   it("at most 140 columns", () => {
     const wide = read.flatMap((source) => source.text.split("\n").flatMap((line, index) =>
       (line.length > 140 ? [`${source.path}:${index + 1} ${line.length}`] : [])));

@@ -6,7 +6,7 @@
  * touch the packet; what they would do with it is not known here.
  */
 import {
-  Config, ConfigOption, CtTuple, DropReason, EndpointFlag, NodeEntry, TupleFlag,
+  Config, ConfigOption, CtTuple, DeviceEntry, DeviceKind, DropReason, EndpointFlag, NodeEntry, TupleFlag,
   UndecidedReason,
 } from "../abi.gen";
 import { Address } from "./address";
@@ -38,8 +38,7 @@ export class Masquerade {
       && (sender.flags & <u32>EndpointFlag.HOST) != 0);
     if (Service.serves(tuple.nexthdr) && ofHost) return keepAddress(Tuple.saddr(tuple));
     if (!Options.masquerade) return PUNT;
-    const masquerade = changetype<usize>(Options.node)
-      + (Packet.family == 4 ? NodeEntry.MASQUERADE4 : NodeEntry.MASQUERADE6);
+    const masquerade = ownAddress();
     if (Address.equal(Tuple.saddr(tuple), masquerade)) return keepAddress(masquerade);
     if (sender !== null) {
       Snat.fromLocalEndpoint = true;
@@ -51,8 +50,7 @@ export class Masquerade {
     }
     if (excluded(Tuple.daddr(tuple))) return PUNT;
     if (sender !== null) {
-      const flags = <u32>EndpointFlag.HOST | (Options.version >= 19 ? <u32>EndpointFlag.SKIP_MASQUERADE : 0);
-      if (sender.flags & flags) return PUNT;
+      if (sender.flags & exempting()) return PUNT;
     }
     if (Options.has(ConfigOption.ENABLE_IP_MASQ_AGENT) && Maps.notMasqueraded(Tuple.daddr(tuple))) {
       return PUNT;
@@ -89,6 +87,27 @@ export class Masquerade {
     }
     return Verdict.undecided(UndecidedReason.MASQUERADE);
   }
+}
+
+/**
+ * nat_ipv4_masquerade: each device's program has the device's own primary address (bpfMasqAddrs). The node's entry has
+ * that of the device towards the other nodes.
+ */
+function ownAddress(): usize {
+  if (Packet.device != Options.node.direct_routing_ifindex) {
+    const device = Maps.device(Packet.device);
+    if (device !== null) {
+      const own = changetype<usize>(device) + (Packet.family == 4 ? DeviceEntry.IPV4 : DeviceEntry.IPV6);
+      if (device.kind == <u8>DeviceKind.UPLINK && !Address.isZero(own)) return own;
+    }
+  }
+  return changetype<usize>(Options.node) + (Packet.family == 4 ? NodeEntry.MASQUERADE4 : NodeEntry.MASQUERADE6);
+}
+
+/** ENDPOINT_MASK_SKIP_MASQ_V4, ENDPOINT_MASK_SKIP_MASQ_V6; before 1.19 only the host. */
+function exempting(): u32 {
+  if (Options.version < 19) return <u32>EndpointFlag.HOST;
+  return <u32>EndpointFlag.HOST | <u32>(Packet.family == 4 ? EndpointFlag.NO_SNAT_V4 : EndpointFlag.NO_SNAT_V6);
 }
 
 function familyMasqueraded(): bool {

@@ -136,7 +136,8 @@ function outward(tuple: CtTuple): i32 {
   const twin = changetype<CtTuple>(TWIN);
   twinOf(tuple, twin);
   if (Address.equal(STATE, TARGET) && (Snat.state.needs_ct != 0) == Snat.needsCt) {
-    if (Maps.nat(twin) === null) return writeTwin(tuple, twin, <u32>UpdateFlag.ANY);
+    // 1.16 does not look whether the IN side is still there.
+    if (Options.version > 16 && Maps.nat(twin) === null) return writeTwin(tuple, twin, <u32>UpdateFlag.ANY);
     return GO_ON;
   }
   // Another source address, or another way of being kept alive: the old pair goes.
@@ -240,28 +241,15 @@ function trackOutward(tuple: CtTuple): i32 {
   return Conntrack.create(tracked, CtDirection.EGRESS, false);
 }
 
-/** snat_v4_rev_nat_handle_mapping: the IN side into `state`; a lost OUT side is made again. */
+/** snat_v4_rev_nat_handle_mapping: the IN side into `state`; from 1.18 a lost OUT side is made again. */
 function inward(tuple: CtTuple): i32 {
   const known = Maps.nat(tuple);
   if (known === null) return -DropReason.DROP_NAT_NO_MAPPING;
   Snat.take(known);
   const state = Snat.state;
-  const twin = changetype<CtTuple>(TWIN);
-  Address.copy(Tuple.saddr(twin), STATE);
-  twin.sport = state.port;
-  Address.copy(Tuple.daddr(twin), Tuple.saddr(tuple));
-  twin.dport = tuple.sport;
-  twin.nexthdr = tuple.nexthdr;
-  twin.flags = <u8>TupleFlag.OUT;
-  twin.node = tuple.node;
-  if (Maps.nat(twin) === null) {
-    const entry = changetype<NatEntry>(ENTRY);
-    Address.copy(ENTRY, Tuple.daddr(tuple));
-    entry.port = tuple.dport;
-    entry.needs_ct = state.needs_ct;
-    entry.created = Packet.now;
-    const refused = Maps.setNat(twin, entry, <u32>UpdateFlag.ANY);
-    if (refused < 0) return Verdict.refused(refused, DropReason.DROP_NAT_NO_MAPPING);
+  if (Options.version >= 18) {
+    const refused = restoreOut(tuple);
+    if (refused < 0) return refused;
   }
   if (state.needs_ct == 0) return GO_ON;
   const tracked = changetype<CtTuple>(TRACKED);
@@ -271,6 +259,27 @@ function inward(tuple: CtTuple): i32 {
   Tuple.swapPorts(tracked);
   const status = Conntrack.lookup(tracked, CtDirection.INGRESS, REVERSE, ENTRY_ANY, 0);
   return status < 0 ? status : GO_ON;
+}
+
+/** The OUT side of the mapping in `state`, whose IN side is at `tuple`, where it is gone. */
+function restoreOut(tuple: CtTuple): i32 {
+  const state = Snat.state;
+  const twin = changetype<CtTuple>(TWIN);
+  Address.copy(Tuple.saddr(twin), STATE);
+  twin.sport = state.port;
+  Address.copy(Tuple.daddr(twin), Tuple.saddr(tuple));
+  twin.dport = tuple.sport;
+  twin.nexthdr = tuple.nexthdr;
+  twin.flags = <u8>TupleFlag.OUT;
+  twin.node = tuple.node;
+  if (Maps.nat(twin) !== null) return GO_ON;
+  const entry = changetype<NatEntry>(ENTRY);
+  Address.copy(ENTRY, Tuple.daddr(tuple));
+  entry.port = tuple.dport;
+  entry.needs_ct = state.needs_ct;
+  entry.created = Packet.now;
+  const refused = Maps.setNat(twin, entry, <u32>UpdateFlag.ANY);
+  return refused < 0 ? Verdict.refused(refused, DropReason.DROP_NAT_NO_MAPPING) : GO_ON;
 }
 
 function icmpEgress(tuple: CtTuple): i32 {

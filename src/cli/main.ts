@@ -8,6 +8,7 @@ import { Command, CommanderError } from "commander";
 import { checkCommand } from "./check.js";
 import { compareCommand } from "./compare.js";
 import { dumpCommand } from "./dump.js";
+import { supportCommand } from "./support.js";
 import { testCommand } from "./test.js";
 import { traceCommand } from "./trace.js";
 import { verifyCommand } from "./verify.js";
@@ -28,7 +29,7 @@ Examples:
   twinplane compare -f cluster.yaml -r node1=node1.pcap -r node2=node2.pcap
   twinplane check -f cluster.yaml
   twinplane test scenarios/`);
-  for (const command of [compareCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand]) {
+  for (const command of [compareCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand, supportCommand]) {
     command(program, (code) => {
       exitCode = code;
     });

@@ -283,7 +283,7 @@ export const IpcacheFlag = codes("IpcacheFlag", "IpcacheEntry.flags.", {
 });
 
 export const EndpointFlag = codes("EndpointFlag", "EndpointInfo.flags.", {
-  HOST: 1, ATHOSTNS: 2, SKIP_MASQUERADE: 4,
+  HOST: 1, ATHOSTNS: 2, NO_SNAT_V4: 4, NO_SNAT_V6: 8,
 });
 
 export const DeviceKind = codes("DeviceKind", "DeviceEntry.kind; ours.", {

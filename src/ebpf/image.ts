@@ -16,6 +16,7 @@ import type { Because } from "../dataplane.js";
 import { buildFabric } from "../fabric/fabric.js";
 import { compileFib } from "./compile/fib.js";
 import type { FibRow } from "./compile/fib.js";
+import { compileIpMasq } from "./compile/ipmasq.js";
 import { compileMaglev } from "./compile/maglev.js";
 import type { CompiledMaglev } from "./compile/maglev.js";
 import { compileNodes } from "./compile/node.js";
@@ -32,6 +33,7 @@ import {
   deviceRecords,
   endpointRecords,
   fibRecord,
+  ipMasqRecord,
   ipcacheRecord,
   nodeRecord,
   serviceRecords,
@@ -112,6 +114,7 @@ export function compileImage(input: ImageInput): MapImage {
     for (const entry of endpointRecords(endpoint)) put("cilium_lxc", entry);
   for (const entry of policies.ipcache)
     if (entry.node === null) put("cilium_ipcache_v2", ipcacheRecord(entry));
+  for (const entry of compileIpMasq(cluster, options, problems)) put(...ipMasqRecord(entry));
   serviceRecords(services, options, numberOf, cookieOf, put);
   return { options, nodes, maps: entries, policies, services, maglev, hosts, fib, cookies, problems };
 }

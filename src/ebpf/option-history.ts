@@ -20,11 +20,24 @@ export const HISTORY: Readonly<Partial<Record<OptionName, History>>> = {
   "enable-source-ip-verification": { since: "1.17", otherwise: true },
   "bpf-lb-algorithm-annotation": { since: "1.17", otherwise: false },
   "bpf-lb-source-range-all-types": { since: "1.17", otherwise: false },
+  "enable-non-default-deny-policies": { since: "1.17", otherwise: true },
+  "enable-endpoint-lockdown-on-policy-overflow": { since: "1.17", otherwise: false },
+  "policy-default-local-cluster": { since: "1.18", otherwise: false },
+  "enable-k8s-cluster-network-policy": { since: "1.20", otherwise: false },
   "enable-ipv6-fragment-tracking": { since: "1.18", otherwise: false },
   "policy-deny-response": { since: "1.19", otherwise: "none" },
   "enable-extended-ip-protocols": { since: "1.19", otherwise: false },
   "enable-remote-node-masquerade": { since: "1.19", otherwise: false },
   "enable-session-affinity": { until: "1.18", otherwise: true },
+};
+
+/** Defaults that were others in versions before 1.20. */
+export const FORMER_DEFAULTS: Readonly<Partial<Record<CiliumVersion, Readonly<Partial<OptionValues>>>>> = {
+  // daemon/cmd/daemon_main.go; kube-proxy-replacement switches it on.
+  "1.16": { "enable-session-affinity": false },
+  "1.17": { "enable-session-affinity": false },
+  // pkg/clustermesh/types/option.go
+  "1.18": { "policy-default-local-cluster": false },
 };
 
 /** What this version behaves by although it has no such option; undefined where it has the option. */

@@ -66,6 +66,7 @@ export interface OptionValues {
   "enable-bpf-masquerade": boolean;
   "enable-remote-node-masquerade": boolean;
   "enable-ip-masq-agent": boolean;
+  "derive-masquerade-ip-addr-from-device": string;
   "ipv4-native-routing-cidr": string;
   "ipv6-native-routing-cidr": string;
 
@@ -148,6 +149,7 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "enable-bpf-masquerade": true,
   "enable-remote-node-masquerade": false,
   "enable-ip-masq-agent": false,
+  "derive-masquerade-ip-addr-from-device": "",
   "ipv4-native-routing-cidr": "",
   "ipv6-native-routing-cidr": "",
   "enable-ipv4-fragment-tracking": true,

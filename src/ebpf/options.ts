@@ -16,7 +16,7 @@ import type { Cluster, OtherObject } from "../cluster/cluster.js";
 import type { Problem, Where } from "../cluster/problem.js";
 import type { OptionName, OptionValues } from "./option-values.js";
 import { ACCEPTED, ASSUMED, DEFAULTS, OPTION_NAMES, WORDS } from "./option-values.js";
-import { fixedValue } from "./option-history.js";
+import { fixedValue, FORMER_DEFAULTS } from "./option-history.js";
 import { CILIUM_VERSIONS, type CiliumVersion, type Preset, readPreset, RECORDED_RELEASES } from "./presets.js";
 import { refuseUnmodelled } from "./unmodelled-options.js";
 
@@ -51,7 +51,7 @@ export function ciliumOptions(
   const values: Record<string, unknown> = {};
   const grades: Record<string, OptionGrade> = {};
   for (const name of OPTION_NAMES) {
-    values[name] = DEFAULTS[name];
+    values[name] = FORMER_DEFAULTS[version]?.[name] ?? DEFAULTS[name];
     grades[name] = ASSUMED.has(name) ? "assumed" : "documented";
   }
   for (const [name, value] of Object.entries(preset.values)) {
@@ -60,10 +60,8 @@ export function ciliumOptions(
   }
   readValues(assumed, null, values, grades, problems, "assumed");
   const config = cluster === null ? null : ciliumConfig(cluster);
-  if (config !== null) {
-    readValues(data(config), config.where, values, grades, problems);
-    imply(values, grades, config.where, problems);
-  }
+  if (config !== null) readValues(data(config), config.where, values, grades, problems);
+  imply(values, grades, config?.where ?? null, problems);
   readValues(overrides, null, values, grades, problems);
   fixAbsent(version, config?.where ?? null, values, grades, problems);
   // An agent beside Cilium masquerades where Cilium does not do it in eBPF.
@@ -133,11 +131,18 @@ function fixAbsent(
   }
 }
 
-/** kube-proxy-replacement switches these on whatever they say (pkg/kpr; daemon/cmd/kube_proxy_replacement.go before 1.18). */
+/**
+ * kube-proxy-replacement switches these on whatever they say (pkg/kpr; daemon/cmd/kube_proxy_replacement.go before 1.18).
+ * Where nobody says it, whether sockets balance is the profile's assumption, because a capture shows what was sent.
+ */
 function imply(values: Record<string, unknown>, grades: Record<string, OptionGrade>, where: Where | null, problems: Problem[]): void {
   if (values["kube-proxy-replacement"] !== true) return;
   for (const name of ["bpf-lb-sock", "enable-session-affinity"] as const) {
-    if (values[name] !== false || grades[name] !== "read") continue;
+    if (values[name] !== false) continue;
+    if (grades[name] !== "read") {
+      if (name === "enable-session-affinity") values[name] = true;
+      continue;
+    }
     values[name] = true;
     problems.push({ where, severity: "warning", what: `option ${name}=false: kube-proxy-replacement=true switches it on all the same` });
   }

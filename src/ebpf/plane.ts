@@ -279,16 +279,9 @@ export class EbpfPlane implements Plane {
       const made = view.getUint8(emission + EMISSION.made);
       const offset = view.getUint32(emission + EMISSION.offset, true);
       const length = view.getUint32(emission + EMISSION.length, true);
-      results.emit(
-        view.getUint8(emission + EMISSION.kind),
-        made,
-        node,
-        view.getUint32(emission + EMISSION.device, true),
-        this.bytes,
-        offset,
-        length,
-      );
-      if (made === 0 && this.isMasqueraded(frames, row, offset, length, node)) facts.masqueraded = true;
+      const device = view.getUint32(emission + EMISSION.device, true);
+      results.emit(view.getUint8(emission + EMISSION.kind), made, node, device, this.bytes, offset, length);
+      if (made === 0 && this.isMasqueraded(frames, row, offset, length, node, device)) facts.masqueraded = true;
     }
   }
 
@@ -361,22 +354,17 @@ export class EbpfPlane implements Plane {
   }
 
   /**
-   * The image's source is its node's masquerade address and the frame's was not, with a port from the SNAT
-   * range.
+   * The image's source is the masquerade address of the device or of the node and the frame's was not, with a port from
+   * the SNAT range.
    */
-  private isMasqueraded(
-    frames: FrameBlock,
-    row: number,
-    offset: number,
-    length: number,
-    node: number,
-  ): boolean {
+  private isMasqueraded(frames: FrameBlock, row: number, offset: number, length: number, node: number, device: number): boolean {
     const six = frames.etherType[row] === 0x86dd;
     const at = six ? 8 : 12;
     const size = six ? 16 : 4;
     if (length < 40 && six) return false;
     if (length < 24) return false;
-    const own = six ? this.image.hosts.nodes[node]?.ipv6 : this.image.hosts.nodes[node]?.ipv4;
+    const compiled = this.image.hosts.nodes[node];
+    const own = compiled?.masquerade.get(device)?.[six ? 6 : 4] ?? (six ? compiled?.ipv6 : compiled?.ipv4);
     if (own === null || own === undefined) return false;
     const from = frames.offset[row] + at;
     let changed = false;

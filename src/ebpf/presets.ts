@@ -10,7 +10,7 @@
  * names the least Cilium release of each Kubernetes minor. AKS options: Azure/azure-container-networking,
  * test/integration/manifests/cilium/v1.16 … v1.19, which are test manifests and no production dump: assumed.
  */
-import type { OptionName, OptionValues } from "./option-values.js";
+import { ASSUMED, type OptionName, type OptionValues } from "./option-values.js";
 
 export type CiliumVersion = "1.16" | "1.17" | "1.18" | "1.19" | "1.20";
 
@@ -129,5 +129,6 @@ function hasProfile(kubernetes: string): boolean {
 
 /** Why an option's value is what it is. */
 export function sourceOf(preset: Preset, name: OptionName): string {
-  return Object.hasOwn(preset.values, name) ? preset.source : "pkg/option, pkg/defaults";
+  if (Object.hasOwn(preset.values, name)) return preset.source;
+  return ASSUMED.has(name) ? "the agent's own default is another, or depends on the installation" : "pkg/option, pkg/defaults";
 }

@@ -29,6 +29,7 @@ import type { Because } from "../dataplane.js";
 import type { CandidateState } from "./compile/backends.js";
 import type { FibRow } from "./compile/fib.js";
 import { Reserved } from "./compile/identity.js";
+import type { IpMasqEntry } from "./compile/ipmasq.js";
 import type { IpcacheEntry } from "./compile/ipcache.js";
 import { maglevSeeds } from "./compile/maglev.js";
 import type { CompiledDevice, CompiledEndpoint, CompiledNode, CompiledNodes } from "./compile/node.js";
@@ -174,8 +175,8 @@ export function nodeRecord(node: CompiledNode, index: number, options: CiliumOpt
     {
       ipv4: fieldOf(node.ipv4),
       ipv6: fieldOf(node.ipv6),
-      masquerade4: fieldOf(node.ipv4),
-      masquerade6: fieldOf(node.ipv6),
+      masquerade4: fieldOf(node.masquerade.get(node.directRouting)?.[4] ?? node.ipv4),
+      masquerade6: fieldOf(node.masquerade.get(node.directRouting)?.[6] ?? node.ipv6),
       router4: fieldOf(node.router4),
       router6: fieldOf(node.router6),
       pod_cidr4: fieldOf(node.podCidr4?.address ?? null),
@@ -220,6 +221,8 @@ export function deviceRecords(
   }
   const addresses = endpoint?.addresses ?? device.addresses.map(({ address }) => address);
   const uplink = device.kind === "uplink";
+  const addressOf = (family: 4 | 6): Address | null => (uplink ? hosts.nodes[node].masquerade.get(device.index)?.[family]
+    : addresses.find((address) => address.family === family)) ?? null;
   let flags = 0;
   if (device.kind === "pod") {
     flags = endpoint === null ? DeviceFlag.values.UNMANAGED : DeviceFlag.values.POLICY;
@@ -228,8 +231,8 @@ export function deviceRecords(
   return [
     { ifindex: device.index, node },
     {
-      ipv4: fieldOf(addresses.find((address) => address.family === 4) ?? null),
-      ipv6: fieldOf(addresses.find((address) => address.family === 6) ?? null),
+      ipv4: fieldOf(addressOf(4)),
+      ipv6: fieldOf(addressOf(6)),
       kind: device.name === "cilium_host" ? DeviceKind.values.HOST : DEVICE_KIND[device.kind],
       flags,
       lxc_id: endpoint?.endpointId ?? 0,
@@ -273,6 +276,11 @@ export function ipcacheRecord({ prefix, identity, tunnelEndpoint, nodeAddress }:
     },
     { sec_identity: identity, tunnel_endpoint: fieldOf(tunnelEndpoint), flags },
   ];
+}
+
+export function ipMasqRecord({ range }: IpMasqEntry): [MapName, MapEntry] {
+  return [range.address.family === 4 ? "cilium_ipmasq_v4" : "cilium_ipmasq_v6",
+    [{ prefixlen: range.length, address: addressField(range.address.bytes) }, { present: 1 }]];
 }
 
 const FIB_KIND: Readonly<Record<FibRow["kind"], number>> = {

@@ -14,6 +14,11 @@ export function refuseUnmodelled(options: CiliumOptions, problems: Problem[]): v
   }
 }
 
+/** What is not modelled of values of an option; empty where every value is. */
+export function unmodelledValues(name: OptionName): string {
+  return UNMODELLED.find((one) => one.name === name)?.what ?? "";
+}
+
 /** Values that the maps and programs have no model for; using the default instead would be a guess. */
 const UNMODELLED: readonly {
   readonly name: OptionName;
@@ -47,11 +52,6 @@ const UNMODELLED: readonly {
     name: "bpf-lb-acceleration",
     when: (o) => o["bpf-lb-acceleration"] !== "disabled",
     what: "XDP acceleration is not modelled; the tc programs are evaluated",
-  },
-  {
-    name: "enable-ip-masq-agent",
-    when: (o) => o["enable-ip-masq-agent"] && o["enable-bpf-masquerade"],
-    what: "the ip-masq-agent list of the agent's BPF masquerading is not read",
   },
   {
     name: "labels",

@@ -26,9 +26,13 @@ export interface CompiledNode {
   readonly tunnel: number;
   /** MTU that Cilium gives its devices and the pods': that of the uplink (pkg/mtu); 0: not known. */
   readonly mtu: number;
+  /** By an uplink's ifindex: the addresses that what leaves by it is masqueraded to. */
+  readonly masquerade: ReadonlyMap<number, MasqueradeAddresses>;
   /** False where nothing is known of the node's devices. */
   readonly known: boolean;
 }
+
+export type MasqueradeAddresses = Readonly<Record<4 | 6, Address | null>>;
 
 export interface CompiledEndpoint {
   /** Index of the node. */
@@ -134,7 +138,22 @@ function compileNode(node: Node, options: CiliumOptions): CompiledNode {
     router6: routerAddress(node, 6),
     tunnel: ciliumTunnel(node, options),
     mtu: uplink?.mtu ?? 0,
+    masquerade: masqueradeAddresses(node, options, { 4: options["enable-ipv4"] ? address(4) : null,
+      6: options["enable-ipv6"] ? address(6) : null }),
   };
+}
+
+/**
+ * bpfMasqAddrs (pkg/datapath/loader): the device's first address of the family, or that of the device which
+ * `derive-masquerade-ip-addr-from-device` names; the node's own where there is none.
+ */
+function masqueradeAddresses(node: Node, options: CiliumOptions, own: MasqueradeAddresses): Map<number, MasqueradeAddresses> {
+  const { devices } = node.facts;
+  const named = devices.find((device) => device.name === options["derive-masquerade-ip-addr-from-device"]);
+  const of = (device: Device, family: 4 | 6): Address | null => (own[family] === null ? null
+    : device.addresses.find(({ address }) => address.family === family && !isLinkLocal(address))?.address ?? own[family]);
+  return new Map(devices.filter((device) => device.kind === "uplink").map((device) => (
+    [device.index, { 4: of(named ?? device, 4), 6: of(named ?? device, 6) }])));
 }
 
 /** The agent's choice from the node's pod range; known where Cilium runs already, or CiliumNode says it. */
@@ -165,6 +184,7 @@ function unknownNode(name: string): CompiledNode {
     router6: null,
     tunnel: 0,
     mtu: 0,
+    masquerade: new Map(),
     known: false,
   };
 }

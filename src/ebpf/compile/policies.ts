@@ -3,7 +3,6 @@
  *
  * An object that this Cilium does not take, or kinds it does not read, are Problems; they have no entry.
  */
-import type { AdminPolicy } from "../../cluster/admin-policy.js";
 import type { Cluster, ObjectMeta } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
 import type { CiliumOptions } from "../options.js";
@@ -20,6 +19,7 @@ import { ciliumPolicyRules } from "./policy/cilium-rules.js";
 import type { EndpointPolicies } from "./policy/endpoints.js";
 import { compileEndpointPolicies } from "./policy/endpoints.js";
 import type { PolicyRules } from "./policy/entry.js";
+import { UNMODELLED_KINDS, UNREAD_KINDS } from "./policy/kinds.js";
 import { policyPrefixes, policyRules, selectorKeys } from "./policy/rules.js";
 import { ServicePeers } from "./policy/service-peers.js";
 
@@ -30,17 +30,6 @@ export interface CompiledPolicies {
   /** Policy objects of kinds that are not evaluated. */
   readonly unmodelled: readonly ObjectMeta[];
 }
-
-const UNMODELLED_KINDS: Readonly<Record<string, string>> = {
-  CiliumLocalRedirectPolicy: "services it redirects are evaluated as if it were not there",
-  CiliumEgressGatewayPolicy: "egress of the pods it selects is evaluated as if it were not there",
-};
-
-const UNREAD_KINDS: Readonly<Record<AdminPolicy["kind"], string>> = {
-  ClusterNetworkPolicy: "Cilium ignores it, except 1.20 with enable-k8s-cluster-network-policy",
-  AdminNetworkPolicy: "Cilium up to 1.20 ignores it",
-  BaselineAdminNetworkPolicy: "Cilium up to 1.20 ignores it",
-};
 
 export function compilePolicies(
   cluster: Cluster,
