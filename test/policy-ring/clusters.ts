@@ -13,9 +13,10 @@ export const OUTSIDE6 = ["2001:db8:9::9", "2001:db8:77::1"];
 export const NAMESPACES = ["red", "blue", "green"];
 export const PORTS = [53, 80, 443, 8080, 9090, 9091];
 export const PORT_NAMES = ["http", "dns", "alt"];
-/** Values of the labels that selectors ask for. The last three are left out of identities. */
+/** Values of the labels that selectors ask for. The last four are left out of identities, the very last from 1.20 on. */
 export const POD_LABELS: Readonly<Record<string, readonly string[]>> = { app: ["a", "b", "c"], tier: ["x", "y", ""],
-  "app.kubernetes.io/name": ["a", "b"], "pod-template-hash": ["h1", "h2"], "k8s.io/part": ["p"], "controller-uid": ["u"] };
+  "app.kubernetes.io/name": ["a", "b"], "pod-template-hash": ["h1", "h2"], "k8s.io/part": ["p"], "controller-uid": ["u"],
+  "topology.kubernetes.io/zone": ["z1", "z2"] };
 export const NAMESPACE_LABELS: Readonly<Record<string, readonly string[]>> = { team: ["one", "two"], env: ["dev", "prod"],
   "kubernetes.io/metadata.name": NAMESPACES };
 export const SERVICES = ["plain", "picked", "bare"];

@@ -31,7 +31,7 @@ export function tierVerdict(cluster: Cluster, options: CiliumSpecOptions, tier: 
     }))))
     .sort((a, b) => a.order - b.order || ORDER[a.action] - ORDER[b.action]);
   for (const { action, peer: named, ports, because } of statements) {
-    const found = portsMatch(ports, traffic, cluster, options, subjects) ? isPeer(named, peer, options) : false;
+    const found = portsMatch(ports, traffic, cluster, options) ? isPeer(named, peer, options) : false;
     if (found === "maybe") return { verdict: "undecided", by: [because] };
     if (!found) continue;
     return action === "Pass" ? null : { verdict: action === "Deny" ? "deny" : "allow", by: [because] };
@@ -91,12 +91,12 @@ function requirements({ matchLabels, matchExpressions }: LabelSelector): CiliumR
   return [...equal, ...matchExpressions.map((one) => ({ source: "k8s", ...one }))];
 }
 
-function portsMatch(ports: readonly AdminPort[] | null, traffic: Traffic, cluster: Cluster, { version }: CiliumSpecOptions,
-  subjects: Subjects): boolean {
+function portsMatch(ports: readonly AdminPort[] | null, traffic: Traffic, cluster: Cluster, { version }: CiliumSpecOptions)
+  : boolean {
   if (ports === null) return true;
   const items = ports.map((one) => (one.kind === "named" ? { port: one.name, endPort: 0, protocol: "ANY" as const }
     : { port: one.first, endPort: one.last, protocol: one.protocol }));
   const rule = { toPorts: [{ ports: items }], icmps: null } as unknown as Parameters<typeof matchingPorts>[0];
-  const found = matchingPorts(rule, traffic, { cluster, subjects, version });
+  const found = matchingPorts(rule, traffic, { cluster, version });
   return found !== null && found.length > 0;
 }

@@ -119,8 +119,8 @@ export class CiliumSpec {
   }
 
   private collect(direction: DirectionName, labels: readonly Label[]): Statement[] {
-    const { cluster, options, subjects } = this;
-    const context = { cluster, options, subjects, version: options.version };
+    const { cluster, options } = this;
+    const context = { cluster, options, version: options.version };
     const selecting = cluster.ciliumPolicies.filter((policy) => isTaken(policy, options))
       .flatMap((policy) => rulesFor(policy, labels).map((rule) => ({ policy, rule })));
     const required = (deny: boolean): CiliumRequirement[] => selecting.flatMap(({ policy, rule }) => requiredBy(policy, rule, direction,
