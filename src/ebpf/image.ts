@@ -25,6 +25,7 @@ import type { Numbers } from "./compile/numbers.js";
 import { freshNumbers } from "./compile/numbers.js";
 import { compilePolicies } from "./compile/policies.js";
 import type { CompiledPolicies } from "./compile/policies.js";
+import type { Names } from "./compile/policy/cilium-peers.js";
 import { becauseText } from "./compile/policy/cookies.js";
 import { compileServices } from "./compile/service.js";
 import type { CompiledServices } from "./compile/service.js";
@@ -67,6 +68,8 @@ export interface ImageInput {
   readonly nodes?: readonly string[];
   /** Fresh where absent. */
   readonly numbers?: Numbers;
+  /** What is known of DNS names, for toFQDNs; nothing where absent. */
+  readonly names?: Names;
   /** Part of every draw. */
   readonly seed?: bigint;
   readonly plane?: number;
@@ -84,7 +87,7 @@ export function compileImage(input: ImageInput): MapImage {
   const nodes = input.nodes ?? nodeNames(cluster);
   const numbers = input.numbers ?? freshNumbers();
   const problems: Problem[] = [];
-  const policies = compilePolicies(cluster, options, problems, numbers);
+  const policies = compilePolicies(cluster, options, problems, numbers, input.names ?? null);
   const services = compileServices(cluster, options, problems, numbers);
   const hosts = compileNodes(cluster, nodes, options, policies, problems);
   const fabric = buildFabric(cluster, nodes);

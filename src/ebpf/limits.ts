@@ -28,6 +28,7 @@ const IPCACHE_MAX = 512_000;
 const CONSEQUENCE = {
   policy:
     "entries that do not fit are missing, and a new pod may start with an empty map that drops everything",
+  lockdown: "the endpoint is locked down: everything to and from it is dropped",
   identity: "pods with new label sets get no identity and do not become ready",
   lb: "services and backends that do not fit are not programmed",
   ipcache: "addresses that do not fit are taken for world",
@@ -99,7 +100,8 @@ function policyMaps(image: MapImage): (LimitFinding | null)[] {
       subject,
       map.size,
       image.options["bpf-policy-map-max"],
-      CONSEQUENCE.policy,
+      image.options["enable-endpoint-lockdown-on-policy-overflow"] && image.options.version !== "1.16"
+        ? CONSEQUENCE.lockdown : CONSEQUENCE.policy,
       map.policies,
     );
   });

@@ -19,6 +19,7 @@ import { EmissionRecord, OutcomeRecord } from "../contract/structs.js";
 import type { FrameBlock, Journey, Plane, Step, StepResults } from "../dataplane.js";
 import { End } from "../dataplane.js";
 import { Arena, EMISSIONS, type Layout, offsets } from "./arena.js";
+import type { Names } from "./compile/policy/cilium-peers.js";
 import type { Numbers } from "./compile/numbers.js";
 import { freshNumbers } from "./compile/numbers.js";
 import type { MapImage } from "./image.js";
@@ -59,6 +60,8 @@ export interface EbpfPlaneOptions {
    * absent.
    */
   readonly nodes?: readonly string[];
+  /** What is known of DNS names, for toFQDNs; absent: what such rules decide is undecided. */
+  readonly names?: Names;
   /** Connections to reserve memory for, each map. */
   readonly connections?: number;
   /** Rules of the nodes' iptables; absent: what they may masquerade is undecided. */
@@ -187,6 +190,7 @@ export class EbpfPlane implements Plane {
       seed: BigInt(this.given.seed ?? 0),
       plane: this.given.plane ?? 0,
       nodeStack: this.stack !== null,
+      ...(this.given.names === undefined ? {} : { names: this.given.names }),
     });
     const known = new Set(this.problems.map(formatProblem));
     this.problems.push(...image.problems.filter((one) => !known.has(formatProblem(one))));

@@ -187,7 +187,7 @@ export function nodeRecord(node: CompiledNode, index: number, options: CiliumOpt
       direct_routing_ifindex: node.directRouting,
       host_ifindex: node.ciliumHost,
       tunnel_ifindex: node.tunnel,
-      host_policy: 0,
+      host_policy: Math.max(0, node.hostPolicy),
       host_sec_id: Reserved.Host,
     },
   ];

@@ -53,11 +53,4 @@ const UNMODELLED: readonly {
     when: (o) => o["bpf-lb-acceleration"] !== "disabled",
     what: "XDP acceleration is not modelled; the tc programs are evaluated",
   },
-  {
-    name: "labels",
-    when: (o) => o["labels"] !== "",
-    what:
-      "the list of identity-relevant labels is not applied; " +
-      "identities are built with Cilium's default list",
-  },
 ];

@@ -13,7 +13,8 @@ import type { Address, Prefix } from "../../cluster/address.js";
 import { prefixOf } from "../../cluster/address.js";
 import type { Cluster, ContainerPort, Node, Pod } from "../../cluster/cluster.js";
 import type { CiliumOptions } from "../options.js";
-import { identityLabels, isIdentityLabel, labelTexts } from "./labels.js";
+import { labelFilter } from "./label-filter.js";
+import { identityLabels, labelTexts } from "./labels.js";
 import type { Numbering, Numbers } from "./numbers.js";
 
 /** `pkg/identity/numericidentity.go`. */
@@ -108,8 +109,9 @@ export function nodeAddresses(node: Cluster["nodes"][number]): Address[] {
  * Labels of a node's host endpoint (pkg/endpoint InitWithNodeLabels): host, and the node's own that the label filter
  * keeps.
  */
-export function hostLabels(node: Node, apiserver: boolean): string[] {
-  const own = Object.entries(node.labels).filter(([key]) => isIdentityLabel(key)).map(([key, value]) => `k8s:${key}=${value}`);
+export function hostLabels(node: Node, options: CiliumOptions, apiserver: boolean): string[] {
+  const filter = labelFilter(options);
+  const own = Object.entries(node.labels).filter(([key]) => filter.keeps(key)).map(([key, value]) => `k8s:${key}=${value}`);
   return ["reserved:host", ...(apiserver ? ["reserved:kube-apiserver"] : []), ...own].sort();
 }
 
@@ -141,12 +143,13 @@ function podIdentities(
 ): (Identity | null)[] {
   const sets = new Map<string, { labels: readonly string[]; podLabels: Map<string, string>; pods: Pod[] }>();
   const shapes = new Map<string, string>();
+  const filter = labelFilter(options);
   const textOfPod: (string | null)[] = cluster.pods.map((pod) => {
     if (!isEndpoint(pod)) return null;
     const shape = JSON.stringify([pod.namespace, pod.serviceAccountName, pod.labels, pod.ports]);
     let text = shapes.get(shape);
     if (text === undefined) {
-      const podLabels = identityLabels(pod, cluster.namespaces.get(pod.namespace), options["cluster-name"]);
+      const podLabels = identityLabels(pod, cluster.namespaces.get(pod.namespace), options["cluster-name"], filter);
       const labels = labelTexts(podLabels, pod.ports, options.version);
       text = labels.join(";");
       const set = sets.get(text);

@@ -30,6 +30,8 @@ export interface CompiledNode {
   readonly masquerade: ReadonlyMap<number, MasqueradeAddresses>;
   /** False where nothing is known of the node's devices. */
   readonly known: boolean;
+  /** Index of the host endpoint's policy map; -1 without the host firewall. */
+  readonly hostPolicy: number;
 }
 
 export type MasqueradeAddresses = Readonly<Record<4 | 6, Address | null>>;
@@ -45,7 +47,7 @@ export interface CompiledEndpoint {
   readonly host: boolean;
   readonly mac: Uint8Array;
   readonly nodeMac: Uint8Array;
-  /** Index of the policy map; -1 for the host. */
+  /** Index of the policy map; -1 for a host without the host firewall. */
   readonly policy: number;
   /** `namespace/name`, or the node's name for the host. */
   readonly owner: string;
@@ -73,6 +75,7 @@ export function compileNodes(
   problems: Problem[],
 ): CompiledNodes {
   const byName = new Map(cluster.nodes.map((node) => [node.name, node]));
+  const indexOf = new Map(cluster.nodes.map((node, index) => [node.name, index]));
   const podsOf = new Map<string, number[]>();
   cluster.pods.forEach((pod, index) => {
     if (!isEndpoint(pod)) return;
@@ -85,9 +88,10 @@ export function compileNodes(
   const devices: CompiledDevice[] = [];
   names.forEach((name, number) => {
     const node = byName.get(name);
-    nodes.push(node === undefined ? unknownNode(name) : compileNode(node, options));
+    const hostPolicy = policies.endpoints.ofNode[indexOf.get(name) ?? -1] ?? -1;
+    nodes.push(node === undefined ? unknownNode(name) : { ...compileNode(node, options), hostPolicy });
     if (node === undefined) return;
-    const host = hostEndpoint(node, number);
+    const host = hostEndpoint(node, number, hostPolicy);
     endpoints.push(host);
     const byDevice = new Map<number, CompiledEndpoint>();
     const deviceOf = podDevices(node);
@@ -117,7 +121,7 @@ export function compileNodes(
   return { nodes, endpoints, devices };
 }
 
-function compileNode(node: Node, options: CiliumOptions): CompiledNode {
+function compileNode(node: Node, options: CiliumOptions): Omit<CompiledNode, "hostPolicy"> {
   const uplink = uplinkOf(node);
   const address = (family: 4 | 6): Address | null =>
     node.addresses.find((one) => one.type === "InternalIP" && one.address.family === family)?.address ??
@@ -186,6 +190,7 @@ function unknownNode(name: string): CompiledNode {
     mtu: 0,
     masquerade: new Map(),
     known: false,
+    hostPolicy: -1,
   };
 }
 
@@ -201,7 +206,7 @@ export function uplinkOf(node: Node): Device | null {
   return uplinks.find((device) => device.index === byDefault?.device) ?? uplinks[0] ?? null;
 }
 
-function hostEndpoint(node: Node, number: number): CompiledEndpoint {
+function hostEndpoint(node: Node, number: number, policy: number): CompiledEndpoint {
   return {
     node: number,
     addresses: nodeAddresses(node),
@@ -211,7 +216,7 @@ function hostEndpoint(node: Node, number: number): CompiledEndpoint {
     host: true,
     mac: new Uint8Array(6),
     nodeMac: new Uint8Array(6),
-    policy: -1,
+    policy,
     owner: node.name,
   };
 }

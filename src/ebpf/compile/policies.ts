@@ -10,7 +10,7 @@ import type { Identities } from "./identity.js";
 import { allocateIdentities } from "./identity.js";
 import type { IpcacheEntry } from "./ipcache.js";
 import { compileIpcache } from "./ipcache.js";
-import { isIdentityLabel } from "./labels.js";
+import { labelFilter } from "./label-filter.js";
 import type { Numbers } from "./numbers.js";
 import { adminPolicyRules } from "./policy/admin-rules.js";
 import { admits } from "./policy/admission.js";
@@ -41,15 +41,16 @@ export function compilePolicies(
   const policies = [...cluster.networkPolicies].sort(
     (a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name),
   );
+  const filter = labelFilter(options, problems);
   for (const policy of policies) {
-    const keys = [...selectorKeys(policy)].filter((key) => !isIdentityLabel(key)).sort();
+    const keys = [...selectorKeys(policy)].filter((key) => !filter.keeps(key)).sort();
     if (keys.length === 0) continue;
     problems.push({
       where: policy.where,
       severity: "warning",
       what:
         `NetworkPolicy ${policy.namespace}/${policy.name} selects ` +
-        `by ${keys.join(", ")}, which Cilium leaves out of identities by default; it matches as if no pod had it`,
+        `by ${keys.join(", ")}, which Cilium leaves out of identities; it matches as if no pod had it`,
     });
   }
   const unmodelled = cluster.others.filter((object) => UNMODELLED_KINDS[object.kind] !== undefined);

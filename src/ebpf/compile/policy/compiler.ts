@@ -82,11 +82,20 @@ export class Compiler {
 
   /** An endpoint of which nothing is known: one undecided entry for each direction. */
   unknown(policies: readonly string[], becauses: readonly Because[], size = 0): Draft {
-    const state = new MapState(this.cookies, this.values);
     const cookie = this.cookies.ofAll(becauses);
-    const value = this.values.of(precedenceOf(0, ALLOW), UNDECIDED_PORT);
+    return { ...this.alone(this.values.of(precedenceOf(0, ALLOW), UNDECIDED_PORT), cookie), size, undecided: [cookie], policies };
+  }
+
+  /** An endpoint that nothing may leave or reach. */
+  locked(policies: readonly string[], because: Because, size: number): Draft {
+    return { ...this.alone(this.values.of(precedenceOf(0, DENY)), this.cookies.of(because)), size, undecided: [], policies };
+  }
+
+  /** One entry for each direction and every packet. */
+  private alone(value: number, cookie: number): Omit<Draft, "size" | "undecided" | "policies"> {
+    const state = new MapState(this.cookies, this.values);
     for (const direction of [Traffic.Ingress, Traffic.Egress]) state.insertAll(ANY_IDENTITY, trafficKey(direction, 0, 0, 0), value, cookie);
-    return { ...state.entries(), size, denyIngress: 0, denyEgress: 0, undecided: [cookie], policies, shadowed: [] };
+    return { ...state.entries(), denyIngress: 0, denyEgress: 0, shadowed: [] };
   }
 
   /** What one direction of the endpoint holds, before it becomes entries. */

@@ -74,7 +74,7 @@ export function compileEndpointPolicies(
   if (options["enable-host-firewall"]) {
     cluster.nodes.forEach((node, index) => {
       const host = hosts.get(node.name) ?? PLAIN_HOST;
-      const labels = hostLabels(node, host.apiserver);
+      const labels = hostLabels(node, options, host.apiserver);
       const own = never ? [] : rules.flatMap((one, at) => (one.forNodes && satisfiedBy(labels, one.subject) ? [at] : []));
       ofNode[index] = maps.of(own, { identity: identities.host, isHost: true, host });
     });

@@ -37,7 +37,7 @@ export class Filters {
 
   constructor(private readonly selectors: SelectorCache, private readonly cookies: CookieTable) {}
 
-  /** Tier by tier: what a tier passes is lifted as the later ones come. */
+  /** Earlier tiers first: a pass must be known before what it passes to (pass-state.ts). */
   get list(): Filter[] {
     return [...this.filters.values()].sort((a, b) => a.tier - b.tier);
   }

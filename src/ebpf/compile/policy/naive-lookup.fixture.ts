@@ -1,7 +1,9 @@
 /**
- * For tests: the datapath's policy lookup, word by word from the reference (`__policy_can_access` of 1.20),
- * over the entries of one map. Linear and slow on purpose; the programs have their own.
+ * For tests: the datapath's policy lookup, word by word from the reference (`__policy_can_access`; the versions' choice of
+ * entry in the table of cilium-versions 3.2), over the entries of one map. Linear and slow on purpose; the programs have
+ * their own.
  */
+import type { CiliumVersion } from "../../options.js";
 import type { MapEntries } from "./mapstate.js";
 import {
   trafficDirection,
@@ -11,7 +13,7 @@ import {
   trafficPortPrefixLength,
   trafficProtocol,
 } from "./traffic.js";
-import { DENY } from "./values.js";
+import { DENY, precedenceFor } from "./values.js";
 
 /** Row of the entry that decides, or -1: nothing found, DROP_POLICY. */
 export function lookup(
@@ -20,15 +22,20 @@ export function lookup(
   direction: number,
   protocol: number,
   port: number,
+  version: CiliumVersion = "1.20",
 ): number {
-  const first = longest(map, identity, direction, protocol, port);
-  if (first >= 0 && map.precedence[first] === 0xffffffff) return first;
-  const second = identity === 0 ? -1 : longest(map, 0, direction, protocol, port);
-  if (second < 0) return first;
-  if (first < 0) return second;
-  const difference = map.precedence[second] - map.precedence[first];
-  if (difference !== 0) return difference > 0 ? second : first;
-  return trafficLpmLength(map.traffic[second]) > trafficLpmLength(map.traffic[first]) ? second : first;
+  const own = longest(map, identity, direction, protocol, port);
+  if (own >= 0 && version === "1.16" && lengthOf(map, own) === 24) return own;
+  if (own >= 0 && (version === "1.17" || version === "1.18") && denies(map, own)) return own;
+  const any = identity === 0 ? -1 : longest(map, 0, direction, protocol, port);
+  if (any < 0) return own;
+  if (own < 0) return any;
+  const longer = lengthOf(map, any) > lengthOf(map, own);
+  if (version === "1.16") return longer ? any : own;
+  if ((version === "1.17" || version === "1.18") && denies(map, any)) return any;
+  const difference = precedenceFor(map.precedence[any], version) - precedenceFor(map.precedence[own], version);
+  if (difference !== 0) return difference > 0 ? any : own;
+  return longer ? any : own;
 }
 
 export function allowed(
@@ -37,9 +44,18 @@ export function allowed(
   direction: number,
   protocol: number,
   port: number,
+  version: CiliumVersion = "1.20",
 ): boolean {
-  const row = lookup(map, identity, direction, protocol, port);
-  return row >= 0 && (map.precedence[row] & 0xff) !== DENY;
+  const row = lookup(map, identity, direction, protocol, port, version);
+  return row >= 0 && !denies(map, row);
+}
+
+function denies(map: MapEntries, row: number): boolean {
+  return (map.precedence[row] & 0xff) === DENY;
+}
+
+function lengthOf(map: MapEntries, row: number): number {
+  return trafficLpmLength(map.traffic[row]);
 }
 
 function longest(
@@ -52,7 +68,7 @@ function longest(
   let best = -1;
   for (let row = 0; row < map.identity.length; row++) {
     if (map.identity[row] !== identity || !matches(map.traffic[row], direction, protocol, port)) continue;
-    if (best < 0 || trafficLpmLength(map.traffic[row]) > trafficLpmLength(map.traffic[best])) best = row;
+    if (best < 0 || lengthOf(map, row) > lengthOf(map, best)) best = row;
   }
   return best;
 }
