@@ -176,7 +176,14 @@ export function verdictOf({ end, reason }: Fate): Got {
   return end === End.Dropped && (reason === "POLICY_DENIED" || reason === "POLICY_DENY") ? "denied" : "other";
 }
 
-function wantedOf({ egress, ingress }: CiliumEvaluation, version: number): Got[] {
+/** The ends that fit the words. */
+function wantedOf(words: CiliumEvaluation, version: number): Got[] {
+  // 1.16 looks at the longest port prefix alone, so an entry for peers that are not known hides what others allow.
+  const hidden = version === 16 && (words.egress.unknown || words.ingress.unknown);
+  return [...fitting(words, version), ...(hidden ? ["undecided" as const] : [])];
+}
+
+function fitting({ egress, ingress }: CiliumEvaluation, version: number): Got[] {
   const both = [egress, ingress];
   if (both.some(({ verdict }) => verdict === "deny")) {
     // What egress hands to a proxy, or wants authenticated, does not come to the other pod's ingress by itself.

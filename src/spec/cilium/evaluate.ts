@@ -30,6 +30,8 @@ export interface CiliumVerdict {
   readonly proxied: Answer["proxied"];
   /** An allow: whether the rules that match ask for authentication. */
   readonly authenticated: Answer["proxied"];
+  /** Some rule of which the objects do not say whether it matches; the verdict is the same either way. */
+  readonly unknown: boolean;
 }
 
 export interface CiliumEvaluation {
@@ -38,7 +40,7 @@ export interface CiliumEvaluation {
   readonly ingress: CiliumVerdict;
 }
 
-const OPEN: CiliumVerdict = { verdict: "allow", by: [], proxied: "none", authenticated: "none" };
+const OPEN: CiliumVerdict = { verdict: "allow", by: [], proxied: "none", authenticated: "none", unknown: false };
 
 export class CiliumSpec {
   private readonly subjects: Subjects;
@@ -77,7 +79,8 @@ export class CiliumSpec {
     if (first !== null && first.verdict !== "maybe") return { ...first, verdict: first.verdict };
     const rest = tier("Baseline") ?? this.byDefault(statements, peer, traffic, pod);
     // What a rule may allow matters only where nothing else does.
-    return first === null || rest.verdict === "allow" ? rest : undecided(first.by);
+    if (first === null) return rest;
+    return rest.verdict === "allow" ? { ...rest, unknown: true } : undecided(first.by);
   }
 
   /** null: nothing matches; `maybe`: perhaps an allow, and nothing else. */
@@ -93,7 +96,7 @@ export class CiliumSpec {
     const allows = that("allow", true);
     if (allows.length === 0) return answers.length > 0 ? { ...OPEN, verdict: "maybe", by: becauses(answers) } : null;
     return { verdict: "allow", by: becauses(allows), proxied: together(allows.map((one) => one.proxied)),
-      authenticated: together(allows.map((one) => (one.authenticated ? "all" : "none"))) };
+      authenticated: together(allows.map((one) => (one.authenticated ? "all" : "none"))), unknown: answers.length > allows.length };
   }
 
   private byDefault(statements: readonly Statement[], peer: Subject, { direction }: Traffic, pod: Pod): CiliumVerdict {

@@ -55,7 +55,8 @@ export function requiredBy(policy: CiliumPolicy, rule: CiliumRule, direction: Di
 
 /** @param required of the allowing and of the denying rules that select the pod */
 export function ciliumStatements(policy: CiliumPolicy, rule: CiliumRule, direction: DirectionName, context: PortContext
-  & Omit<PeerContext, "namespace" | "ofInit" | "required" | "deny">, required: Readonly<Record<"allow" | "deny", readonly CiliumRequirement[]>>)
+  & Omit<PeerContext, "namespace" | "ofInit" | "required" | "deny">, required: Readonly<Record<"allow" | "deny",
+    readonly CiliumRequirement[]>>)
   : Statement[] {
   const shared = { ...context, namespace: policy.namespace, ofInit: appliesToInit(rule.endpointSelector) };
   const name = policy.namespace === "" ? policy.name : `${policy.namespace}/${policy.name}`;
