@@ -29,7 +29,7 @@ export interface BaseCluster {
 export function baseCluster(random: Random): BaseCluster {
   const v6 = random.chance(25);
   return { v6, items: [
-    ...NODES.map((name, index) => ({ apiVersion: "v1", kind: "Node", metadata: { name },
+    ...NODES.map((name, index) => ({ apiVersion: "v1", kind: "Node", metadata: { name, labels: { zone: index === 0 ? "a" : "b" } },
       spec: { podCIDRs: [`10.244.${index + 1}.0/24`, ...(v6 ? [`fd00:244:${index + 1}::/64`] : [])] },
       status: { addresses: nodeAddresses(index, v6).map((address) => ({ type: "InternalIP", address })) } })),
     ...NAMESPACES.map((name) => ({ apiVersion: "v1", kind: "Namespace", metadata: { name, labels: labels(random, NAMESPACE_LABELS,

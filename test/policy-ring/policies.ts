@@ -30,7 +30,7 @@ export function policies(random: Random, options: PolicyOptions): Plain[] {
   return [
     ...(random.chance(45) ? Array.from({ length: 1 + random.below(2) }, (_, index) => networkPolicy(random, index, options.v6)) : []),
     ...(random.chance(85) ? cilium.objects() : []),
-    ...(options.tiers ? Array.from({ length: 1 + random.below(3) }, (_, index) => clusterNetworkPolicy(random, index)) : []),
+    ...(options.tiers ? Array.from({ length: 1 + random.below(3) }, (_, index) => clusterNetworkPolicy(random, index, options.nodes)) : []),
   ];
 }
 
@@ -110,7 +110,7 @@ class CiliumMaker {
       case "services": return { toServices: few(() => this.service()) };
       case "fqdns": return { toFQDNs: [random.pick([{ matchName: "example.com" }, { matchPattern: "*.example.com" }])] };
       case "groups": return { [`${word}Groups`]: [{ aws: { region: "eu-central-1" } }] };
-      case "nodes": return this.options.nodes || random.chance(10) ? { [`${word}Nodes`]: [{ matchLabels: { zone: "a" } }] } : {};
+      case "nodes": return this.options.nodes || random.chance(10) ? { [`${word}Nodes`]: [{ matchLabels: { zone: random.pick(["a", "b"]) } }] } : {};
     }
   }
 
@@ -205,7 +205,7 @@ function networkPolicy(random: Random, index: number, v6: boolean): Plain {
       ? { egress } : {}) } };
 }
 
-function clusterNetworkPolicy(random: Random, index: number): Plain {
+function clusterNetworkPolicy(random: Random, index: number, nodes: boolean): Plain {
   const pods = (): Plain => (random.chance(50) ? { namespaces: namespaceSelector(random) }
     : { pods: { namespaceSelector: namespaceSelector(random), podSelector: plainSelector(random) } });
   const networks = (): Plain => ({ networks: subset(random, CIDRS, 30, 1) });
@@ -214,8 +214,9 @@ function clusterNetworkPolicy(random: Random, index: number): Plain {
       : { range: { start: 80, end: random.pick([443, 8080]) } } } });
   const rule = (word: "from" | "to"): Plain => {
     const outside = word === "to" && random.chance(35);
+    const others = (): Plain => (nodes && random.chance(40) ? { nodes: { matchLabels: { zone: "a" } } } : networks());
     const protocols = Array.from({ length: 1 + random.below(2) }, () => protocol(!outside));
-    return { action: random.pick(["Accept", "Deny", "Pass"]), [word]: [outside ? networks() : pods(), ...(random.chance(20)
+    return { action: random.pick(["Accept", "Deny", "Pass"]), [word]: [outside ? others() : pods(), ...(random.chance(20)
       ? [pods()] : [])],
       ...(random.chance(60) ? { protocols } : {}) };
   };

@@ -67,7 +67,8 @@ export class Ring {
     this.turn(random, base, drawn, setting, world, probes, seed);
   }
 
-  private judge(probe: RingProbe, { spec, sender, setting }: World, seed: number): void {
+  private judge(probe: RingProbe, world: World, seed: number): void {
+    const { spec, sender, setting } = world;
     const words = askSpec(spec, probe);
     const fate = sender.send(probe);
     const got = verdictOf(fate);
@@ -83,7 +84,7 @@ export class Ring {
     }
     this.judged++;
     if (got !== "denied") this.allowed++;
-    const wanted = wantedOf(words, Number(setting.version.slice(2)));
+    const wanted = wantedOf(words, world);
     if (!wanted.includes(got) && this.wrong.length < 10) this.wrong.push(say(`wanted ${wanted.join(" or ")}, got ${got}`));
   }
 
@@ -121,6 +122,8 @@ export interface World {
   readonly plane: Plane;
   readonly sender: Sender;
   readonly prober: Prober;
+  /** Some rule asks for authentication. */
+  readonly authenticates: boolean;
 }
 
 export function settingOf(random: Random, v6: boolean): Setting {
@@ -142,7 +145,8 @@ export function worldOf(base: BaseCluster, drawn: readonly Plain[], setting: Set
     connections: 2000, cilium: setting.options });
   return { setting, cluster, plane, spec: new CiliumSpec(cluster, ciliumSpecOptions(Number(setting.version.slice(2)),
     { ...plane.options })),
-    sender: new Sender(plane), prober: new Prober(cluster, base.v6) };
+    sender: new Sender(plane), prober: new Prober(cluster, base.v6),
+    authenticates: JSON.stringify(drawn).includes('"authentication"') };
 }
 
 let lastProblem = "";
@@ -176,11 +180,15 @@ export function verdictOf({ end, reason }: Fate): Got {
   return end === End.Dropped && (reason === "POLICY_DENIED" || reason === "POLICY_DENY") ? "denied" : "other";
 }
 
-/** The ends that fit the words. */
-function wantedOf(words: CiliumEvaluation, version: number): Got[] {
-  // 1.16 looks at the longest port prefix alone, so an entry for peers that are not known hides what others allow.
-  const hidden = version === 16 && (words.egress.unknown || words.ingress.unknown);
-  return [...fitting(words, version), ...(hidden ? ["undecided" as const] : [])];
+/**
+ * The ends that fit the words. The plane may leave open what the words decide where an entry for peers that are not known
+ * hides what others say (in 1.16 the longest port prefix alone counts, later an allow by default comes after all rules), and
+ * in 1.16 what authentication beside other rules comes to.
+ */
+function wantedOf(words: CiliumEvaluation, { setting, authenticates }: World): Got[] {
+  const version = Number(setting.version.slice(2));
+  const open = words.egress.unknown || words.ingress.unknown || (version === 16 && authenticates);
+  return [...fitting(words, version), ...(open ? ["undecided" as const] : [])];
 }
 
 function fitting({ egress, ingress }: CiliumEvaluation, version: number): Got[] {

@@ -51,8 +51,9 @@ export function namesPeer(rule: CiliumDirectionRule, peer: Subject, context: Pee
       return (domainNames.get(peer.address.text) ?? []).some((name) => isNamed(one, name, version));
     }),
     ...services.map((one) => isOfService(one, peer, context)),
-    // Labels of nodes and members of a cloud's groups are not among the objects.
-    ...(nodes ?? []).map((): Match => (peer.kind === "remote-node" ? "maybe" : false)),
+    // The other nodes, never the own.
+    ...(nodes ?? []).map((one) => peer.kind === "remote-node" && matches(one.requirements, peer.labels)),
+    // Members of a cloud's groups are not among the objects.
     ...(groups ?? []).map((): Match => (peer.kind === "world" ? "maybe" : false)),
   ];
   if (found.length === 0) return null;

@@ -68,7 +68,15 @@ export class Subjects {
     const kind = owner === undefined ? "world" : owner === node ? "host" : "remote-node";
     const world = !this.options.dualStack ? "world" : address.family === 4 ? "world-ipv4" : "world-ipv6";
     const names = [kind === "world" ? world : kind, ...(this.apiServers.has(address.text) ? ["kube-apiserver"] : [])];
-    return { address, kind, pod: null, labels: names.map(reserved), claimedTwice: false };
+    return { address, kind, pod: null, labels: [...names.map(reserved), ...this.nodeLabels(owner)], claimedTwice: false };
+  }
+
+  /** enable-node-selector-labels gives nodes their own labels. */
+  private nodeLabels(name: string | undefined): Label[] {
+    const node = this.cluster.nodes.find((one) => one.name === name);
+    if (node === undefined || !this.options.on.has("enable-node-selector-labels")) return [];
+    return [...Object.entries(node.labels).map(([key, value]) => ({ source: "node", key, value })),
+      { source: "k8s", key: CLUSTER, value: this.options.clusterName }];
   }
 
   labelsOf(pod: Pod): readonly Label[] {
