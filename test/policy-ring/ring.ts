@@ -19,8 +19,6 @@ import { addressOf, type Fate, Prober, PROTOCOL_OF, type RingProbe, Sender } fro
 import { Random } from "./random.js";
 
 const WASM = { fast: moduleBytes(), traced: moduleBytes(true) } as never;
-/** Probes a cluster. */
-const SHARE = 500;
 /** Mutations tried on a cluster until one turns a verdict. */
 const MUTATIONS = 12;
 
@@ -42,8 +40,13 @@ export class Ring {
   readonly versions = new Map<string, number>();
   private readonly ends = new Map<string, number>();
 
+  /** Probes a cluster: few are spread over many clusters, since a fault in how a policy is read shows in few of them. */
+  private readonly share: number;
+
   /** @param most probes of the ring */
-  constructor(private readonly most: number, private readonly share = SHARE) {}
+  constructor(private readonly most: number) {
+    this.share = Math.min(1000, Math.max(100, Math.floor(most / 200)));
+  }
 
   cluster(seed: number): void {
     const random = new Random(seed);
