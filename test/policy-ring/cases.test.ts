@@ -15,7 +15,8 @@ const from = (source: string): RingProbe => ({ source, destination: "10.244.2.20
 const deviceOfPod = worldOf(BASE, [], { version: "1.20", options: {} }, 0).cluster.nodes[0].facts.devices
   .find((one) => one.pod === "red/a")!.index;
 
-const policy = (kind: string, spec: Plain, apiVersion = "cilium.io/v2", namespace = kind === "CiliumNetworkPolicy" ? "blue" : undefined): Plain => ({
+const policy = (kind: string, spec: Plain, apiVersion = "cilium.io/v2", namespace = kind === "CiliumNetworkPolicy" ? "blue"
+  : undefined): Plain => ({
   apiVersion, kind, metadata: { name: "p", namespace }, spec });
 const PASS = policy("ClusterNetworkPolicy", { tier: "Admin", priority: 0, subject: { namespaces: {} },
   ingress: [{ action: "Pass", from: [{ namespaces: {} }] }] }, "policy.networking.k8s.io/v1alpha2");

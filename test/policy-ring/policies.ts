@@ -13,7 +13,7 @@ const CIDRS = ["0.0.0.0/0", "203.0.113.0/24", "203.0.113.0/25", "198.18.0.0/15",
 const CIDRS6 = ["::/0", "2001:db8:9::/64", "fd00:244::/32"];
 /** Members of a rule for the other end, and what else a rule may have. `-`: none. */
 const L3 = ["-", "endpoints", "endpoints", "requires", "cidr", "cidrSet", "except", "cidrGroupRef", "cidrGroupSelector", "entities",
-  "entities", "services", "fqdns", "groups", "nodes", "empty"] as const;
+  "entities", "services", "fqdns", "groups", "nodes", "empty", "empty"] as const;
 const L4 = ["-", "-", "port", "zero", "name", "range", "icmps", "http", "dns", "sni", "noPorts"] as const;
 
 export interface PolicyOptions {
@@ -110,7 +110,8 @@ class CiliumMaker {
       case "services": return { toServices: few(() => this.service()) };
       case "fqdns": return { toFQDNs: [random.pick([{ matchName: "example.com" }, { matchPattern: "*.example.com" }])] };
       case "groups": return { [`${word}Groups`]: [{ aws: { region: "eu-central-1" } }] };
-      case "nodes": return this.options.nodes || random.chance(10) ? { [`${word}Nodes`]: [{ matchLabels: { zone: random.pick(["a", "b"]) } }] } : {};
+      case "nodes": return this.options.nodes || random.chance(10) ? { [`${word}Nodes`]: [{ matchLabels: { zone: random.pick(["a",
+        "b"]) } }] } : {};
     }
   }
 
@@ -213,8 +214,8 @@ function clusterNetworkPolicy(random: Random, index: number, nodes: boolean): Pl
     : { [random.pick(["tcp", "tcp", "udp", "sctp"])]: { destinationPort: random.chance(60) ? { number: random.pick(PORTS) }
       : { range: { start: 80, end: random.pick([443, 8080]) } } } });
   const rule = (word: "from" | "to"): Plain => {
-    const outside = word === "to" && random.chance(35);
-    const others = (): Plain => (nodes && random.chance(40) ? { nodes: { matchLabels: { zone: "a" } } } : networks());
+    const outside = word === "to" && random.chance(nodes ? 60 : 35);
+    const others = (): Plain => (nodes && random.chance(70) ? { nodes: { matchLabels: { zone: "a" } } } : networks());
     const protocols = Array.from({ length: 1 + random.below(2) }, () => protocol(!outside));
     return { action: random.pick(["Accept", "Deny", "Pass"]), [word]: [outside ? others() : pods(), ...(random.chance(20)
       ? [pods()] : [])],

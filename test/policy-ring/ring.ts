@@ -49,13 +49,7 @@ export class Ring {
   }
 
   cluster(seed: number): void {
-    const random = new Random(seed);
-    const base = baseCluster(random);
-    const setting = settingOf(random, base.v6);
-    const minor = Number(setting.version.slice(2));
-    const { options } = setting;
-    const drawn = policies(random, { version: minor, v6: base.v6, tiers: options["enable-k8s-cluster-network-policy"] === true,
-      nodes: options["enable-node-selector-labels"] === true });
+    const { random, base, setting, drawn } = draw(seed);
     this.coverage.add(drawn);
     this.clusters++;
     this.versions.set(setting.version, (this.versions.get(setting.version) ?? 0) + 1);
@@ -118,6 +112,26 @@ export class Ring {
   }
 }
 
+export interface Drawn {
+  /** What further choices of the cluster come from. */
+  readonly random: Random;
+  readonly base: BaseCluster;
+  readonly setting: Setting;
+  readonly drawn: readonly Plain[];
+}
+
+/** A cluster, the Cilium that reads it, and its policies. */
+export function draw(seed: number): Drawn {
+  const random = new Random(seed);
+  const base = baseCluster(random);
+  const setting = settingOf(random, base.v6);
+  const { version, options } = setting;
+  const drawn = policies(random, { version: Number(version.slice(2)), v6: base.v6,
+    tiers: options["enable-k8s-cluster-network-policy"] === true,
+    nodes: options["enable-node-selector-labels"] === true });
+  return { random, base, setting, drawn };
+}
+
 export interface World {
   readonly setting: Setting;
   readonly cluster: Cluster;
@@ -129,15 +143,15 @@ export interface World {
   readonly authenticates: boolean;
 }
 
-export function settingOf(random: Random, v6: boolean): Setting {
+function settingOf(random: Random, v6: boolean): Setting {
   const version = random.pick(CILIUM_VERSIONS);
   const options: Record<string, unknown> = { "enable-sctp": true, "enable-ipv6": v6, "enable-ipv4-masquerade": false,
     "enable-ipv6-masquerade": false };
   if (random.chance(15)) options["enable-policy"] = random.pick(["always", "never"]);
   if (random.chance(10)) options["allow-localhost"] = "policy";
-  if (random.chance(20)) options["enable-node-selector-labels"] = true;
+  if (random.chance(35)) options["enable-node-selector-labels"] = true;
   if (random.chance(10)) options["policy-cidr-match-mode"] = "nodes";
-  if (version === "1.20" && random.chance(60)) options["enable-k8s-cluster-network-policy"] = true;
+  if (version === "1.20" && random.chance(70)) options["enable-k8s-cluster-network-policy"] = true;
   return { version, options };
 }
 
