@@ -111,7 +111,7 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   },
   {
     id: "refused-with-another-code", file: "assembly/programs/answer.ts", stories: ["lab/no-endpoints"],
-    find: "store<u8>(icmp, Icmp.PORT_UNREACHABLE, 1);", replace: "store<u8>(icmp, 10, 1);",
+    find: "unreachable4(Icmp.PORT_UNREACHABLE)", replace: "unreachable4(10)",
     why: "a service without backends answers host prohibited instead of port unreachable",
   },
   {

@@ -11,6 +11,7 @@ import {
 } from "../abi.gen";
 import { Address } from "./address";
 import { Conntrack } from "./conntrack";
+import { EgressGateway } from "./egress_gateway";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
 import { Options } from "./options";
@@ -77,9 +78,8 @@ export class Masquerade {
 
 /** snat_v4_needs_masquerade after the question whether it is a reply. */
 function decide(tuple: CtTuple, sender: EndpointInfo | null, masquerade: usize): i32 {
-  if (Options.has(ConfigOption.ENABLE_EGRESS_GATEWAY)) {
-    return Verdict.undecided(UndecidedReason.EGRESS_GATEWAY);
-  }
+  const gateway = EgressGateway.translation(tuple, sender !== null);
+  if (gateway != Verdict.PASS) return gateway;
   if (excluded(Tuple.daddr(tuple))) return PUNT;
   if (sender !== null) {
     if (sender.flags & exempting()) return PUNT;

@@ -9,7 +9,7 @@
  * A full tie goes to the identity's own entry. Leaves the chosen entry's proxy port and cookie in static
  * fields.
  */
-import { ConfigOption, CtTuple, DropReason, MatchType, PolicyEntry, PolicyKey, StepKind } from "../abi.gen";
+import { ConfigOption, CtTuple, DropReason, MatchType, PolicyEntry, PolicyKey, StepKind, TunnelProtocol } from "../abi.gen";
 import { Own } from "../own";
 import { Icmp } from "../wire/icmp";
 import { Conntrack } from "./conntrack";
@@ -42,9 +42,15 @@ export class Policy {
 
   /** May this endpoint send to `remote`? `port` in wire order, of the flow as it is after translation. */
   static egress(policy: u32, remote: u32, protocol: u8, port: u16): i32 {
-    if (Options.has(ConfigOption.TUNNEL_MODE) && protocol == UDP && port == Options.config.tunnel_port) {
+    // Where there is encapsulation (HAVE_ENCAP), only the host sends a tunnel's packets.
+    if (Options.config.tunnel_protocol != <u8>TunnelProtocol.NONE && protocol == UDP && port == Options.config.tunnel_port) {
       return -DropReason.DROP_ENCAP_PROHIBITED;
     }
+    return Policy.hostEgress(policy, remote, protocol, port);
+  }
+
+  /** May the host send to `remote`? */
+  static hostEgress(policy: u32, remote: u32, protocol: u8, port: u16): i32 {
     return audit(Own.policy(decide(policy, remote, protocol, port, true, false), true, policy, remote, protocol, port));
   }
 

@@ -417,7 +417,7 @@ export const OwnProgram = codes("OwnProgram", "What a program of the user's own 
 });
 
 export const KernelReason = codes("KernelReason", "Why the node's kernel, not a program, dropped a packet; numbers ours.", {
-  OTHERHOST: 501, IP_INHDR: 502, IP_CSUM: 503, PKT_TOO_SMALL: 504, INVALID_PROTO: 505,
+  OTHERHOST: 501, IP_INHDR: 502, IP_CSUM: 503, PKT_TOO_SMALL: 504, INVALID_PROTO: 505, TUNNEL_TXINFO: 506,
 });
 
 /** Where the host hands back a packet that it walked through a node's kernel. */
