@@ -381,6 +381,18 @@ spec: {tier: ${tier}, priority: 5, subject: {pods: {namespaceSelector: {}, podSe
   });
 });
 
+it("a rule that a wildcard makes needless has no entry, and is remembered with what covers it", () => {
+  const ports = "toPorts: [{ports: [{port: '80', protocol: TCP}]}]";
+  for (const version of CILIUM_VERSIONS) {
+    const { compiled } = compile([policy(`ingress: [{fromEndpoints: [{}], ${ports}}, {${ports}}]`)], { version });
+    const map = compiled.endpoints.maps.find(({ policies }) => policies.length > 0)!;
+    const rule = (cookie: number) => compiled.endpoints.cookies.get(cookie)![0].rule;
+    expect(map.shadowed.map(({ cookie, by }) => [rule(cookie), rule(by)]))
+      .toEqual([["spec.ingress[0].fromEndpoints[0]", "spec.ingress[1]"]]);
+    expect([...map.cookie].map(rule)).not.toContain("spec.ingress[0].fromEndpoints[0]");
+  }
+});
+
 it("every entry says its rule", () => {
   const { compiled } = compile([policy("ingress: [{fromEndpoints: [{matchLabels: {app: b}}]}], egressDeny: [{toCIDR: [203.0.113.0/24]}]")]);
   const map = compiled.endpoints.maps.find(({ policies }) => policies.length > 0)!;
