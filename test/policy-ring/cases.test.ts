@@ -11,7 +11,7 @@ const pod = (namespace: string, name: string, at: number): Plain => ({ apiVersio
 const BASE = { v6: false, items: [node("n1", 1), node("n2", 2), pod("red", "a", 1), pod("blue", "b", 2)] };
 
 const from = (source: string): RingProbe => ({ source, destination: "10.244.2.20", protocol: "TCP", port: 80,
-  node: source.startsWith("10.244.1") ? "n1" : "n2", device: source.startsWith("10.244.1") ? deviceOfPod : 0 });
+  node: source.startsWith("10.244.1") || source.endsWith(".11") ? "n1" : "n2", device: source.startsWith("10.244.1") ? deviceOfPod : 0 });
 const deviceOfPod = worldOf(BASE, [], { version: "1.20", options: {} }, 0).cluster.nodes[0].facts.devices
   .find((one) => one.pod === "red/a")!.index;
 
@@ -32,6 +32,13 @@ describe("found by the ring", () => {
     ["fromRequires narrows a NetworkPolicy's rule for everybody", "1.18", {},
       [policy("CiliumNetworkPolicy", { endpointSelector: {}, ingress: [{ fromRequires: [{}] }] }),
         policy("NetworkPolicy", { podSelector: {}, ingress: [{}] }, "networking.k8s.io/v1", "blue")], "10.244.1.20", "denied"],
+    ["it does not narrow fromNodes", "1.18", { "enable-node-selector-labels": true },
+      [policy("CiliumNetworkPolicy", { endpointSelector: {}, ingress: [{ fromRequires: [{}] }, { fromNodes: [{}] }] })],
+      "192.168.50.11", "allowed"],
+    ["a port's name is the pod's own, whatever pods of the same labels call so", "1.17", {},
+      [policy("CiliumNetworkPolicy", { endpointSelector: {}, ingress: [{ toPorts: [{ ports: [{ port: "web" }] }] }] }),
+        { ...pod("blue", "c", 1), spec: { nodeName: "n1", containers: [{ name: "c", ports: [{ name: "web", containerPort: 80 }] }] },
+          status: { phase: "Running", podIPs: [{ ip: "10.244.1.21" }] } }], "192.168.50.11", "denied"],
     ["without it the same rule allows", "1.18", {},
       [policy("NetworkPolicy", { podSelector: {}, ingress: [{}] }, "networking.k8s.io/v1", "blue")], "10.244.1.20", "allowed"],
   ])("%s", (_, version, options, policies, source, wanted) => {

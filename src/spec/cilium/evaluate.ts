@@ -91,7 +91,9 @@ export class CiliumSpec {
     const that = (verdict: Statement["verdict"], match: Answer["match"]) => answers.filter((one) => one.verdict === verdict
       && one.match === match);
     const becauses = (list: readonly { because: Because }[]): Because[] => list.map(({ because }) => because);
-    if (that("deny", true).length > 0) return { ...OPEN, verdict: "deny", by: becauses(that("deny", true)) };
+    if (that("deny", true).length > 0) {
+      return { ...OPEN, verdict: "deny", by: becauses(that("deny", true)), unknown: answers.some(({ match }) => match === "maybe") };
+    }
     if (that("deny", "maybe").length > 0) return undecided(becauses(that("deny", "maybe")));
     const allows = that("allow", true);
     if (allows.length === 0) return answers.length > 0 ? { ...OPEN, verdict: "maybe", by: becauses(answers) } : null;

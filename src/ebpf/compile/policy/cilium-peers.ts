@@ -42,7 +42,7 @@ export function ciliumPeers(rule: CiliumDirectionRule, deny: boolean, namespace:
     found.push({ peer: labels(endpointRequirements(selector, namespace, owner.endpointSelector, options)), path: at("Endpoints", index) });
   });
   (nodes ?? []).forEach((selector, index) => {
-    found.push({ peer: labels(nodeRequirements(requirementsOf(selector), "remote-node", options)), path: at("Nodes", index) });
+    found.push({ peer: labels(nodeRequirements(requirementsOf(selector), "remote-node", options), true), path: at("Nodes", index) });
   });
   (entities ?? []).forEach((entity, index) => {
     for (const peer of entityPeers(entity, options)) found.push({ peer, path: at("Entities", index) });

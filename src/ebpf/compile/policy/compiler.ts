@@ -5,6 +5,7 @@
  */
 import type { Prefix } from "../../../cluster/address.js";
 import { parsePrefix } from "../../../cluster/address.js";
+import type { ContainerPort } from "../../../cluster/cluster.js";
 import type { Because } from "../../../dataplane.js";
 import type { CiliumOptions } from "../../options.js";
 import type { Identities, Identity } from "../identity.js";
@@ -35,7 +36,8 @@ export interface Draft extends MapEntries {
 }
 
 export interface Subject {
-  readonly identity: Identity;
+  /** The endpoint's own: before 1.20 pods of one identity may differ in them. */
+  readonly ports: readonly ContainerPort[];
   /** A node's host endpoint. */
   readonly isHost: boolean;
   readonly host: HostView;
@@ -194,7 +196,7 @@ export class Compiler {
       for (const traffic of trafficKeys(direction, range)) state.insertAll(ids, traffic, value, cookie);
     } else if (direction === Traffic.Ingress) {
       // On ingress the name is the subject's own.
-      for (const port of numbersOf(subject.identity, range)) {
+      for (const port of numbersOf(subject, range)) {
         state.insertAll(ids, trafficKey(direction, range.protocol, port, 16), value, cookie);
       }
     } else this.insertNamed(state, range, policy, ids, value, subject.host);
@@ -296,7 +298,7 @@ export function trafficKeys(direction: number, range: PortRange): number[] {
 }
 
 /** Numbers of a named port of the identity's pods. */
-export function numbersOf(identity: Identity, range: PortRange): number[] {
+export function numbersOf(identity: Pick<Identity, "ports">, range: PortRange): number[] {
   const found = new Set<number>();
   for (const port of identity.ports) {
     if (port.name.toLowerCase() === range.name && IP_PROTOCOL[port.protocol] === range.protocol)

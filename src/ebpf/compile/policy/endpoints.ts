@@ -68,7 +68,7 @@ export function compileEndpointPolicies(
     const identity = identities.ofPod[index];
     if (identity === null) continue;
     const host = hosts.get(cluster.pods[index].nodeName) ?? PLAIN_HOST;
-    ofPod[index] = maps.of(selecting.get(identity.id) ?? [], { identity, isHost: false, host });
+    ofPod[index] = maps.of(selecting.get(identity.id) ?? [], { ports: cluster.pods[index].ports, isHost: false, host });
   }
   const ofNode = new Int32Array(cluster.nodes.length).fill(-1);
   if (options["enable-host-firewall"]) {
@@ -76,7 +76,7 @@ export function compileEndpointPolicies(
       const host = hosts.get(node.name) ?? PLAIN_HOST;
       const labels = hostLabels(node, options, host.labels);
       const own = never ? [] : rules.flatMap((one, at) => (one.forNodes && satisfiedBy(labels, one.subject) ? [at] : []));
-      ofNode[index] = maps.of(own, { identity: identities.host, isHost: true, host });
+      ofNode[index] = maps.of(own, { ports: [], isHost: true, host });
     });
   }
   const { becauses, numberOf } = cookies.renumbered(usedCookies(maps.drafts), numbers.cookies);
@@ -95,7 +95,7 @@ class Maps {
   of(policies: readonly number[], subject: Subject): number {
     const { isHost, host } = subject;
     const view = `${isHost ? "host" : ""}${host.labels.join(" ")} ${host.prefixes.map(({ text }) => text).join(" ")}`;
-    const group = `${policies.join(",")}|${this.namedPorts(policies, subject.identity)}|${view}`;
+    const group = `${policies.join(",")}|${this.namedPorts(policies, subject)}|${view}`;
     let map = this.groups.get(group);
     if (map === undefined) {
       const draft = overflowed(this.compiler.compile(policies.map((at) => this.rules[at]), subject), this.options, this.compiler);
@@ -112,7 +112,7 @@ class Maps {
   }
 
   /** What the ingress rules' port names mean for this subject; part of what makes two endpoints' maps equal. */
-  private namedPorts(policies: readonly number[], subject: Identity): string {
+  private namedPorts(policies: readonly number[], subject: Subject): string {
     const parts = new Set<string>();
     for (const at of policies) {
       for (const { ports } of this.rules[at].ingress.entries) {

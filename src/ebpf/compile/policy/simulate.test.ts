@@ -85,7 +85,7 @@ function compiled(version: CiliumVersion, { entries, defaultDeny }: Case): Draft
   const compiler = new Compiler(options, identities, selectors, new CookieTable(), new ValueTable(), new Proxies(redirects));
   const ingress = { ...NO_RULES, enforces: entries.length > 0, defaultDeny, entries };
   const rules: PolicyRules = { name: "p", where: { file: "", line: 0 }, subject: [], forNodes: false, ingress, egress: NO_RULES };
-  return compiler.compile([rules], { identity: identities.ofPod[0]!, isHost: false, host: PLAIN_HOST });
+  return compiler.compile([rules], { ports: [], isHost: false, host: PLAIN_HOST });
 }
 
 type Answer = "allow" | "deny" | "redirect";
