@@ -6,6 +6,7 @@
  *   node scripts/bootstrap.mjs start   the main job on the bundled traces
  *   node scripts/bootstrap.mjs test    lint, types, house rules and every test; arguments go to vitest
  *   node scripts/bootstrap.mjs bench   the benchmarks
+ *   node scripts/bootstrap.mjs verify-cilium --objects <dir>   Cilium's own compiled programs as referee
  *   node scripts/bootstrap.mjs build   install and build alone, for `npm pack`
  *
  * Works under ignore-scripts, NODE_ENV=production and omit=dev. An install that was interrupted, or packages that
@@ -23,7 +24,7 @@ const lockFolder = join(root, "build", ".bootstrap.lock");
 const stampFile = join(root, "node_modules", ".twinplane-stamp");
 /** A lock whose owner is gone, or older than this, is taken over. */
 const LOCK_STALE_MS = 15 * 60 * 1000;
-const COMMANDS = ["start", "test", "bench", "build"];
+const COMMANDS = ["start", "test", "bench", "verify-cilium", "build"];
 
 main(process.argv[2], process.argv.slice(3));
 
@@ -37,6 +38,7 @@ function main(command, rest) {
   if (command === "start") start(rest);
   else if (command === "test") test(rest);
   else if (command === "bench") process.exit(spawn(process.execPath, ["--import", "tsx", "bench/run.ts", ...rest]));
+  else if (command === "verify-cilium") process.exit(spawn(process.execPath, ["--import", "tsx", "test/referee/verify.ts", ...rest]));
 }
 
 /** `compare` exits 1 when it finds differences, which is what the bundled traces are there to show. */

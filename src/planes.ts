@@ -116,6 +116,7 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
     const assumed = assumedOptions(cluster, network);
     const { options } = ciliumOptions(profile.text, cluster, inputs.cilium, assumed);
     return createEbpfPlane({ name, profile: profile.text, cluster, epochNs, wasm: inputs.wasm, seed, traced, assumed,
+      ...(network.names === undefined ? {} : { names: network.names }),
       ...(inputs.cilium === undefined ? {} : { cilium: inputs.cilium }), nodeRules: ciliumNodeRules(options, network) });
   }
   return createIptablesPlane({
@@ -240,7 +241,7 @@ export function rulesProblems(cluster: Cluster, network: Network, engine: Profil
 function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage {
   const text = profile.engine === "cilium" ? profile.text : "cilium@1.20";
   const { options, problems } = ciliumOptions(text, cluster, {}, assumedOptions(cluster, network));
-  const image = compileImage({ cluster, options });
+  const image = compileImage({ cluster, options, ...(network.names === undefined ? {} : { names: network.names }) });
   return { ...image, problems: [...problems, ...image.problems] };
 }
 

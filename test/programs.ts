@@ -15,9 +15,12 @@ import type { RecordOf } from "../src/contract/layout.js";
 import type { MapName } from "../src/contract/maps.js";
 import { EmissionRecord, FrameRecord, OutcomeRecord, PinRecord } from "../src/contract/structs.js";
 import { type Capacity, createMachine, type Machine } from "../src/ebpf/machine.js";
+import { type Ran, type RunInput, runProgram, whatRan } from "./run-program.js";
 
 export const POD_DEVICE = 10;
 export const UPLINK = 2;
+/** Every device's own. */
+export const DEVICE_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 /** Positive verdicts, as assembly/programs/verdict.ts has them. */
 export const Verdict = { Pass: 1, Endpoint: 2, Deliver: 3, Proxy: 4, Answer: 5, Redirect: 7, Tunnel: 8, Host: 9 } as const;
 
@@ -52,26 +55,7 @@ export const BASE_OPTIONS = ["ENABLE_IPV4", "ENABLE_SOURCE_IP_VERIFICATION", "EN
 
 export type OptionName = keyof typeof ConfigOption.values;
 
-export interface Ran {
-  readonly verdict: number;
-  /** The frame afterwards, with its Ethernet header. */
-  readonly frame: Uint8Array;
-  readonly mark: number;
-  readonly redirect: number;
-  /** With the Tunnel verdict: id and the 16 bytes of the other end. */
-  readonly tunnel: { readonly id: number; readonly remote: Uint8Array };
-}
-
-export interface RunInput {
-  readonly device?: number;
-  readonly mark?: number;
-  readonly seconds?: number;
-  /** Bytes on the wire where the capture has fewer. */
-  readonly wire?: number;
-  readonly partial?: boolean;
-  /** Id of the tunnel the frame came out of. */
-  readonly vni?: number;
-}
+export type { Ran, RunInput } from "./run-program.js";
 
 export interface WalkInput {
   readonly packet: Uint8Array;
@@ -117,12 +101,9 @@ export class Bench {
       ct_report_interval: 5, ct_report_flags: 7, snat_collision_retries: 32, nodeport_port_min: 30000,
       nodeport_port_max: 32767, nodeport_snat_port_min: 32768, nodeport_snat_port_max: 65535 };
     this.options(BASE_OPTIONS);
-    this.put("twinplane_nodes", { node: 0 }, { ipv4: field("192.168.0.1"), ipv6: field("fd00::1"),
-      masquerade4: field("192.168.0.1"),
-      masquerade6: field("fd00::1"), options: NodeOption.values.MANAGED, direct_routing_ifindex: UPLINK,
-        host_sec_id: 1 });
+    this.node({});
     this.put("twinplane_devices", { node: 0, ifindex: UPLINK }, { kind: DeviceKind.values.UPLINK,
-      mtu: 1500 });
+      mtu: 1500, mac: DEVICE_MAC });
     this.route("0.0.0.0/0", FibKind.values.UPLINK, UPLINK);
     this.route("::/0", FibKind.values.UPLINK, UPLINK);
     this.route("192.168.0.1/32", FibKind.values.LOCAL_STACK, 0);
@@ -138,6 +119,13 @@ export class Bench {
   configure(values: Record<string, unknown>): void {
     this.config = { ...this.config, ...values };
     this.put("twinplane_config", { node: 0 }, this.config);
+  }
+
+  /** The bench's node 0, with what is not as usual. */
+  node(values: Record<string, unknown>): void {
+    this.put("twinplane_nodes", { node: 0 }, { ipv4: field("192.168.0.1"), ipv6: field("fd00::1"), masquerade4: field("192.168.0.1"),
+      masquerade6: field("fd00::1"), router4: field("10.200.0.254"), router6: field("fd00:10:200::ff"),
+      options: NodeOption.values.MANAGED, direct_routing_ifindex: UPLINK, host_sec_id: 1, ...values });
   }
 
   /** Writes one entry; throws where the map refuses. */
@@ -176,7 +164,7 @@ export class Bench {
   /** The pod whose programs run: its device, and with `endpoint` an entry among the node's endpoints. */
   pod(ip: string, identity: number, policy = 0, ip6 = "", ifindex = POD_DEVICE, node = 0): void {
     this.put("twinplane_devices", { node, ifindex }, { kind: DeviceKind.values.POD, ipv4: field(ip),
-      ipv6: ip6 === "" ? new Uint8Array(16) : field(ip6), sec_id: identity, policy, lxc_id: 1, mtu: 1500 });
+      ipv6: ip6 === "" ? new Uint8Array(16) : field(ip6), sec_id: identity, policy, lxc_id: 1, mtu: 1500, mac: DEVICE_MAC });
   }
 
   endpoint(ip: string, ifindex: number, identity: number, flags = 0, policy = 0, node = 0): void {
@@ -244,22 +232,13 @@ export class Bench {
   }
 
   run(program: keyof typeof Program.values, frame: Uint8Array, input: RunInput = {}): Ran {
-    const { exports, memory, arenaAddress } = this.machine;
-    const at = arenaAddress + 64;
-    new Uint8Array(memory.buffer).set(frame, at);
-    exports.program_tunnel(input.vni ?? 0);
-    exports.program_input((input.mark ?? 0) | 0, input.partial === true ? 1 : 0);
-    const device = input.device ?? (program === "FROM_CONTAINER"
-      || program === "TO_CONTAINER" ? POD_DEVICE : UPLINK);
-    const verdict = this.machine.call(() => exports.run_program(Program.values[program], at, frame.length,
-      input.wire ?? frame.length, 0, device,
-      input.seconds ?? 1000));
-    return this.ran(verdict);
+    const device = input.device ?? (program === "FROM_CONTAINER" || program === "TO_CONTAINER" ? POD_DEVICE : UPLINK);
+    return runProgram(this.machine, program, frame, { ...input, device });
   }
 
   /** Runs the endpoint's program that the last one handed its packet to. */
   target(): Ran {
-    return this.ran(this.machine.call(() => this.machine.exports.program_target()));
+    return whatRan(this.machine, this.machine.call(() => this.machine.exports.program_target()));
   }
 
   /** Carries frames (from the network header on) through `run`, all in one block. */
@@ -300,13 +279,5 @@ export class Bench {
       });
       return { outcome, images };
     });
-  }
-
-  private ran(verdict: number): Ran {
-    const { exports, memory } = this.machine;
-    const at = exports.program_frame() >>> 0;
-    return { verdict, frame: new Uint8Array(memory.buffer).slice(at, at + exports.program_length()),
-      mark: exports.program_mark() >>> 0, redirect: exports.program_redirect(), tunnel: { id: exports.program_vni() >>> 0,
-        remote: new Uint8Array(memory.buffer).slice(exports.program_remote(), exports.program_remote() + 16) } };
   }
 }

@@ -4,19 +4,17 @@
  */
 import { parsePrefix } from "../src/cluster/address.js";
 import {
-  BackendState, CtBit, DeviceKind, DsrMode, FibKind, LbAlgorithm, ServiceFlag, ServiceFlag2, TunnelProtocol,
+  BackendState, DeviceKind, DsrMode, FibKind, LbAlgorithm, ServiceFlag, ServiceFlag2, TunnelProtocol,
 } from "../src/contract/codes.js";
-import type { MapName } from "../src/contract/maps.js";
-import { BASE_OPTIONS, Bench, field, type OptionName, POD_DEVICE, type Ran, UPLINK, Verdict } from "./programs.js";
-import type { CtExpected, Hook, NatExpected, PolicyRow, VectorCase, VectorState, VectorStep } from "./vector-case.js";
+import { BASE_OPTIONS, Bench, DEVICE_MAC, field, type OptionName } from "./programs.js";
+import { CILIUM_HOST, TUNNEL_DEVICE, VectorComparison } from "./vector-compare.js";
+import type { Hook, PolicyRow, VectorCase, VectorState, VectorStep } from "./vector-case.js";
 
-/** Numbers of the devices a recording was made with. */
-export const CILIUM_HOST = 4;
-export const TUNNEL_DEVICE = 5;
 export const NOW = 100_000;
 /** cilium_policy_v2's places: the pod's map, the host endpoint's. */
 const POD_POLICY = 0;
 const HOST_POLICY = 1;
+const NO_POLICY = 2;
 
 export const PROTOCOLS: Record<string, number> = { ANY: 0, ICMP: 1, IGMP: 2, TCP: 6, UDP: 17, ICMPv6: 58, SCTP: 132 };
 const SERVICE_FLAGS: Record<string, number> = {
@@ -36,23 +34,17 @@ const PROGRAMS = {
   "pod-egress": "FROM_CONTAINER", "pod-ingress": "TO_CONTAINER", "netdev-ingress": "FROM_NETDEV", "netdev-egress": "TO_NETDEV",
   "host-egress": "FROM_HOST", "host-ingress": "TO_HOST", "overlay-ingress": "FROM_OVERLAY", "overlay-egress": "TO_OVERLAY",
 } as const;
-const CT_MAPS = ["cilium_ct4_global", "cilium_ct_any4_global", "cilium_ct6_global", "cilium_ct_any6_global"] as const;
-const NAT_MAPS = ["cilium_snat_v4_external", "cilium_snat_v6_external"] as const;
-const REDIRECTS: readonly number[] = [Verdict.Redirect, Verdict.Answer, Verdict.Tunnel, Verdict.Host];
-const BITS: Record<string, number> = {
-  rx_closing: CtBit.values.RX_CLOSING, tx_closing: CtBit.values.TX_CLOSING, lb_loopback: CtBit.values.LB_LOOPBACK,
-  seen_non_syn: CtBit.values.SEEN_NON_SYN, node_port: CtBit.values.NODE_PORT, proxy_redirect: CtBit.values.PROXY_REDIRECT,
-  dsr_internal: CtBit.values.DSR_INTERNAL, from_l7lb: CtBit.values.FROM_L7LB, from_tunnel: CtBit.values.FROM_TUNNEL,
-};
 
 export class VectorRunner {
   private readonly bench: Bench;
   private readonly parts: readonly string[];
+  private readonly comparison: VectorComparison;
   private policyKeys: Record<string, unknown>[] = [];
 
   /** `version` 16 … 20; `config` as in VectorFile. */
-  constructor(private readonly version: number, config: string, private readonly exact: boolean, bench = new Bench(version)) {
+  constructor(private readonly version: number, config: string, exact: boolean, bench = new Bench(version)) {
     this.bench = bench;
+    this.comparison = new VectorComparison(bench.machine, exact, version);
     this.parts = config.split("-");
   }
 
@@ -66,10 +58,18 @@ export class VectorRunner {
       }
       const now = step.at ?? NOW + index;
       this.bench.options(this.options(step.hook, one));
+      this.atHost(step.hook.startsWith("host"));
       const ran = this.bench.run(PROGRAMS[step.hook], Uint8Array.from(Buffer.from(step.packet_in_hex, "hex")),
         { mark: Number(step.skb_mark ?? 0), seconds: now, vni: step.tunnel?.id, ...this.device(step.hook) });
-      return this.compare(step, ran, now).map((text) => `step ${index} (${step.hook}): ${text}`);
+      return this.comparison.compare(step, ran, now).map((text) => `step ${index} (${step.hook}): ${text}`);
     });
+  }
+
+  /** The recordings had the host's policy map at the programs of eth0 only; at cilium_host's it was empty. */
+  private atHost(ciliumHost: boolean): void {
+    // cilium_host's IPv4 address was compiled in up to 1.19.
+    this.bench.node({ router4: field(this.version < 20 ? "10.200.0.1" : "10.200.0.254"),
+      host_policy: ciliumHost ? NO_POLICY : HOST_POLICY });
   }
 
   private has(part: string): boolean {
@@ -105,6 +105,9 @@ export class VectorRunner {
 
   private prepare({ state }: VectorCase): void {
     const { bench } = this;
+    // cilium_host's IPv4 address was compiled in up to 1.19.
+    this.atHost(false);
+    bench.mapPolicy(NO_POLICY);
     this.policyKeys = [];
     if (this.has("dual")) this.dualStack();
     bench.configure({
@@ -161,7 +164,7 @@ export class VectorRunner {
     this.bench.configure({ native_routing_cidr6: field("fd00:10::"), native_routing_cidr6_length: 32 });
     this.bench.route("fd00::1/128", FibKind.values.LOCAL_STACK, 0);
     this.bench.put("twinplane_devices", { node: 0, ifindex: CILIUM_HOST }, { kind: DeviceKind.values.HOST, mtu: 1500 });
-    this.bench.put("twinplane_devices", { node: 0, ifindex: TUNNEL_DEVICE }, { kind: DeviceKind.values.TUNNEL, mtu: 1500 });
+    this.bench.put("twinplane_devices", { node: 0, ifindex: TUNNEL_DEVICE }, { kind: DeviceKind.values.TUNNEL, mtu: 1500, mac: DEVICE_MAC });
   }
 
   private policy(row: PolicyRow, map: number): void {
@@ -200,134 +203,6 @@ export class VectorRunner {
       this.bench.service(service.vip, service.port, PROTOCOLS[service.proto], service.rev_nat_id, [2]);
     } else throw new Error(`unknown action: ${action}`);
   }
-
-  // Comparison
-
-  private compare({ hook, expect: wanted }: VectorStep, ran: Ran, now: number): string[] {
-    const found: string[] = [];
-    const differs = (what: string, real: unknown, ours: unknown): void => {
-      if (real !== ours) found.push(`${what}: Cilium ${String(real)}, ours ${String(ours)}`);
-    };
-    const verdict = verdictOf(ran, hook);
-    differs("verdict", wanted.drop_reason === undefined ? wanted.verdict : `drop ${wanted.drop_reason}`, verdict);
-    const redirected = wanted.verdict === "redirect" && wanted.redirect !== undefined;
-    if (redirected && verdict === "redirect" && wanted.redirect?.by !== "redirect_neigh") {
-      differs("device", wanted.redirect?.ifindex, deviceOf(ran, hook));
-    }
-    if (wanted.tunnel_key !== undefined && ran.verdict === Verdict.Tunnel) {
-      differs("tunnel id", wanted.tunnel_key.id, ran.tunnel.id);
-      differs("tunnel end", Buffer.from(field(wanted.tunnel_key.remote)).toString("hex"), Buffer.from(ran.tunnel.remote).toString("hex"));
-    }
-    if (wanted.packet_out_hex !== undefined && (wanted.verdict !== "drop" || !this.exact)) {
-      const start = this.linkLayerVaries(wanted, ran) ? 24 : 0;
-      differs("bytes", wanted.packet_out_hex.slice(start), Buffer.from(ran.frame).toString("hex").slice(start));
-    }
-    if (wanted.mark !== undefined && wanted.verdict !== "drop") differs("mark", wanted.mark, `0x${ran.mark.toString(16)}`);
-    return [...found, ...this.conntrack(wanted.ct_after, now), ...this.nat(wanted.nat_after)];
-  }
-
-  /**
-   * MAC addresses are compared where a program writes an endpoint's own, or answers. What it passes on has them from the neighbour
-   * table, from the stack, or (with endpoint routes off, up to 1.18) from devices that no capture names.
-   */
-  private linkLayerVaries(wanted: VectorStep["expect"], ran: Ran): boolean {
-    if (!this.exact) return wanted.nondeterministic !== undefined;
-    return wanted.verdict !== "deliver-to-local-endpoint" && ran.verdict !== Verdict.Answer;
-  }
-
-  private conntrack(wanted: CtExpected[] | undefined, now: number): string[] {
-    if (wanted === undefined) return [];
-    const rows = new Map<string, Record<string, number>>();
-    for (const name of CT_MAPS) {
-      for (const [key, value] of this.entries(name)) rows.set(`${name.slice(7)} ${tupleText(key)}`, value as Record<string, number>);
-    }
-    const found: string[] = [];
-    for (const one of wanted) {
-      const text = `${one.map} ${wantedTuple(one)} ${one.flags}`;
-      const entry = rows.get(text);
-      rows.delete(text);
-      if (entry === undefined) found.push(`no connection ${text}`);
-      else found.push(...this.connection(text, one, entry, now));
-    }
-    if (this.exact || wanted.length === 0) for (const text of rows.keys()) found.push(`a connection too many: ${text}`);
-    return found;
-  }
-
-  private connection(text: string, one: CtExpected, entry: Record<string, number>, now: number): string[] {
-    const found: string[] = [];
-    const differs = (name: string, real: number, ours: number, by = 0): void => {
-      if (Math.abs(real - ours) > by) found.push(`${text} ${name}: Cilium ${real}, ours ${ours}`);
-    };
-    differs("expires_in", one.expires_in, entry.lifetime - now, this.exact ? 0 : 1);
-    differs("rev_nat_index", one.rev_nat_index, entry.rev_nat_index);
-    differs("src_sec_id", one.src_sec_id, entry.src_sec_id);
-    if (one.backend_id !== undefined || this.exact && (one.flags & 4)) differs("backend_id", one.backend_id ?? 0, entry.backend_id);
-    for (const name of this.exact ? Object.keys(BITS) : ["node_port"]) {
-      differs(name, (one as unknown as Record<string, number>)[name] ?? 0, (entry.bits & BITS[name]) === 0 ? 0 : 1);
-    }
-    if (this.exact) {
-      for (const name of ["tx_flags_seen", "rx_flags_seen", "nat_port"] as const) {
-        differs(name, one[name] ?? 0, Number(entry[name]));
-      }
-    }
-    return found;
-  }
-
-  private nat(wanted: NatExpected[] | undefined): string[] {
-    if (wanted === undefined) return [];
-    const text = (one: Omit<Tuple5, "nexthdr"> & { proto: number }, dir: string): string => `${dir} ${wantedTuple(one)}`;
-    const rows = new Map<string, string>();
-    for (const name of NAT_MAPS) {
-      for (const [key, value] of this.entries(name)) {
-        rows.set(`${Number(key.flags) & 1 ? "in" : "out"} ${tupleText(key).replace(/ \d+$/, "")}`,
-          `${Buffer.from(value.addr as Uint8Array).toString("hex")} ${value.port} ${value.needs_ct}`);
-      }
-    }
-    const found: string[] = [];
-    for (const one of wanted) {
-      const key = text(one, one.dir);
-      const real = `${Buffer.from(field(one.to_addr)).toString("hex")} ${one.to_port} ${one.needs_ct}`;
-      const ours = rows.get(key);
-      rows.delete(key);
-      if (ours !== real) found.push(`NAT entry ${key}: Cilium ${real}, ours ${ours}`);
-    }
-    for (const key of rows.keys()) found.push(`a NAT entry too many: ${key}`);
-    return found;
-  }
-
-  private entries(name: MapName): Iterable<[Record<string, unknown>, Record<string, unknown>]> {
-    return (this.bench.machine.map(name) as unknown as { entries(): Iterable<[Record<string, unknown>, Record<string,
-      unknown>]> }).entries();
-  }
-}
-
-interface Tuple5 { daddr: string; saddr: string; dport: number; sport: number; nexthdr: number }
-
-/** A drop of ours never asks for a reason by name; undecided shows as such and is never equal to a recording. */
-function verdictOf({ verdict }: Ran, hook: Hook): string {
-  if (verdict <= -1000) return `undecided ${-verdict - 1000}`;
-  if (verdict < 0) return `drop ${-verdict}`;
-  if (verdict === Verdict.Endpoint) return "deliver-to-local-endpoint";
-  if (REDIRECTS.includes(verdict)) return "redirect";
-  if (hook === "pod-ingress") return verdict === Verdict.Deliver ? "forward" : `verdict ${verdict}`;
-  return verdict === Verdict.Pass || verdict === Verdict.Proxy ? "forward" : `verdict ${verdict}`;
-}
-
-function deviceOf({ verdict, redirect }: Ran, hook: Hook): number {
-  if (verdict === Verdict.Tunnel) return TUNNEL_DEVICE;
-  if (verdict === Verdict.Host) return CILIUM_HOST;
-  return verdict === Verdict.Answer ? { pod: POD_DEVICE, netdev: UPLINK, host: CILIUM_HOST, overlay: TUNNEL_DEVICE }[hook.split("-")[0]]!
-    : redirect;
-}
-
-function tupleText(key: Record<string, unknown>): string {
-  const hex = (value: unknown): string => Buffer.from(value as Uint8Array).toString("hex");
-  return `${hex(key.saddr)}:${key.sport} ${hex(key.daddr)}:${key.dport} ${key.nexthdr} ${key.flags}`;
-}
-
-function wantedTuple(one: { daddr: string; saddr: string; dport: number; sport: number; proto: number }): string {
-  const hex = (value: string): string => Buffer.from(field(value)).toString("hex");
-  return `${hex(one.saddr)}:${one.sport} ${hex(one.daddr)}:${one.dport} ${one.proto}`;
 }
 
 function prefix(text: string): { address: Uint8Array; length: number } {

@@ -78,6 +78,8 @@ export interface OptionValues {
   "bpf-ct-global-tcp-max": number;
   "bpf-ct-global-any-max": number;
   "bpf-nat-global-max": number;
+  "conntrack-gc-interval": number;
+  "conntrack-gc-max-interval": number;
   "bpf-ct-timeout-regular-tcp": number;
   "bpf-ct-timeout-regular-any": number;
   "bpf-ct-timeout-regular-tcp-syn": number;
@@ -160,6 +162,8 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "bpf-ct-global-tcp-max": 524288,
   "bpf-ct-global-any-max": 262144,
   "bpf-nat-global-max": 524288,
+  "conntrack-gc-interval": 0,
+  "conntrack-gc-max-interval": 0,
   "bpf-ct-timeout-regular-tcp": 8000,
   "bpf-ct-timeout-regular-any": 60,
   "bpf-ct-timeout-regular-tcp-syn": 60,

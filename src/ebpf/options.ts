@@ -259,7 +259,7 @@ function parseValue(name: OptionName, raw: unknown): unknown {
     if (text === "false" || text === "disabled") return false;
     return undefined;
   }
-  if (typeof standard === "number") return name.startsWith("bpf-ct-timeout") ? seconds(text) : whole(text);
+  if (typeof standard === "number") return /^(bpf-ct-timeout|conntrack-gc)-/.test(name) ? seconds(text) : whole(text);
   if (Array.isArray(standard)) {
     const match = /^(\d+)[,-](\d+)$/.exec(text);
     return match !== null && Number(match[1]) <= Number(match[2])

@@ -4,6 +4,7 @@
  * An object that this Cilium does not take, or kinds it does not read, are Problems; they have no entry.
  */
 import type { Cluster, ObjectMeta } from "../../cluster/cluster.js";
+import type { DNSNames } from "../../cluster/names.js";
 import type { Problem } from "../../cluster/problem.js";
 import type { CiliumOptions } from "../options.js";
 import type { Identities } from "./identity.js";
@@ -14,7 +15,7 @@ import { labelFilter } from "./label-filter.js";
 import type { Numbers } from "./numbers.js";
 import { adminPolicyRules } from "./policy/admin-rules.js";
 import { admits } from "./policy/admission.js";
-import type { Names, PeerContext } from "./policy/cilium-peers.js";
+import type { PeerContext } from "./policy/cilium-peers.js";
 import { ciliumPolicyRules } from "./policy/cilium-rules.js";
 import type { EndpointPolicies } from "./policy/endpoints.js";
 import { compileEndpointPolicies } from "./policy/endpoints.js";
@@ -36,7 +37,7 @@ export function compilePolicies(
   options: CiliumOptions,
   problems: Problem[],
   numbers: Numbers,
-  names: Names | null = null,
+  names: DNSNames | null = null,
 ): CompiledPolicies {
   const policies = [...cluster.networkPolicies].sort(
     (a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name),
@@ -76,7 +77,7 @@ export function compilePolicies(
 }
 
 /** Of Cilium's own kinds, and of ClusterNetworkPolicy where this Cilium reads it. */
-function ciliumRules(cluster: Cluster, options: CiliumOptions, problems: Problem[], names: Names | null): PolicyRules[] {
+function ciliumRules(cluster: Cluster, options: CiliumOptions, problems: Problem[], names: DNSNames | null): PolicyRules[] {
   const context: PeerContext = {
     options, names,
     cidrGroups: cluster.cidrGroups.filter((group) => admits(group, options, problems)),
