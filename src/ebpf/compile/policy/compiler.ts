@@ -272,10 +272,16 @@ interface Extra {
 
 const ANY_IDENTITY = Uint32Array.of(0);
 
-/** fromRequires narrows the rules' fromEndpoints, and nothing else (`GetSourceEndpointSelectorsWithRequirements`, 1.18). */
+/**
+ * fromRequires narrows the rules' fromEndpoints, and nothing else (`GetSourceEndpointSelectorsWithRequirements`, 1.18). A
+ * NetworkPolicy's rule without peers has a wildcard there (pkg/k8s/network_policy.go).
+ */
 function required(entry: PolicyEntry, requirements: readonly Requirement[]): PolicyEntry {
-  if (requirements.length === 0 || entry.peer.kind !== "labels" || entry.peer.fixed === true) return entry;
-  return { ...entry, peer: { kind: "labels", requirements: [...entry.peer.requirements, ...requirements] } };
+  const { peer } = entry;
+  if (requirements.length === 0) return entry;
+  if (peer.kind === "any" && peer.endpoints === true) return { ...entry, peer: { kind: "labels", requirements } };
+  if (peer.kind !== "labels" || peer.fixed === true) return entry;
+  return { ...entry, peer: { kind: "labels", requirements: [...peer.requirements, ...requirements] } };
 }
 
 function isAnyPort(range: PortRange): boolean {
