@@ -29,6 +29,9 @@ export interface OptionValues {
   "enable-l7-proxy": boolean;
   "enable-node-selector-labels": boolean;
   "enable-non-default-deny-policies": boolean;
+  "enable-k8s-networkpolicy": boolean;
+  "enable-cilium-network-policy": boolean;
+  "enable-cilium-clusterwide-network-policy": boolean;
   "enable-k8s-cluster-network-policy": boolean;
   "enable-endpoint-lockdown-on-policy-overflow": boolean;
   "policy-default-local-cluster": boolean;
@@ -115,6 +118,9 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "enable-l7-proxy": true,
   "enable-node-selector-labels": false,
   "enable-non-default-deny-policies": true,
+  "enable-k8s-networkpolicy": true,
+  "enable-cilium-network-policy": true,
+  "enable-cilium-clusterwide-network-policy": true,
   "enable-k8s-cluster-network-policy": false,
   "enable-endpoint-lockdown-on-policy-overflow": false,
   // Off in 1.18, where the option begins.

@@ -6,6 +6,7 @@
 import type { Cluster, ObjectMeta } from "../../cluster/cluster.js";
 import type { DNSNames } from "../../cluster/names.js";
 import type { Problem } from "../../cluster/problem.js";
+import type { OptionName } from "../option-values.js";
 import type { CiliumOptions } from "../options.js";
 import type { Identities } from "./identity.js";
 import { allocateIdentities } from "./identity.js";
@@ -39,7 +40,7 @@ export function compilePolicies(
   numbers: Numbers,
   names: DNSNames | null = null,
 ): CompiledPolicies {
-  const policies = [...cluster.networkPolicies].sort(
+  const policies = read(cluster.networkPolicies, options, problems).sort(
     (a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name),
   );
   const filter = labelFilter(options, problems);
@@ -83,7 +84,7 @@ function ciliumRules(cluster: Cluster, options: CiliumOptions, problems: Problem
     cidrGroups: cluster.cidrGroups.filter((group) => admits(group, options, problems)),
     services: new ServicePeers(cluster, options.version),
   };
-  const own = cluster.ciliumPolicies.filter((policy) => admits(policy, options, problems))
+  const own = read(cluster.ciliumPolicies, options, problems).filter((policy) => admits(policy, options, problems))
     .flatMap((policy) => ciliumPolicyRules(policy, context));
   const readsAdmin = options.version === "1.20" && options["enable-k8s-cluster-network-policy"];
   const admin = cluster.adminPolicies.flatMap((policy) => {
@@ -93,6 +94,24 @@ function ciliumRules(cluster: Cluster, options: CiliumOptions, problems: Problem
     return [];
   });
   return [...own, ...admin];
+}
+
+/** Kinds that the agent can be told not to read. */
+const SWITCHES: Readonly<Record<string, OptionName>> = {
+  NetworkPolicy: "enable-k8s-networkpolicy",
+  CiliumNetworkPolicy: "enable-cilium-network-policy",
+  CiliumClusterwideNetworkPolicy: "enable-cilium-clusterwide-network-policy",
+};
+
+/** The objects of kinds that are read; a Problem for each that is not. */
+function read<Policy extends ObjectMeta>(policies: readonly Policy[], options: CiliumOptions, problems: Problem[]): Policy[] {
+  return policies.filter(({ kind, namespace, name, where }) => {
+    const option = SWITCHES[kind];
+    if (option === undefined || options[option] === true) return true;
+    const title = `${kind} ${namespace === "" ? "" : `${namespace}/`}${name}`;
+    problems.push({ where, severity: "warning", what: `${title} is not evaluated: with ${option}=false Cilium does not read it` });
+    return false;
+  });
 }
 
 function compare(a: string, b: string): number {
