@@ -54,10 +54,10 @@ function selects(selector: Fields, labels: ReadonlyMap<string, string>): boolean
 }
 
 function matches(selector: Fields, prefix: string, labels: ReadonlyMap<string, string>): boolean {
-  const valueOf = (key: unknown): string | undefined => labels.get(prefix + String(key).replace(/^(k8s|any)[:.]/, ""));
-  for (const [key, wanted] of Object.entries(fields(selector["matchLabels"]))) if (valueOf(key) !== wanted) return false;
+  const labelOf = (key: unknown): string | undefined => labels.get(prefix + String(key).replace(/^(k8s|any)[:.]/, ""));
+  for (const [key, wanted] of Object.entries(fields(selector["matchLabels"]))) if (labelOf(key) !== wanted) return false;
   for (const { key, operator, values } of listOf(selector["matchExpressions"]).map(fields)) {
-    const value = valueOf(key);
+    const value = labelOf(key);
     if (operator === "In" && (value === undefined || !listOf(values).includes(value))) return false;
     if (operator === "NotIn" && value !== undefined && listOf(values).includes(value)) return false;
     if (operator === "Exists" && value === undefined) return false;
