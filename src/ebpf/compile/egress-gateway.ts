@@ -50,7 +50,8 @@ function selectorsOf({ object }: OtherObject): readonly Fields[] {
 
 /** Whether the pod may be selected; what cannot be read of a selector selects. */
 function selects(selector: Fields, labels: ReadonlyMap<string, string>): boolean {
-  return matches(fields(selector["podSelector"]), "", labels) && matches(fields(selector["namespaceSelector"]), NAMESPACE_LABELS_PREFIX, labels);
+  return matches(fields(selector["podSelector"]), "", labels)
+    && matches(fields(selector["namespaceSelector"]), NAMESPACE_LABELS_PREFIX, labels);
 }
 
 function matches(selector: Fields, prefix: string, labels: ReadonlyMap<string, string>): boolean {
