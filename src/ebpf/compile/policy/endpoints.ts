@@ -10,7 +10,7 @@ import type { Prefix } from "../../../cluster/address.js";
 import { prefixOf } from "../../../cluster/address.js";
 import type { Because } from "../../../dataplane.js";
 import type { CiliumOptions } from "../../options.js";
-import type { Identities, Identity } from "../identity.js";
+import type { Identities } from "../identity.js";
 import { apiserverAddresses, hostLabels, nodeAddresses, nodeSelectorLabels } from "../identity.js";
 import type { Numbers } from "../numbers.js";
 import { Compiler, type Draft, numbersOf, type Subject } from "./compiler.js";
