@@ -8,7 +8,7 @@
  *     reply     source NAT undone -> service address restored -> out again
  */
 import {
-  ConfigOption, CtBit, CtDirection, CtStatus, CtTuple, DropReason, Identity, IpcacheEntry, NodeEntry, Program,
+  Config, ConfigOption, CtBit, CtDirection, CtStatus, CtTuple, DropReason, Identity, IpcacheEntry, NodeEntry, Program,
   RevNatEntry,
   ServiceEntry, ServiceFlag, ServiceFlag2, TupleFlag, UndecidedReason,
 } from "../abi.gen";
@@ -117,11 +117,17 @@ function request(found: ServiceEntry, tuple: CtTuple): i32 {
   if (!local && (Options.dsr || (found.flags2 & <u8>ServiceFlag2.FWD_MODE_DSR))) {
     return Verdict.undecided(UndecidedReason.DSR);
   }
-  const wrong = Translate.dnat(tuple, Service.chosen(), 0);
+  const wrong = Translate.dnat(tuple, Service.chosen(), loopback(tuple));
   if (wrong < 0) return wrong;
   const untracked = trackRequest(found, tuple);
   if (untracked < 0) return untracked;
   return local ? GO_ON : toRemoteBackend();
+}
+
+/** Up to 1.17 a client from outside that is its own backend gets the loopback address too, before SNAT takes that for its own. */
+function loopback(tuple: CtTuple): usize {
+  if (Options.version > 17 || Packet.family == 6 || !Address.equal(Tuple.saddr(tuple), Service.backend)) return 0;
+  return changetype<usize>(Options.config) + Config.SERVICE_LOOPBACK_IPV4;
 }
 
 /** The entry by which replies are known as those of a NodePort request. */
