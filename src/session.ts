@@ -35,6 +35,8 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   readonly target: Profile;
   /** conntrack entries among the captures, and those that are not replayed. */
   readonly entries?: Omit<EntrySummary, "disagreeing">;
+  /** A module with a program of the user's own, for the target. */
+  readonly targetWasm?: PlaneInputs["wasm"];
   readonly followCapture: boolean;
   readonly windowNs: number;
   readonly minJudged: number;
@@ -70,7 +72,8 @@ export async function runSession(input: SessionInput): Promise<Session> {
   const planes: [Plane, Plane] = [
     buildPlane("current", input.current, { ...input, cluster, epochNs, udpCleanup }),
     // What stands on a node stands there now.
-    buildPlane("target", input.target, { ...input, rulesByNode: new Map(), cluster, epochNs, udpCleanup }),
+    buildPlane("target", input.target, { ...input, wasm: input.targetWasm ?? input.wasm, rulesByNode: new Map(), cluster, epochNs,
+      udpCleanup }),
   ];
   let names = new Names(cluster);
   let denies = policyDenial(cluster, input.target);

@@ -242,10 +242,10 @@ describe("in a process of its own", () => {
 });
 
 describe("help", () => {
-  it.each(["", "compare", "trace", "dump", "check", "test", "support"])("twinplane %s --help ends well and has examples", async (command) => {
+  it.each(["", "compare", "trace", "dump", "check", "test", "support", "build"])("twinplane %s --help ends well and has examples", async (command) => {
     const { exitCode, stdout, stderr } = await runCli([...command.split(" ").filter((word) => word !== ""), "--help"]);
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
-    expect(stdout).toMatch(/\nExamples?:\n {2}.*twinplane (compare|trace|dump|check|test|support)\b/);
+    expect(stdout).toMatch(/\nExamples?:\n {2}.*twinplane (compare|trace|dump|check|test|support|build)\b/);
     expect(stdout.split("\n").filter((line) => line.length > 110 && !/^ {2}\S.*twinplane /.test(line))).toEqual([]);
   });
 

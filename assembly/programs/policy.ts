@@ -10,6 +10,7 @@
  * fields.
  */
 import { ConfigOption, DropReason, MatchType, PolicyEntry, PolicyKey, StepKind } from "../abi.gen";
+import { Own } from "../own";
 import { Icmp } from "../wire/icmp";
 import { Maps } from "./maps";
 import { Options } from "./options";
@@ -42,12 +43,12 @@ export class Policy {
     if (Options.has(ConfigOption.TUNNEL_MODE) && protocol == UDP && port == Options.config.tunnel_port) {
       return -DropReason.DROP_ENCAP_PROHIBITED;
     }
-    return audit(decide(policy, remote, protocol, port, true, false));
+    return audit(Own.policy(decide(policy, remote, protocol, port, true, false), true, policy, remote, protocol, port));
   }
 
   /** May `remote` send to this endpoint? */
   static ingress(policy: u32, remote: u32, protocol: u8, port: u16, untrackedFragment: bool): i32 {
-    return audit(decide(policy, remote, protocol, port, false, untrackedFragment));
+    return audit(Own.policy(decide(policy, remote, protocol, port, false, untrackedFragment), false, policy, remote, protocol, port));
   }
 }
 

@@ -18,6 +18,7 @@ import { sentenceOf } from "./files.js";
 import { type Inputs, type NamedCapture, readInputs } from "./inputs.js";
 import { addInputOptions, addPlaneOptions, type InputOptions, networkOf, numberOf, type PlaneOptions, profileOf,
   refuseUnmodelled, wholeNumberOf } from "./options.js";
+import { ownProgram } from "./own-program.js";
 import { Progress } from "./progress.js";
 import { UsageError } from "./usage.js";
 import { version } from "./version.js";
@@ -89,23 +90,33 @@ interface Result {
 async function compareOnce(options: CompareOptions, progress: Progress): Promise<Result> {
   const inputs = readInputs(options.file ?? [], options.read ?? [], options);
   const input = sessionInput(options, inputs, (options.change ?? []).map(changeOf));
-  const { report } = await runSession({ ...input, onProgress: (records) => progress.show(records) });
+  const { report } = await runSession({ ...input, ...await targetWasm(options), onProgress: (records) => progress.show(records) });
   return printed(options, strictly(options, report), renderText);
 }
 
 /** Each recording is a session of its own. */
 async function compareDemo(given: CompareOptions, progress: Progress): Promise<Result> {
   const options: CompareOptions = { ...DEMO_NETWORK, ...given, followCapture: true };
+  const own = await targetWasm(options);
   const parts: NamedReport[] = [];
   let before = 0;
   for (const story of demoStories()) {
     const input = sessionInput(options, readInputs(story.file, story.read), story.change);
-    const { report } = await runSession({ ...input, onProgress: (records) => progress.show(before + records) });
+    const { report } = await runSession({ ...input, ...own, onProgress: (records) => progress.show(before + records) });
     before += report.packets.records;
     progress.show(before);
     parts.push({ name: story.name, report: strictly(options, report) });
   }
   return printed(options, mergeReports(parts), renderStories);
+}
+
+/** The user's own program, where one is named. */
+export async function targetWasm(options: PlaneOptions): Promise<Pick<SessionInput, "targetWasm">> {
+  if (options.program === undefined) return {};
+  if (profileOf(options.target).engine !== "cilium") {
+    throw new UsageError(`${options.target} has no programs; --program needs a target of Cilium`);
+  }
+  return { targetWasm: await ownProgram(options.program, true) };
 }
 
 /** What can be said before anything is read. */

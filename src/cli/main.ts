@@ -5,6 +5,7 @@
  * 3 could not judge; 70 our fault. The highest of 70, 2, 3, 1 wins.
  */
 import { Command, CommanderError } from "commander";
+import { buildCommand } from "./build.js";
 import { checkCommand } from "./check.js";
 import { compareCommand } from "./compare.js";
 import { dumpCommand } from "./dump.js";
@@ -29,7 +30,8 @@ Examples:
   twinplane compare -f cluster.yaml -r node1=node1.pcap -r node2=node2.pcap
   twinplane check -f cluster.yaml
   twinplane test scenarios/`);
-  for (const command of [compareCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand, supportCommand]) {
+  const commands = [compareCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand, supportCommand, buildCommand];
+  for (const command of commands) {
     command(program, (code) => {
       exitCode = code;
     });

@@ -23,6 +23,7 @@ export interface TargetOptions {
 export interface PlaneOptions extends TargetOptions {
   readonly current: string;
   readonly seed: string;
+  readonly program?: string;
 }
 
 export function addInputOptions(command: Command, captures: boolean): Command {
@@ -41,6 +42,7 @@ export function addPlaneOptions(command: Command): Command {
   command.option("--current <profile>", "the dataplane the cluster has now", "kube-proxy");
   return addTargetOptions(command)
     .option("--seed <number>", "seed of every random choice", "1")
+    .option("--program <file>", "a program of your own in the target: a module of `twinplane build`, or its source")
     .addHelpText("after", `\n${PROFILES_HELP}`);
 }
 

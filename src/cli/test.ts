@@ -7,13 +7,14 @@ import type { Where } from "../cluster/problem.js";
 import type { LoadedPaths } from "../scenario/clusters.js";
 import { exitCodeOf, type FileResult, renderJunit, renderTests, tallyOf } from "../scenario/render.js";
 import { runScenario } from "../scenario/run.js";
-import { readScenarios } from "../scenario/scenario.js";
+import { readScenarios, type Scenario } from "../scenario/scenario.js";
 import { SCENARIO_SCHEMA } from "../scenario/schema.js";
 import { list, readText, sentenceOf } from "./files.js";
 import { globbed } from "./glob.js";
 import { readInputs } from "./inputs.js";
+import { ownProgram } from "./own-program.js";
 import { UsageError } from "./usage.js";
-import { readWasm } from "./wasm.js";
+import { readWasm, type WasmBytes } from "./wasm.js";
 
 interface TestOptions {
   readonly output: "text" | "junit" | "json";
@@ -53,16 +54,17 @@ Exit codes:
 Examples:
   twinplane test scenarios/
   twinplane test web.scenario.yaml -o junit --out-file junit.xml`)
-    .action((scenarios: readonly string[], options: TestOptions) => exit(test(scenarios, options)));
+    .action(async (scenarios: readonly string[], options: TestOptions) => exit(await test(scenarios, options)));
 }
 
-function test(paths: readonly string[], options: TestOptions): number {
+async function test(paths: readonly string[], options: TestOptions): Promise<number> {
   if (options.schema === true) {
     process.stdout.write(`${JSON.stringify(SCENARIO_SCHEMA, null, 2)}\n`);
     return 0;
   }
   if (paths.length === 0) throw new UsageError("no scenarios; name a scenario file or folder");
-  const files = scenarioFiles(paths).map(runFile);
+  const files: FileResult[] = [];
+  for (const file of scenarioFiles(paths)) files.push(await runFile(file));
   const tally = tallyOf(files);
   const colours = picocolors.createColors(options.outFile === undefined && process.stdout.isTTY === true
     && process.env.NO_COLOR === undefined);
@@ -86,13 +88,31 @@ function scenarioFiles(paths: readonly string[]): string[] {
   });
 }
 
-function runFile(file: string): FileResult {
+async function runFile(file: string): Promise<FileResult> {
   const read = readText(file);
   if ("what" in read) return { file, scenarios: [], problems: [{ where: { file, line: 0 }, severity: "error", what: read.what }] };
   const { scenarios, problems } = readScenarios({ name: file, text: read.text });
   const folder = file === "-" ? "." : dirname(file);
-  const inputs = { wasm: readWasm(), load: (paths: readonly string[], where: Where) => load(paths, folder, where) };
+  const programs = await programsOf(scenarios, folder);
+  const inputs = { wasm: readWasm(), programs, load: (paths: readonly string[], where: Where) => load(paths, folder, where) };
   return { file, problems, scenarios: scenarios.map((scenario) => runScenario(scenario, inputs)) };
+}
+
+/** The user's own programs, each compiled once. */
+async function programsOf(scenarios: readonly Scenario[], folder: string): Promise<Map<string, WasmBytes | string>> {
+  const programs = new Map<string, WasmBytes | string>();
+  for (const { planes } of scenarios) {
+    for (const { program } of planes.values()) {
+      if (program === undefined || programs.has(program)) continue;
+      try {
+        programs.set(program, await ownProgram(isAbsolute(program) ? program : join(folder, program), false));
+      } catch (error) {
+        if (!(error instanceof UsageError)) throw error;
+        programs.set(program, error.message);
+      }
+    }
+  }
+  return programs;
 }
 
 /** Manifests and node facts, by paths relative to the scenario's file. */

@@ -4,7 +4,7 @@ import { formatProblem } from "../cluster/problem.js";
 import { renderTrace } from "../report/trace.js";
 import { runSession } from "../session.js";
 import { changeOf } from "./changes.js";
-import { addReplayOptions, type CompareOptions, sessionInput } from "./compare.js";
+import { addReplayOptions, type CompareOptions, sessionInput, targetWasm } from "./compare.js";
 import { type Inputs, readInputs } from "./inputs.js";
 import { addInputOptions, addPlaneOptions, wholeNumberOf } from "./options.js";
 import { UsageError } from "./usage.js";
@@ -35,7 +35,8 @@ async function trace(options: TraceOptions): Promise<number> {
   const inputs = readInputs(options.file, options.read, options);
   const capture = captureNamed(options.capture, inputs);
   const session = await runSession({
-    ...sessionInput(options, inputs, (options.change ?? []).map(changeOf)), traced: true, until: { capture, record },
+    ...sessionInput(options, inputs, (options.change ?? []).map(changeOf)), ...await targetWasm(options),
+    traced: true, until: { capture, record },
   });
   for (const problem of session.report.problems) process.stderr.write(`${formatProblem(problem)}\n`);
   const watched = session.traced;

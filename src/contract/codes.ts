@@ -405,6 +405,10 @@ export const UndecidedReason = codes("UndecidedReason", "Why a program would not
   61: "a process of the node sends into Cilium's tunnel, and its address would be another one there",
 });
 
+export const OwnProgram = codes("OwnProgram", "What a program of the user's own leaves instead of a rule set's id; ours.", {
+  COOKIE: 0x7fffffff,
+});
+
 export const KernelReason = codes("KernelReason", "Why the node's kernel, not a program, dropped a packet; numbers ours.", {
   OTHERHOST: 501, IP_INHDR: 502, IP_CSUM: 503, PKT_TOO_SMALL: 504, INVALID_PROTO: 505,
 });

@@ -4,6 +4,7 @@
  * Alike means equal in everything the module reports and in whether the source was translated. After a change
  * of the cluster nothing is shared with before, because the eligible backends may be others.
  */
+import { OwnProgram } from "../contract/codes.js";
 import type { Because, Journey } from "../dataplane.js";
 import { End } from "../dataplane.js";
 import type { Frontend } from "./compile/service.js";
@@ -32,6 +33,9 @@ export interface OutcomeFacts {
   denyingPolicy: number;
   denyingEgress: boolean;
 }
+
+/** What `twinplane build` put in the place of a step. */
+const OWN_PROGRAM: Because = { where: null, object: "own program", rule: "policy" };
 
 export class Journeys {
   private readonly journeys: Journey[] = [];
@@ -107,7 +111,7 @@ export class Journeys {
   }
 
   private becauses(facts: OutcomeFacts): Because[] {
-    const found = [...(this.image.cookies.get(facts.cookie) ?? [])];
+    const found = facts.cookie === OwnProgram.values.COOKIE ? [OWN_PROGRAM] : [...(this.image.cookies.get(facts.cookie) ?? [])];
     if (facts.cookie === 0 && facts.denyingPolicy >= 0) {
       const map = this.image.policies.endpoints.maps[facts.denyingPolicy];
       const cookie = facts.denyingEgress ? map?.denyEgress : map?.denyIngress;

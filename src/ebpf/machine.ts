@@ -191,13 +191,34 @@ function decodeDescriptor(memory: WasmMemory, address: number) {
   return decodeFrom(MapDescriptor, new DataView(memory.buffer), address);
 }
 
+/** Why bytes are no module of this contract; null where they are one. */
+export function moduleProblem(bytes: Uint8Array): string | null {
+  try {
+    instantiate(bytes);
+    return null;
+  } catch (error) {
+    if (error instanceof Error) return error.message;
+    throw error;
+  }
+}
+
 /**
  * Instantiates a module and reserves its maps. Throws where the module is not of this contract, imports anything but
  * memory, or the capacities do not fit into 4 GiB.
  */
 export function createMachine(modules: Modules, capacities: Capacities, traced = false): Machine {
   const bytes = traced ? modules.traced : modules.fast;
-  if (bytes === undefined) throw new Error("the traced module was not given");
+  if (bytes === undefined || bytes.length === 0) throw new Error("the traced module was not given");
+  const { exports, memory } = instantiate(bytes);
+  for (const [number, declared] of [...maps, ...(capacities.userMaps ?? [])].entries()) {
+    createMap(exports, declared, number, capacities);
+  }
+  reserveMemory(exports, memory, capacities.arenaBytes ?? DEFAULT_ARENA);
+  return new Machine(exports, memory, traced, capacities);
+}
+
+/** A module with its memory; throws where it is not of this contract, or imports anything but memory. */
+function instantiate(bytes: Uint8Array): { exports: Machine["exports"]; memory: WasmMemory } {
   const module = new wasm.Module(bytes);
   const imports = wasm.Module.imports(module);
   const names = imports.map(({ module: from, name }) => `${from}.${name}`).join(", ");
@@ -209,11 +230,7 @@ export function createMachine(modules: Modules, capacities: Capacities, traced =
   if (typeof exports.contract_hash !== "function" || exports.contract_hash() >>> 0 !== contractHash()) {
     throw new Error("the module was built from another contract: rebuild with `npm run build`");
   }
-  for (const [number, declared] of [...maps, ...(capacities.userMaps ?? [])].entries()) {
-    createMap(exports, declared, number, capacities);
-  }
-  reserveMemory(exports, memory, capacities.arenaBytes ?? DEFAULT_ARENA);
-  return new Machine(exports, memory, traced, capacities);
+  return { exports, memory };
 }
 
 function createMap(exports: ModuleExports, declared: MapDeclaration, number: number, capacities: Capacities): void {

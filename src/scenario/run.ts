@@ -23,6 +23,8 @@ import type { PlaneSpec, Probe, Scenario } from "./scenario.js";
 export interface ScenarioInputs {
   readonly load: Load;
   readonly wasm: PlaneInputs["wasm"];
+  /** Modules with programs of the user's own, by the path that the scenario gives; a sentence where one is none. */
+  readonly programs: ReadonlyMap<string, PlaneInputs["wasm"] | string>;
 }
 
 export interface ProbeResult {
@@ -130,6 +132,12 @@ class ScenarioRun {
     for (const what of wrongOptions(profile, spec.cilium ?? {})) {
       this.problems.push({ where: scenario.whereOf(["planes", name, "cilium"]), severity: "error", what: `${name}: ${what}` });
     }
+    const wasm = spec.program === undefined ? this.inputs.wasm : this.inputs.programs.get(spec.program) ?? "";
+    if (typeof wasm === "string" || (spec.program !== undefined && profile.engine !== "cilium")) {
+      const what = typeof wasm === "string" ? wasm : `${profile.text} has no programs`;
+      this.problems.push({ where: scenario.whereOf(["planes", name, "program"]), severity: "error", what: `${name}: ${what}` });
+      return;
+    }
     const timeline = own === null ? null : timelineFor(scenario, objects, own.objects, this.timesNs, EPOCH_NS);
     const cluster = timeline?.initial ?? this.cluster;
     const assumed: Problem[] = [];
@@ -140,7 +148,7 @@ class ScenarioRun {
         : { nonMasqueradeCidrs: this.prefixes(spec.nonMasqueradeCIDRs, name, "nonMasqueradeCIDRs") }),
     }, assumed);
     const plane = buildPlane(name, profile, {
-      cluster, epochNs: EPOCH_NS, wasm: this.inputs.wasm, network, seed: spec.seed ?? 1, traced: false, udpCleanup: true,
+      cluster, epochNs: EPOCH_NS, wasm, network, seed: spec.seed ?? 1, traced: false, udpCleanup: true,
       ...(spec.cilium === undefined ? {} : { cilium: spec.cilium }),
     });
     for (const problem of [...assumed, ...plane.problems]) {

@@ -14,7 +14,7 @@ import { prefixOf } from "../../cluster/address.js";
 import type { Cluster, ContainerPort, Node, Pod } from "../../cluster/cluster.js";
 import type { CiliumOptions } from "../options.js";
 import { labelFilter } from "./label-filter.js";
-import { identityLabels, labelTexts } from "./labels.js";
+import { CLUSTER_LABEL, identityLabels, labelTexts } from "./labels.js";
 import type { Numbering, Numbers } from "./numbers.js";
 
 /** `pkg/identity/numericidentity.go`. */
@@ -106,13 +106,13 @@ export function nodeAddresses(node: Cluster["nodes"][number]): Address[] {
 }
 
 /**
- * Labels of a node's host endpoint (pkg/endpoint InitWithNodeLabels): host, and the node's own that the label filter
- * keeps.
+ * Labels of a node's host endpoint (pkg/endpoint InitWithNodeLabels): host, the node's own that the label filter keeps, and
+ * what else it has as a peer.
  */
-export function hostLabels(node: Node, options: CiliumOptions, apiserver: boolean): string[] {
+export function hostLabels(node: Node, options: CiliumOptions, more: readonly string[]): string[] {
   const filter = labelFilter(options);
   const own = Object.entries(node.labels).filter(([key]) => filter.keeps(key)).map(([key, value]) => `k8s:${key}=${value}`);
-  return ["reserved:host", ...(apiserver ? ["reserved:kube-apiserver"] : []), ...own].sort();
+  return [...new Set(["reserved:host", ...more, ...own])].sort();
 }
 
 const RESERVED_LABELS: readonly (readonly [number, string])[] = [
@@ -183,7 +183,8 @@ export function apiserverAddresses(cluster: Cluster): Map<string, Address> {
 
 /**
  * As other nodes see them. Under policy-cidr-match-mode=nodes each node address is an identity of its own
- * that carries its CIDR label and not world; otherwise CIDR labels are taken off (pkg/ipcache/metadata.go).
+ * that carries its CIDR label and not world; otherwise CIDR labels are taken off (pkg/ipcache/metadata.go). With
+ * enable-node-selector-labels nodes have an identity for each set of labels.
  */
 function nodeIdentities(
   cluster: Cluster,
@@ -192,32 +193,37 @@ function nodeIdentities(
   numbers: Numbering,
   byId: Map<number, Identity>,
 ): Map<string, Identity> {
-  const addresses = cluster.nodes.flatMap(nodeAddresses).sort(byAddress);
   const found = new Map<string, Identity>();
-  for (const address of addresses) {
+  const own = cluster.nodes.flatMap((node) => nodeAddresses(node).map((address) => ({ node, address })));
+  for (const { node, address } of own.sort((a, b) => byAddress(a.address, b.address))) {
     if (found.has(address.text)) continue;
-    if (options["policy-cidr-match-mode"] !== "nodes") {
+    const byAddressAlone = options["policy-cidr-match-mode"] === "nodes";
+    const labels = nodeSelectorLabels(node, options);
+    if (!byAddressAlone && labels.length === 0) {
       found.set(
         address.text,
         byId.get(apiserver.has(address.text) ? Reserved.KubeApiserver : Reserved.RemoteNode)!,
       );
       continue;
     }
-    const prefix = prefixOf(address, address.bytes.length * 8);
-    const labels = [`cidr:${prefix.text}`, "reserved:remote-node"];
+    const prefix = byAddressAlone ? prefixOf(address, address.bytes.length * 8) : null;
+    labels.push("reserved:remote-node");
+    if (prefix !== null) labels.push(`cidr:${prefix.text}`);
     if (apiserver.has(address.text)) labels.push("reserved:kube-apiserver");
-    const identity: Identity = {
-      id: numbers.of(address.text),
-      kind: "node",
-      labels: labels.sort(),
-      podLabels: null,
-      ports: [],
-      prefix,
-    };
-    byId.set(identity.id, identity);
+    labels.sort();
+    const id = numbers.of(byAddressAlone ? address.text : labels.join(";"));
+    const identity: Identity = byId.get(id) ?? { id, kind: "node", labels, podLabels: null, ports: [], prefix };
+    byId.set(id, identity);
     found.set(address.text, identity);
   }
   return found;
+}
+
+/** Labels of a node that policies may select it by (pkg/node/manager nodeIdentityLabels); none by default. */
+export function nodeSelectorLabels(node: Node, options: CiliumOptions): string[] {
+  if (!options["enable-node-selector-labels"]) return [];
+  const own = Object.entries(node.labels).map(([key, value]) => `node:${key}=${value}`);
+  return [...own, `k8s:${CLUSTER_LABEL}=${options["cluster-name"]}`];
 }
 
 function cidrIdentities(

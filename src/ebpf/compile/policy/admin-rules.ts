@@ -7,7 +7,7 @@ import type { AdminPeer, AdminPolicy, AdminPort, AdminRule, PodsPeer } from "../
 import type { LabelSelector } from "../../../cluster/cluster.js";
 import type { Problem } from "../../../cluster/problem.js";
 import { NAMESPACE_LABELS_PREFIX, POD_NAMESPACE_LABEL } from "../labels.js";
-import type { PeerContext } from "./cilium-peers.js";
+import { nodeRequirements, type PeerContext } from "./cilium-peers.js";
 import { ANY_PORT, IP_PROTOCOL, NO_RULES, type Peer, type PolicyEntry, type PolicyRules, type PortRange, type Requirement, Tier,
   type Verdict } from "./entry.js";
 import { matchesFQDN } from "./fqdn.js";
@@ -63,7 +63,10 @@ function entriesOf(policy: AdminPolicy, rule: AdminRule, direction: "ingress" | 
     switch (peer.kind) {
       case "pods": return [entry({ kind: "labels", requirements: podRequirements(peer) }, verdict)];
       case "networks": return peer.cidrs.map((prefix) => entry({ kind: "cidr", prefix, except: [] }, verdict));
-      case "nodes": return [entry({ kind: "unknown", among: "nodes" }, verdict, ports, ": labels of nodes are")];
+      case "nodes": return (["host", "remote-node"] as const).map((kind) => {
+        const own = requirementsOf(peer.selector, "").map((one) => ({ ...one, source: "node" }));
+        return entry({ kind: "labels", requirements: nodeRequirements(own, kind, context.options) }, verdict);
+      });
       case "domainNames": return domainEntries(peer, entry, context);
       // Fails closed: an Accept matches nothing, everything else denies all.
       case "unknown": return verdict === "allow" ? [] : [entry({ kind: "any" }, "deny")];
@@ -84,7 +87,7 @@ function domainEntries({ names: domains }: Extract<AdminPeer, { kind: "domainNam
     .flatMap(([, addresses]) => addresses.map((address) =>
       entry({ kind: "cidr", prefix: prefixOf(address, address.bytes.length * 8), except: [] }, "allow")));
   if (names?.complete === true) return [asked, ...known];
-  return [asked, ...known, entry({ kind: "unknown", among: "world" }, "allow", undefined, ": its addresses are")];
+  return [asked, ...known, entry({ kind: "unknown" }, "allow", undefined, ": its addresses are")];
 }
 
 /** Pods by the labels of their namespace and their own; host-network pods are none. */

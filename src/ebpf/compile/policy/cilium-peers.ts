@@ -48,8 +48,8 @@ export function ciliumPeers(rule: CiliumDirectionRule, deny: boolean, namespace:
   (endpoints ?? []).forEach((selector, index) => {
     found.push({ peer: labels(endpointRequirements(selector, namespace, owner.endpointSelector, options)), path: at("Endpoints", index) });
   });
-  (nodes ?? []).forEach((_, index) => {
-    found.push({ peer: { kind: "unknown", among: "nodes" }, path: at("Nodes", index), note: ": labels of nodes are" });
+  (nodes ?? []).forEach((selector, index) => {
+    found.push({ peer: labels(nodeRequirements(requirementsOf(selector), "remote-node", options)), path: at("Nodes", index) });
   });
   (entities ?? []).forEach((entity, index) => {
     for (const peer of entityPeers(entity, options)) found.push({ peer, path: at("Entities", index) });
@@ -61,7 +61,7 @@ export function ciliumPeers(rule: CiliumDirectionRule, deny: boolean, namespace:
     for (const peer of cidrSetPeers(set, context)) found.push({ peer, path: at("CIDRSet", index) });
   });
   (rule.groups ?? []).forEach((_, index) => {
-    found.push({ peer: { kind: "unknown", among: "world" }, path: at("Groups", index), note: ": its addresses are" });
+    found.push({ peer: { kind: "unknown" }, path: at("Groups", index), note: ": its addresses are" });
   });
   // Services of deny rules are not looked up (processRule).
   (deny ? [] : rule.services ?? []).forEach((reference, index) => {
@@ -70,7 +70,7 @@ export function ciliumPeers(rule: CiliumDirectionRule, deny: boolean, namespace:
   (rule.fqdns ?? []).forEach((selector, index) => {
     const { known, complete } = fqdnPeers(selector, context);
     for (const peer of known) found.push({ peer, path: at("FQDNs", index) });
-    if (!complete) found.push({ peer: { kind: "unknown", among: "world" }, path: at("FQDNs", index), note: ": its addresses are" });
+    if (!complete) found.push({ peer: { kind: "unknown" }, path: at("FQDNs", index), note: ": its addresses are" });
   });
   // A group that is not there or a name without addresses selects nothing. Services that are not there leave a rule without
   // peers, which with ports is a rule for any peer.
@@ -94,6 +94,13 @@ export function endpointRequirements(selector: CiliumSelector, namespace: string
   }
   const named = requirements.some((one) => ofPods(one) && one.key === CLUSTER_LABEL);
   return named ? requirements : [...requirements, ...localCluster(options)];
+}
+
+/** Nodes of one kind, of the cluster that the selector names or the own one. */
+export function nodeRequirements(requirements: readonly Requirement[], kind: "host" | "remote-node", options: CiliumOptions)
+  : Requirement[] {
+  const named = requirements.some(({ source, key }) => (source === "k8s" || source === "any") && key === CLUSTER_LABEL);
+  return [...requirements, { source: "reserved", key: kind, operator: "Exists", values: [] }, ...(named ? [] : localCluster(options))];
 }
 
 export function requirementsOf(selector: CiliumSelector): Requirement[] {

@@ -272,6 +272,7 @@ describe("verdicts", () => {
       const { from } = compile([rules], { version });
       expect([version, from(B), from(B, 81), from(B, 82), from(WORLD)]).toEqual([version, "auth", "allow", "auth", "none"]);
     }
+    expect(compile([rules], { version: "1.16" }).from(B)).toBe("undecided");
   });
 });
 
@@ -297,13 +298,6 @@ describe("what is not known", () => {
     expect(compile([rule], { names: names(false) }).to(PARTNER, 443)).toBe("undecided");
   });
 
-  it("nodes by their labels", () => {
-    const nodes = policy("ingress: [{fromNodes: [{matchLabels: {pool: p2}}]}]");
-    const { from } = compile([nodes], { options: { "enable-node-selector-labels": true } });
-    expect([from(OTHER_NODE), from(WORLD), from(OWN_NODE)]).toEqual(["undecided", "none", "none"]);
-    expect(compile([nodes]).lines[0]).toMatch(/expected option enable-node-selector-labels/);
-  });
-
   it("a map over its limit is open, or locked down by option", () => {
     const full = { "bpf-policy-map-max": 1 };
     const rules = policy("ingress: [{fromEntities: [cluster]}]");
@@ -322,6 +316,29 @@ describe("nodes and identities", () => {
       .toEqual(["BCONWP", "bcoNwp", "BCONWP"]);
     expect(compiled.endpoints.maps[compiled.endpoints.ofNode[0]].policies).toEqual(["CiliumClusterwideNetworkPolicy w"]);
     expect([...compile([rule]).compiled.endpoints.ofNode]).toEqual([-1, -1]);
+  });
+
+  it("nodes are selected by their labels where an option gives them identities", () => {
+    const nodes = policy("ingress: [{fromNodes: [{matchLabels: {pool: p2}}]}]");
+    const on = { "enable-node-selector-labels": true };
+    for (const version of CILIUM_VERSIONS) expect(reach(compile([nodes], { version, options: on }).from)).toBe("bcoNwp");
+    expect(reach(compile([policy("ingress: [{fromNodes: [{matchLabels: {pool: p1}}]}]")], { options: on }).from)).toBe("bconwp");
+    expect(reach(compile([policy("ingress: [{fromEntities: [cluster]}]")], { options: on }).from)).toBe("BCONwp");
+    const refused = compile([nodes]);
+    expect([reach(refused.from), refused.lines[0]]).toEqual(["BCONWP", expect.stringMatching(/option enable-node-selector-labels/)]);
+  });
+
+  it("the API server's node is that too, also as a pod's own", () => {
+    const slice = (address: string) => `
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: kubernetes, namespace: default, labels: {kubernetes.io/service-name: kubernetes}}
+addressType: IPv4
+endpoints: [{addresses: [${address}]}]
+ports: []`;
+    const rule = policy("ingress: [{fromEntities: [kube-apiserver]}]");
+    expect([OWN_NODE, OTHER_NODE, WORLD].map((address) => reach(compile([rule, slice(address)]).from)))
+      .toEqual(["bcOnwp", "bcoNwp", "bconWp"]);
   });
 
   it("the option labels decides what identities are made of", () => {

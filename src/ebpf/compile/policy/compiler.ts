@@ -65,6 +65,8 @@ export class Compiler {
     ];
     const conflicts = plans.flatMap(({ filters }) => filters.conflicts);
     const names = [...new Set(policies.map((policy) => policy.name))].sort();
+    // How 1.16 hands authentication on between entries is not modelled.
+    if (this.options.version === "1.16") conflicts.push(...plans.flatMap(({ filters }) => filters.authenticated));
     if (conflicts.length > 0) return this.unknown(names, [...new Set(conflicts)]);
     const state = this.stateFor(plans);
     const undecided = new Set<number>();

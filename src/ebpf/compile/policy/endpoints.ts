@@ -11,7 +11,7 @@ import { prefixOf } from "../../../cluster/address.js";
 import type { Because } from "../../../dataplane.js";
 import type { CiliumOptions } from "../../options.js";
 import type { Identities, Identity } from "../identity.js";
-import { apiserverAddresses, hostLabels, nodeAddresses } from "../identity.js";
+import { apiserverAddresses, hostLabels, nodeAddresses, nodeSelectorLabels } from "../identity.js";
 import type { Numbers } from "../numbers.js";
 import { Compiler, type Draft, numbersOf, type Subject } from "./compiler.js";
 import { CookieTable } from "./cookies.js";
@@ -74,7 +74,7 @@ export function compileEndpointPolicies(
   if (options["enable-host-firewall"]) {
     cluster.nodes.forEach((node, index) => {
       const host = hosts.get(node.name) ?? PLAIN_HOST;
-      const labels = hostLabels(node, options, host.apiserver);
+      const labels = hostLabels(node, options, host.labels);
       const own = never ? [] : rules.flatMap((one, at) => (one.forNodes && satisfiedBy(labels, one.subject) ? [at] : []));
       ofNode[index] = maps.of(own, { identity: identities.host, isHost: true, host });
     });
@@ -94,7 +94,7 @@ class Maps {
 
   of(policies: readonly number[], subject: Subject): number {
     const { isHost, host } = subject;
-    const view = `${isHost ? "host" : ""}${host.apiserver ? "api" : ""}${host.prefixes.map(({ text }) => text).join(" ")}`;
+    const view = `${isHost ? "host" : ""}${host.labels.join(" ")} ${host.prefixes.map(({ text }) => text).join(" ")}`;
     const group = `${policies.join(",")}|${this.namedPorts(policies, subject.identity)}|${view}`;
     let map = this.groups.get(group);
     if (map === undefined) {
@@ -151,7 +151,9 @@ function hostViews(cluster: Cluster, options: CiliumOptions): Map<string, HostVi
   return new Map(cluster.nodes.map((node) => {
     const addresses = nodeAddresses(node);
     const prefixes: Prefix[] = nodes ? addresses.map((address) => prefixOf(address, address.bytes.length * 8)) : [];
-    return [node.name, { prefixes, apiserver: addresses.some((address) => apiserver.has(address.text)) }];
+    const labels = nodeSelectorLabels(node, options);
+    if (addresses.some((address) => apiserver.has(address.text))) labels.push("reserved:kube-apiserver");
+    return [node.name, { prefixes, labels: labels.sort() }];
   }));
 }
 

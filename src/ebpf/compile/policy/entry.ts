@@ -24,14 +24,14 @@ export interface Requirement {
 
 /**
  * The other side. `any` is identity 0; `labels` are those whose labels satisfy all; a CIDR selects CIDR identities and
- * world. `fixed`: not narrowed by fromRequires. `unknown`: what it selects is among the identities of that kind, and
- * cannot be said.
+ * world. `fixed`: not narrowed by fromRequires. `unknown`: what it selects is among the identities
+ * outside the cluster, and cannot be said.
  */
 export type Peer =
   | { readonly kind: "any" }
   | { readonly kind: "labels"; readonly requirements: readonly Requirement[]; readonly fixed?: true }
   | { readonly kind: "cidr"; readonly prefix: Prefix; readonly except: readonly Prefix[] }
-  | { readonly kind: "unknown"; readonly among: "world" | "nodes" };
+  | { readonly kind: "unknown" };
 
 /** A redirect to a proxy. */
 export interface Redirect {

@@ -34,6 +34,8 @@ export interface SelectorPolicy {
 export class Filters {
   private readonly filters = new Map<string, Filter>();
   readonly conflicts: Because[] = [];
+  /** Rules that speak of authentication. */
+  readonly authenticated: Because[] = [];
 
   constructor(private readonly selectors: SelectorCache, private readonly cookies: CookieTable) {}
 
@@ -44,6 +46,7 @@ export class Filters {
 
   add(entry: PolicyEntry, level: number): void {
     const cookie = this.cookies.of(entry.because);
+    if (entry.auth !== null) this.authenticated.push(entry.because);
     const text = this.selectors.textOf(entry.peer);
     for (const range of entry.ports) {
       const { verdict, peer, auth } = entry;

@@ -10,6 +10,7 @@ import type { Prefix } from "../../../cluster/address.js";
 import { prefixContains } from "../../../cluster/address.js";
 import type { Identities, Identity } from "../identity.js";
 import { Reserved } from "../identity.js";
+import { CLUSTER_LABEL } from "../labels.js";
 import type { Peer, Requirement } from "./entry.js";
 
 const NONE: readonly Identity[] = [];
@@ -18,10 +19,11 @@ const NONE: readonly Identity[] = [];
 export interface HostView {
   /** The node's addresses where CIDRs may select nodes, empty elsewhere. */
   readonly prefixes: readonly Prefix[];
-  readonly apiserver: boolean;
+  /** Labels beside reserved:host: that the API server runs there, the node's own where policies may select by them. */
+  readonly labels: readonly string[];
 }
 
-export const PLAIN_HOST: HostView = { prefixes: [], apiserver: false };
+export const PLAIN_HOST: HostView = { prefixes: [], labels: [] };
 
 interface LabelOf {
   readonly source: string;
@@ -67,14 +69,14 @@ export class SelectorCache {
     switch (peer.kind) {
       case "any": throw new Error("the wildcard peer is identity 0, not a list");
       case "labels": {
-        const flag = host.apiserver ? "api " : "";
-        return this.cached(flag + this.textOf(peer), () => this.labelPeers(peer.requirements, host.apiserver));
+        const own = host.labels.join(";");
+        return this.cached(`${own} ${this.textOf(peer)}`, () => this.labelPeers(peer.requirements, host.labels));
       }
       case "cidr": {
         const own = host.prefixes.map((prefix) => prefix.text).join(",");
         return this.cached(`${own}!${this.textOf(peer)}`, () => this.cidrPeers(peer.prefix, peer.except, host.prefixes));
       }
-      case "unknown": return this.cached(this.textOf(peer), () => this.unknownPeers(peer.among));
+      case "unknown": return this.cached(this.textOf(peer), () => this.unknownPeers());
     }
   }
 
@@ -110,13 +112,16 @@ export class SelectorCache {
     return result;
   }
 
-  private labelPeers(requirements: readonly Requirement[], apiserver: boolean): readonly Identity[] {
+  private labelPeers(requirements: readonly Requirement[], hostLabels: readonly string[]): readonly Identity[] {
     const selected = [...this.podPeers(requirements)];
-    // Only pods have labels of Kubernetes; a requirement that such a label be there leaves nothing else.
-    const podsOnly = requirements.some(({ source, operator }) => source === "k8s" && (operator === "In" || operator === "Exists"));
+    // Only pods have labels of Kubernetes, apart from the cluster's; a requirement that such a label be there leaves nothing
+    // else.
+    const podsOnly = requirements.some(({ source, key, operator }) =>
+      source === "k8s" && key !== CLUSTER_LABEL && (operator === "In" || operator === "Exists"));
     if (podsOnly) return selected;
+    const added = hostLabels.map(parseLabel);
     for (const { identity, labels } of this.others) {
-      const own = apiserver && identity.id === Reserved.Host ? [...labels, parseLabel("reserved:kube-apiserver")] : labels;
+      const own = identity.id === Reserved.Host ? [...labels, ...added] : labels;
       if (requirements.every((one) => holds(one, valuesOf(own, one)))) selected.push(identity);
     }
     return selected.sort((a, b) => a.id - b.id);
@@ -169,12 +174,10 @@ export class SelectorCache {
     return identity.kind === "cidr" && identity.labels.includes(world.labels[0]);
   }
 
-  /** Everything that such a peer might select: all of the outside, or all nodes but the own. */
-  private unknownPeers(among: "world" | "nodes"): readonly Identity[] {
+  /** Everything that such a peer might select: all of the outside. */
+  private unknownPeers(): readonly Identity[] {
     const { world, all } = this.identities;
-    return all.filter(({ id, kind, labels }) => (among === "world"
-      ? kind === "cidr" || id === world.v4.id || id === world.v6.id
-      : labels.includes("reserved:remote-node")));
+    return all.filter(({ id, kind }) => kind === "cidr" || id === world.v4.id || id === world.v6.id);
   }
 }
 
@@ -234,7 +237,7 @@ function peerText(peer: Peer): string {
     case "any": return "";
     case "labels": return `labels ${requirementsText(peer.requirements)}`;
     case "cidr": return `cidr ${peer.prefix.text}!${peer.except.map((except) => except.text).join(",")}`;
-    case "unknown": return `unknown ${peer.among}`;
+    case "unknown": return "unknown";
   }
 }
 
