@@ -55,12 +55,12 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   {
     id: "node-port-on-first-node", file: FRONTENDS, stories: ["lab/nodeport-cluster"],
     find: "add(node.name, \"NodePort\", address, \"nodePort\", true);",
-    replace: "add(cluster.nodes[0].name, \"NodePort\", address, \"nodePort\", true);",
+    replace: "add(nodes[0].node.name, \"NodePort\", address, \"nodePort\", true);",
     why: "the second node has no frontend for its own address",
   },
   {
-    id: "local-policy-ignored", file: "src/ebpf/compile/service.ts", stories: ["lab/nodeport-local", "lab/internal-local"],
-    find: "candidates.filter((candidate) => candidate.nodeName === node)", replace: "candidates",
+    id: "local-policy-ignored", file: "src/ebpf/compile/service-topology.ts", stories: ["lab/nodeport-local", "lab/internal-local"],
+    find: "return local ? near.filter((one) => isLocal(one, node)) : near;", replace: "return near;",
     why: "traffic policy Local chooses from the endpoints of all nodes",
   },
   {
@@ -91,7 +91,7 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   },
   {
     id: "hairpin-not-recognised", file: POD_SERVICE, stories: ["lab/hairpin"],
-    find: "PodService.loopback = Address.equal(Tuple.saddr(tuple), Service.backend);", replace: "",
+    find: "PodService.loopback = hasLoopback() && Address.equal(Tuple.saddr(tuple), Service.backend);", replace: "",
     why: "a pod that reaches itself sees its own address as the client",
   },
   {
@@ -170,7 +170,7 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   },
   {
     id: "masqueraded-by-another-node", file: RECORDS, stories: ["lab/pod-to-outside"],
-    find: "masquerade4: fieldOf(node.ipv4),",
+    find: "masquerade4: fieldOf(node.masquerade.get(node.directRouting)?.[4] ?? node.ipv4),",
     replace: "masquerade4: fieldOf(node.ipv4).map((byte, at) => (at === 3 ? byte ^ 7 : byte)),",
     why: "pods leave the cluster under the other node's address, and answers go there",
   },

@@ -8,14 +8,14 @@
  *     reply     source NAT undone -> service address restored -> out again
  */
 import {
-  Config, ConfigOption, CtBit, CtDirection, CtStatus, CtTuple, DropReason, Identity, IpcacheEntry, NodeEntry, Program,
+  Config, ConfigOption, CtBit, CtDirection, CtEntry, CtStatus, CtTuple, DropReason, Identity, IpcacheEntry, NodeEntry, Program,
   RevNatEntry,
   ServiceEntry, ServiceFlag, ServiceFlag2, TupleFlag, UndecidedReason,
 } from "../abi.gen";
 import { Address } from "./address";
-import { Answer } from "./answer";
 import { Conntrack, ENTRY_DSR, ENTRY_NODEPORT, FORWARD, REVERSE } from "./conntrack";
 import { Deliver } from "./deliver";
+import { Dsr } from "./dsr";
 import { Fragments } from "./fragments";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
@@ -31,6 +31,7 @@ import { GO_ON, Verdict } from "./verdict";
 
 const TUPLE: usize = memory.data(<i32>CtTuple.SIZE, 16);
 const ADDRESS: usize = memory.data(16, 16);
+const FRONTEND: usize = memory.data(16, 16);
 
 export class Nodeport {
   /** nodeport_lb4: GO_ON where the packet goes on into the node, translated or not. */
@@ -44,7 +45,10 @@ export class Nodeport {
       if (short < 0) return short;
       const found = Service.lookup(tuple, false);
       if (found !== null) return request(found, tuple);
-      if (Options.dsr) return Verdict.undecided(UndecidedReason.DSR);
+      if (Options.dsr) {
+        const balanced = Dsr.receive(tuple);
+        if (balanced != GO_ON) return balanced == Verdict.PASS ? GO_ON : balanced;
+      }
     }
     return serves || Options.masquerade ? reply(tuple) : GO_ON;
   }
@@ -80,13 +84,8 @@ function restore(byRoute: bool): i32 {
   if (short < 0) return short;
   const entry = Conntrack.peek(tuple, <u8>TupleFlag.OUT);
   if (entry === null) return GO_ON;
-  if (!(entry.bits & <u16>CtBit.NODE_PORT)) {
-    const dsr = Options.dsr && (entry.bits & <u16>CtBit.DSR_INTERNAL) != 0;
-    return dsr ? Verdict.undecided(UndecidedReason.DSR) : GO_ON;
-  }
-  if (entry.rev_nat_index == 0) return GO_ON;
-  const frontend = Maps.revNat(entry.rev_nat_index);
-  if (frontend === null) return GO_ON;
+  const port = frontendOf(entry, tuple);
+  if (port == 0) return GO_ON;
   if (byRoute) {
     const route = Deliver.byRoute(false);
     if (route == Verdict.REDIRECT && Packet.redirect != Packet.device) return route;
@@ -94,31 +93,45 @@ function restore(byRoute: bool): i32 {
   }
   const status = Conntrack.lookup(tuple, CtDirection.INGRESS, REVERSE, ENTRY_NODEPORT | ENTRY_DSR, 0);
   if (status != CtStatus.REPLY) return status < 0 ? status : GO_ON;
-  const address = changetype<usize>(frontend) + RevNatEntry.ADDRESS;
-  const wrong = Translate.reverse(tuple, address, frontend.port, false);
+  const wrong = Translate.reverse(tuple, FRONTEND, port, false);
   return wrong < 0 ? wrong : Verdict.PASS;
+}
+
+/** nodeport_rev_dnat_get_info_ipv4: the address a reply of this connection comes from into FRONTEND, and its port; 0: none. */
+function frontendOf(entry: CtEntry, tuple: CtTuple): u16 {
+  if (!(entry.bits & <u16>CtBit.NODE_PORT)) {
+    if (!Options.dsr || !(entry.bits & <u16>CtBit.DSR_INTERNAL)) return 0;
+    return Dsr.restored(tuple, changetype<usize>(entry), entry.nat_port, FRONTEND);
+  }
+  if (entry.rev_nat_index == 0) return 0;
+  const frontend = Maps.revNat(entry.rev_nat_index);
+  if (frontend === null) return 0;
+  Address.copy(FRONTEND, changetype<usize>(frontend) + RevNatEntry.ADDRESS);
+  return frontend.port;
 }
 
 /** nodeport_svc_lb4. */
 function request(found: ServiceEntry, tuple: CtTuple): i32 {
   if (Service.wildcard) return -DropReason.DROP_NO_SERVICE;
   if (!Service.sourceAllowed(found, Tuple.saddr(tuple))) return -DropReason.DROP_NOT_IN_SRC_RANGE;
+  // A redirected frontend can be reached from outside, whatever it was before.
+  if (found.flags2 & <u8>ServiceFlag2.LOCALREDIRECT) return Verdict.undecided(UndecidedReason.LOCAL_REDIRECT);
   if (!(found.flags & <u8>ServiceFlag.ROUTABLE)) return -DropReason.DROP_IS_CLUSTER_IP;
   if (found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) return Verdict.undecided(UndecidedReason.L7_PROXY);
   if (found.flags2 & <u8>ServiceFlag2.NAT_46X64) return Verdict.undecided(UndecidedReason.NAT46X64);
   const verdict = Service.local(found, tuple, true);
-  if (verdict == -DropReason.DROP_NO_SERVICE
-    && Options.has(ConfigOption.SERVICE_NO_BACKEND_RESPONSE_REJECT)) {
-    return Answer.portUnreachable();
-  }
+  if (verdict == -DropReason.DROP_NO_SERVICE) return Service.unavailable(found);
   if (verdict < 0) return verdict;
   const local = Maps.endpoint(Service.backend) !== null;
   if (!local && (found.flags & <u8>ServiceFlag.HOSTPORT)) return -DropReason.DROP_INVALID;
-  if (!local && (Options.dsr || (found.flags2 & <u8>ServiceFlag2.FWD_MODE_DSR))) {
-    return Verdict.undecided(UndecidedReason.DSR);
-  }
+  if (local && Service.delegates(found)) return Verdict.undecided(UndecidedReason.L7_PROXY);
+  const direct = !local && Dsr.uses(found, tuple.nexthdr);
+  Address.copy(FRONTEND, Tuple.daddr(tuple));
+  const port = tuple.sport;
   const wrong = Translate.dnat(tuple, Service.chosen(), loopback(tuple));
   if (wrong < 0) return wrong;
+  // A reply of direct server return is never seen on this node again, so nothing is tracked here.
+  if (direct) return Dsr.send(FRONTEND, port);
   const untracked = trackRequest(found, tuple);
   if (untracked < 0) return untracked;
   return local ? GO_ON : toRemoteBackend();
@@ -189,7 +202,8 @@ function reply(tuple: CtTuple): i32 {
   if (verdict == PUNT || verdict == -DropReason.DROP_NAT_NO_MAPPING) return GO_ON;
   if (verdict < 0) return verdict;
   Mark.setMagic(Mark.SNAT_DONE);
-  return restoreService(tuple);
+  // Where every service's backends answer directly, no reply of a service comes through here.
+  return Dsr.always ? GO_ON : restoreService(tuple);
 }
 
 /**

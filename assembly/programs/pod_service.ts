@@ -9,7 +9,6 @@ import {
   Config, ConfigOption, CtTuple, DropReason, ServiceEntry, ServiceFlag2, TupleFlag, UndecidedReason,
 } from "../abi.gen";
 import { Address } from "./address";
-import { Answer } from "./answer";
 import { Conntrack } from "./conntrack";
 import { Fragments } from "./fragments";
 import { Options } from "./options";
@@ -57,12 +56,15 @@ function translateService(): i32 {
   if (short < 0) return short;
   const found = frontend(tuple);
   if (found === null) return GO_ON;
-  if (found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) return Verdict.undecided(UndecidedReason.L7_PROXY);
+  if ((found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) || Service.delegates(found)) {
+    return Verdict.undecided(UndecidedReason.L7_PROXY);
+  }
   if (found.flags2 & <u8>ServiceFlag2.LOCALREDIRECT) return Verdict.undecided(UndecidedReason.LOCAL_REDIRECT);
   const verdict = Service.local(found, tuple, false);
-  if (verdict == -DropReason.DROP_NO_SERVICE
-    && Options.has(ConfigOption.SERVICE_NO_BACKEND_RESPONSE_REJECT)) {
-    return Answer.portUnreachable();
+  if (verdict == -DropReason.DROP_NO_SERVICE) {
+    // Passed on as it is: out of the program, past conntrack and policy.
+    const unavailable = Service.unavailable(found);
+    return unavailable == GO_ON ? Verdict.PASS : unavailable;
   }
   if (verdict < 0) return verdict;
   const backend = Service.chosen();

@@ -7,11 +7,12 @@
  */
 import {
   AllNodes, BackendEntry, BackendState, ConfigOption, CtDirection, CtStatus, CtTuple, DropReason, Identity,
-  IpcacheFlag, LbAlgorithm, LookupScope, PinFlag, PinRecord, ServiceEntry, ServiceFlag, ServiceFlag2, ServiceKey,
+  IpcacheFlag, LbAlgorithm, LbOption, LookupScope, PinFlag, PinRecord, ServiceEntry, ServiceFlag, ServiceFlag2, ServiceKey,
   StepKind, UndecidedReason,
 } from "../abi.gen";
 import { Address } from "./address";
 import { Affinity } from "./affinity";
+import { Answer } from "./answer";
 import { Chance } from "./chance";
 import { Conntrack, ENTRY_SERVICE, REVERSE } from "./conntrack";
 import { Identities } from "./identity";
@@ -103,6 +104,11 @@ export class Service {
     return host >= Options.config.nodeport_port_min && host <= Options.config.nodeport_port_max;
   }
 
+  /** lb4_svc_is_l7_punt_proxy: what is for a backend of this node goes to a proxy as it is. */
+  static delegates(found: ServiceEntry): bool {
+    return (found.flags2 & <u8>ServiceFlag2.LOOPBACK) != 0 && !(found.flags & <u8>ServiceFlag.HOSTPORT);
+  }
+
   /** lb4_src_range_ok: an allow list, or a deny list where the service says so (from 1.17). */
   static sourceAllowed(found: ServiceEntry, source: usize): bool {
     if (!(found.flags & <u8>ServiceFlag.SOURCE_RANGE)) return true;
@@ -133,6 +139,23 @@ export class Service {
         found.rev_nat_index);
     }
     return verdict;
+  }
+
+  /**
+   * What becomes of a packet that finds no backend: answered (service-no-backend-response), dropped, or where services
+   * without endpoints are not routable (from 1.19) passed on as it is, unless a Local policy keeps it here.
+   */
+  static unavailable(found: ServiceEntry): i32 {
+    if (leavesUnroutable()) return Service.passesOn(found) ? GO_ON : -<i32>DropReason.DROP_NO_SERVICE;
+    return Options.has(ConfigOption.SERVICE_NO_BACKEND_RESPONSE_REJECT)
+      ? Answer.portUnreachable() : -<i32>DropReason.DROP_NO_SERVICE;
+  }
+
+  /** handle_nonroutable_endpoints_v4: without endpoints the service's address is left to the node's routes. */
+  static passesOn(found: ServiceEntry): bool {
+    if (!leavesUnroutable()) return false;
+    return isExternal(found)
+      ? (found.flags & <u8>ServiceFlag.EXT_LOCAL_SCOPE) == 0 : (found.flags2 & <u8>ServiceFlag2.INT_LOCAL_SCOPE) == 0;
   }
 
   /** A backend for a new flow into `backend` and `backendId`. GO_ON, or undecided, or DROP_NO_SERVICE. */
@@ -250,6 +273,17 @@ function pick(slot: u16): i32 {
   Service.backendId = entry.backend_id;
   Service.backend = changetype<usize>(backend);
   return GO_ON;
+}
+
+/** enable-no-service-endpoints-routable is off (from 1.19). */
+function leavesUnroutable(): bool {
+  return Options.version >= 19 && (Options.config.lb_options & <u32>LbOption.NO_ENDPOINTS_UNROUTABLE) != 0;
+}
+
+/** lb4_svc_is_external. */
+function isExternal(found: ServiceEntry): bool {
+  return (found.flags
+    & (<u8>ServiceFlag.EXTERNAL_IP | <u8>ServiceFlag.NODEPORT | <u8>ServiceFlag.LOADBALANCER)) != 0;
 }
 
 /** The flow's backend by its hash; a capture's choice is not asked, only compared with. */

@@ -38,8 +38,11 @@ export function translateSocket(): i32 {
   if (short < 0) return short;
   const found = frontend(tuple);
   if (found === null) return GO_ON;
-  if (found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) return Verdict.undecided(UndecidedReason.L7_PROXY);
-  if (found.count == 0) return -DropReason.DROP_NO_SERVICE;
+  if (found.flags2 & <u8>ServiceFlag2.LOCALREDIRECT) return Verdict.undecided(UndecidedReason.LOCAL_REDIRECT);
+  if ((found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) || Service.delegates(found)) {
+    return Verdict.undecided(UndecidedReason.L7_PROXY);
+  }
+  if (found.count == 0) return Service.passesOn(found) ? GO_ON : -<i32>DropReason.DROP_NO_SERVICE;
   if (leaveAlone(found, Tuple.daddr(tuple))) return GO_ON;
   Service.revNat = found.rev_nat_index;
   Service.cookie = found.cookie;

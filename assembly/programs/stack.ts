@@ -149,12 +149,13 @@ function forwardHop(): i32 {
   return GO_ON;
 }
 
-/** Option numbers of RFC 791 and RFC 2113. */
+/** Option numbers of RFC 791 and RFC 2113, and Cilium's own, which ip_options_compile steps over as unknown. */
 const OPTION_END: u8 = 0;
 const OPTION_NOP: u8 = 1;
 const OPTION_SECURITY: u8 = 130;
 const OPTION_STREAM: u8 = 136;
 const OPTION_ROUTER_ALERT: u8 = 148;
+const OPTION_DSR: u8 = 154;
 
 /**
  * GO_ON for options that only travel along. Record route and timestamps are written to, source routes are
@@ -170,7 +171,8 @@ function optionsActedOn(): i32 {
       at++;
       continue;
     }
-    const plain = option == OPTION_SECURITY || option == OPTION_STREAM || option == OPTION_ROUTER_ALERT;
+    const plain = option == OPTION_SECURITY || option == OPTION_STREAM || option == OPTION_ROUTER_ALERT ||
+      option == OPTION_DSR;
     const size: u8 = at + 1 < end ? load<u8>(at, 1) : 0;
     if (!plain || size < 2 || at + <usize>size > end) return Verdict.undecided(UndecidedReason.IP_OPTIONS);
     at += <usize>size;

@@ -21,6 +21,7 @@ import { Vxlan } from "../wire/vxlan";
 import { Address } from "./address";
 import { Options } from "./options";
 import { Packet, UDP } from "./packet";
+import { ROOM } from "./room";
 import { GO_ON, Verdict } from "./verdict";
 
 /** IPDEFTTL */
@@ -29,7 +30,6 @@ const TTL: u8 = 64;
 const MOST: i32 = 1 << 16;
 /** Headers of an IPv6 tunnel without options. */
 const HEADERS: i32 = 14 + 40 + 8 + 8;
-const ROOM: usize = memory.data(65536 + 128, 16);
 const REMOTE: usize = memory.data(16, 16);
 /** Lowest port and number of ports of udp_flow_src_port. */
 const FIRST_PORT: u32 = 32768;

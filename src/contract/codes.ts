@@ -251,10 +251,16 @@ export const LbAlgorithm = codes("LbAlgorithm", "bpf-lb-algorithm.", { UNSPEC: 0
 export const LbOption = codes("LbOption", "Bits of Config.lb_options: switches of load balancing; ours.", {
   /** bpf-lb-algorithm-annotation. */
   ALGORITHM_ANNOTATION: 1,
+  /** enable-pmtu-discovery: what DSR would make too large is answered. */
+  PMTU_DISCOVERY: 2,
+  /** enable-no-service-endpoints-routable is off: what finds no backend goes on as it is (from 1.19). */
+  NO_ENDPOINTS_UNROUTABLE: 4,
 });
 
 export const DsrMode = codes("DsrMode", "bpf-lb-mode and bpf-lb-dsr-dispatch; ours.", {
-  SNAT: 0, DSR_OPT: 1, DSR_GENEVE: 2, DSR_IPIP: 3, HYBRID_OPT: 4, HYBRID_GENEVE: 5,
+  SNAT: 0, DSR_OPT: 1, DSR_GENEVE: 2, DSR_IPIP: 3, HYBRID_OPT: 4, HYBRID_GENEVE: 5, HYBRID_IPIP: 6,
+  /** Each service says (bpf-lb-mode-annotation). */
+  OWN_OPT: 7, OWN_GENEVE: 8, OWN_IPIP: 9,
 });
 
 // ---- identities, endpoints, nodes -----------------------------------------------------------------------------

@@ -63,6 +63,7 @@ export function checkLimits(image: MapImage): LimitFinding[] {
         "cilium_lb6_backends_v3",
         "cilium_lb4_source_range",
         "cilium_lb6_source_range",
+        "cilium_lb_affinity_match",
       ] as const
     ).map((name) =>
       finding(

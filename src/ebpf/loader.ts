@@ -74,6 +74,9 @@ export function capacitiesOf(image: MapImage, live = LIVE_SLOTS): Capacities {
     innerEntries: options["bpf-policy-map-max"],
     innerMaps: policies.endpoints.maps.length * 2 + 256,
   };
+  // Each node's; the oldest entry of a node gives way, as in an LRU map of Cilium's.
+  sized.cilium_lb4_affinity = { ...sized.cilium_lb4_affinity, maxEntries: lb };
+  sized.cilium_lb6_affinity = { ...sized.cilium_lb6_affinity, maxEntries: lb };
   sized.cilium_lb4_maglev = maglevCapacity(image.maglev.v4, options);
   sized.cilium_lb6_maglev = maglevCapacity(image.maglev.v6, options);
   return { nodes: Math.max(1, image.nodes.length), maps: sized };

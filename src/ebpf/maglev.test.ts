@@ -3,6 +3,7 @@
  * all versions: the tables that the compiler makes, and the backend that the program takes; beside them the values
  * that Cilium's own tests expect (pkg/maglev/maglev_test.go, pkg/loadbalancer/tests/testdata of 1.20-dev).
  */
+import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { ModelBackend } from "../../test/maglev-model.js";
@@ -78,10 +79,10 @@ const SIZE = 1021;
 const VIP = { 4: "203.0.113.10", 6: "2001:db8:1::10" } as const;
 
 /** A node with one external service of `backends`, whose frontend is in port 80. */
-function node(version: number, backends: readonly ModelBackend[], affinity = false): Bench {
-  const bench = new Bench(version, { maglev: SIZE });
+function node(version: number, backends: readonly ModelBackend[], affinity = false, size = SIZE): Bench {
+  const bench = new Bench(version, { maglev: size });
   bench.options([...BASE_OPTIONS, "ENABLE_IPV6"]);
-  bench.configure({ lb_algorithm: LbAlgorithm.values.MAGLEV, maglev_table_size: SIZE, hash_init4_seed: JHASH4,
+  bench.configure({ lb_algorithm: LbAlgorithm.values.MAGLEV, maglev_table_size: size, hash_init4_seed: JHASH4,
     hash_init6_seed: JHASH6 });
   for (const family of [4, 6] as const) {
     const own = backends.filter(({ ip }) => address(ip).family === family);
@@ -91,7 +92,7 @@ function node(version: number, backends: readonly ModelBackend[], affinity = fal
       bench.service(VIP[family], 80, protocol, 7, own.map(({ id }) => id), flags);
     }
     for (const { id, ip, port } of own) bench.backend(id, ip, port);
-    bench.maglev(family, 7, AllNodes.values.ALL, table(own, SIZE, version));
+    bench.maglev(family, 7, AllNodes.values.ALL, table(own, size, version));
   }
   return bench;
 }
@@ -165,3 +166,23 @@ describe("Maglev selection", () => {
     }
   });
 });
+
+interface Recorded {
+  readonly runs: readonly { version: number; family: 4 | 6; affinity: boolean; flows: [string, number, number, string][] }[];
+}
+
+const recorded = JSON.parse(
+  readFileSync(new URL("../../test/vectors/maglev-flows.json", import.meta.url), "utf8")) as Recorded;
+
+it.each(recorded.runs.map((run) => [`1.${run.version}, IPv${run.family}${run.affinity ? ", affinity" : ""}`, run] as const))(
+  "Cilium's own programs took the same backends: %s", (_name, { version, family, affinity, flows: some }) => {
+    const own: ModelBackend[] = [4, 6].flatMap((of) => [5, 6, 7, 8, 9].map((last, index) => ({
+      id: index + 1, ip: of === 4 ? `10.0.0.${last}` : `fd00:10::${last}`, port: 8080, protocol: "TCP" as const, weight: 100 })));
+    const bench = node(version, own, affinity, 16381);
+    bench.configure({ hash_init4_seed: 0xcafe, hash_init6_seed: 0xeb9f });
+    some.forEach(([from, sport, protocol, backend], index) => {
+      const { images } = bench.walk([{ device: UPLINK, seconds: 1000 + 10 * index,
+        packet: packet({ from, to: VIP[family], protocol: protocol === 6 ? "TCP" : "UDP", sport, dport: 80, flags: SYN }) }])[0];
+      expect(read(images.at(-1)!.packet).to).toBe(backend);
+    });
+  });

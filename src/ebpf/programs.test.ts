@@ -9,7 +9,8 @@ import {
 } from "../../test/programs.js";
 import { decode } from "../contract/codec.js";
 import {
-  DropReason, EmissionKind, EndpointFlag, FibKind, KernelReason, NodeOption, Program, ServiceFlag, StepKind, UndecidedReason,
+  DropReason, DsrMode, EmissionKind, EndpointFlag, FibKind, KernelReason, NodeOption, Program, ServiceFlag, StepKind,
+  UndecidedReason,
 } from "../contract/codes.js";
 import { mapNumber } from "../contract/maps.js";
 import { StepRecord } from "../contract/structs.js";
@@ -414,7 +415,7 @@ describe("what is not judged", () => {
     bench.remove("twinplane_fib", { prefixlen: 32, node: 0, family: 1 });
     expect(ended(send(bench, { from: A, to: CLIENT, protocol: "TCP" },
       POD_DEVICE))).toBe("Undecided NO_ROUTE");
-    bench.configure({ dsr_mode: 1 });
+    bench.configure({ dsr_mode: DsrMode.values.DSR_GENEVE });
     bench.backend(1, C, 80);
     bench.service("198.51.100.80", 80, 6, 1, [1],
       ServiceFlag.values.LOADBALANCER | ServiceFlag.values.ROUTABLE);

@@ -91,8 +91,8 @@ export function configRecord(options: CiliumOptions, seed: bigint, plane: number
       lb_algorithm:
         options["bpf-lb-algorithm"] === "maglev" ? LbAlgorithm.values.MAGLEV : LbAlgorithm.values.RANDOM,
       monitor_aggregation: 3,
-      dsr_mode: DsrMode.values.SNAT,
-      lb_options: options["bpf-lb-algorithm-annotation"] ? LbOption.values.ALGORITHM_ANNOTATION : 0,
+      dsr_mode: dsrMode(options),
+      lb_options: LB_SWITCHES.reduce((bits, [bit, on]) => (on(options) ? bits | bit : bits), 0),
     },
   ];
 }
@@ -107,6 +107,21 @@ export function tunnelProtocol(options: OptionValues): number {
 export function tunnelPort(options: OptionValues): number {
   if (options["tunnel-port"] !== 0) return options["tunnel-port"];
   return options["tunnel-protocol"] === "vxlan" ? 8472 : 6081;
+}
+
+const LB_SWITCHES: readonly (readonly [number, (options: OptionValues) => boolean])[] = [
+  [LbOption.values.ALGORITHM_ANNOTATION, (o) => o["bpf-lb-algorithm-annotation"]],
+  [LbOption.values.PMTU_DISCOVERY, (o) => o["enable-pmtu-discovery"]],
+  [LbOption.values.NO_ENDPOINTS_UNROUTABLE, (o) => !o["enable-no-service-endpoints-routable"]],
+];
+
+/** bpf-lb-mode and bpf-lb-dsr-dispatch in one; services have a mode of their own from 1.17 on. */
+function dsrMode(options: CiliumOptions): number {
+  const own = options["bpf-lb-mode-annotation"] && options.version !== "1.16";
+  const mode = own ? "OWN" : options["bpf-lb-mode"] === "hybrid" ? "HYBRID" : "DSR";
+  if (!own && options["bpf-lb-mode"] === "snat") return DsrMode.values.SNAT;
+  const dispatch = { opt: "OPT", geneve: "GENEVE", ipip: "IPIP" } as const;
+  return DsrMode.values[`${mode}_${dispatch[options["bpf-lb-dsr-dispatch"]]}`];
 }
 
 /** `agent`: a masquerade agent writes the node's iptables. */
@@ -413,6 +428,8 @@ export function flags2Of({ flags }: Frontend): number {
   if (flags.twoScopes) bits |= ServiceFlag2.values.TWO_SCOPES;
   if (flags.loopback) bits |= ServiceFlag2.values.LOOPBACK;
   if (flags.dsr) bits |= ServiceFlag2.values.FWD_MODE_DSR;
+  if (flags.localRedirect) bits |= ServiceFlag2.values.LOCALREDIRECT;
+  if (flags.l7) bits |= ServiceFlag2.values.L7_LOADBALANCER;
   // On the service itself this bit says that the source ranges deny.
   if (flags.sourceRangeDeny) bits |= ServiceFlag2.values.QUARANTINED;
   return bits;

@@ -43,10 +43,14 @@ const UNMODELLED: readonly {
     what: "host policies are not evaluated",
   },
   {
+    name: "bpf-lb-dsr-dispatch",
+    when: (o) => o["bpf-lb-dsr-dispatch"] !== "opt" && (o["bpf-lb-mode"] !== "snat" || o["bpf-lb-mode-annotation"]),
+    what: "direct server return in Geneve or IPIP headers is not modelled; requests to remote backends are undecided",
+  },
+  {
     name: "bpf-lb-mode",
-    when: (o) => o["bpf-lb-mode"] !== "snat",
-    what:
-      "direct server return is not modelled; " + "service traffic from outside is evaluated as in snat mode",
+    when: (o) => o["bpf-lb-mode"] !== "snat" && o["bpf-lb-dsr-dispatch"] === "opt" && o["routing-mode"] === "tunnel",
+    what: "the agent refuses direct server return by option in tunnel mode; the programs are evaluated as if it did not",
   },
   {
     name: "bpf-lb-acceleration",

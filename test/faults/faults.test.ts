@@ -1,5 +1,5 @@
 /**
- * Faults in the generators of policy engines, in IP sets and in the engine's shortcuts: each, put into a copy of the
+ * Faults in the generators of policy engines, in IP sets, in the engine's shortcuts and in Cilium's services: each, put into a copy of the
  * sources, fails the test named for it. (The faults of packets' ways are in test/mutation.test.ts and
  * test/kernel-ring/mutants.test.ts, which are quick.)
  *
@@ -13,10 +13,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mutate } from "../mutation.js";
 import { CALICO_FAULTS } from "./calico.js";
 import { NPM_FAULTS } from "./npm.js";
+import { SERVICE_FAULTS } from "./services.js";
 import { SET_FAULTS } from "./sets.js";
 import { SHORTCUT_FAULTS } from "./shortcuts.js";
 
-const FAULTS = [...SET_FAULTS, ...SHORTCUT_FAULTS, ...NPM_FAULTS, ...CALICO_FAULTS];
+const FAULTS = [...SET_FAULTS, ...SHORTCUT_FAULTS, ...NPM_FAULTS, ...CALICO_FAULTS, ...SERVICE_FAULTS];
 const root = join(import.meta.dirname, "../..");
 const wanted = process.env.CI === "true" || process.env.TWINPLANE_FAULTS === "1";
 /** Enough for each of the faults, with this seed; no kernel is asked. */

@@ -24,6 +24,8 @@ import { checkNodePortAddresses } from "./node-port-addresses.js";
 import type { Numbering, Numbers } from "./numbers.js";
 import { IP_PROTOCOL } from "./policy/entry.js";
 import { DEFAULT_WEIGHT, deniesRanges, ownAlgorithm, release, usesDsr } from "./service-annotations.js";
+import type { RedirectedAddress, Redirects } from "./service-redirects.js";
+import { findRedirects } from "./service-redirects.js";
 import { selectFor, variesByNode } from "./service-topology.js";
 
 export interface Backend {
@@ -75,6 +77,9 @@ export interface FrontendFlags {
   readonly sourceRangeDeny: boolean;
   readonly loopback: boolean;
   readonly dsr: boolean;
+  /** Of a CiliumLocalRedirectPolicy, or of a proxy's: not evaluated. */
+  readonly localRedirect: boolean;
+  readonly l7: boolean;
   readonly wildcard: boolean;
 }
 
@@ -103,8 +108,9 @@ export function compileServices(
 ): CompiledServices {
   checkNodePortAddresses(options, problems);
   const backendsOf = candidateFinder(cluster, options);
-  const drafts: Draft[] = [];
-  for (const plan of planFrontends(cluster, options)) drafts.push(...draftsOf(plan, cluster, options, backendsOf));
+  const redirects = findRedirects(cluster);
+  const drafts: Draft[] = redirects.addresses.map(redirectedDraft);
+  for (const plan of planFrontends(cluster, options)) drafts.push(...draftsOf(plan, cluster, options, backendsOf, redirects));
   const kept = withoutConflicts(drafts, options, problems);
   const backends = numberBackends(kept, numbers.backends);
   const idOf = new Map(backends.map((backend) => [backendKey(backend), backend.id]));
@@ -172,6 +178,7 @@ function draftsOf(
   cluster: Cluster,
   options: CiliumOptions,
   backendsOf: CandidateFinder,
+  redirects: Redirects,
 ): Draft[] {
   const { service } = plan;
   const wildcard = plan.port === 0;
@@ -196,6 +203,8 @@ function draftsOf(
       sourceRangeDeny: ranges.length > 0 && service !== null && deniesRanges(service, options),
       loopback: plan.loopback && !wildcard,
       dsr: !wildcard && usesDsr(service, plan.protocol, options),
+      localRedirect: plan.type === "ClusterIP" && !wildcard && redirects.local.has(ownerOf(plan)),
+      l7: !wildcard && isProxied(plan, redirects),
       wildcard,
     },
     affinityTimeout: affine ? service.sessionAffinityTimeoutSeconds : 0,
@@ -219,6 +228,20 @@ function draftsOf(
       candidates: selectFor(node, service, candidates, ofService, local, options),
     }));
   });
+}
+
+/** A proxy takes frontends by the service's port, node ports too. */
+function isProxied(plan: FrontendPlan, { proxied }: Redirects): boolean {
+  const ports = proxied.get(ownerOf(plan));
+  return plan.servicePort !== null && ports !== undefined && (ports.length === 0 || ports.includes(plan.servicePort.port));
+}
+
+/** An address of a local redirect policy's own. */
+function redirectedDraft({ address, port, protocol, because }: RedirectedAddress): Draft {
+  const off = { routable: false, externalLocal: false, internalLocal: false, twoScopes: false, sourceRange: false,
+    sourceRangeDeny: false, loopback: false, dsr: false, l7: false, wildcard: false };
+  return { node: null, type: "ClusterIP", address, port, protocol, scope: 0, flags: { ...off, localRedirect: true },
+    affinityTimeout: 0, algorithm: LbAlgorithm.values.UNSPEC, maglev: false, because, owner: because.object, candidates: [], ranges: [] };
 }
 
 /**

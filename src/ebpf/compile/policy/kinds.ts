@@ -4,7 +4,7 @@ import type { CiliumVersion } from "../../presets.js";
 
 /** Objects that are read and have no effect in what is emulated, and what is evaluated instead. */
 export const UNMODELLED_KINDS: Readonly<Record<string, string>> = {
-  CiliumLocalRedirectPolicy: "services it redirects are evaluated as if it were not there",
+  CiliumLocalRedirectPolicy: "what is sent to frontends that it redirects is undecided",
   CiliumEgressGatewayPolicy: "egress of the pods it selects is evaluated as if it were not there",
 };
 
