@@ -1,6 +1,6 @@
 import { addressFromBytes } from "../src/cluster/address.js";
 import { FrameBlock, type Plane, StepResults } from "../src/dataplane.js";
-import { buildPlane } from "../src/planes.js";
+import { buildPlane, type Profile } from "../src/planes.js";
 import { type Figure, nsPerOperation, perSecond, type Question } from "./bench.js";
 import { labSession } from "./session.js";
 import { type Entry, entriesOf } from "./traffic.js";
@@ -23,6 +23,11 @@ export const question: Question = {
       inside.push(await established(profile.text, build()));
       figures.push(...inside.slice(-1), await opening(profile.text, build()));
     }
+    // The same where what programs pass up goes through the nodes' netfilter.
+    const stacked: Profile = { text: "aks@1.34", engine: "cilium", policyEngine: true };
+    const build = (): Plane => buildPlane("bench", stacked, { ...input, cluster: input.timeline.initial, epochNs: 0n, udpCleanup: true });
+    const name = "aks@1.34, whose nodes masquerade in iptables";
+    figures.push(await established(name, build()), await opening(name, build()));
     const sum = (of: "min" | "median" | "max"): number => inside.reduce((total, figure) => total + figure[of], 0);
     const both: Figure = {
       what: "both planes, one after the other, established", unit: "ns", note: "their sum; a whole replay is below",

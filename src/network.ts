@@ -6,6 +6,7 @@
  */
 import { type Family, type Prefix, prefixContains, prefixOf } from "./cluster/address.js";
 import type { Cluster } from "./cluster/cluster.js";
+import type { DNSNames } from "./cluster/names.js";
 import type { Problem } from "./cluster/problem.js";
 import type { KubeProxyConfig } from "./iptables/kubeproxy/config.js";
 import { readKubeProxyConfiguration } from "./iptables/kubeproxy/configuration.js";
@@ -24,6 +25,8 @@ export interface Network {
   readonly masquerade?: MasqueradeConfig;
   /** What forwards host ports; absent: nothing does. */
   readonly portmap?: PortmapConfig;
+  /** What is known of DNS names, for toFQDNs; absent: nothing. */
+  readonly names?: DNSNames;
 }
 
 /** What the user states; what is not stated is left out. */
@@ -57,6 +60,7 @@ export function assumedNetwork(cluster: Cluster, given: GivenNetwork, problems: 
   const portmap = given.kubeProxy === undefined ? assumedPortmap(cluster, problems) : given.portmap;
   return {
     clusterCidrs, nonMasqueradeCidrs, masquerade, ...(portmap === undefined ? {} : { portmap }),
+    ...(given.names === undefined ? {} : { names: given.names }),
     kubeProxy: given.kubeProxy ?? { ...read.config,
       clusterCIDR: given.clusterCidrs ?? (read.source === null ? clusterCidrs : read.config.clusterCIDR) },
   };

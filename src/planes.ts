@@ -7,7 +7,7 @@
  *     kube-proxy+calico     the same, with the rules and sets of Calico's Felix
  *     cilium@1.20           Cilium's eBPF dataplane
  */
-import { addressFromBytes, type Family } from "./cluster/address.js";
+import type { Family } from "./cluster/address.js";
 import type { Cluster } from "./cluster/cluster.js";
 import type { Problem } from "./cluster/problem.js";
 import type { Plane } from "./dataplane.js";
@@ -35,8 +35,7 @@ import { portmapProgram, portmapSysctls } from "./iptables/portmap/portmap.js";
 import { cniMasquerade, type Network } from "./network.js";
 import type { CheckResult } from "./report/check.js";
 import type { LimitRow } from "./report/report.js";
-import { evaluateAddresses } from "./spec/evaluate.js";
-import { PolicyIndex } from "./spec/policy-index.js";
+import { wordsEngine } from "./third-opinion.js";
 import { unreadPolicies } from "./unread-policies.js";
 
 export interface Profile {
@@ -46,6 +45,7 @@ export interface Profile {
   readonly policyEngine: boolean;
 }
 
+export { type Denial, policyDenial } from "./third-opinion.js";
 export { assumedNetwork, type GivenNetwork, kubeProxyRefusal, type Network } from "./network.js";
 
 export interface PlaneInputs {
@@ -116,6 +116,7 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
     const assumed = assumedOptions(cluster, network);
     const { options } = ciliumOptions(profile.text, cluster, inputs.cilium, assumed);
     return createEbpfPlane({ name, profile: profile.text, cluster, epochNs, wasm: inputs.wasm, seed, traced, assumed,
+      ...(network.names === undefined ? {} : { names: network.names }),
       ...(inputs.cilium === undefined ? {} : { cilium: inputs.cilium }), nodeRules: ciliumNodeRules(options, network) });
   }
   return createIptablesPlane({
@@ -128,7 +129,7 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
 /** What the plane has beside rules: an engine to ask, and what it says of a cluster's policies. */
 function policyOf(engine: Profile["engine"], cluster: Cluster, network: Network)
   : Pick<IptablesPlaneOptions, "policyEngine" | "problemsOf"> {
-  if (engine === "kube-proxy+spec") return { policyEngine: specEngine, problemsOf: (now) => unreadPolicies(now, engine, true) };
+  if (engine === "kube-proxy+spec") return { policyEngine: wordsEngine, problemsOf: (now) => unreadPolicies(now, engine, true) };
   if (engine === "kube-proxy+calico") {
     return { problemsOf: (now) => [...calicoProblems(now, calicoConfig(network)), ...unreadPolicies(now, engine, true)] };
   }
@@ -240,7 +241,7 @@ export function rulesProblems(cluster: Cluster, network: Network, engine: Profil
 function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage {
   const text = profile.engine === "cilium" ? profile.text : "cilium@1.20";
   const { options, problems } = ciliumOptions(text, cluster, {}, assumedOptions(cluster, network));
-  const image = compileImage({ cluster, options });
+  const image = compileImage({ cluster, options, ...(network.names === undefined ? {} : { names: network.names }) });
   return { ...image, problems: [...problems, ...image.problems] };
 }
 
@@ -263,27 +264,5 @@ function assumedOptions(cluster: Cluster, network: Network): Record<string, unkn
     "enable-ipv6": v6,
     ...(native(4) === undefined ? {} : { "ipv4-native-routing-cidr": native(4) }),
     ...(native(6) === undefined ? {} : { "ipv6-native-routing-cidr": native(6) }),
-  };
-}
-
-/** iptables engines match a pod by its address too, so an ipBlock does. */
-function specEngine(cluster: Cluster): PolicyEngine {
-  const index = new PolicyIndex(cluster, { ipBlockMatchesPods: true });
-  return (source, destination, protocol, port) => evaluateAddresses(index, source, destination, protocol, port);
-}
-
-/** Addresses in wire order, an IP protocol number, the destination port in host order (0 where the protocol has none). */
-export type Denial = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;
-
-/**
- * Whether the policies that a profile reads deny a flow by the words of their APIs: the third opinion beside both planes.
- * Policies of the whole cluster count where the words themselves are the engine; Cilium reads none of them by default.
- */
-export function policyDenial(cluster: Cluster, profile: Profile): Denial {
-  const inForce = profile.engine === "kube-proxy+spec" ? {} : { adminKinds: [] };
-  const index = new PolicyIndex(cluster, { ipBlockMatchesPods: false, ...inForce });
-  return (source, destination, protocol, port) => {
-    const found = evaluateAddresses(index, addressFromBytes(source), addressFromBytes(destination), protocol, port);
-    return found.egress.verdict === "deny" || found.ingress.verdict === "deny";
   };
 }

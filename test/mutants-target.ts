@@ -111,7 +111,7 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   },
   {
     id: "refused-with-another-code", file: "assembly/programs/answer.ts", stories: ["lab/no-endpoints"],
-    find: "store<u8>(icmp, Icmp.PORT_UNREACHABLE, 1);", replace: "store<u8>(icmp, 10, 1);",
+    find: "unreachable4(Icmp.PORT_UNREACHABLE)", replace: "unreachable4(10)",
     why: "a service without backends answers host prohibited instead of port unreachable",
   },
   {
@@ -137,8 +137,7 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   },
   {
     id: "policy-judges-replies", file: TO_POD, stories: ["lab/clusterip-tcp+policy", "lab/dns-udp+policy"],
-    find: "if (status == CtStatus.REPLY || status == CtStatus.RELATED) return returning(tuple);",
-    replace: "if (status == CtStatus.RELATED) return returning(tuple);",
+    find: "if (status == CtStatus.REPLY || status == CtStatus.RELATED) {", replace: "if (status == CtStatus.RELATED) {",
     why: "answers need a rule of their own, and are not turned back",
   },
   {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { readInputs } from "../src/cli/inputs.js";
 import { readWasm } from "../src/cli/wasm.js";
+import type { Cluster } from "../src/cluster/cluster.js";
 import { buildTimeline } from "../src/cluster/timeline.js";
 import { readManifests, mergeObjects } from "../src/cluster/manifests.js";
 import type { Problem } from "../src/cluster/problem.js";
@@ -71,24 +72,24 @@ it("policyDenial asks the policies as the API's words say", () => {
 
 describe("policies of other kinds", () => {
   const ADMIN = "apiVersion: policy.networking.k8s.io/v1alpha1\nkind: AdminNetworkPolicy\nmetadata: {name: shut}\n"
-    + "spec: {priority: 1, subject: {namespaces: {}}, ingress: [{action: Deny, from: [{namespaces: {}}]}]}\n---\n"
-    + "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: own, namespace: default}\nspec: {endpointSelector: {}, ingress: [{}]}\n";
-  const cluster = buildTimeline({ initial: mergeObjects(readInputs([CLUSTER], []).objects,
-    readManifests([{ name: "policy.yaml", text: ADMIN }]).objects) }).initial;
+    + "spec: {priority: 1, subject: {namespaces: {}}, ingress: [{action: Deny, from: [{namespaces: {}}]}]}\n";
+  const CILIUM = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: own, namespace: default}\n"
+    + "spec: {endpointSelector: {}, ingress: [{}]}\n";
+  const clusterOf = (...policies: string[]): Cluster => buildTimeline({ initial: mergeObjects(readInputs([CLUSTER], []).objects,
+    readManifests([{ name: "policy.yaml", text: policies.join("---\n") }]).objects) }).initial;
   const profile = (text: string): Profile => parseProfile(text) as Profile;
 
   it.each([["kube-proxy+spec", ["CiliumNetworkPolicy default/own"]], ["kube-proxy+calico", ["CiliumNetworkPolicy default/own"]],
-    ["kube-proxy+npm", ["AdminNetworkPolicy shut", "CiliumNetworkPolicy default/own"]]])("%s says what it does not read", (text,
-      unread) => {
-    const { engine } = profile(text);
-    const said = rulesProblems(cluster, assumedNetwork(cluster, {}, []), engine).map((one) => one.what).filter((what) =>
-      what.includes("is not read by"));
+    ["kube-proxy+npm", ["AdminNetworkPolicy shut", "CiliumNetworkPolicy default/own"]]])("%s says what it does not read", (text, unread) => {
+    const cluster = clusterOf(ADMIN, CILIUM);
+    const said = rulesProblems(cluster, assumedNetwork(cluster, {}, []), profile(text).engine).map((one) => one.what)
+      .filter((what) => what.includes("is not read by"));
     expect(said).toEqual(unread.map((one) => `${one} is not read by ${text}, which enforces nothing of it`));
   });
 
-  it("the words of the Admin kinds deny where they are in force: not in Cilium", () => {
-    const [source, destination] = [Uint8Array.of(10, 244, 1, 20), Uint8Array.of(10, 244, 2, 10)];
-    expect(policyDenial(cluster, profile("kube-proxy+spec"))(source, destination, 6, 8080)).toBe(true);
-    expect(policyDenial(cluster, profile("cilium@1.20"))(source, destination, 6, 8080)).toBe(false);
+  it.each([["kube-proxy+spec", ADMIN, true], ["cilium@1.20", ADMIN, false], ["kube-proxy+spec", CILIUM, false],
+    ["cilium@1.20", CILIUM, true]])("%s: what it reads denies by its words", (text, policy, denied) => {
+    const denies = policyDenial(clusterOf(policy), profile(text));
+    expect(denies(Uint8Array.of(10, 244, 1, 20), Uint8Array.of(10, 244, 2, 10), 6, 8080)).toBe(denied);
   });
 });

@@ -19,6 +19,8 @@ import { type Ran, type RunInput, runProgram, whatRan } from "./run-program.js";
 
 export const POD_DEVICE = 10;
 export const UPLINK = 2;
+/** Every device's own. */
+export const DEVICE_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 /** Positive verdicts, as assembly/programs/verdict.ts has them. */
 export const Verdict = { Pass: 1, Endpoint: 2, Deliver: 3, Proxy: 4, Answer: 5, Redirect: 7, Tunnel: 8, Host: 9 } as const;
 
@@ -99,12 +101,9 @@ export class Bench {
       ct_report_interval: 5, ct_report_flags: 7, snat_collision_retries: 32, nodeport_port_min: 30000,
       nodeport_port_max: 32767, nodeport_snat_port_min: 32768, nodeport_snat_port_max: 65535 };
     this.options(BASE_OPTIONS);
-    this.put("twinplane_nodes", { node: 0 }, { ipv4: field("192.168.0.1"), ipv6: field("fd00::1"),
-      masquerade4: field("192.168.0.1"),
-      masquerade6: field("fd00::1"), options: NodeOption.values.MANAGED, direct_routing_ifindex: UPLINK,
-        host_sec_id: 1 });
+    this.node({});
     this.put("twinplane_devices", { node: 0, ifindex: UPLINK }, { kind: DeviceKind.values.UPLINK,
-      mtu: 1500 });
+      mtu: 1500, mac: DEVICE_MAC });
     this.route("0.0.0.0/0", FibKind.values.UPLINK, UPLINK);
     this.route("::/0", FibKind.values.UPLINK, UPLINK);
     this.route("192.168.0.1/32", FibKind.values.LOCAL_STACK, 0);
@@ -120,6 +119,13 @@ export class Bench {
   configure(values: Record<string, unknown>): void {
     this.config = { ...this.config, ...values };
     this.put("twinplane_config", { node: 0 }, this.config);
+  }
+
+  /** The bench's node 0, with what is not as usual. */
+  node(values: Record<string, unknown>): void {
+    this.put("twinplane_nodes", { node: 0 }, { ipv4: field("192.168.0.1"), ipv6: field("fd00::1"), masquerade4: field("192.168.0.1"),
+      masquerade6: field("fd00::1"), router4: field("10.200.0.254"), router6: field("fd00:10:200::ff"),
+      options: NodeOption.values.MANAGED, direct_routing_ifindex: UPLINK, host_sec_id: 1, ...values });
   }
 
   /** Writes one entry; throws where the map refuses. */
@@ -158,7 +164,7 @@ export class Bench {
   /** The pod whose programs run: its device, and with `endpoint` an entry among the node's endpoints. */
   pod(ip: string, identity: number, policy = 0, ip6 = "", ifindex = POD_DEVICE, node = 0): void {
     this.put("twinplane_devices", { node, ifindex }, { kind: DeviceKind.values.POD, ipv4: field(ip),
-      ipv6: ip6 === "" ? new Uint8Array(16) : field(ip6), sec_id: identity, policy, lxc_id: 1, mtu: 1500 });
+      ipv6: ip6 === "" ? new Uint8Array(16) : field(ip6), sec_id: identity, policy, lxc_id: 1, mtu: 1500, mac: DEVICE_MAC });
   }
 
   endpoint(ip: string, ifindex: number, identity: number, flags = 0, policy = 0, node = 0): void {

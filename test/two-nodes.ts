@@ -50,7 +50,7 @@ export function twoNodes(given: TwoNodes = {}): Bench {
   for (const node of [0, 1]) {
     bench.put("twinplane_nodes", { node }, { ipv4: field(NODES[node]), ipv6: field(NODES6[node]), masquerade4: field(NODES[node]),
       masquerade6: field(NODES6[node]), router4: field(ROUTERS[node]), router6: field(ROUTERS6[node]), options: NodeOption.values.MANAGED,
-      direct_routing_ifindex: UPLINK, host_sec_id: 1, tunnel_ifindex: tunnel ? TUNNEL : 0 });
+      direct_routing_ifindex: UPLINK, host_sec_id: 1, host_policy: 1, tunnel_ifindex: tunnel ? TUNNEL : 0 });
     bench.put("twinplane_devices", { node, ifindex: UPLINK }, { kind: DeviceKind.values.UPLINK, mtu: 1500,
       mac: Uint8Array.of(2, 0, 0, 0, 9, node) });
     if (tunnel) bench.put("twinplane_devices", { node, ifindex: TUNNEL }, { kind: DeviceKind.values.TUNNEL, mtu: 1500 });

@@ -9,6 +9,7 @@ import { field, POD_DEVICE, type Ran, UPLINK, Verdict } from "./programs.js";
 import type { CtExpected, Hook, NatExpected, VectorStep } from "./vector-case.js";
 
 /** Numbers of the devices a recording was made with. */
+const CILIUM_NET = 3;
 export const CILIUM_HOST = 4;
 export const TUNNEL_DEVICE = 5;
 const CT_MAPS = ["cilium_ct4_global", "cilium_ct_any4_global", "cilium_ct6_global", "cilium_ct_any6_global"] as const;
@@ -22,7 +23,7 @@ const BITS: Record<string, number> = {
 
 export class VectorComparison {
   /** `exact`: every entry that the maps hold is listed, and times are exact. */
-  constructor(private readonly machine: Machine, private readonly exact: boolean) {}
+  constructor(private readonly machine: Machine, private readonly exact: boolean, private readonly version = 20) {}
 
   /** What differs; `now` is the step's second. */
   compare({ hook, expect: wanted }: VectorStep, ran: Ran, now: number): string[] {
@@ -34,7 +35,7 @@ export class VectorComparison {
     differs("verdict", wanted.drop_reason === undefined ? wanted.verdict : `drop ${wanted.drop_reason}`, verdict);
     const redirected = wanted.verdict === "redirect" && wanted.redirect !== undefined;
     if (redirected && verdict === "redirect" && wanted.redirect?.by !== "redirect_neigh") {
-      differs("device", wanted.redirect?.ifindex, deviceOf(ran, hook));
+      differs("device", wanted.redirect?.ifindex, deviceOf(ran, hook, this.version));
     }
     if (wanted.tunnel_key !== undefined && ran.verdict === Verdict.Tunnel) {
       differs("tunnel id", wanted.tunnel_key.id, ran.tunnel.id);
@@ -134,9 +135,10 @@ function verdictOf({ verdict }: Ran, hook: Hook): string {
   return verdict === Verdict.Pass || verdict === Verdict.Proxy ? "forward" : `verdict ${verdict}`;
 }
 
-function deviceOf({ verdict, redirect }: Ran, hook: Hook): number {
+/** What is for the node goes out of cilium_net, or into it or cilium_host: the same. */
+function deviceOf({ verdict, redirect }: Ran, hook: Hook, version: number): number {
   if (verdict === Verdict.Tunnel) return TUNNEL_DEVICE;
-  if (verdict === Verdict.Host) return CILIUM_HOST;
+  if (verdict === Verdict.Host) return version < 19 || hook === "pod-egress" ? CILIUM_NET : CILIUM_HOST;
   return verdict === Verdict.Answer ? { pod: POD_DEVICE, netdev: UPLINK, host: CILIUM_HOST, overlay: TUNNEL_DEVICE }[hook.split("-")[0]]!
     : redirect;
 }

@@ -6,7 +6,7 @@ import { parsePrefix } from "../src/cluster/address.js";
 import {
   BackendState, DeviceKind, DsrMode, FibKind, LbAlgorithm, ServiceFlag, ServiceFlag2, TunnelProtocol,
 } from "../src/contract/codes.js";
-import { BASE_OPTIONS, Bench, field, type OptionName } from "./programs.js";
+import { BASE_OPTIONS, Bench, DEVICE_MAC, field, type OptionName } from "./programs.js";
 import { CILIUM_HOST, TUNNEL_DEVICE, VectorComparison } from "./vector-compare.js";
 import type { Hook, PolicyRow, VectorCase, VectorState, VectorStep } from "./vector-case.js";
 
@@ -14,6 +14,7 @@ export const NOW = 100_000;
 /** cilium_policy_v2's places: the pod's map, the host endpoint's. */
 const POD_POLICY = 0;
 const HOST_POLICY = 1;
+const NO_POLICY = 2;
 
 export const PROTOCOLS: Record<string, number> = { ANY: 0, ICMP: 1, IGMP: 2, TCP: 6, UDP: 17, ICMPv6: 58, SCTP: 132 };
 const SERVICE_FLAGS: Record<string, number> = {
@@ -43,7 +44,7 @@ export class VectorRunner {
   /** `version` 16 … 20; `config` as in VectorFile. */
   constructor(private readonly version: number, config: string, exact: boolean, bench = new Bench(version)) {
     this.bench = bench;
-    this.comparison = new VectorComparison(bench.machine, exact);
+    this.comparison = new VectorComparison(bench.machine, exact, version);
     this.parts = config.split("-");
   }
 
@@ -57,10 +58,18 @@ export class VectorRunner {
       }
       const now = step.at ?? NOW + index;
       this.bench.options(this.options(step.hook, one));
+      this.atHost(step.hook.startsWith("host"));
       const ran = this.bench.run(PROGRAMS[step.hook], Uint8Array.from(Buffer.from(step.packet_in_hex, "hex")),
         { mark: Number(step.skb_mark ?? 0), seconds: now, vni: step.tunnel?.id, ...this.device(step.hook) });
       return this.comparison.compare(step, ran, now).map((text) => `step ${index} (${step.hook}): ${text}`);
     });
+  }
+
+  /** The recordings had the host's policy map at the programs of eth0 only; at cilium_host's it was empty. */
+  private atHost(ciliumHost: boolean): void {
+    // cilium_host's IPv4 address was compiled in up to 1.19.
+    this.bench.node({ router4: field(this.version < 20 ? "10.200.0.1" : "10.200.0.254"),
+      host_policy: ciliumHost ? NO_POLICY : HOST_POLICY });
   }
 
   private has(part: string): boolean {
@@ -96,6 +105,9 @@ export class VectorRunner {
 
   private prepare({ state }: VectorCase): void {
     const { bench } = this;
+    // cilium_host's IPv4 address was compiled in up to 1.19.
+    this.atHost(false);
+    bench.mapPolicy(NO_POLICY);
     this.policyKeys = [];
     if (this.has("dual")) this.dualStack();
     bench.configure({
@@ -152,7 +164,7 @@ export class VectorRunner {
     this.bench.configure({ native_routing_cidr6: field("fd00:10::"), native_routing_cidr6_length: 32 });
     this.bench.route("fd00::1/128", FibKind.values.LOCAL_STACK, 0);
     this.bench.put("twinplane_devices", { node: 0, ifindex: CILIUM_HOST }, { kind: DeviceKind.values.HOST, mtu: 1500 });
-    this.bench.put("twinplane_devices", { node: 0, ifindex: TUNNEL_DEVICE }, { kind: DeviceKind.values.TUNNEL, mtu: 1500 });
+    this.bench.put("twinplane_devices", { node: 0, ifindex: TUNNEL_DEVICE }, { kind: DeviceKind.values.TUNNEL, mtu: 1500, mac: DEVICE_MAC });
   }
 
   private policy(row: PolicyRow, map: number): void {

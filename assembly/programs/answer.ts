@@ -1,6 +1,8 @@
 /**
- * Answers the programs make themselves. A service without backends is answered with "port unreachable" from
- * the service's address (bpf/lib/icmp.h, bpf/lib/icmp6.h; service-no-backend-response=reject).
+ * Answers the programs make themselves (bpf/lib/icmp.h, bpf/lib/icmp6.h). A service without backends is answered with
+ * "port unreachable" (service-no-backend-response=reject), what egress policy denies with "administratively prohibited"
+ * (policy-deny-response=icmp), both from the address that was asked; an IPv6 packet whose hops run out with "time
+ * exceeded" from cilium_host's address.
  *
  * The quote is min(frame length with its Ethernet header, limit) bytes of the packet, so a short frame is
  * quoted with up to 14 bytes of zeros behind it: the frame's tail is grown before the headers are put in
@@ -9,7 +11,7 @@
  * The answer is built in memory of its own; afterwards `Packet.frame` points at it. The question's bytes
  * stay.
  */
-import { DropReason } from "../abi.gen";
+import { DeviceEntry, DropReason, NodeEntry, UndecidedReason } from "../abi.gen";
 import { Checksum } from "../wire/checksum";
 import { Ethernet } from "../wire/ethernet";
 import { Icmp } from "../wire/icmp";
@@ -17,7 +19,9 @@ import { Icmpv6 } from "../wire/icmpv6";
 import { Ipv4 } from "../wire/ipv4";
 import { Ipv6 } from "../wire/ipv6";
 import { Address } from "./address";
-import { ICMP, ICMPV6, Packet } from "./packet";
+import { Maps } from "./maps";
+import { Options } from "./options";
+import { ICMP, ICMPV6, Packet, SCTP, TCP, UDP } from "./packet";
 import { Verdict } from "./verdict";
 
 /** ICMP_PACKET_MAX_SAMPLE_SIZE, and what an IPv6 packet of 1280 bytes leaves beside the headers. */
@@ -32,15 +36,91 @@ const SUMMED6: i32 = 1152;
 /** IPDEFTTL */
 const TTL: u8 = 64;
 const ROOM: usize = memory.data(2048, 16);
+/** Bytes of the upper layer that "time exceeded" quotes. */
+const QUOTED_TCP: i32 = 20;
+const QUOTED_OTHER: i32 = 8;
 
 export class Answer {
   /** Why the question was refused; 0: it was answered. */
   static reason: i32 = 0;
 
+  /** Bytes that `copy` takes at most. */
+  static readonly MOST: i32 = 2000;
+
   static portUnreachable(): i32 {
     Answer.reason = DropReason.DROP_NO_SERVICE;
-    return Packet.family == 4 ? unreachable4() : unreachable6();
+    return Packet.family == 4 ? unreachable4(Icmp.PORT_UNREACHABLE) : unreachable6(Icmpv6.PORT_UNREACHABLE);
   }
+
+  /** `reason`: the policy's. */
+  static prohibited(reason: i32): i32 {
+    Answer.reason = reason;
+    return Packet.family == 4 ? unreachable4(Icmp.PACKET_FILTERED) : unreachable6(Icmpv6.ADMIN_PROHIBITED);
+  }
+
+  /** The frame as it is, with room for `more` bytes behind it, for an answer made of the question; its address. */
+  static copy(more: i32): usize {
+    memory.copy(ROOM, Packet.frame, Packet.captured);
+    Packet.captured += more;
+    Packet.wire += more;
+    Packet.frame = ROOM;
+    Answer.reason = 0;
+    return ROOM;
+  }
+
+  /** icmp6_send_reply: from `source`, back to the sender; `sum` is what else changed under the ICMPv6 checksum. */
+  static turnBack(source: usize, mac: usize, sum: u32): i32 {
+    const ip = Packet.ip;
+    sum = Checksum.diffAddress(ip + Ipv6.SOURCE, source, sum);
+    sum = Checksum.diffAddress(ip + Ipv6.DESTINATION, ip + Ipv6.SOURCE, sum);
+    Address.copy(ip + Ipv6.DESTINATION, ip + Ipv6.SOURCE);
+    Address.copy(ip + Ipv6.SOURCE, source);
+    Checksum.replaceByDiff(ip + Ipv6.LENGTH + Icmpv6.CHECKSUM, sum);
+    Ethernet.setDestination(ROOM, ROOM + 6);
+    Ethernet.setSource(ROOM, mac);
+    return send(Packet.captured);
+  }
+
+  /**
+   * __icmp6_send_time_exceeded: the packet's own header, hop limit and all, in front of a message that quotes that
+   * header and the first bytes of TCP, or of UDP, ICMPv6 and SCTP. What has extension headers is dropped (142).
+   */
+  static timeExceeded(): i32 {
+    const device = Maps.device(Packet.device);
+    if (device === null) return Verdict.undecided(UndecidedReason.NO_DEVICE);
+    const router = changetype<usize>(Options.node) + NodeEntry.ROUTER6;
+    const next = Ipv6.nextHeader(Packet.ip);
+    const known = next == TCP || next == UDP || next == ICMPV6 || (next == SCTP && Options.sctp);
+    if (!known) return -DropReason.DROP_UNKNOWN_L4;
+    const upper = next == TCP ? QUOTED_TCP : QUOTED_OTHER;
+    const short = Packet.need(Ethernet.LENGTH + Ipv6.LENGTH, upper, DropReason.DROP_INVALID);
+    if (short < 0) return short;
+    if (Address.isZero(router)) return Verdict.undecided(UndecidedReason.ROUTER_ADDRESS);
+    const quoted = Ipv6.LENGTH + upper;
+    const message = ROOM + Ethernet.LENGTH + Ipv6.LENGTH;
+    memory.copy(message + Icmpv6.LENGTH, Packet.ip, quoted);
+    memory.copy(ROOM, Packet.frame, Ethernet.LENGTH + Ipv6.LENGTH);
+    Packet.frame = ROOM;
+    Packet.captured = Ethernet.LENGTH + Ipv6.LENGTH + Icmpv6.LENGTH + quoted;
+    Packet.wire = Packet.captured;
+    const ip = Packet.ip;
+    store<u8>(ip, ICMPV6, 6);
+    store<u16>(ip, bswap(<u16>(Icmpv6.LENGTH + quoted)), 4);
+    store<u64>(message, 0);
+    store<u8>(message, Icmpv6.TIME_EXCEEDED);
+    sealMessage(ip, Icmpv6.LENGTH + quoted);
+    Answer.reason = DropReason.DROP_TTL_EXCEEDED;
+    return Answer.turnBack(router, changetype<usize>(device) + DeviceEntry.MAC, 0);
+  }
+}
+
+/** Checksum of an ICMPv6 message of `length` bytes behind `ip`; pseudo header: RFC 8200 section 8.1. */
+function sealMessage(ip: usize, length: i32): void {
+  const message = ip + Ipv6.LENGTH;
+  let sum = Checksum.partial(ip + Ipv6.SOURCE, 32, 0);
+  sum = Checksum.add(sum, bswap(<u32>length));
+  sum = Checksum.add(sum, <u32>ICMPV6 << 24);
+  store<u16>(message, Checksum.fold(Checksum.partial(message, length, sum)), Icmpv6.CHECKSUM);
 }
 
 /** Copies the quote behind headers of `head` bytes and says how long it is, or why it cannot be made. */
@@ -69,7 +149,7 @@ function send(length: i32): i32 {
   return wrong < 0 ? wrong : Verdict.ANSWER;
 }
 
-function unreachable4(): i32 {
+function unreachable4(code: u8): i32 {
   const ip = ROOM + Ethernet.LENGTH;
   const icmp = ip + Ipv4.MIN_LENGTH;
   const head = Ethernet.LENGTH + Ipv4.MIN_LENGTH + Icmp.LENGTH;
@@ -86,13 +166,13 @@ function unreachable4(): i32 {
   store<u32>(ip, Ipv4.source(asked), 16);
   Ipv4.seal(ip);
   store<u8>(icmp, Icmp.DESTINATION_UNREACHABLE);
-  store<u8>(icmp, Icmp.PORT_UNREACHABLE, 1);
+  store<u8>(icmp, code, 1);
   store<u16>(icmp, Checksum.fold(Checksum.partial(icmp, Icmp.LENGTH + length, 0)), 2);
   ethernet(Ethernet.IPV4);
   return send(head + length);
 }
 
-function unreachable6(): i32 {
+function unreachable6(code: u8): i32 {
   const ip = ROOM + Ethernet.LENGTH;
   const icmp = ip + Ipv6.LENGTH;
   const head = Ethernet.LENGTH + Ipv6.LENGTH + Icmpv6.LENGTH;
@@ -107,7 +187,7 @@ function unreachable6(): i32 {
   Address.copy(ip + Ipv6.SOURCE, asked + Ipv6.DESTINATION);
   Address.copy(ip + Ipv6.DESTINATION, asked + Ipv6.SOURCE);
   store<u8>(icmp, Icmpv6.DESTINATION_UNREACHABLE);
-  store<u8>(icmp, Icmpv6.PORT_UNREACHABLE, 1);
+  store<u8>(icmp, code, 1);
   // Pseudo header: addresses, length, next header (RFC 8200 section 8.1).
   let sum = Checksum.partial(ip + Ipv6.SOURCE, 32, 0);
   sum = Checksum.add(sum, bswap(<u32>(Icmpv6.LENGTH + length)));

@@ -1,7 +1,7 @@
 /**
  * Connection tracking as Cilium does it (bpf/lib/conntrack.h): two maps a family (TCP and everything else),
  * keys in Cilium's layout, lifetimes, closing and re-opening. No sequence numbers, no windows, no expiry at
- * lookup: an entry that is past its lifetime matches until it is collected.
+ * lookup: an entry that is past its lifetime matches until it is collected (overdue.ts).
  *
  * `lookup` leaves what it found in the static fields; `draft` is the entry `create` writes, filled by the
  * caller between `blank()` and `create()`.
@@ -14,6 +14,7 @@ import { Address } from "./address";
 import { Maps } from "./maps";
 import { Fragments } from "./fragments";
 import { Options } from "./options";
+import { Overdue } from "./overdue";
 import { ICMP, ICMPV6, Packet, SCTP, TCP, UDP } from "./packet";
 import { Steps } from "./steps";
 import { Tuple } from "./tuple";
@@ -43,6 +44,8 @@ export class Conntrack {
   static natPort: u16 = 0;
   static backendId: u32 = 0;
   static syn: bool = false;
+  /** The entry that the last lookup found, or the last peek, may be collected already. */
+  static overdue: bool = false;
 
   @inline
   static get natAddress(): usize {
@@ -104,7 +107,7 @@ export class Conntrack {
   static peek(tuple: CtTuple, flags: u8): CtEntry | null {
     const kept = tuple.flags;
     tuple.flags = flags;
-    const entry = Maps.conntrack(tuple);
+    const entry = present(tuple);
     tuple.flags = kept;
     return entry;
   }
@@ -172,10 +175,21 @@ function find(tuple: CtTuple, direction: i32, scope: i32, types: u32, revNat: u1
   return findOne(tuple, direction, types, revNat, action, flags) ? CtStatus.ESTABLISHED : CtStatus.NEW;
 }
 
+/** The entry, unless it is collected by now. */
+function present(tuple: CtTuple): CtEntry | null {
+  const entry = Maps.conntrack(tuple);
+  Conntrack.overdue = entry !== null && Overdue.is(entry);
+  if (!Conntrack.overdue || !Overdue.isCollected(entry!)) return entry;
+  Conntrack.overdue = false;
+  Overdue.collect(tuple);
+  return null;
+}
+
 /** __ct_lookup: true where a live match was found; false also where a SYN re-opens a closing entry. */
 function findOne(tuple: CtTuple, direction: i32, types: u32, revNat: u16, action: i32, flags: u8): bool {
-  const entry = Maps.conntrack(tuple);
+  const entry = present(tuple);
   if (entry === null || !matches(entry, types, revNat)) return false;
+  if (Conntrack.overdue) Overdue.doubtful = true;
   const syn = (flags & Tcp.SYN) != 0;
   const tcp = tuple.nexthdr == TCP;
   const closing = (entry.bits & CLOSING) != 0;

@@ -8,6 +8,7 @@ import { Ethernet } from "../wire/ethernet";
 import { Ipv4 } from "../wire/ipv4";
 import { Ipv6 } from "../wire/ipv6";
 import { Address } from "./address";
+import { Answer } from "./answer";
 import { Maps } from "./maps";
 import { Options } from "./options";
 import { Packet } from "./packet";
@@ -27,7 +28,7 @@ export class Deliver {
   /** ipv4_local_delivery: the endpoint's program is next, with `identity` as the source. */
   static local(endpoint: EndpointInfo, identity: u32): i32 {
     const expired = Deliver.countHop();
-    if (expired < 0) return expired;
+    if (expired != GO_ON) return expired;
     Ethernet.setSource(Packet.frame, changetype<usize>(endpoint) + EndpointInfo.NODE_MAC);
     Ethernet.setDestination(Packet.frame, changetype<usize>(endpoint) + EndpointInfo.MAC);
     Packet.sourceIdentity = identity;
@@ -38,14 +39,20 @@ export class Deliver {
     return Verdict.ENDPOINT;
   }
 
-  /** ipv4_l3, ipv6_l3. For IPv6 Cilium answers with "time exceeded" here. */
+  /** ENDPOINT_F_HOST. */
+  @inline
+  static isHost(endpoint: EndpointInfo): bool {
+    return (endpoint.flags & <u32>EndpointFlag.HOST) != 0;
+  }
+
+  /** ipv4_l3, ipv6_l3: GO_ON, or for IPv6 an answer. */
   static countHop(): i32 {
     if (Packet.family == 4) {
       if (Ipv4.ttl(Packet.ip) <= 1) return -DropReason.DROP_TTL_EXCEEDED;
       Ipv4.decrementTtl(Packet.ip);
       return GO_ON;
     }
-    if (Ipv6.hopLimit(Packet.ip) <= 1) return Verdict.undecided(UndecidedReason.TTL);
+    if (Ipv6.hopLimit(Packet.ip) <= 1) return Answer.timeExceeded();
     Ipv6.decrementHopLimit(Packet.ip);
     return GO_ON;
   }
@@ -64,7 +71,7 @@ export class Deliver {
     }
     if (hop) {
       const expired = Deliver.countHop();
-      if (expired < 0) return expired;
+      if (expired != GO_ON) return expired;
     }
     Packet.redirect = route.ifindex;
     return Verdict.REDIRECT;

@@ -2,14 +2,16 @@
  * The programs by number: what is attached where, with its steps and its count. `enter` runs one program on
  * the packet under way at `Packet.device` of `Packet.node`.
  */
-import { DeviceEntry, EndpointInfo, Program, StepKind, UndecidedReason } from "../abi.gen";
+import { DeviceEntry, EndpointInfo, Identity, Program, StepKind, UndecidedReason } from "../abi.gen";
 import { fromHost, inheritIdentity } from "./from_host";
 import { fromNetdev } from "./from_netdev";
 import { fromOverlay } from "./from_overlay";
 import { fromPod } from "./from_pod";
 import { Chance } from "./chance";
+import { HostPolicy } from "./host_policy";
 import { Maps } from "./maps";
 import { Metrics } from "./metrics";
+import { Options } from "./options";
 import { Packet } from "./packet";
 import { translateSocket } from "./socket";
 import { Steps } from "./steps";
@@ -17,7 +19,7 @@ import { toHost } from "./to_host";
 import { toNetdev } from "./to_netdev";
 import { toOverlay } from "./to_overlay";
 import { toPod } from "./to_pod";
-import { Verdict } from "./verdict";
+import { GO_ON, Verdict } from "./verdict";
 
 export class Entry {
   static enter(program: Program): i32 {
@@ -75,5 +77,12 @@ function intoContainer(device: DeviceEntry): i32 {
   const short = Packet.parse();
   if (short < 0) return short;
   Packet.sourceIdentity = inheritIdentity();
+  // What the host sends meets the host's egress policy first, whose program goes on with the endpoint's.
+  if (HostPolicy.on && Packet.sourceIdentity == <u32>Identity.HOST && !Options.routing) {
+    const verdict = HostPolicy.egress(Identity.HOST, 0);
+    if (verdict != GO_ON) return verdict;
+    Packet.sourceIdentity = Identity.HOST;
+    return toPod(device.sec_id, device.policy, false);
+  }
   return toPod(device.sec_id, device.policy, true);
 }

@@ -7,8 +7,10 @@ import { Ethernet } from "../wire/ethernet";
 import { Icmpv6 } from "../wire/icmpv6";
 import { Address } from "./address";
 import { Deliver } from "./deliver";
+import { HostPolicy } from "./host_policy";
 import { Identities } from "./identity";
 import { Maps } from "./maps";
+import { Neighbour } from "./neighbour";
 import { Nodeport } from "./nodeport";
 import { Options } from "./options";
 import { ICMPV6, Packet } from "./packet";
@@ -21,20 +23,30 @@ export function fromNetdev(): i32 {
   const type = Ethernet.type(Packet.frame);
   const ipv4 = type == Ethernet.IPV4 && Options.has(ConfigOption.ENABLE_IPV4);
   const ipv6 = type == Ethernet.IPV6 && Options.has(ConfigOption.ENABLE_IPV6);
-  // Anything that is not for Cilium goes to the stack.
-  if (!ipv4 && !ipv6) return Verdict.PASS;
+  if (!ipv4 && !ipv6) return foreign(type);
   const short = Packet.parse();
   if (short < 0) return short;
-  if (Options.has(ConfigOption.ENABLE_HOST_FIREWALL)) return Verdict.undecided(UndecidedReason.HOST_FIREWALL);
   Address.read(ADDRESS, Packet.source, Packet.family);
   Packet.sourceIdentity = Identities.resolveSource(0, ADDRESS);
   if (Packet.fragment && !Options.fragments) {
     return Packet.family == 4 && Options.version < 18
       ? Verdict.undecided(UndecidedReason.FRAGMENT) : -DropReason.DROP_FRAG_NOSUPPORT;
   }
-  if (Packet.family == 6 && isNeighbourDiscovery()) return Verdict.PASS;
-  if (Options.has(ConfigOption.ENABLE_NODEPORT)) {
+  if (Packet.family == 6 && Packet.protocol == ICMPV6) {
+    const short = Packet.need(Packet.l4, 1, DropReason.DROP_INVALID);
+    if (short < 0) return short;
+    if (Icmpv6.type(Packet.frame + Packet.l4) == Icmpv6.NEIGHBOUR_SOLICITATION) return Neighbour.fromNetwork();
+  }
+  const exempt = HostPolicy.on ? HostPolicy.message() : GO_ON;
+  if (exempt < 0) return exempt;
+  HostPolicy.judged = exempt == Verdict.PASS;
+  // Up to 1.18 what host policies exempt is no matter for services either.
+  if (Options.has(ConfigOption.ENABLE_NODEPORT) && (!HostPolicy.judged || Options.version >= 19)) {
     const verdict = Nodeport.ingress();
+    if (verdict != GO_ON) return verdict;
+  }
+  if (HostPolicy.on && !HostPolicy.judged) {
+    const verdict = HostPolicy.ingress(Packet.family == 4 ? 0 : Identities.world);
     if (verdict != GO_ON) return verdict;
   }
   // Without host routing the packet must pass netfilter, or its reply would look invalid there.
@@ -45,8 +57,8 @@ export function fromNetdev(): i32 {
   return Deliver.local(endpoint, Packet.sourceIdentity);
 }
 
-function isNeighbourDiscovery(): bool {
-  if (Packet.protocol != ICMPV6 || Packet.l4 + 1 > Packet.captured) return false;
-  const type = Icmpv6.type(Packet.frame + Packet.l4);
-  return type >= Icmpv6.ROUTER_SOLICITATION && type <= Icmpv6.REDIRECT;
+/** Anything that is not for Cilium goes to the stack, where a host firewall lets it. */
+function foreign(type: u16): i32 {
+  if (!HostPolicy.on || type == Ethernet.ARP) return Verdict.PASS;
+  return Ethernet.supported(Packet.frame) ? -DropReason.DROP_UNKNOWN_L3 : -DropReason.DROP_UNSUPPORTED_L2;
 }

@@ -7,6 +7,7 @@ import { ConfigOption, DropReason, Identity, UndecidedReason } from "../abi.gen"
 import { Ethernet } from "../wire/ethernet";
 import { Address } from "./address";
 import { Deliver } from "./deliver";
+import { EgressGateway } from "./egress_gateway";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
 import { Nodeport } from "./nodeport";
@@ -42,15 +43,18 @@ export function fromOverlay(): i32 {
 function deliver(carried: u32): i32 {
   const identity = sender(carried);
   Packet.sourceIdentity = identity;
+  const leaves = EgressGateway.arrival(identity);
+  if (leaves != GO_ON) return leaves;
   Address.read(ADDRESS, Packet.destination, Packet.family);
   const endpoint = Maps.endpoint(ADDRESS);
   if (endpoint !== null && !Deliver.toHost(endpoint)) {
     Packet.fromTunnel = true;
     return Deliver.local(endpoint, identity);
   }
-  Mark.setIdentity(identity);
+  // Up to 1.18 the IPv6 path leaves the mark alone; host policies ask the address.
+  if (Packet.family == 4 || Options.version >= 19) Mark.setIdentity(identity);
   const expired = Deliver.countHop();
-  return expired < 0 ? expired : Verdict.HOST;
+  return expired != GO_ON ? expired : Verdict.HOST;
 }
 
 /** Of a node the address says more (kube-apiserver, a node's labels). */

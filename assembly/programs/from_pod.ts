@@ -5,18 +5,18 @@
  *     -> conntrack entry -> proxy | reply of a NodePort backend | endpoint of this node | stack
  */
 import {
-  ConfigOption, CtBit, CtDirection, CtStatus, CtTuple, DeviceEntry, DeviceFlag, DropReason, UndecidedReason,
+  ConfigOption, CtBit, CtDirection, CtStatus, CtTuple, DeviceEntry, DropReason,
 } from "../abi.gen";
-import { Ethernet } from "../wire/ethernet";
-import { Icmpv6 } from "../wire/icmpv6";
 import { Address } from "./address";
+import { admit } from "./admit";
+import { Answer } from "./answer";
 import { BOTH, Conntrack, FORWARD } from "./conntrack";
 import { Destination } from "./destination";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
 import { Nodeport } from "./nodeport";
 import { Options } from "./options";
-import { ICMPV6, Packet } from "./packet";
+import { Packet } from "./packet";
 import { PodService } from "./pod_service";
 import { Policy } from "./policy";
 import { Service } from "./service";
@@ -31,44 +31,6 @@ export function fromPod(device: DeviceEntry): i32 {
   if (verdict != GO_ON) return verdict;
   verdict = PodService.translate();
   return verdict == GO_ON ? forward(device) : verdict;
-}
-
-/** Everything before load balancing. */
-function admit(device: DeviceEntry): i32 {
-  const cut = Packet.need(0, Ethernet.LENGTH, DropReason.DROP_UNSUPPORTED_L2);
-  if (cut < 0) return cut;
-  if (!Ethernet.supported(Packet.frame)) return -DropReason.DROP_UNSUPPORTED_L2;
-  const type = Ethernet.type(Packet.frame);
-  const ipv4 = Options.has(ConfigOption.ENABLE_IPV4);
-  // ARP is answered by the program or passed up; either way it is the link's business.
-  if (ipv4 && type == Ethernet.ARP) return Verdict.undecided(UndecidedReason.LINK_LAYER);
-  if (!(type == Ethernet.IPV4 && ipv4) && !(type == Ethernet.IPV6 && Options.has(ConfigOption.ENABLE_IPV6))) {
-    return -DropReason.DROP_UNKNOWN_L3;
-  }
-  const short = Packet.parse();
-  if (short < 0) return short;
-  if (Packet.fragment && !Options.fragments) {
-    // 1.16 and 1.17 go on and read what stands where the ports would be.
-    if (Packet.family == 6 || Options.version >= 18) return -DropReason.DROP_FRAG_NOSUPPORT;
-    return Verdict.undecided(UndecidedReason.FRAGMENT);
-  }
-  if (Packet.family == 6 && Packet.protocol == ICMPV6 && Packet.l4 + 1 <= Packet.captured) {
-    const message = Icmpv6.type(Packet.frame + Packet.l4);
-    if (message == Icmpv6.NEIGHBOUR_SOLICITATION) return Verdict.undecided(UndecidedReason.LINK_LAYER);
-    if (message == Icmpv6.NEIGHBOUR_ADVERTISEMENT) return Verdict.PASS;
-  }
-  return sourceIsItsOwn(device) ? GO_ON : -DropReason.DROP_INVALID_SIP;
-}
-
-/** is_valid_lxc_src_ip. */
-function sourceIsItsOwn(device: DeviceEntry): bool {
-  if (!Options.has(ConfigOption.ENABLE_SOURCE_IP_VERIFICATION)
-    || (device.flags & <u8>DeviceFlag.ANY_SOURCE)) {
-    return true;
-  }
-  const own = changetype<usize>(device) + (Packet.family == 4 ? DeviceEntry.IPV4 : DeviceEntry.IPV6);
-  if (Packet.family == 4) return load<u32>(own) == load<u32>(Packet.source);
-  return Address.equal(own, Packet.source);
 }
 
 /** handle_ipv4_from_lxc. */
@@ -94,6 +56,10 @@ function forward(device: DeviceEntry): i32 {
     const verdict = track(tuple, status, device.sec_id, proxyPort);
     if (verdict != GO_ON) return verdict;
   } else {
+    if (Conntrack.overdue) {
+      const verdict = Policy.asNew(device.policy, remote, tuple, true);
+      if (verdict != GO_ON) return verdict;
+    }
     if (Conntrack.has(<u16>CtBit.PROXY_REDIRECT)) {
       Packet.mark = Mark.TO_PROXY;
       return Verdict.PROXY;
@@ -108,7 +74,7 @@ function forward(device: DeviceEntry): i32 {
 function denied(verdict: i32): i32 {
   const answers = Options.has(ConfigOption.POLICY_DENY_RESPONSE_ICMP) && Options.version >= 19;
   const byPolicy = verdict == -DropReason.DROP_POLICY || verdict == -DropReason.DROP_POLICY_DENY;
-  return answers && byPolicy ? Verdict.undecided(UndecidedReason.POLICY_RESPONSE) : verdict;
+  return answers && byPolicy ? Answer.prohibited(-verdict) : verdict;
 }
 
 /** Makes the entry of a new connection, and again where the old one belongs to another service or proxy. */

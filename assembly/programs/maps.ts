@@ -4,8 +4,8 @@
  */
 import {
   AffinityEntry, AffinityKey, AffinityMatchKey, BackendEntry, BackendKey, CtEntry, CtTuple, DeviceEntry,
-  DeviceKey, EndpointInfo, EndpointKey,
-  FibEntry, FibKey, FragEntry, FragKey, IpcacheEntry, IpcacheKey, IpMasqKey, MaglevKey, MapDescriptor, MapNumber,
+  DeviceKey, EgressPolicyEntry, EgressPolicyKey, EndpointFlag, EndpointInfo, EndpointKey,
+  Family, FibEntry, FibKey, FragEntry, FragKey, IpcacheEntry, IpcacheKey, IpMasqKey, MaglevKey, MapDescriptor, MapNumber,
   NatEntry, PolicyEntry, PolicyKey, ReverseSkEntry, ReverseSkKey, RevNatEntry, RevNatKey,
   ServiceEntry, ServiceKey, SourceRangeKey, StepKind,
 } from "../abi.gen";
@@ -15,7 +15,8 @@ import { Lpm } from "../maps/lpm";
 import { MapInMap } from "../maps/mapinmap";
 import {
   cilium_ct4_global, cilium_ct6_global, cilium_ct_any4_global, cilium_ct_any6_global, cilium_ipcache_v2,
-  cilium_ipmasq_v4, cilium_ipmasq_v6, cilium_ipv4_frag_datagrams, cilium_ipv6_frag_datagrams,
+  cilium_egress_gw_policy_v4, cilium_egress_gw_policy_v6, cilium_ipmasq_v4, cilium_ipmasq_v6,
+  cilium_ipv4_frag_datagrams, cilium_ipv6_frag_datagrams,
   cilium_lb4_affinity, cilium_lb4_backends_v3, cilium_lb4_maglev, cilium_lb4_reverse_nat, cilium_lb4_reverse_sk,
   cilium_lb4_services_v2, cilium_lb4_source_range, cilium_lb6_affinity, cilium_lb6_backends_v3,
   cilium_lb6_maglev,
@@ -36,6 +37,7 @@ const MATCH_KEY: usize = memory.data(<i32>AffinityMatchKey.SIZE, 16);
 const RANGE_KEY: usize = memory.data(<i32>SourceRangeKey.SIZE, 16);
 const MAGLEV_KEY: usize = memory.data(<i32>MaglevKey.SIZE, 16);
 const MASQ_KEY: usize = memory.data(<i32>IpMasqKey.SIZE, 16);
+const EGRESS_KEY: usize = memory.data(<i32>EgressPolicyKey.SIZE, 16);
 const FIB_KEY: usize = memory.data(<i32>FibKey.SIZE, 16);
 
 /** What `device` found last; nothing but the host changes devices, and never during a call. */
@@ -75,6 +77,11 @@ export class Maps {
       changetype<usize>(entry), 0);
     if (TRACE) updated(Maps.conntrackNumber(tuple), changetype<usize>(tuple), CtTuple.SIZE, result);
     return result;
+  }
+
+  static deleteConntrack(tuple: CtTuple): void {
+    const result = LruHash.remove(Maps.conntrackMap(tuple), changetype<usize>(tuple));
+    if (TRACE) Steps.write(StepKind.DELETE, Maps.conntrackNumber(tuple), changetype<usize>(tuple), CtTuple.SIZE, result, 0, 0);
   }
 
   @inline
@@ -278,6 +285,32 @@ export class Maps {
     const value = HashMap.lookup(cilium_lxc, ENDPOINT_KEY);
     if (TRACE) looked(MapNumber.cilium_lxc, ENDPOINT_KEY, EndpointKey.SIZE, value, 0);
     return changetype<EndpointInfo | null>(value);
+  }
+
+  /** Whether this IPv4 address is the node's own, whatever the packet's family. */
+  static isHost4(address: usize): bool {
+    const key = changetype<EndpointKey>(ENDPOINT_KEY);
+    Address.copy(ENDPOINT_KEY + EndpointKey.ADDRESS, address);
+    key.node = <u16>Packet.node;
+    key.family = <u8>Family.IPV4;
+    const value = HashMap.lookup(cilium_lxc, ENDPOINT_KEY);
+    if (TRACE) looked(MapNumber.cilium_lxc, ENDPOINT_KEY, EndpointKey.SIZE, value, 0);
+    return value != 0 && (changetype<EndpointInfo>(value).flags & <u32>EndpointFlag.HOST) != 0;
+  }
+
+  /** Egress gateway policy of a pod's address for a destination. */
+  static egressPolicy(source: usize, destination: usize): EgressPolicyEntry | null {
+    const four = Packet.family == 4;
+    const key = changetype<EgressPolicyKey>(EGRESS_KEY);
+    key.prefixlen = IPV6_BITS + (four ? IPV4_BITS : IPV6_BITS);
+    Address.copy(EGRESS_KEY + EgressPolicyKey.SADDR, source);
+    Address.copy(EGRESS_KEY + EgressPolicyKey.DADDR, destination);
+    const value = Lpm.lookup(four ? cilium_egress_gw_policy_v4 : cilium_egress_gw_policy_v6, EGRESS_KEY);
+    if (TRACE) {
+      looked(four ? MapNumber.cilium_egress_gw_policy_v4 : MapNumber.cilium_egress_gw_policy_v6, EGRESS_KEY,
+        EgressPolicyKey.SIZE, value, 0);
+    }
+    return changetype<EgressPolicyEntry | null>(value);
   }
 
   /** Before the first look-up of a call: the host may have changed the maps. */

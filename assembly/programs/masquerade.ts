@@ -6,14 +6,16 @@
  * touch the packet; what they would do with it is not known here.
  */
 import {
-  Config, ConfigOption, CtTuple, DeviceEntry, DeviceKind, DropReason, EndpointFlag, NodeEntry, TupleFlag,
+  Config, ConfigOption, CtTuple, DeviceEntry, DeviceKind, DropReason, EndpointFlag, EndpointInfo, NodeEntry, TupleFlag,
   UndecidedReason,
 } from "../abi.gen";
 import { Address } from "./address";
 import { Conntrack } from "./conntrack";
+import { EgressGateway } from "./egress_gateway";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
 import { Options } from "./options";
+import { Overdue } from "./overdue";
 import { Packet } from "./packet";
 import { Service } from "./service";
 import { PUNT, Snat } from "./snat";
@@ -43,27 +45,12 @@ export class Masquerade {
     if (sender !== null) {
       Snat.fromLocalEndpoint = true;
       const answers = isReply(tuple);
-      if (answers != GO_ON) return answers;
+      if (answers < 0 && answers != PUNT) return answers;
+      if (answers == PUNT && !Conntrack.overdue && !Overdue.doubtful) return PUNT;
+      // A reply whose entry may be collected is masqueraded like any other packet then.
+      if (answers == PUNT) return decide(tuple, sender, masquerade) == PUNT ? PUNT : Overdue.undecided();
     }
-    if (Options.has(ConfigOption.ENABLE_EGRESS_GATEWAY)) {
-      return Verdict.undecided(UndecidedReason.EGRESS_GATEWAY);
-    }
-    if (excluded(Tuple.daddr(tuple))) return PUNT;
-    if (sender !== null) {
-      if (sender.flags & exempting()) return PUNT;
-    }
-    if (Options.has(ConfigOption.ENABLE_IP_MASQ_AGENT) && Maps.notMasqueraded(Tuple.daddr(tuple))) {
-      return PUNT;
-    }
-    const remote = Maps.ipcache(Tuple.daddr(tuple));
-    if (remote === null && Options.version < 18) return PUNT;
-    if (remote !== null && Identities.isRemoteNode(Identities.known(remote, Tuple.daddr(tuple)))) {
-      if (Options.has(ConfigOption.ENABLE_REMOTE_NODE_MASQUERADE) && Options.version >= 19) {
-        return to(masquerade);
-      }
-      if (!Options.has(ConfigOption.TUNNEL_MODE) || (remote.flags & 1) != 0) return PUNT;
-    }
-    return sender !== null ? to(masquerade) : PUNT;
+    return decide(tuple, sender, masquerade);
   }
 
   /**
@@ -87,6 +74,28 @@ export class Masquerade {
     }
     return Verdict.undecided(UndecidedReason.MASQUERADE);
   }
+}
+
+/** snat_v4_needs_masquerade after the question whether it is a reply. */
+function decide(tuple: CtTuple, sender: EndpointInfo | null, masquerade: usize): i32 {
+  const gateway = EgressGateway.translation(tuple, sender !== null);
+  if (gateway != Verdict.PASS) return gateway;
+  if (excluded(Tuple.daddr(tuple))) return PUNT;
+  if (sender !== null) {
+    if (sender.flags & exempting()) return PUNT;
+  }
+  if (Options.has(ConfigOption.ENABLE_IP_MASQ_AGENT) && Maps.notMasqueraded(Tuple.daddr(tuple))) {
+    return PUNT;
+  }
+  const remote = Maps.ipcache(Tuple.daddr(tuple));
+  if (remote === null && Options.version < 18) return PUNT;
+  if (remote !== null && Identities.isRemoteNode(Identities.known(remote, Tuple.daddr(tuple)))) {
+    if (Options.has(ConfigOption.ENABLE_REMOTE_NODE_MASQUERADE) && Options.version >= 19) {
+      return to(masquerade);
+    }
+    if (!Options.has(ConfigOption.TUNNEL_MODE) || (remote.flags & 1) != 0) return PUNT;
+  }
+  return sender !== null ? to(masquerade) : PUNT;
 }
 
 /**

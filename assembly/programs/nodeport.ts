@@ -16,10 +16,13 @@ import { Address } from "./address";
 import { Conntrack, ENTRY_DSR, ENTRY_NODEPORT, FORWARD, REVERSE } from "./conntrack";
 import { Deliver } from "./deliver";
 import { Dsr } from "./dsr";
+import { EgressGateway } from "./egress_gateway";
 import { Fragments } from "./fragments";
+import { HostPolicy } from "./host_policy";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
 import { Options } from "./options";
+import { Overdue } from "./overdue";
 import { ICMP, ICMPV6, Packet } from "./packet";
 import { Service } from "./service";
 import { PUNT, Snat } from "./snat";
@@ -93,6 +96,7 @@ function restore(byRoute: bool): i32 {
   }
   const status = Conntrack.lookup(tuple, CtDirection.INGRESS, REVERSE, ENTRY_NODEPORT | ENTRY_DSR, 0);
   if (status != CtStatus.REPLY) return status < 0 ? status : GO_ON;
+  if (Overdue.doubtful) return Overdue.undecided();
   const wrong = Translate.reverse(tuple, FRONTEND, port, false);
   return wrong < 0 ? wrong : Verdict.PASS;
 }
@@ -172,7 +176,7 @@ function toRemoteBackend(): i32 {
   Tuple.swapPorts(tuple);
   tuple.flags = <u8>TupleFlag.OUT;
   const expired = Deliver.countHop();
-  if (expired < 0) return expired;
+  if (expired != GO_ON) return expired;
   const verdict = Snat.service(tuple);
   if (verdict < 0) return verdict;
   Mark.setMagic(Mark.SNAT_DONE);
@@ -202,8 +206,14 @@ function reply(tuple: CtTuple): i32 {
   if (verdict == PUNT || verdict == -DropReason.DROP_NAT_NO_MAPPING) return GO_ON;
   if (verdict < 0) return verdict;
   Mark.setMagic(Mark.SNAT_DONE);
+  if (HostPolicy.on && Steps.program == <u8>Program.FROM_NETDEV) {
+    const judged = HostPolicy.ingress(0);
+    if (judged != GO_ON) return judged;
+    HostPolicy.judged = true;
+  }
   // Where every service's backends answer directly, no reply of a service comes through here.
-  return Dsr.always ? GO_ON : restoreService(tuple);
+  const restored = Dsr.always ? GO_ON : restoreService(tuple);
+  return restored == GO_ON && Steps.program == <u8>Program.FROM_NETDEV ? EgressGateway.reply() : restored;
 }
 
 /**
@@ -216,6 +226,7 @@ function restoreService(tuple: CtTuple): i32 {
   if (short < 0) return short;
   const status = Conntrack.lookup(tuple, CtDirection.INGRESS, REVERSE, ENTRY_NODEPORT, 0);
   if (status != CtStatus.REPLY) return status < 0 ? status : GO_ON;
+  if (Overdue.doubtful) return Overdue.undecided();
   const frontend = Maps.revNat(Conntrack.revNat);
   if (frontend !== null) {
     const address = changetype<usize>(frontend) + RevNatEntry.ADDRESS;
@@ -225,7 +236,7 @@ function restoreService(tuple: CtTuple): i32 {
   Mark.setMagic(Mark.SNAT_DONE);
   const info = behindTunnel();
   const expired = Deliver.countHop();
-  if (expired < 0) return expired;
+  if (expired != GO_ON) return expired;
   if (info === null) return Deliver.byRoute(false);
   // Up to 1.17 with the label of the program's own: the pod's at a pod, else the host's.
   const atPod = Options.version < 18 && Steps.program == <u8>Program.FROM_CONTAINER;

@@ -97,6 +97,12 @@ export class Packet {
     return offset + count > Packet.wire ? -<i32>reason : Verdict.undecided(UndecidedReason.TRUNCATED);
   }
 
+  /** The fixed part of the network header can be read. */
+  @inline
+  static get headerFits(): bool {
+    return Ethernet.LENGTH + (Packet.family == 4 ? Ipv4.MIN_LENGTH : Ipv6.LENGTH) <= Packet.captured;
+  }
+
   /** Reads the network header for the Ethernet type at hand. The type must be IPv4's or IPv6's. */
   static parse(): i32 {
     Packet.family = Ethernet.type(Packet.frame) == Ethernet.IPV4 ? 4 : 6;
@@ -143,6 +149,8 @@ function parseIpv6(): i32 {
       if (Options.version < 18) return -DropReason.DROP_FRAG_NOSUPPORT;
       const fragment = Ipv6.fragment(header);
       Packet.fragment = (fragment & 0xfff9) != 0;
+      // From then on ipv6_get_fraginfo stops at that of a fragment which nobody tracks.
+      if (Packet.fragment && !Options.fragments) return -DropReason.DROP_FRAG_NOSUPPORT;
       Packet.hasL4 = (fragment & 0xfff8) == 0;
       Packet.fragmentId = Ipv6.fragmentId(header);
     }

@@ -6,6 +6,7 @@ import { ConfigOption, DeviceEntry, DeviceKind, FrameRecord, NodeClock } from ".
 import { Ethernet } from "../wire/ethernet";
 import { Maps } from "./maps";
 import { Options } from "./options";
+import { Overdue } from "./overdue";
 import { isPartial, Packet, TCP } from "./packet";
 import { Policy } from "./policy";
 import { Service } from "./service";
@@ -40,6 +41,7 @@ export class Passage {
     Packet.fromTunnel = false;
     Passage.toNode(record.node);
     Service.pin = record.pin;
+    Overdue.forget();
     Service.pinned = 0;
     Service.revNat = 0;
     Service.backendId = 0;

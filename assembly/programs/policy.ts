@@ -9,11 +9,13 @@
  * A full tie goes to the identity's own entry. Leaves the chosen entry's proxy port and cookie in static
  * fields.
  */
-import { ConfigOption, DropReason, MatchType, PolicyEntry, PolicyKey, StepKind } from "../abi.gen";
+import { ConfigOption, CtTuple, DropReason, MatchType, PolicyEntry, PolicyKey, StepKind, TunnelProtocol } from "../abi.gen";
 import { Own } from "../own";
 import { Icmp } from "../wire/icmp";
+import { Conntrack } from "./conntrack";
 import { Maps } from "./maps";
 import { Options } from "./options";
+import { Overdue } from "./overdue";
 import { ICMP, ICMPV6, Packet, UDP } from "./packet";
 import { Steps } from "./steps";
 import { GO_ON } from "./verdict";
@@ -40,10 +42,30 @@ export class Policy {
 
   /** May this endpoint send to `remote`? `port` in wire order, of the flow as it is after translation. */
   static egress(policy: u32, remote: u32, protocol: u8, port: u16): i32 {
-    if (Options.has(ConfigOption.TUNNEL_MODE) && protocol == UDP && port == Options.config.tunnel_port) {
+    // Where there is encapsulation (HAVE_ENCAP), only the host sends a tunnel's packets.
+    if (Options.config.tunnel_protocol != <u8>TunnelProtocol.NONE && protocol == UDP && port == Options.config.tunnel_port) {
       return -DropReason.DROP_ENCAP_PROHIBITED;
     }
+    return Policy.hostEgress(policy, remote, protocol, port);
+  }
+
+  /** May the host send to `remote`? */
+  static hostEgress(policy: u32, remote: u32, protocol: u8, port: u16): i32 {
     return audit(Own.policy(decide(policy, remote, protocol, port, true, false), true, policy, remote, protocol, port));
+  }
+
+  /**
+   * The same for a reply whose entry may be collected (`tuple` in its reverse orientation), or of ingress: what policy
+   * would say of it as a new connection. Leaves no trace.
+   */
+  static asNew(policy: u32, remote: u32, tuple: CtTuple, egress: bool): i32 {
+    const port = tuple.sport;
+    const verdict = egress ? Policy.egress(policy, remote, tuple.nexthdr, port)
+      : Policy.ingress(policy, remote, tuple.nexthdr, port, false);
+    const doubt = Overdue.reply(Conntrack.revNat, Conntrack.natPort, Conntrack.bits, verdict, Policy.proxyPort);
+    Policy.proxyPort = 0;
+    Policy.cookie = 0;
+    return doubt;
   }
 
   /** May `remote` send to this endpoint? */

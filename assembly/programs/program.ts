@@ -7,6 +7,7 @@ import { Program, UndecidedReason } from "../abi.gen";
 import { Entry } from "./entry";
 import { Maps } from "./maps";
 import { Options } from "./options";
+import { Overdue } from "./overdue";
 import { Packet } from "./packet";
 import { Policy } from "./policy";
 import { Service } from "./service";
@@ -57,6 +58,7 @@ export function run_program(program: Program, frame: usize, length: u32, wireLen
   Packet.fromTunnel = false;
   Packet.byDevice = false;
   Service.pin = 0;
+  Overdue.forget();
   Service.pinned = 0;
   Service.revNat = 0;
   Service.backendId = 0;

@@ -129,7 +129,9 @@ export class Service {
     let verdict = status;
     const affine = Affinity.has(found);
     if (affine) Affinity.clientAddress(found, Tuple.saddr(tuple));
-    if (status == CtStatus.NEW) verdict = firstChoice(found, tuple, northSouth, affine);
+    // Which backend the capture shows says whether the entry was collected.
+    const anew = status == CtStatus.REPLY && Conntrack.overdue && Service.pin != 0;
+    if (status == CtStatus.NEW || anew) verdict = firstChoice(found, tuple, northSouth, affine);
     else if (status == CtStatus.REPLY) verdict = keep(found, tuple, northSouth);
     else if (status >= 0) verdict = -DropReason.DROP_UNKNOWN_CT;
     tuple.flags = flags;

@@ -25,6 +25,7 @@ import { Conntrack, ENTRY_ANY, FORWARD, REVERSE } from "./conntrack";
 import { Fragments } from "./fragments";
 import { Maps } from "./maps";
 import { Options } from "./options";
+import { Overdue } from "./overdue";
 import { ICMP, ICMPV6, Packet } from "./packet";
 import { Service } from "./service";
 import { SnatIcmp } from "./snat_icmp";
@@ -136,6 +137,8 @@ function outward(tuple: CtTuple): i32 {
   const twin = changetype<CtTuple>(TWIN);
   twinOf(tuple, twin);
   if (Address.equal(STATE, TARGET) && (Snat.state.needs_ct != 0) == Snat.needsCt) {
+    // With the entry of the connection its translation is collected, and a new one may have another port.
+    if (Overdue.doubtful && Snat.state.port != tuple.sport) return Overdue.undecided();
     // 1.16 does not look whether the IN side is still there.
     if (Options.version > 16 && Maps.nat(twin) === null) return writeTwin(tuple, twin, <u32>UpdateFlag.ANY);
     return GO_ON;
@@ -247,6 +250,9 @@ function inward(tuple: CtTuple): i32 {
   if (known === null) return -DropReason.DROP_NAT_NO_MAPPING;
   Snat.take(known);
   const state = Snat.state;
+  const doubt = connectionInDoubt(tuple);
+  if (doubt < 0) return doubt;
+  Overdue.translatedBack = true;
   if (Options.version >= 18) {
     const refused = restoreOut(tuple);
     if (refused < 0) return refused;
@@ -259,6 +265,22 @@ function inward(tuple: CtTuple): i32 {
   Tuple.swapPorts(tracked);
   const status = Conntrack.lookup(tracked, CtDirection.INGRESS, REVERSE, ENTRY_ANY, 0);
   return status < 0 ? status : GO_ON;
+}
+
+/**
+ * A mapping goes with the connection that it belongs to: undecided where that one may be collected, DROP_NAT_NO_MAPPING where
+ * it is.
+ */
+function connectionInDoubt(tuple: CtTuple): i32 {
+  if (Options.config.ct_gc_seconds == 0) return GO_ON;
+  const flow = changetype<CtTuple>(TRACKED);
+  Tuple.copy(flow, tuple);
+  Address.copy(Tuple.daddr(flow), STATE);
+  flow.dport = Snat.state.port;
+  Tuple.swapPorts(flow);
+  const known = Conntrack.peek(flow, <u8>TupleFlag.OUT);
+  if (known !== null) return Conntrack.overdue ? Overdue.undecided() : GO_ON;
+  return Maps.nat(tuple) === null ? -DropReason.DROP_NAT_NO_MAPPING : GO_ON;
 }
 
 /** The OUT side of the mapping in `state`, whose IN side is at `tuple`, where it is gone. */

@@ -201,7 +201,9 @@ function throughHost(): i32 {
   if (verdict < 0) return fail(verdict, Program.FROM_HOST);
   if (verdict == Verdict.ENDPOINT) return intoEndpoint();
   if (verdict == Verdict.TUNNEL) return At.TUNNEL;
-  return fail(Verdict.undecided(UndecidedReason.LOOP), Program.FROM_HOST);
+  // An answer would come by here again, on its way to whom it answers.
+  const why = verdict == Verdict.ANSWER ? UndecidedReason.TTL : UndecidedReason.LOOP;
+  return fail(Verdict.undecided(why), Program.FROM_HOST);
 }
 
 /** Into cilium_host, as a packet for this node. */
@@ -279,13 +281,23 @@ function outOfUnseenTunnel(): i32 {
   return fail(Verdict.undecided(UndecidedReason.TUNNEL_DEVICE), Program.FROM_OVERLAY);
 }
 
-/** Back out of the device the frame came in by; of an uplink, past its egress program. */
+/**
+ * Back out of the device the frame came in by (redirect_self), past its egress program: an uplink's, or a pod's where
+ * endpoints have routes of their own. The tunnel's driver has no key for it.
+ */
 function answer(program: Program): i32 {
   Outcome.made = 1;
-  if (program == Program.FROM_NETDEV) {
-    const verdict = Entry.enter(Program.TO_NETDEV);
-    if (verdict < 0) return fail(verdict, Program.TO_NETDEV);
+  let egress = Program.NONE;
+  if (program == Program.FROM_NETDEV) egress = Program.TO_NETDEV;
+  if (program == Program.FROM_CONTAINER && Options.has(ConfigOption.ENABLE_ENDPOINT_ROUTES)) {
+    egress = Program.TO_CONTAINER;
   }
+  if (program == Program.FROM_OVERLAY) return finish(FrameEnd.Dropped, KernelReason.TUNNEL_TXINFO, Program.STACK);
+  const reason = Answer.reason;
+  Packet.mark = 0;
+  const verdict = egress == Program.NONE ? Verdict.PASS : Entry.enter(egress);
+  if (verdict < 0) return fail(verdict, egress);
+  Answer.reason = reason;
   Outcome.emit(EmissionKind.Out, Packet.device);
   return finish(Answer.reason == 0 ? FrameEnd.Answered : FrameEnd.Rejected, Answer.reason, program);
 }

@@ -40,7 +40,10 @@ export function toPod(identity: u32, policy: u32, atDevice: bool): i32 {
   const source = atDevice ? Identities.resolveSource(Packet.sourceIdentity, ADDRESS) : Packet.sourceIdentity;
   Packet.sourceIdentity = source;
   Packet.destinationIdentity = identity;
-  if (status == CtStatus.REPLY || status == CtStatus.RELATED) return returning(tuple);
+  if (status == CtStatus.REPLY || status == CtStatus.RELATED) {
+    const doubt = Conntrack.overdue ? Policy.asNew(policy, source, tuple, false) : GO_ON;
+    return doubt == GO_ON ? returning(tuple) : doubt;
+  }
   return arriving(tuple, status, policy, source, atDevice);
 }
 

@@ -64,6 +64,14 @@ export class Tunnel {
     return Verdict.TUNNEL;
   }
 
+  /** The same to the IPv4 node at `node`. */
+  static toNode(node: usize, identity: u32): i32 {
+    Address.copy(REMOTE, node);
+    Tunnel.family = 4;
+    Tunnel.vni = tunnelId(identity == <u32>Identity.HOST ? <u32>Identity.REMOTE_NODE : identity);
+    return Verdict.TUNNEL;
+  }
+
   /** get_id_from_tunnel_id: the identity that came with the tunnel's packet; the inner packet says of which family. */
   static get identity(): u32 {
     if (Tunnel.vni != <u32>Identity.WORLD || !Options.has(ConfigOption.DUAL_STACK)) return Tunnel.vni;

@@ -21,6 +21,7 @@ export class Icmp {
   /** Codes of type 3. */
   static readonly PORT_UNREACHABLE: u8 = 3;
   static readonly FRAGMENTATION_NEEDED: u8 = 4;
+  static readonly PACKET_FILTERED: u8 = 13;
   /** NR_ICMP_UNREACH, the last code of type 3 that the kernel knows. */
   static readonly LAST_UNREACHABLE: u8 = 15;
 

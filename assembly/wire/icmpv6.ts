@@ -13,11 +13,13 @@ export class Icmpv6 {
   static readonly PARAMETER_PROBLEM: u8 = 4;
   static readonly ECHO_REQUEST: u8 = 128;
   static readonly ECHO_REPLY: u8 = 129;
+  static readonly LISTENER_QUERY: u8 = 130;
   static readonly ROUTER_SOLICITATION: u8 = 133;
   static readonly NEIGHBOUR_SOLICITATION: u8 = 135;
   static readonly NEIGHBOUR_ADVERTISEMENT: u8 = 136;
   static readonly REDIRECT: u8 = 137;
 
+  static readonly ADMIN_PROHIBITED: u8 = 1;
   static readonly PORT_UNREACHABLE: u8 = 4;
   /** ICMPV6_REJECT_ROUTE, the last code of type 1 that Cilium takes. */
   static readonly LAST_UNREACHABLE: u8 = 6;

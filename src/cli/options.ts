@@ -2,7 +2,9 @@
 import { type Command, Option } from "commander";
 import { parsePrefix, type Prefix } from "../cluster/address.js";
 import type { Cluster } from "../cluster/cluster.js";
+import { type DNSNames, readNames } from "../cluster/names.js";
 import { type GivenNetwork, kubeProxyRefusal, parseProfile, type Profile, PROFILES_HELP } from "../planes.js";
+import { readText } from "./files.js";
 import { UsageError } from "./usage.js";
 
 export interface InputOptions {
@@ -18,6 +20,7 @@ export interface TargetOptions {
   readonly clusterCidr?: readonly string[];
   readonly nonMasqueradeCidr?: readonly string[];
   readonly masquerade?: "cni" | "ip-masq-agent" | "none";
+  readonly fqdnCache?: string;
 }
 
 export interface PlaneOptions extends TargetOptions {
@@ -53,7 +56,8 @@ export function addTargetOptions(command: Command): Command {
     .option("--non-masquerade-cidr <cidr...>", "destinations that see a pod's own address "
       + "(default: ip-masq-agent's list, else the nodes' networks)")
     .addOption(new Option("--masquerade <agent>", "who masquerades pods now (default: ip-masq-agent if the objects have it, else cni)")
-      .choices(["cni", "ip-masq-agent", "none"]));
+      .choices(["cni", "ip-masq-agent", "none"]))
+    .option("--fqdn-cache <file>", "addresses of DNS names, for toFQDNs (JSON: cilium-dbg fqdn cache list -o json, or names with lists)");
 }
 
 export function profileOf(text: string): Profile {
@@ -82,7 +86,16 @@ export function networkOf(options: TargetOptions): GivenNetwork {
     ...(options.clusterCidr === undefined ? {} : { clusterCidrs: prefixesOf(options.clusterCidr, "--cluster-cidr") }),
     ...(options.nonMasqueradeCidr === undefined ? {}
       : { nonMasqueradeCidrs: prefixesOf(options.nonMasqueradeCidr, "--non-masquerade-cidr") }),
+    ...(options.fqdnCache === undefined ? {} : { names: namesOf(options.fqdnCache) }),
   };
+}
+
+function namesOf(file: string): DNSNames {
+  const read = readText(file);
+  if (!("text" in read)) throw new UsageError(`--fqdn-cache ${file}: ${read.what}`);
+  const { names, problems } = readNames({ name: file, text: read.text });
+  if (problems.length > 0) throw new UsageError(`--fqdn-cache ${file}: ${problems[0].what}`);
+  return names;
 }
 
 function prefixesOf(texts: readonly string[], option: string): Prefix[] {

@@ -388,7 +388,7 @@ export const UndecidedReason = codes("UndecidedReason", "Why a program would not
   HOST_FIREWALL: 23,
   FRAGMENT: 24, ICMP: 25, TUNNEL_DEVICE: 26, ROUTE_DEVICE: 27, LOCAL_REDIRECT: 28, NAT46X64: 29, OWN_INTERFACE: 30,
   PROGRAM: 31, MTU: 32, TTL: 33, UNREACHABLE: 34, POLICY_RESPONSE: 35, BROKEN_HEADER: 36, MASQUERADE: 37,
-  MARTIAN: 38, IP_OPTIONS: 39, ROUTER_ADDRESS: 60, SOURCE_CHOICE: 61,
+  MARTIAN: 38, IP_OPTIONS: 39, ROUTER_ADDRESS: 60, SOURCE_CHOICE: 61, CONNTRACK_GC: 70,
 }, {
   1: "the capture holds too little of the packet", 2: "not modelled", 3: "the device is not known on this node",
   4: "the memory reserved for a map is used up", 5: "a tunnel's packet that the kernel may refuse", 6: "IPv6 extension header",
@@ -409,6 +409,7 @@ export const UndecidedReason = codes("UndecidedReason", "Why a program would not
   39: "IPv4 options that the node's kernel acts on",
   60: "the address that Cilium gives cilium_host is not known",
   61: "a process of the node sends into Cilium's tunnel, and its address would be another one there",
+  70: "conntrack-gc: an entry past its lifetime may or may not have been collected",
 });
 
 export const OwnProgram = codes("OwnProgram", "What a program of the user's own leaves instead of a rule set's id; ours.", {
@@ -416,7 +417,7 @@ export const OwnProgram = codes("OwnProgram", "What a program of the user's own 
 });
 
 export const KernelReason = codes("KernelReason", "Why the node's kernel, not a program, dropped a packet; numbers ours.", {
-  OTHERHOST: 501, IP_INHDR: 502, IP_CSUM: 503, PKT_TOO_SMALL: 504, INVALID_PROTO: 505,
+  OTHERHOST: 501, IP_INHDR: 502, IP_CSUM: 503, PKT_TOO_SMALL: 504, INVALID_PROTO: 505, TUNNEL_TXINFO: 506,
 });
 
 /** Where the host hands back a packet that it walked through a node's kernel. */

@@ -7,6 +7,7 @@
  * to the next.
  */
 import type { Cluster } from "../cluster/cluster.js";
+import type { DNSNames } from "../cluster/names.js";
 import type { Problem } from "../cluster/problem.js";
 import { encode } from "../contract/codec.js";
 import type { AnyRecord } from "../contract/codec.js";
@@ -25,7 +26,6 @@ import type { Numbers } from "./compile/numbers.js";
 import { freshNumbers } from "./compile/numbers.js";
 import { compilePolicies } from "./compile/policies.js";
 import type { CompiledPolicies } from "./compile/policies.js";
-import type { Names } from "./compile/policy/cilium-peers.js";
 import { becauseText } from "./compile/policy/cookies.js";
 import { compileServices } from "./compile/service.js";
 import type { CompiledServices } from "./compile/service.js";
@@ -69,7 +69,7 @@ export interface ImageInput {
   /** Fresh where absent. */
   readonly numbers?: Numbers;
   /** What is known of DNS names, for toFQDNs; nothing where absent. */
-  readonly names?: Names;
+  readonly names?: DNSNames;
   /** Part of every draw. */
   readonly seed?: bigint;
   readonly plane?: number;

@@ -68,6 +68,8 @@ export function capacitiesOf(image: MapImage, live = LIVE_SLOTS): Capacities {
     ...sized.cilium_snat_v6_external,
     maxEntries: options["bpf-nat-global-max"],
   };
+  for (const name of ["cilium_ipv4_frag_datagrams", "cilium_ipv6_frag_datagrams"] as const)
+    sized[name] = { ...sized[name], maxEntries: options["bpf-fragments-map-max"] };
   const entries = policies.endpoints.maps.reduce((sum, map) => sum + map.identity.length, 0);
   sized.cilium_policy_v2 = {
     slots: Math.ceil(entries * 1.5) + 65536,

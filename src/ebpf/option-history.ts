@@ -20,6 +20,8 @@ export const HISTORY: Readonly<Partial<Record<OptionName, History>>> = {
   "enable-source-ip-verification": { since: "1.17", otherwise: true },
   "bpf-lb-algorithm-annotation": { since: "1.17", otherwise: false },
   "bpf-lb-source-range-all-types": { since: "1.17", otherwise: false },
+  "enable-cilium-network-policy": { since: "1.17", otherwise: true },
+  "enable-cilium-clusterwide-network-policy": { since: "1.17", otherwise: true },
   "enable-non-default-deny-policies": { since: "1.17", otherwise: true },
   "enable-endpoint-lockdown-on-policy-overflow": { since: "1.17", otherwise: false },
   "policy-default-local-cluster": { since: "1.18", otherwise: false },
@@ -28,6 +30,7 @@ export const HISTORY: Readonly<Partial<Record<OptionName, History>>> = {
   "policy-deny-response": { since: "1.19", otherwise: "none" },
   "enable-extended-ip-protocols": { since: "1.19", otherwise: false },
   "enable-remote-node-masquerade": { since: "1.19", otherwise: false },
+  "enable-k8s-terminating-endpoint": { until: "1.17", otherwise: true },
   "enable-session-affinity": { until: "1.18", otherwise: true },
 };
 

@@ -29,6 +29,9 @@ export interface OptionValues {
   "enable-l7-proxy": boolean;
   "enable-node-selector-labels": boolean;
   "enable-non-default-deny-policies": boolean;
+  "enable-k8s-networkpolicy": boolean;
+  "enable-cilium-network-policy": boolean;
+  "enable-cilium-clusterwide-network-policy": boolean;
   "enable-k8s-cluster-network-policy": boolean;
   "enable-endpoint-lockdown-on-policy-overflow": boolean;
   "policy-default-local-cluster": boolean;
@@ -78,6 +81,8 @@ export interface OptionValues {
   "bpf-ct-global-tcp-max": number;
   "bpf-ct-global-any-max": number;
   "bpf-nat-global-max": number;
+  "conntrack-gc-interval": number;
+  "conntrack-gc-max-interval": number;
   "bpf-ct-timeout-regular-tcp": number;
   "bpf-ct-timeout-regular-any": number;
   "bpf-ct-timeout-regular-tcp-syn": number;
@@ -113,6 +118,9 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "enable-l7-proxy": true,
   "enable-node-selector-labels": false,
   "enable-non-default-deny-policies": true,
+  "enable-k8s-networkpolicy": true,
+  "enable-cilium-network-policy": true,
+  "enable-cilium-clusterwide-network-policy": true,
   "enable-k8s-cluster-network-policy": false,
   "enable-endpoint-lockdown-on-policy-overflow": false,
   // Off in 1.18, where the option begins.
@@ -160,6 +168,8 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "bpf-ct-global-tcp-max": 524288,
   "bpf-ct-global-any-max": 262144,
   "bpf-nat-global-max": 524288,
+  "conntrack-gc-interval": 0,
+  "conntrack-gc-max-interval": 0,
   "bpf-ct-timeout-regular-tcp": 8000,
   "bpf-ct-timeout-regular-any": 60,
   "bpf-ct-timeout-regular-tcp-syn": 60,

@@ -16,6 +16,7 @@ import type { Cluster, OtherObject } from "../cluster/cluster.js";
 import type { Problem, Where } from "../cluster/problem.js";
 import type { OptionName, OptionValues } from "./option-values.js";
 import { ACCEPTED, ASSUMED, DEFAULTS, OPTION_NAMES, WORDS } from "./option-values.js";
+import { foreignProblems } from "./foreign-options.js";
 import { fixedValue, FORMER_DEFAULTS } from "./option-history.js";
 import { CILIUM_VERSIONS, type CiliumVersion, type Preset, readPreset, RECORDED_RELEASES } from "./presets.js";
 import { refuseUnmodelled } from "./unmodelled-options.js";
@@ -60,7 +61,10 @@ export function ciliumOptions(
   }
   readValues(assumed, null, values, grades, problems, "assumed");
   const config = cluster === null ? null : ciliumConfig(cluster);
-  if (config !== null) readValues(data(config), config.where, values, grades, problems);
+  if (config !== null) {
+    readValues(data(config), config.where, values, grades, problems);
+    problems.push(...foreignProblems(data(config), config.where));
+  }
   imply(values, grades, config?.where ?? null, problems);
   readValues(overrides, null, values, grades, problems);
   fixAbsent(version, config?.where ?? null, values, grades, problems);
@@ -259,7 +263,7 @@ function parseValue(name: OptionName, raw: unknown): unknown {
     if (text === "false" || text === "disabled") return false;
     return undefined;
   }
-  if (typeof standard === "number") return name.startsWith("bpf-ct-timeout") ? seconds(text) : whole(text);
+  if (typeof standard === "number") return /^(bpf-ct-timeout|conntrack-gc)-/.test(name) ? seconds(text) : whole(text);
   if (Array.isArray(standard)) {
     const match = /^(\d+)[,-](\d+)$/.exec(text);
     return match !== null && Number(match[1]) <= Number(match[2])

@@ -246,3 +246,44 @@ describe("a pod in tunnel mode", () => {
     expect(ended(send(bench, { from: NODES[1], to: A, protocol: "TCP" }, 0, 1))).toBe("Undecided SOURCE_CHOICE");
   });
 });
+
+describe("an egress gateway", () => {
+  /** Pods of node 0 leave by node 1 with its second address. */
+  function gateway(version: number, options: readonly OptionName[] = [], gatewayIp: string = NODES[1], egressIp = "192.168.0.77"): Bench {
+    const bench = twoNodes({ version, options: ["ENABLE_EGRESS_GATEWAY", "TUNNEL_MODE", ...options] });
+    const policy = (to: string, length: number, value: Record<string, unknown>): void =>
+      bench.put("cilium_egress_gw_policy_v4", { prefixlen: 128 + length, saddr: field(A), daddr: field(to) }, value);
+    policy("0.0.0.0", 0, { egress_ip: egressIp === "" ? new Uint8Array(16) : field(egressIp), gateway_ip: field(gatewayIp) });
+    policy("203.0.114.0", 24, { gateway_ip: field("0.0.0.1") });
+    bench.endpoint("192.168.0.77", 0, 1, 1, 0, 1);
+    bench.route("192.168.0.77/32", 3, 0, undefined, 0, 1);
+    return bench;
+  }
+
+  for (const version of VERSIONS) {
+    it(`takes a pod's packet through the tunnel, gives it the policy's address and brings the reply back (1.${version})`, () => {
+      const bench = gateway(version);
+      const request = send(bench, { from: A, to: CLIENT, protocol: "TCP", sport: 50000 }, POD_DEVICE);
+      expect(ended(request)).toBe("Left");
+      expect(way(request).at(-1)).toMatch(new RegExp(`^Out 1/${UPLINK} 192.168.0.77:50000 -> ${CLIENT}:80`));
+      expect(outer(request)).toMatchObject({ to: NODES[1], vni: IDENTITY.A });
+      const answer = { from: CLIENT, to: "192.168.0.77", protocol: "TCP", sport: 80, dport: 50000, flags: SYN | ACK } as const;
+      const reply = send(bench, answer, UPLINK, 1);
+      expect(ended(reply)).toBe("Delivered");
+      expect(way(reply).at(-1)).toMatch(new RegExp(`^Out 0/${POD_DEVICE} ${CLIENT}:80 -> ${A}:50000`));
+      for (const image of [...request.images, ...reply.images]) expect(wrongChecksums(image.packet)).toBe("");
+    });
+
+    it(`drops what has no gateway (194) or no address there (204), and leaves excluded and cluster traffic alone (1.${version})`, () => {
+      const to = (bench: Bench, destination: string): string =>
+        ended(send(bench, { from: A, to: destination, protocol: "TCP" }, POD_DEVICE));
+      expect(to(gateway(version, [], "0.0.0.0"), CLIENT)).toBe("Dropped DROP_NO_EGRESS_GATEWAY");
+      expect(to(gateway(version, [], NODES[1], ""), CLIENT)).toBe("Dropped DROP_NO_EGRESS_IP");
+      expect(to(gateway(version, [], "0.0.0.0"), C)).toBe("Delivered");
+      const excluded = send(gateway(version), { from: A, to: "203.0.114.9", protocol: "TCP", sport: 50000 }, POD_DEVICE);
+      expect(way(excluded)[0]).toMatch(new RegExp(`^Out 0/${UPLINK} ${NODES[0]}:50000`));
+      expect(way(send(gateway(version), { from: B, to: CLIENT, protocol: "TCP", sport: 50000 }, B_DEVICE))[0])
+        .toMatch(new RegExp(`^Out 0/${UPLINK} ${NODES[0]}:50000`));
+    });
+  }
+});

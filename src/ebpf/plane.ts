@@ -11,6 +11,7 @@
  */
 import { addressFromBytes } from "../cluster/address.js";
 import type { Cluster, ConntrackDelete } from "../cluster/cluster.js";
+import type { DNSNames } from "../cluster/names.js";
 import type { Problem } from "../cluster/problem.js";
 import { formatProblem } from "../cluster/problem.js";
 import { Program, UndecidedReason } from "../contract/codes.js";
@@ -19,7 +20,6 @@ import { EmissionRecord, OutcomeRecord } from "../contract/structs.js";
 import type { FrameBlock, Journey, Plane, Step, StepResults } from "../dataplane.js";
 import { End } from "../dataplane.js";
 import { Arena, EMISSIONS, type Layout, offsets } from "./arena.js";
-import type { Names } from "./compile/policy/cilium-peers.js";
 import type { Numbers } from "./compile/numbers.js";
 import { freshNumbers } from "./compile/numbers.js";
 import type { MapImage } from "./image.js";
@@ -61,7 +61,7 @@ export interface EbpfPlaneOptions {
    */
   readonly nodes?: readonly string[];
   /** What is known of DNS names, for toFQDNs; absent: what such rules decide is undecided. */
-  readonly names?: Names;
+  readonly names?: DNSNames;
   /** Connections to reserve memory for, each map. */
   readonly connections?: number;
   /** Rules of the nodes' iptables; absent: what they may masquerade is undecided. */
@@ -260,17 +260,27 @@ export class EbpfPlane implements Plane {
     const { facts } = this;
     results.beginRow(row);
     facts.masqueraded = false;
-    passage.carry(at, layout.packetAt, frames.timeNs[row], frames.pin[row] === 0 ? null : frames.pins[frames.pin[row] - 1], {
-      images: () => this.emitImages(frames, results, row, at, layout.emissionsAt),
-      ended: (end, reason) => {
-        this.readFacts(frames, row, at);
-        if (reason !== null) [facts.end, facts.reason] = [end, reason];
-      },
-    });
+    const { taker } = this;
+    taker.frames = frames;
+    taker.results = results;
+    taker.row = row;
+    taker.at = at;
+    taker.emissionsAt = layout.emissionsAt;
+    passage.carry(at, layout.packetAt, frames.timeNs[row], frames.pin[row] === 0 ? null : frames.pins[frames.pin[row] - 1], taker);
     if (passage.translated) facts.masqueraded = false;
     facts.decided = this.journeys.decided(passage.decided);
     this.finishRow(frames, results, row, passage.flags);
   }
+
+  /** The row that is on its way through kernels. */
+  private readonly taker = {
+    frames: null as unknown as FrameBlock, results: null as unknown as StepResults, row: 0, at: 0, emissionsAt: 0,
+    images: (): void => this.emitImages(this.taker.frames, this.taker.results, this.taker.row, this.taker.at, this.taker.emissionsAt),
+    ended: (end: End, reason: string | null): void => {
+      this.readFacts(this.taker.frames, this.taker.row, this.taker.at);
+      if (reason !== null) [this.facts.end, this.facts.reason] = [end, reason];
+    },
+  };
 
   /** Images of the last run or resume. */
   private emitImages(frames: FrameBlock, results: StepResults, row: number, at: number, emissionsAt: number): void {
@@ -324,7 +334,7 @@ export class EbpfPlane implements Plane {
       facts.end = End.Undecided;
       const unknown = (this.image.cookies.get(facts.cookie) ?? []).map(({ object, rule }) => {
         const note = /: (.*)$/.exec(rule);
-        return note === null ? `${object} not evaluated` : `${object}: ${note[1]} not known`;
+        return note === null ? `${object} not evaluated` : `${object}: ${note[1]}`;
       });
       facts.reason = `undecided: ${[...new Set(unknown)].join(", ")}`;
     }

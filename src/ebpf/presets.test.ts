@@ -72,6 +72,13 @@ describe("where a value comes from", () => {
   });
 });
 
+it("options that are not evaluated are said where a cilium-config gives them another value than the usual one", () => {
+  const said = (data: Readonly<Record<string, string>>) => ciliumOptions("cilium@1.20", clusterWith(data)).problems.map((one) => one.what);
+  expect(said({ "enable-wireguard": "true", "cni-chaining-mode": "none", "vlan-bpf-bypass": "" }))
+    .toEqual([expect.stringMatching(/^option enable-wireguard=true: /)]);
+  expect(said({ "bpf-lb-proto-diff": "false" })).toEqual([expect.stringMatching(/^option bpf-lb-proto-diff=false: /)]);
+});
+
 describe("options by version", () => {
   it.each(Object.entries(HISTORY))("%s: a version without it behaves by one value, and says so where another was read", (name, history) => {
     for (const version of CILIUM_VERSIONS) {

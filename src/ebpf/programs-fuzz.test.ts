@@ -18,7 +18,7 @@ const seed = testSeed("programs-fuzz");
 const FRAMES = 120_000;
 const A = "10.1.0.1";
 const PROGRAMS = ["FROM_CONTAINER", "TO_CONTAINER", "FROM_NETDEV", "TO_NETDEV", "FROM_HOST",
-  "SOCK4_CONNECT"] as const;
+  "SOCK4_CONNECT", "FROM_OVERLAY", "TO_OVERLAY", "TO_HOST"] as const;
 const ADDRESSES = [A, "10.1.0.2", "10.96.0.1", "192.168.0.1", "203.0.113.9", "198.51.100.80",
   "169.254.42.1", "192.168.0.2"];
 const ADDRESSES6 = ["fd10:1::1", "fd10:1::2", "fd96::1", "fd00::1", "2001:db8::9"];

@@ -3,13 +3,14 @@
  * `twinplane support` prints and a test holds the programs against.
  *
  *     modelled    the programs return it, and traces/reasons/<name>/ shows it
+ *     unshown     the programs return it, and no story shows it
  *     guard       the programs return it where a map or a check of theirs fails, which no packet of a capture brings about
  *     undecided   what leads to it in Cilium is not modelled: the packet is undecided there
  *     absent      nothing that is emulated leads to it
  */
 import type { DropReason } from "../contract/codes.js";
 
-export type ReasonStatus = "modelled" | "guard" | "undecided" | "absent";
+export type ReasonStatus = "modelled" | "unshown" | "guard" | "undecided" | "absent";
 
 export interface ReasonSupport {
   readonly status: ReasonStatus;
@@ -20,6 +21,7 @@ export interface ReasonSupport {
 type DropName = keyof typeof DropReason.values;
 
 const MODELLED: ReasonSupport = { status: "modelled", why: "" };
+const unshown = (why: string): ReasonSupport => ({ status: "unshown", why });
 const guard = (why: string): ReasonSupport => ({ status: "guard", why });
 const undecided = (why: string): ReasonSupport => ({ status: "undecided", why });
 const absent = (why: string): ReasonSupport => ({ status: "absent", why });
@@ -34,7 +36,7 @@ export const REASON_SUPPORT: Readonly<Record<DropName, ReasonSupport>> = {
   DROP_POLICY: MODELLED,
   DROP_INVALID: MODELLED,
   DROP_CT_INVALID_HDR: MODELLED,
-  DROP_FRAG_NEEDED: absent("a packet that is too long for its device is the kernel's to answer"),
+  DROP_FRAG_NEEDED: MODELLED,
   DROP_CT_UNKNOWN_PROTO: MODELLED,
   DROP_UNKNOWN_L3: MODELLED,
   DROP_MISSED_TAIL_CALL: absent(TAIL_CALL),
@@ -45,7 +47,7 @@ export const REASON_SUPPORT: Readonly<Record<DropName, ReasonSupport>> = {
   DROP_UNKNOWN_ICMP6_CODE: MODELLED,
   DROP_UNKNOWN_ICMP6_TYPE: absent("programs that answer ICMPv6 themselves run for IPsec and SRv6 alone"),
   DROP_NO_TUNNEL_KEY: absent("a tunnel's packet always has its header"),
-  DROP_UNKNOWN_TARGET: undecided("ICMPv6 neighbour solicitations for others than the router are set aside"),
+  DROP_UNKNOWN_TARGET: unshown("a neighbour solicitation for an address that is nobody's"),
   DROP_UNROUTABLE: MODELLED,
   DROP_CSUM_L3: absent("checksums are written in one go"),
   DROP_CSUM_L4: MODELLED,
@@ -70,7 +72,7 @@ export const REASON_SUPPORT: Readonly<Record<DropName, ReasonSupport>> = {
   DROP_NAT_NOT_NEEDED: guard("a translation is asked for only where it is needed"),
   DROP_IS_CLUSTER_IP: MODELLED,
   DROP_FRAG_NOT_FOUND: MODELLED,
-  DROP_FORBIDDEN_ICMP6: absent("programs that forbid ICMPv6 messages run for the host firewall's neighbour handling alone"),
+  DROP_FORBIDDEN_ICMP6: unshown("the host firewall forbids some ICMPv6 messages"),
   DROP_NOT_IN_SRC_RANGE: MODELLED,
   DROP_PROXY_LOOKUP_FAILED: absent(PROXY),
   DROP_PROXY_SET_FAILED: absent(PROXY),
@@ -87,7 +89,7 @@ export const REASON_SUPPORT: Readonly<Record<DropName, ReasonSupport>> = {
   DROP_SNAT_NO_MAP_FOUND: absent("cluster mesh with overlapping addresses is not emulated"),
   DROP_INVALID_CLUSTER_ID: absent("cluster mesh with overlapping addresses is not emulated"),
   DROP_DSR_ENCAP_UNSUPP_PROTO: undecided("direct server return by encapsulation is undecided"),
-  DROP_NO_EGRESS_GATEWAY: undecided("an egress gateway is undecided"),
+  DROP_NO_EGRESS_GATEWAY: unshown("an egress policy without a gateway node"),
   DROP_UNENCRYPTED_TRAFFIC: absent("encryption between nodes is not emulated"),
   DROP_TTL_EXCEEDED: MODELLED,
   DROP_NO_NODE_ID: absent("node numbers serve IPsec, which is not emulated"),
@@ -97,7 +99,7 @@ export const REASON_SUPPORT: Readonly<Record<DropName, ReasonSupport>> = {
   DROP_MULTICAST_HANDLED: undecided(MULTICAST),
   DROP_HOST_NOT_READY: absent("nodes and endpoints are ready from the first packet on"),
   DROP_EP_NOT_READY: absent("nodes and endpoints are ready from the first packet on"),
-  DROP_NO_EGRESS_IP: undecided("an egress gateway is undecided"),
+  DROP_NO_EGRESS_IP: unshown("a gateway without an address to send from"),
   DROP_PUNT_PROXY: absent(PROXY),
   DROP_NO_DEVICE: absent("what a node's facts do not say of a device is undecided"),
 };

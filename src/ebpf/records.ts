@@ -74,6 +74,7 @@ export function configRecord(options: CiliumOptions, seed: bigint, plane: number
       ct_service_close_grace: options["bpf-ct-timeout-service-tcp-grace"],
       ct_syn_timeout: options["bpf-ct-timeout-regular-tcp-syn"],
       ct_close_timeout: options["bpf-ct-timeout-regular-tcp-fin"],
+      ct_gc_seconds: longestCollection(options),
       ct_report_interval: 5,
       ct_report_flags: REPORT_FLAGS,
       maglev_table_size: options["bpf-lb-maglev-table-size"],
@@ -107,6 +108,13 @@ export function tunnelProtocol(options: OptionValues): number {
 export function tunnelPort(options: OptionValues): number {
   if (options["tunnel-port"] !== 0) return options["tunnel-port"];
   return options["tunnel-protocol"] === "vxlan" ? 8472 : 6081;
+}
+
+/** ConntrackGCMaxLRUInterval (pkg/defaults): where nothing is set the agent adapts the interval, up to this. */
+const LONGEST_GC = 12 * 3600;
+
+function longestCollection(options: CiliumOptions): number {
+  return options["conntrack-gc-interval"] || options["conntrack-gc-max-interval"] || LONGEST_GC;
 }
 
 const LB_SWITCHES: readonly (readonly [number, (options: OptionValues) => boolean])[] = [

@@ -38,11 +38,6 @@ const UNMODELLED: readonly {
       "where iptables may masquerade, what leaves the cluster from a pod is undecided",
   },
   {
-    name: "enable-host-firewall",
-    when: (o) => o["enable-host-firewall"],
-    what: "host policies are not evaluated",
-  },
-  {
     name: "bpf-lb-dsr-dispatch",
     when: (o) => o["bpf-lb-dsr-dispatch"] !== "opt" && (o["bpf-lb-mode"] !== "snat" || o["bpf-lb-mode-annotation"]),
     what: "direct server return in Geneve or IPIP headers is not modelled; requests to remote backends are undecided",

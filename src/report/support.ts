@@ -8,6 +8,7 @@ export interface SupportReport {
   readonly ships: string | null;
   readonly options: readonly { readonly name: string; readonly value: unknown; readonly grade: string; readonly source: string;
     readonly limits: string }[];
+  readonly foreign: readonly { readonly name: string; readonly what: string }[];
   readonly reasons: readonly { readonly name: string; readonly code: number; readonly status: string; readonly why: string;
     readonly story: string | null }[];
   readonly undecided: readonly { readonly name: string; readonly meaning: string }[];
@@ -16,6 +17,7 @@ export interface SupportReport {
 
 const STATUSES: readonly (readonly [status: string, title: string])[] = [
   ["modelled", "Drop reasons that are modelled, each with a story that shows it"],
+  ["unshown", "Drop reasons that programs return, and that no story shows"],
   ["guard", "Drop reasons that no packet of a capture brings about"],
   ["undecided", "Drop reasons of what is undecided"],
   ["absent", "Drop reasons that cannot arise in what is emulated"],
@@ -29,6 +31,7 @@ export function renderSupport(support: SupportReport): string {
   if (limited.length > 0) {
     lines.push("Options of which not every value is modelled", ...table(limited.map((one) => [one.name, one.limits])), "");
   }
+  lines.push("Other options, with values that are not evaluated", ...table(support.foreign.map((one) => [one.name, one.what])), "");
   for (const [status, title] of STATUSES) {
     const rows = support.reasons.filter((one) => one.status === status);
     if (rows.length === 0) continue;

@@ -67,7 +67,7 @@ export const SERVICE_FAULTS: readonly Fault[] = [
     why: "hybrid mode sends UDP's replies past the load balancer too",
   },
   {
-    id: "wildcards-before-1.19", file: `${folder}frontends.ts`, seenBy: PLANE,
+    id: "wildcards-before-1.19", file: `${folder}frontends.ts`, seenBy: SERVICE,
     find: "if (release(options) < 19 || ", replace: "if (", why: "older versions drop what comes to an unknown port of a service's address",
   },
   {

@@ -13,9 +13,10 @@ export const OUTSIDE6 = ["2001:db8:9::9", "2001:db8:77::1"];
 export const NAMESPACES = ["red", "blue", "green"];
 export const PORTS = [53, 80, 443, 8080, 9090, 9091];
 export const PORT_NAMES = ["http", "dns", "alt"];
-/** Values of the labels that selectors ask for. The last three are left out of identities. */
+/** Values of the labels that selectors ask for. The last four are left out of identities, the very last from 1.20 on. */
 export const POD_LABELS: Readonly<Record<string, readonly string[]>> = { app: ["a", "b", "c"], tier: ["x", "y", ""],
-  "app.kubernetes.io/name": ["a", "b"], "pod-template-hash": ["h1", "h2"], "k8s.io/part": ["p"], "controller-uid": ["u"] };
+  "app.kubernetes.io/name": ["a", "b"], "pod-template-hash": ["h1", "h2"], "k8s.io/part": ["p"], "controller-uid": ["u"],
+  "topology.kubernetes.io/zone": ["z1", "z2"] };
 export const NAMESPACE_LABELS: Readonly<Record<string, readonly string[]>> = { team: ["one", "two"], env: ["dev", "prod"],
   "kubernetes.io/metadata.name": NAMESPACES };
 export const SERVICES = ["plain", "picked", "bare"];
@@ -28,7 +29,7 @@ export interface BaseCluster {
 export function baseCluster(random: Random): BaseCluster {
   const v6 = random.chance(25);
   return { v6, items: [
-    ...NODES.map((name, index) => ({ apiVersion: "v1", kind: "Node", metadata: { name },
+    ...NODES.map((name, index) => ({ apiVersion: "v1", kind: "Node", metadata: { name, labels: { zone: index === 0 ? "a" : "b" } },
       spec: { podCIDRs: [`10.244.${index + 1}.0/24`, ...(v6 ? [`fd00:244:${index + 1}::/64`] : [])] },
       status: { addresses: nodeAddresses(index, v6).map((address) => ({ type: "InternalIP", address })) } })),
     ...NAMESPACES.map((name) => ({ apiVersion: "v1", kind: "Namespace", metadata: { name, labels: labels(random, NAMESPACE_LABELS,

@@ -13,7 +13,7 @@ const CIDRS = ["0.0.0.0/0", "203.0.113.0/24", "203.0.113.0/25", "198.18.0.0/15",
 const CIDRS6 = ["::/0", "2001:db8:9::/64", "fd00:244::/32"];
 /** Members of a rule for the other end, and what else a rule may have. `-`: none. */
 const L3 = ["-", "endpoints", "endpoints", "requires", "cidr", "cidrSet", "except", "cidrGroupRef", "cidrGroupSelector", "entities",
-  "entities", "services", "empty"] as const;
+  "entities", "services", "fqdns", "groups", "nodes", "empty", "empty"] as const;
 const L4 = ["-", "-", "port", "zero", "name", "range", "icmps", "http", "dns", "sni", "noPorts"] as const;
 
 export interface PolicyOptions {
@@ -21,6 +21,8 @@ export interface PolicyOptions {
   readonly v6: boolean;
   /** ClusterNetworkPolicy is read. */
   readonly tiers: boolean;
+  /** fromNodes and toNodes are; without, Cilium refuses the policy that has them. */
+  readonly nodes: boolean;
 }
 
 export function policies(random: Random, options: PolicyOptions): Plain[] {
@@ -28,7 +30,7 @@ export function policies(random: Random, options: PolicyOptions): Plain[] {
   return [
     ...(random.chance(45) ? Array.from({ length: 1 + random.below(2) }, (_, index) => networkPolicy(random, index, options.v6)) : []),
     ...(random.chance(85) ? cilium.objects() : []),
-    ...(options.tiers ? Array.from({ length: 1 + random.below(3) }, (_, index) => clusterNetworkPolicy(random, index)) : []),
+    ...(options.tiers ? Array.from({ length: 1 + random.below(3) }, (_, index) => clusterNetworkPolicy(random, index, options.nodes)) : []),
   ];
 }
 
@@ -64,7 +66,7 @@ class CiliumMaker {
 
   private rule(wanted: Section, l3: typeof L3[number], l4: typeof L4[number]): { section: Section; rule: Plain } {
     const { random } = this;
-    const section = l3 === "services" && wanted === "ingress" ? "egress" : l3 === "services" ? "egress" : wanted;
+    const section = sectionFor(l3, wanted);
     const peers = this.peers(l3, section.startsWith("ingress") ? "from" : "to");
     // Before 1.20, toServices goes with no ports; L7 is not for denies, DNS not for ingress.
     const alone = l3 === "services" && this.options.version < 20;
@@ -100,11 +102,16 @@ class CiliumMaker {
       case "cidr": return { [`${word}CIDR`]: unique(few(cidr)) };
       case "cidrSet": return set(few(() => ({ cidr: cidr() })));
       case "except": return set([{ cidr: "0.0.0.0/0", except: unique(few(() => random.pick(CIDRS.slice(1)))) }]);
-      case "cidrGroupRef": return set([{ cidrGroupRef: random.pick(["north", "south", "nowhere"]) }]);
+      case "cidrGroupRef": return set([{ cidrGroupRef: random.pick(["north", "south", "nowhere"]),
+        ...(random.chance(30) ? { except: [random.pick(CIDRS.slice(1))] } : {}) }]);
       case "cidrGroupSelector": return this.options.version < 17 ? set([{ cidrGroupRef: "north" }])
         : set([{ cidrGroupSelector: { matchLabels: { side: random.pick(["north", "south"]) } } }]);
       case "entities": return { [`${word}Entities`]: unique(few(() => random.pick(ENTITIES))) };
       case "services": return { toServices: few(() => this.service()) };
+      case "fqdns": return { toFQDNs: [random.pick([{ matchName: "example.com" }, { matchPattern: "*.example.com" }])] };
+      case "groups": return { [`${word}Groups`]: [{ aws: { region: "eu-central-1" } }] };
+      case "nodes": return this.options.nodes || random.chance(10) ? { [`${word}Nodes`]: [{ matchLabels: { zone: random.pick(["a",
+        "b"]) } }] } : {};
     }
   }
 
@@ -155,6 +162,13 @@ class CiliumMaker {
   }
 }
 
+/** Services and names are of what goes out; a denying rule has no names. */
+function sectionFor(l3: typeof L3[number], wanted: Section): Section {
+  if (l3 === "fqdns") return "egress";
+  if (l3 === "services") return wanted.endsWith("Deny") ? "egressDeny" : "egress";
+  return wanted;
+}
+
 function expression(random: Random, prefix = ""): Plain {
   const key = random.pick(Object.keys(POD_LABELS).slice(0, 4));
   const operator = random.pick(["In", "NotIn", "Exists", "DoesNotExist"]);
@@ -192,7 +206,7 @@ function networkPolicy(random: Random, index: number, v6: boolean): Plain {
       ? { egress } : {}) } };
 }
 
-function clusterNetworkPolicy(random: Random, index: number): Plain {
+function clusterNetworkPolicy(random: Random, index: number, nodes: boolean): Plain {
   const pods = (): Plain => (random.chance(50) ? { namespaces: namespaceSelector(random) }
     : { pods: { namespaceSelector: namespaceSelector(random), podSelector: plainSelector(random) } });
   const networks = (): Plain => ({ networks: subset(random, CIDRS, 30, 1) });
@@ -200,9 +214,10 @@ function clusterNetworkPolicy(random: Random, index: number): Plain {
     : { [random.pick(["tcp", "tcp", "udp", "sctp"])]: { destinationPort: random.chance(60) ? { number: random.pick(PORTS) }
       : { range: { start: 80, end: random.pick([443, 8080]) } } } });
   const rule = (word: "from" | "to"): Plain => {
-    const outside = word === "to" && random.chance(35);
+    const outside = word === "to" && random.chance(nodes ? 60 : 35);
+    const others = (): Plain => (nodes && random.chance(70) ? { nodes: { matchLabels: { zone: "a" } } } : networks());
     const protocols = Array.from({ length: 1 + random.below(2) }, () => protocol(!outside));
-    return { action: random.pick(["Accept", "Deny", "Pass"]), [word]: [outside ? networks() : pods(), ...(random.chance(20)
+    return { action: random.pick(["Accept", "Deny", "Pass"]), [word]: [outside ? others() : pods(), ...(random.chance(20)
       ? [pods()] : [])],
       ...(random.chance(60) ? { protocols } : {}) };
   };

@@ -7,7 +7,7 @@ import { expect, it } from "vitest";
 import { testSeed } from "../seed.js";
 import { Ring } from "./ring.js";
 
-const PROBES = Number(process.env.TWINPLANE_POLICY_PROBES ?? (process.env.CI === "true" ? 60_000 : 30_000));
+const PROBES = Number(process.env.TWINPLANE_POLICY_PROBES ?? (process.env.CI === "true" ? 60_000 : 20_000));
 const seed = testSeed("test/policy-ring");
 
 it(`Cilium's policy against its words: ${PROBES} probes, no disagreement without a name`, () => {

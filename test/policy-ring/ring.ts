@@ -19,8 +19,6 @@ import { addressOf, type Fate, Prober, PROTOCOL_OF, type RingProbe, Sender } fro
 import { Random } from "./random.js";
 
 const WASM = { fast: moduleBytes(), traced: moduleBytes(true) } as never;
-/** Probes a cluster. */
-const SHARE = 500;
 /** Mutations tried on a cluster until one turns a verdict. */
 const MUTATIONS = 12;
 
@@ -42,15 +40,16 @@ export class Ring {
   readonly versions = new Map<string, number>();
   private readonly ends = new Map<string, number>();
 
+  /** Probes a cluster: few are spread over many clusters, since a fault in how a policy is read shows in few of them. */
+  private readonly share: number;
+
   /** @param most probes of the ring */
-  constructor(private readonly most: number, private readonly share = SHARE) {}
+  constructor(private readonly most: number) {
+    this.share = Math.min(1000, Math.max(100, Math.floor(most / 200)));
+  }
 
   cluster(seed: number): void {
-    const random = new Random(seed);
-    const base = baseCluster(random);
-    const setting = settingOf(random, base.v6);
-    const minor = Number(setting.version.slice(2));
-    const drawn = policies(random, { version: minor, v6: base.v6, tiers: setting.options["enable-k8s-cluster-network-policy"] === true });
+    const { random, base, setting, drawn } = draw(seed);
     this.coverage.add(drawn);
     this.clusters++;
     this.versions.set(setting.version, (this.versions.get(setting.version) ?? 0) + 1);
@@ -65,7 +64,8 @@ export class Ring {
     this.turn(random, base, drawn, setting, world, probes, seed);
   }
 
-  private judge(probe: RingProbe, { spec, sender, setting }: World, seed: number): void {
+  private judge(probe: RingProbe, world: World, seed: number): void {
+    const { spec, sender, setting } = world;
     const words = askSpec(spec, probe);
     const fate = sender.send(probe);
     const got = verdictOf(fate);
@@ -81,7 +81,7 @@ export class Ring {
     }
     this.judged++;
     if (got !== "denied") this.allowed++;
-    const wanted = wantedOf(words, Number(setting.version.slice(2)));
+    const wanted = wantedOf(words, world);
     if (!wanted.includes(got) && this.wrong.length < 10) this.wrong.push(say(`wanted ${wanted.join(" or ")}, got ${got}`));
   }
 
@@ -112,6 +112,26 @@ export class Ring {
   }
 }
 
+export interface Drawn {
+  /** What further choices of the cluster come from. */
+  readonly random: Random;
+  readonly base: BaseCluster;
+  readonly setting: Setting;
+  readonly drawn: readonly Plain[];
+}
+
+/** A cluster, the Cilium that reads it, and its policies. */
+export function draw(seed: number): Drawn {
+  const random = new Random(seed);
+  const base = baseCluster(random);
+  const setting = settingOf(random, base.v6);
+  const { version, options } = setting;
+  const drawn = policies(random, { version: Number(version.slice(2)), v6: base.v6,
+    tiers: options["enable-k8s-cluster-network-policy"] === true,
+    nodes: options["enable-node-selector-labels"] === true });
+  return { random, base, setting, drawn };
+}
+
 export interface World {
   readonly setting: Setting;
   readonly cluster: Cluster;
@@ -119,15 +139,19 @@ export interface World {
   readonly plane: Plane;
   readonly sender: Sender;
   readonly prober: Prober;
+  /** Some rule asks for authentication. */
+  readonly authenticates: boolean;
 }
 
-export function settingOf(random: Random, v6: boolean): Setting {
+function settingOf(random: Random, v6: boolean): Setting {
   const version = random.pick(CILIUM_VERSIONS);
   const options: Record<string, unknown> = { "enable-sctp": true, "enable-ipv6": v6, "enable-ipv4-masquerade": false,
     "enable-ipv6-masquerade": false };
   if (random.chance(15)) options["enable-policy"] = random.pick(["always", "never"]);
   if (random.chance(10)) options["allow-localhost"] = "policy";
-  if (version === "1.20" && random.chance(60)) options["enable-k8s-cluster-network-policy"] = true;
+  if (random.chance(35)) options["enable-node-selector-labels"] = true;
+  if (random.chance(10)) options["policy-cidr-match-mode"] = "nodes";
+  if (version === "1.20" && random.chance(70)) options["enable-k8s-cluster-network-policy"] = true;
   return { version, options };
 }
 
@@ -138,7 +162,8 @@ export function worldOf(base: BaseCluster, drawn: readonly Plain[], setting: Set
     connections: 2000, cilium: setting.options });
   return { setting, cluster, plane, spec: new CiliumSpec(cluster, ciliumSpecOptions(Number(setting.version.slice(2)),
     { ...plane.options })),
-    sender: new Sender(plane), prober: new Prober(cluster, base.v6) };
+    sender: new Sender(plane), prober: new Prober(cluster, base.v6),
+    authenticates: JSON.stringify(drawn).includes('"authentication"') };
 }
 
 let lastProblem = "";
@@ -172,12 +197,24 @@ export function verdictOf({ end, reason }: Fate): Got {
   return end === End.Dropped && (reason === "POLICY_DENIED" || reason === "POLICY_DENY") ? "denied" : "other";
 }
 
-function wantedOf({ egress, ingress }: CiliumEvaluation, version: number): Got[] {
+/**
+ * The ends that fit the words. The plane may leave open what the words decide where an entry for peers that are not known
+ * hides what others say (in 1.16 the longest port prefix alone counts, later an allow by default comes after all rules), and
+ * in 1.16 what authentication beside other rules comes to.
+ */
+function wantedOf(words: CiliumEvaluation, { setting, authenticates }: World): Got[] {
+  const version = Number(setting.version.slice(2));
+  const open = words.egress.unknown || words.ingress.unknown || (version === 16 && authenticates);
+  return [...fitting(words, version), ...(open ? ["undecided" as const] : [])];
+}
+
+function fitting({ egress, ingress }: CiliumEvaluation, version: number): Got[] {
   const both = [egress, ingress];
   if (both.some(({ verdict }) => verdict === "deny")) {
-    // What egress hands to a proxy does not come to the other pod's ingress by itself.
-    return egress.verdict !== "deny" && egress.proxied !== "none" ? ["denied", "redirected"] : egress.verdict !== "deny"
-      && egress.authenticated !== "none" ? ["denied", "unauthenticated"] : ["denied"];
+    // What egress hands to a proxy, or wants authenticated, does not come to the other pod's ingress by itself.
+    if (egress.verdict === "deny") return ["denied"];
+    return ["denied", ...(egress.proxied === "none" ? [] : ["redirected" as const]),
+      ...(egress.authenticated === "none" ? [] : ["unauthenticated" as const])];
   }
   if (both.some(({ verdict }) => verdict === "undecided")) return ["undecided"];
   if (both.some(({ authenticated }) => authenticated === "all")) return ["unauthenticated"];

@@ -4,7 +4,9 @@
  * An object that this Cilium does not take, or kinds it does not read, are Problems; they have no entry.
  */
 import type { Cluster, ObjectMeta } from "../../cluster/cluster.js";
+import type { DNSNames } from "../../cluster/names.js";
 import type { Problem } from "../../cluster/problem.js";
+import type { OptionName } from "../option-values.js";
 import type { CiliumOptions } from "../options.js";
 import type { Identities } from "./identity.js";
 import { allocateIdentities } from "./identity.js";
@@ -14,7 +16,7 @@ import { labelFilter } from "./label-filter.js";
 import type { Numbers } from "./numbers.js";
 import { adminPolicyRules } from "./policy/admin-rules.js";
 import { admits } from "./policy/admission.js";
-import type { Names, PeerContext } from "./policy/cilium-peers.js";
+import type { PeerContext } from "./policy/cilium-peers.js";
 import { ciliumPolicyRules } from "./policy/cilium-rules.js";
 import type { EndpointPolicies } from "./policy/endpoints.js";
 import { compileEndpointPolicies } from "./policy/endpoints.js";
@@ -36,9 +38,9 @@ export function compilePolicies(
   options: CiliumOptions,
   problems: Problem[],
   numbers: Numbers,
-  names: Names | null = null,
+  names: DNSNames | null = null,
 ): CompiledPolicies {
-  const policies = [...cluster.networkPolicies].sort(
+  const policies = read(cluster.networkPolicies, options, problems).sort(
     (a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name),
   );
   const filter = labelFilter(options, problems);
@@ -76,13 +78,13 @@ export function compilePolicies(
 }
 
 /** Of Cilium's own kinds, and of ClusterNetworkPolicy where this Cilium reads it. */
-function ciliumRules(cluster: Cluster, options: CiliumOptions, problems: Problem[], names: Names | null): PolicyRules[] {
+function ciliumRules(cluster: Cluster, options: CiliumOptions, problems: Problem[], names: DNSNames | null): PolicyRules[] {
   const context: PeerContext = {
     options, names,
     cidrGroups: cluster.cidrGroups.filter((group) => admits(group, options, problems)),
     services: new ServicePeers(cluster, options.version),
   };
-  const own = cluster.ciliumPolicies.filter((policy) => admits(policy, options, problems))
+  const own = read(cluster.ciliumPolicies, options, problems).filter((policy) => admits(policy, options, problems))
     .flatMap((policy) => ciliumPolicyRules(policy, context));
   const readsAdmin = options.version === "1.20" && options["enable-k8s-cluster-network-policy"];
   const admin = cluster.adminPolicies.flatMap((policy) => {
@@ -92,6 +94,24 @@ function ciliumRules(cluster: Cluster, options: CiliumOptions, problems: Problem
     return [];
   });
   return [...own, ...admin];
+}
+
+/** Kinds that the agent can be told not to read. */
+const SWITCHES: Readonly<Record<string, OptionName>> = {
+  NetworkPolicy: "enable-k8s-networkpolicy",
+  CiliumNetworkPolicy: "enable-cilium-network-policy",
+  CiliumClusterwideNetworkPolicy: "enable-cilium-clusterwide-network-policy",
+};
+
+/** The objects of kinds that are read; a Problem for each that is not. */
+function read<Policy extends ObjectMeta>(policies: readonly Policy[], options: CiliumOptions, problems: Problem[]): Policy[] {
+  return policies.filter(({ kind, namespace, name, where }) => {
+    const option = SWITCHES[kind];
+    if (option === undefined || options[option] === true) return true;
+    const title = `${kind} ${namespace === "" ? "" : `${namespace}/`}${name}`;
+    problems.push({ where, severity: "warning", what: `${title} is not evaluated: with ${option}=false Cilium does not read it` });
+    return false;
+  });
 }
 
 function compare(a: string, b: string): number {

@@ -7,12 +7,13 @@ import type { Address, Family } from "../../cluster/address.js";
 import type { Cluster, ConntrackDelete } from "../../cluster/cluster.js";
 import { StackExit, UndecidedReason } from "../../contract/codes.js";
 import { codeText } from "../../contract/layout.js";
-import { End } from "../../dataplane.js";
+import { End, type Step } from "../../dataplane.js";
 import { RuleCache } from "../../linux/netfilter/rule-cache.js";
 import type { NodeSink } from "../../linux/node.js";
 import type { CiliumOptions } from "../options.js";
 import { HOST_DEVICE } from "./facts.js";
 import { NodeKernel } from "./kernel.js";
+import { NOTHING } from "./memory.js";
 import type { NodeStack, StackPacket, StackPiece, StackResult } from "./node-stack.js";
 import type { RuleGiver } from "./rules.js";
 
@@ -49,8 +50,13 @@ export class LinuxStack implements NodeStack {
       linux.receive(packet.bytes, packet.offset, packet.length, packet.wireLength, packet.etherType, packet.packetType,
         packet.device, packet.timeNs, packet.pin, sink);
     }
-    const { pieces, end, reason, pinFlags } = sink;
-    return { pieces, end, reason, pinFlags, decided: hooks.decided, steps: hooks.steps };
+    sink.decided = hooks.decided;
+    sink.steps = hooks.steps;
+    return sink;
+  }
+
+  free(): void {
+    this.sink.free();
   }
 
   change(cluster: Cluster): void {
@@ -87,19 +93,40 @@ export class LinuxStack implements NodeStack {
   }
 }
 
-/** Keeps what a kernel sends until its call is over. */
-class PieceSink implements NodeSink {
+class Piece implements StackPiece {
+  exit = 0;
+  device = 0;
+  bytes = new Uint8Array(2048);
+  length = 0;
+  wireLength = 0;
+  mark = 0;
+  made: 0 | 1 = 0;
+
+  copy(bytes: Uint8Array, offset: number, length: number): void {
+    if (this.bytes.length < length) this.bytes = new Uint8Array(length * 2);
+    this.bytes.set(bytes.subarray(offset, offset + length));
+    this.length = length;
+  }
+}
+
+/** Keeps what a kernel sends until its call is over; the pieces of a row are used again for the next. */
+class PieceSink implements NodeSink, StackResult {
   end: End = End.None;
   reason = "";
   pinFlags = 0;
   mark = 0;
+  decided = NOTHING;
+  steps: readonly Step[] = [];
   pieces: StackPiece[] = [];
+  private readonly pool: Piece[] = [];
+  private used = 0;
   private kernel!: NodeKernel;
   private wireLength = 0;
 
+  /** What was made for earlier packets of the row stays, until `free`. */
   begin(kernel: NodeKernel, packet: StackPacket): void {
     this.kernel = kernel;
-    this.pieces = [];
+    this.pieces.length = 0;
     this.wireLength = packet.wireLength;
   }
 
@@ -125,7 +152,18 @@ class PieceSink implements NodeSink {
       : (bytes[offset + 2] << 8) | bytes[offset + 3];
     // Merged segments may say a length of 0 (BIG TCP): what was on the wire stays.
     const wireLength = Math.max(length, declared > (bytes[offset] >> 4 === 6 ? 40 : 0) ? declared : this.wireLength);
-    this.pieces.push({ exit, device, bytes: bytes.slice(offset, offset + length), length, wireLength, mark: this.mark, made });
+    const piece = (this.pool[this.used++] ??= new Piece());
+    piece.copy(bytes, offset, length);
+    piece.exit = exit;
+    piece.device = device;
+    piece.wireLength = wireLength;
+    piece.mark = this.mark;
+    piece.made = made;
+    this.pieces.push(piece);
+  }
+
+  free(): void {
+    this.used = 0;
   }
 }
 

@@ -50,7 +50,9 @@ export interface StackResult {
 }
 
 export interface NodeStack {
+  /** The result holds until the next call; its pieces until `free`, which ends a row. */
   pass(packet: StackPacket): StackResult;
+  free(): void;
   change(cluster: Cluster): void;
   deleteConntrack(entry: ConntrackDelete): void;
 }

@@ -49,6 +49,8 @@ export class Passage {
   private readonly exports: ResumeExports;
   private worst: End = End.None;
   private kernels = 0;
+  private next = 0;
+  private packetAt = 0;
   private timeNs = 0;
   private pin: Pin | null = null;
 
@@ -64,16 +66,22 @@ export class Passage {
     this.worst = End.None;
     this.timeNs = timeNs;
     this.pin = pin;
+    this.packetAt = packetAt;
     this.part(outcomeAt, false, taker);
-    for (let index = 0; index < this.queue.length; index++) {
-      const { node, piece, side } = this.queue[index];
+    for (this.next = 0; this.next < this.queue.length; this.next++) {
+      const { piece, side } = this.queue[this.next];
       this.arena.bytes.set(piece.bytes.subarray(0, piece.length), packetAt);
-      this.machine.call(() => this.exports.resume(piece.exit, node, piece.device, packetAt, piece.length, piece.wireLength,
-        piece.mark, side ? 1 : 0));
+      this.machine.call(this.resume);
       this.part(outcomeAt, side, taker);
     }
+    this.stack.free();
     if (this.worst === End.None) throw new Error("a frame's way had no end");
   }
+
+  private readonly resume = (): number => {
+    const { node, piece, side } = this.queue[this.next];
+    return this.exports.resume(piece.exit, node, piece.device, this.packetAt, piece.length, piece.wireLength, piece.mark, side ? 1 : 0);
+  };
 
   /** A part of the way is over, at a kernel or at an end. */
   private part(outcomeAt: number, side: boolean, taker: RowTaker): void {
@@ -96,8 +104,7 @@ export class Passage {
       etherType: view.getUint16(at + WAITING.ether_type, true), packetType: view.getUint8(at + WAITING.packet_type),
       mark: view.getUint32(at + WAITING.mark, true), timeNs: this.timeNs, pin: side ? null : this.pin,
     });
-    if (result.steps.length > 0) this.steps.push([...result.steps]);
-    else this.steps.push([]);
+    this.steps.push(result.steps.length > 0 ? [...result.steps] : NO_STEPS);
     const own = side ? undefined : result.pieces.find((piece) => piece.made === 0);
     if (result.end === End.Undecided || (!side && own === undefined)) this.settle(result.end, result.reason, taker);
     if (!side) {
@@ -115,12 +122,15 @@ export class Passage {
   }
 }
 
+const NO_STEPS: readonly Step[] = [];
+
 /** Ends from what counts most to what counts least, where pieces of a packet end differently. */
 const ORDER: readonly End[] = [End.Undecided, End.Delivered, End.Redirected, End.Rejected, End.Answered, End.Dropped, End.Left,
   End.Held];
 
 function sameSource(piece: Uint8Array, bytes: Uint8Array, offset: number): boolean {
-  const [at, size] = piece[0] >> 4 === 6 ? [8, 16] : [12, 4];
-  for (let index = at; index < at + size; index++) if (piece[index] !== bytes[offset + index]) return false;
+  const six = piece[0] >> 4 === 6;
+  const end = six ? 24 : 16;
+  for (let index = six ? 8 : 12; index < end; index++) if (piece[index] !== bytes[offset + index]) return false;
   return true;
 }

@@ -24,14 +24,14 @@ const ORDER = { Deny: 0, Allow: 1, Pass: 2 } as const;
 export function tierVerdict(cluster: Cluster, options: CiliumSpecOptions, tier: "Admin" | "Baseline", pod: Pod, peer: Subject,
   traffic: Traffic, subjects: Subjects): { verdict: "allow" | "deny" | "undecided"; by: Because[] } | null {
   if (!options.clusterNetworkPolicy) return null;
-  const statements = selecting(cluster, subjects.labelsOf(pod)).filter((policy) => policy.tier === tier)
+  const statements = selecting(cluster, options, subjects.labelsOf(pod)).filter((policy) => policy.tier === tier)
     .flatMap((policy) => policy[traffic.direction].flatMap((rule, number) => statementsOf(rule).map((one) => ({
       ...one, order: policy.priority + number / 100,
       because: { where: rule.where, object: `${policy.kind} ${policy.name}`, rule: `${traffic.direction}[${number}]` },
     }))))
     .sort((a, b) => a.order - b.order || ORDER[a.action] - ORDER[b.action]);
   for (const { action, peer: named, ports, because } of statements) {
-    const found = portsMatch(ports, traffic, cluster, options, subjects) ? isPeer(named, peer, options) : false;
+    const found = portsMatch(ports, traffic, cluster, options) ? isPeer(named, peer, options) : false;
     if (found === "maybe") return { verdict: "undecided", by: [because] };
     if (!found) continue;
     return action === "Pass" ? null : { verdict: action === "Deny" ? "deny" : "allow", by: [because] };
@@ -42,11 +42,14 @@ export function tierVerdict(cluster: Cluster, options: CiliumSpecOptions, tier: 
 /** Whether some rule selects a pod with these labels in the direction. */
 export function hasTierRules(cluster: Cluster, options: CiliumSpecOptions, direction: Traffic["direction"],
   labels: readonly Label[]): boolean {
-  return options.clusterNetworkPolicy && selecting(cluster, labels).some((policy) => policy[direction].length > 0);
+  return options.clusterNetworkPolicy && selecting(cluster, options, labels).some((policy) => policy[direction].length > 0);
 }
 
-function selecting(cluster: Cluster, labels: readonly Label[]): AdminPolicy[] {
-  return cluster.adminPolicies.filter(({ kind, subject }) => kind === "ClusterNetworkPolicy" && isPods(subject, labels));
+/** A policy that names nodes is not taken where nodes have no labels. */
+function selecting(cluster: Cluster, { on }: CiliumSpecOptions, labels: readonly Label[]): AdminPolicy[] {
+  const isTaken = ({ ingress, egress }: AdminPolicy): boolean => on.has("enable-node-selector-labels")
+    || ![...ingress, ...egress].some(({ peers }) => peers.some(({ kind }) => kind === "nodes"));
+  return cluster.adminPolicies.filter((one) => one.kind === "ClusterNetworkPolicy" && isTaken(one) && isPods(one.subject, labels));
 }
 
 interface TierStatement {
@@ -75,7 +78,8 @@ function isPeer(named: AdminPeer | null, peer: Subject, { domainNames, version }
         matchPattern: one.startsWith("*") ? `*${one}` : null }));
       return (domainNames.get(peer.address.text) ?? []).some((name) => patterns.some((one) => isNamed(one, name, version)));
     }
-    case "nodes": return peer.kind === "host" || peer.kind === "remote-node" ? "maybe" : false;
+    case "nodes": return (peer.kind === "host" || peer.kind === "remote-node")
+      && matches(requirements(named.selector).map((one) => ({ ...one, source: "node" })), peer.labels);
     case "unknown": return false;
   }
 }
@@ -91,12 +95,12 @@ function requirements({ matchLabels, matchExpressions }: LabelSelector): CiliumR
   return [...equal, ...matchExpressions.map((one) => ({ source: "k8s", ...one }))];
 }
 
-function portsMatch(ports: readonly AdminPort[] | null, traffic: Traffic, cluster: Cluster, { version }: CiliumSpecOptions,
-  subjects: Subjects): boolean {
+function portsMatch(ports: readonly AdminPort[] | null, traffic: Traffic, cluster: Cluster, { version }: CiliumSpecOptions)
+  : boolean {
   if (ports === null) return true;
   const items = ports.map((one) => (one.kind === "named" ? { port: one.name, endPort: 0, protocol: "ANY" as const }
     : { port: one.first, endPort: one.last, protocol: one.protocol }));
   const rule = { toPorts: [{ ports: items }], icmps: null } as unknown as Parameters<typeof matchingPorts>[0];
-  const found = matchingPorts(rule, traffic, { cluster, subjects, version });
+  const found = matchingPorts(rule, traffic, { cluster, version });
   return found !== null && found.length > 0;
 }

@@ -30,6 +30,8 @@ export interface CiliumVerdict {
   readonly proxied: Answer["proxied"];
   /** An allow: whether the rules that match ask for authentication. */
   readonly authenticated: Answer["proxied"];
+  /** Some rule of which the objects do not say whether it matches; the verdict is the same either way. */
+  readonly unknown: boolean;
 }
 
 export interface CiliumEvaluation {
@@ -38,7 +40,7 @@ export interface CiliumEvaluation {
   readonly ingress: CiliumVerdict;
 }
 
-const OPEN: CiliumVerdict = { verdict: "allow", by: [], proxied: "none", authenticated: "none" };
+const OPEN: CiliumVerdict = { verdict: "allow", by: [], proxied: "none", authenticated: "none", unknown: false };
 
 export class CiliumSpec {
   private readonly subjects: Subjects;
@@ -73,11 +75,17 @@ export class CiliumSpec {
       const verdict = tierVerdict(this.cluster, this.options, name, pod, peer, traffic, this.subjects);
       return verdict === null ? null : { ...OPEN, ...verdict };
     };
-    return tier("Admin") ?? this.normal(statements, peer, traffic) ?? tier("Baseline") ?? this.byDefault(statements, peer, traffic, pod);
+    const first = tier("Admin") ?? this.normal(statements, peer, traffic);
+    if (first !== null && first.verdict !== "maybe") return { ...first, verdict: first.verdict };
+    const rest = tier("Baseline") ?? this.byDefault(statements, peer, traffic, pod);
+    // What a rule may allow matters only where nothing else does.
+    if (first === null) return rest;
+    return rest.verdict === "allow" ? { ...rest, unknown: true } : undecided(first.by);
   }
 
-  /** null: nothing matches. */
-  private normal(statements: readonly Statement[], peer: Subject, traffic: Traffic): CiliumVerdict | null {
+  /** null: nothing matches; `maybe`: perhaps an allow, and nothing else. */
+  private normal(statements: readonly Statement[], peer: Subject, traffic: Traffic)
+    : CiliumVerdict | (Omit<CiliumVerdict, "verdict"> & { readonly verdict: "maybe" }) | null {
     const answers = statements.map((one) => ({ ...one.asked(peer, traffic), verdict: one.verdict, because: one.because }))
       .filter(({ match }) => match !== false);
     const that = (verdict: Statement["verdict"], match: Answer["match"]) => answers.filter((one) => one.verdict === verdict
@@ -86,9 +94,9 @@ export class CiliumSpec {
     if (that("deny", true).length > 0) return { ...OPEN, verdict: "deny", by: becauses(that("deny", true)) };
     if (that("deny", "maybe").length > 0) return undecided(becauses(that("deny", "maybe")));
     const allows = that("allow", true);
-    if (allows.length === 0) return answers.length > 0 ? undecided(becauses(answers)) : null;
+    if (allows.length === 0) return answers.length > 0 ? { ...OPEN, verdict: "maybe", by: becauses(answers) } : null;
     return { verdict: "allow", by: becauses(allows), proxied: together(allows.map((one) => one.proxied)),
-      authenticated: together(allows.map((one) => (one.authenticated ? "all" : "none"))) };
+      authenticated: together(allows.map((one) => (one.authenticated ? "all" : "none"))), unknown: answers.length > allows.length };
   }
 
   private byDefault(statements: readonly Statement[], peer: Subject, { direction }: Traffic, pod: Pod): CiliumVerdict {
@@ -114,8 +122,8 @@ export class CiliumSpec {
   }
 
   private collect(direction: DirectionName, labels: readonly Label[]): Statement[] {
-    const { cluster, options, subjects } = this;
-    const context = { cluster, options, subjects, version: options.version };
+    const { cluster, options } = this;
+    const context = { cluster, options, version: options.version };
     const selecting = cluster.ciliumPolicies.filter((policy) => isTaken(policy, options))
       .flatMap((policy) => rulesFor(policy, labels).map((rule) => ({ policy, rule })));
     const required = (deny: boolean): CiliumRequirement[] => selecting.flatMap(({ policy, rule }) => requiredBy(policy, rule, direction,

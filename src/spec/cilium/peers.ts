@@ -7,7 +7,7 @@
  *
  * Source: Cilium's documentation, "Layer 3 Policies".
  */
-import { prefixContains } from "../../cluster/address.js";
+import { type Prefix, prefixContains } from "../../cluster/address.js";
 import type { CiliumCIDRRule, CiliumDirectionRule, CiliumEntity, CiliumRequirement, CiliumServiceReference }
   from "../../cluster/cilium/types.js";
 import type { Cluster, Service } from "../../cluster/cluster.js";
@@ -26,6 +26,8 @@ export interface PeerContext {
   /** Of the policy; empty for a clusterwide one. */
   readonly namespace: string;
   readonly ofInit: boolean;
+  /** The rule is of ingressDeny or egressDeny. */
+  readonly deny: boolean;
   /** What fromRequires or toRequires of all rules that select the pod ask of fromEndpoints or toEndpoints. */
   readonly required: readonly CiliumRequirement[];
 }
@@ -33,13 +35,14 @@ export interface PeerContext {
 /** null: the rule says nothing of the other end. */
 export function namesPeer(rule: CiliumDirectionRule, peer: Subject, context: PeerContext): Match | null {
   const { endpoints, cidr, cidrSet, entities, nodes, fqdns, groups } = rule;
-  const services = (rule.services ?? []).flatMap((one) => referenced(one, context.cluster));
+  // The services of a denying rule are not looked up (pkg/policy/k8s/service.go, processRule): it is as if it named none.
+  const services = context.deny ? [] : (rule.services ?? []).flatMap((one) => referenced(one, context.cluster));
   if ([endpoints, cidr, cidrSet, entities, nodes].some((list) => list?.length === 0)) return false;
   const found: Match[] = [
     ...(endpoints ?? []).map((one) => matches([...peerRequirements(one, context.namespace, context.ofInit), ...context.required],
       peer.labels)),
-    ...(cidr ?? []).map((one) => isInCidrs(peer, context) && prefixContains(one, peer.address)),
-    ...(cidrSet ?? []).map((one) => isInCidrs(peer, context) && inCidrRule(one, peer, context)),
+    ...(cidr ?? []).map((one) => contains(one, peer, context)),
+    ...(cidrSet ?? []).map((one) => inCidrRule(one, peer, context)),
     ...(entities ?? []).map((one) => isEntity(one, peer, context.options.clusterName)),
     ...(fqdns ?? []).map((one): Match => {
       const { domainNames, version } = context.options;
@@ -48,27 +51,31 @@ export function namesPeer(rule: CiliumDirectionRule, peer: Subject, context: Pee
       return (domainNames.get(peer.address.text) ?? []).some((name) => isNamed(one, name, version));
     }),
     ...services.map((one) => isOfService(one, peer, context)),
-    // Labels of nodes and members of a cloud's groups are not among the objects.
-    ...(nodes ?? []).map((): Match => (peer.kind === "remote-node" ? "maybe" : false)),
+    // The other nodes, never the own.
+    ...(nodes ?? []).map((one) => peer.kind === "remote-node" && matches(one.requirements, peer.labels)),
+    // Members of a cloud's groups are not among the objects.
     ...(groups ?? []).map((): Match => (peer.kind === "world" ? "maybe" : false)),
   ];
   if (found.length === 0) return null;
   return found.includes(true) ? true : found.includes("maybe") ? "maybe" : false;
 }
 
-function isInCidrs(peer: Subject, { options }: PeerContext): boolean {
-  return peer.kind === "world" || (options.cidrMatchesNodes && peer.kind !== "pod");
+/** All of a family's addresses are the world's, and then no node's (cilium#47827). */
+function contains(cidr: Prefix, peer: Subject, { options }: Pick<PeerContext, "options">): boolean {
+  const kinds = options.cidrMatchesNodes && cidr.length > 0 ? ["world", "host", "remote-node"] : ["world"];
+  return kinds.includes(peer.kind) && prefixContains(cidr, peer.address);
 }
 
-function inCidrRule(rule: CiliumCIDRRule, { address }: Subject, { cluster }: PeerContext): boolean {
-  if (rule.cidr !== null) {
-    return prefixContains(rule.cidr, address) && !rule.except.some((hole) => prefixContains(hole, address));
-  }
+function inCidrRule(rule: CiliumCIDRRule, peer: Subject, { cluster, options }: PeerContext): boolean {
+  // 1.16 forgets the exceptions of a group.
+  const excepted = (rule.cidr !== null || options.version > 16) && rule.except.some((hole) => prefixContains(hole, peer.address));
+  if (excepted) return false;
+  if (rule.cidr !== null) return contains(rule.cidr, peer, { options });
   return cluster.cidrGroups.some((group) => {
     const labels = Object.entries(group.labels).map(([key, value]) => ({ source: "cidrgroup", key, value }));
     const chosen = rule.cidrGroupRef !== null ? group.name === rule.cidrGroupRef
       : rule.cidrGroupSelector !== null && matches(rule.cidrGroupSelector.requirements, labels);
-    return chosen && group.externalCIDRs.some((one) => prefixContains(one, address));
+    return chosen && group.externalCIDRs.some((one) => contains(one, peer, { options }));
   });
 }
 
@@ -107,7 +114,7 @@ function isOfService(service: Service, peer: Subject, context: PeerContext): boo
       .map(([key, value]): CiliumRequirement => ({ source: "k8s", key, operator: "In", values: [value] }));
     return matches([...asked, ...context.required], peer.labels);
   }
-  if (!isInCidrs(peer, context)) return false;
+  if (peer.kind === "pod" || (peer.kind !== "world" && !context.options.cidrMatchesNodes)) return false;
   return context.cluster.endpointSlices.some((slice) => slice.namespace === service.namespace && slice.serviceName === service.name
     && slice.endpoints.some(({ addresses }) => addresses.some(({ text }) => text === peer.address.text)));
 }

@@ -9,7 +9,7 @@
  */
 import type { CiliumDirectionRule, CiliumPort, CiliumPortRule } from "../../cluster/cilium/types.js";
 import type { Cluster, Pod } from "../../cluster/cluster.js";
-import type { Subject, Subjects } from "./subject.js";
+import type { Subject } from "./subject.js";
 
 export interface Traffic {
   readonly direction: "ingress" | "egress";
@@ -23,7 +23,6 @@ export interface Traffic {
 
 export interface PortContext {
   readonly cluster: Cluster;
-  readonly subjects: Subjects;
   readonly version: number;
 }
 
@@ -54,13 +53,7 @@ function numbersOf(name: string, { direction, protocol, destination }: Traffic, 
     .map((one) => one.containerPort);
   if (direction === "ingress") return destination.pod === null ? [] : named(destination.pod);
   const pods = context.cluster.pods.filter((pod) => !pod.hostNetwork && pod.phase !== "Succeeded" && pod.phase !== "Failed");
-  const { pod } = destination;
-  const asked = context.version < 20 ? pods : pod === null ? [] : pods.filter((one) => sameLabels(one, pod, context.subjects));
-  const numbers = [...new Set(asked.flatMap(named))];
+  if (context.version >= 20) return destination.pod === null ? [] : named(destination.pod);
+  const numbers = [...new Set(pods.flatMap(named))];
   return numbers.length === 1 ? numbers : [];
-}
-
-function sameLabels(a: Pod, b: Pod, subjects: Subjects): boolean {
-  const text = (pod: Pod): string => subjects.labelsOf(pod).map(({ key, value }) => `${key}=${value}`).sort().join();
-  return text(a) === text(b);
 }

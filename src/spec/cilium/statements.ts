@@ -55,7 +55,8 @@ export function requiredBy(policy: CiliumPolicy, rule: CiliumRule, direction: Di
 
 /** @param required of the allowing and of the denying rules that select the pod */
 export function ciliumStatements(policy: CiliumPolicy, rule: CiliumRule, direction: DirectionName, context: PortContext
-  & Omit<PeerContext, "namespace" | "ofInit" | "required">, required: Readonly<Record<"allow" | "deny", readonly CiliumRequirement[]>>)
+  & Omit<PeerContext, "namespace" | "ofInit" | "required" | "deny">, required: Readonly<Record<"allow" | "deny",
+    readonly CiliumRequirement[]>>)
   : Statement[] {
   const shared = { ...context, namespace: policy.namespace, ofInit: appliesToInit(rule.endpointSelector) };
   const name = policy.namespace === "" ? policy.name : `${policy.namespace}/${policy.name}`;
@@ -63,7 +64,7 @@ export function ciliumStatements(policy: CiliumPolicy, rule: CiliumRule, directi
     verdict,
     defaultDeny: rule.enableDefaultDeny[direction] ?? true,
     because: { where: one.where, object: `${policy.kind} ${name}`, rule: one.path },
-    asked: (peer, traffic) => answer(one, peer, traffic, { ...shared, required: required[verdict] }),
+    asked: (peer, traffic) => answer(one, peer, traffic, { ...shared, required: required[verdict], deny: verdict === "deny" }),
   })));
 }
 

@@ -32,8 +32,8 @@ const SERVICE_ACCOUNT = "io.cilium.k8s.policy.serviceaccount";
 /** Label keys that Cilium leaves out of identities by default, unless KEPT has them: both match at the key's start. */
 const LEFT_OUT = [/^io\.kubernetes/, /^kubernetes\.io/, /^statefulset\.kubernetes\.io\/pod-name/, /^apps\.kubernetes\.io\/pod-index/,
   /^batch\.kubernetes\.io\/job-completion-index/, /^batch\.kubernetes\.io\/controller-uid/, /^.*beta\.kubernetes\.io/, /^k8s\.io/,
-  /^pod-template-generation/, /^pod-template-hash/, /^controller-revision-hash/, /^controller-uid/, /^annotation.*/, /^etcd_node/,
-  /^topology\.kubernetes\.io/];
+  /^pod-template-generation/, /^pod-template-hash/, /^controller-revision-hash/, /^controller-uid/, /^annotation.*/, /^etcd_node/];
+const LEFT_OUT_SINCE_20 = /^topology\.kubernetes\.io/;
 const KEPT = [/^io\.kubernetes\.pod\.namespace/, /^io\.cilium\.k8s\.namespace\.labels/, /^app\.kubernetes\.io/,
   /^io\.cilium\.k8s\.policy\.cluster/, /^io\.cilium\.k8s\.policy\.serviceaccount/];
 
@@ -68,7 +68,15 @@ export class Subjects {
     const kind = owner === undefined ? "world" : owner === node ? "host" : "remote-node";
     const world = !this.options.dualStack ? "world" : address.family === 4 ? "world-ipv4" : "world-ipv6";
     const names = [kind === "world" ? world : kind, ...(this.apiServers.has(address.text) ? ["kube-apiserver"] : [])];
-    return { address, kind, pod: null, labels: names.map(reserved), claimedTwice: false };
+    return { address, kind, pod: null, labels: [...names.map(reserved), ...this.nodeLabels(owner)], claimedTwice: false };
+  }
+
+  /** enable-node-selector-labels gives nodes their own labels. */
+  private nodeLabels(name: string | undefined): Label[] {
+    const node = this.cluster.nodes.find((one) => one.name === name);
+    if (node === undefined || !this.options.on.has("enable-node-selector-labels")) return [];
+    return [...Object.entries(node.labels).map(([key, value]) => ({ source: "node", key, value })),
+      { source: "k8s", key: CLUSTER, value: this.options.clusterName }];
   }
 
   labelsOf(pod: Pod): readonly Label[] {
@@ -78,7 +86,7 @@ export class Subjects {
       const all: [string, string][] = [...Object.entries(pod.labels), [POD_NAMESPACE, pod.namespace],
         ...Object.entries(namespace).map(([key, value]): [string, string] => [`${NAMESPACE_LABELS}${key}`, value]),
         [CLUSTER, this.options.clusterName], [SERVICE_ACCOUNT, pod.serviceAccountName]];
-      found = all.filter(([key]) => isIdentityLabel(key)).map(([key, value]) => ({ source: "k8s", key, value }));
+      found = all.filter(([key]) => isIdentityLabel(key, this.options.version)).map(([key, value]) => ({ source: "k8s", key, value }));
       this.podLabels.set(pod, found);
     }
     return found;
@@ -90,8 +98,8 @@ function reserved(key: string): Label {
 }
 
 /** Of patterns that keep a key the longest match counts, of those that leave it out the shortest; the longer of the two wins. */
-function isIdentityLabel(key: string): boolean {
+function isIdentityLabel(key: string, version: number): boolean {
   const lengths = (patterns: readonly RegExp[]): number[] => patterns.map((one) => one.exec(key)?.[0].length ?? 0).filter((one) => one > 0);
-  const [kept, left] = [lengths(KEPT), lengths(LEFT_OUT)];
+  const [kept, left] = [lengths(KEPT), lengths(version < 20 ? LEFT_OUT : [...LEFT_OUT, LEFT_OUT_SINCE_20])];
   return left.length === 0 || (kept.length > 0 && Math.max(...kept) > Math.min(...left));
 }

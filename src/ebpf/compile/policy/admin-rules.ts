@@ -87,7 +87,7 @@ function domainEntries({ names: domains }: Extract<AdminPeer, { kind: "domainNam
     .flatMap(([, addresses]) => addresses.map((address) =>
       entry({ kind: "cidr", prefix: prefixOf(address, address.bytes.length * 8), except: [] }, "allow")));
   if (names?.complete === true) return [asked, ...known];
-  return [asked, ...known, entry({ kind: "unknown" }, "allow", undefined, ": its addresses are")];
+  return [asked, ...known, entry({ kind: "unknown" }, "allow", undefined, ": its addresses are not known")];
 }
 
 /** Pods by the labels of their namespace and their own; host-network pods are none. */

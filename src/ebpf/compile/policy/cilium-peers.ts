@@ -2,9 +2,10 @@
  * Who the other side of a Cilium rule is: its L3 members as peers, with the namespace and cluster that Cilium adds to
  * selectors that name none (`pkg/k8s/apis/cilium.io/utils` getEndpointSelector, `pkg/policy/api/entity.go`).
  */
-import { type Address, type Prefix, prefixOf } from "../../../cluster/address.js";
+import { type Prefix, prefixOf } from "../../../cluster/address.js";
 import type { CiliumCIDRGroup, CiliumCIDRRule, CiliumDirectionRule, CiliumEntity, CiliumRule, CiliumSelector }
   from "../../../cluster/cilium/types.js";
+import type { DNSNames } from "../../../cluster/names.js";
 import type { CiliumOptions } from "../../options.js";
 import { CLUSTER_LABEL, NAMESPACE_LABELS_PREFIX, POD_NAMESPACE_LABEL } from "../labels.js";
 import { localCluster, type Peer, type Requirement } from "./entry.js";
@@ -12,20 +13,12 @@ import { matchesFQDN } from "./fqdn.js";
 import { satisfies } from "./selectors.js";
 import type { ServicePeers } from "./service-peers.js";
 
-/** What is known of DNS names. */
-export interface Names {
-  /** Lower case, without a final dot. */
-  readonly addresses: ReadonlyMap<string, readonly Address[]>;
-  /** Whether a name that is not there has no address; else its addresses are not known. */
-  readonly complete: boolean;
-}
-
 export interface PeerContext {
   readonly options: CiliumOptions;
   readonly cidrGroups: readonly CiliumCIDRGroup[];
   readonly services: ServicePeers;
   /** null: nothing is known of any name. */
-  readonly names: Names | null;
+  readonly names: DNSNames | null;
 }
 
 export interface FoundPeer {
@@ -61,7 +54,7 @@ export function ciliumPeers(rule: CiliumDirectionRule, deny: boolean, namespace:
     for (const peer of cidrSetPeers(set, context)) found.push({ peer, path: at("CIDRSet", index) });
   });
   (rule.groups ?? []).forEach((_, index) => {
-    found.push({ peer: { kind: "unknown" }, path: at("Groups", index), note: ": its addresses are" });
+    found.push({ peer: { kind: "unknown" }, path: at("Groups", index), note: ": its addresses are not known" });
   });
   // Services of deny rules are not looked up (processRule).
   (deny ? [] : rule.services ?? []).forEach((reference, index) => {
@@ -70,7 +63,7 @@ export function ciliumPeers(rule: CiliumDirectionRule, deny: boolean, namespace:
   (rule.fqdns ?? []).forEach((selector, index) => {
     const { known, complete } = fqdnPeers(selector, context);
     for (const peer of known) found.push({ peer, path: at("FQDNs", index) });
-    if (!complete) found.push({ peer: { kind: "unknown" }, path: at("FQDNs", index), note: ": its addresses are" });
+    if (!complete) found.push({ peer: { kind: "unknown" }, path: at("FQDNs", index), note: ": its addresses are not known" });
   });
   // A group that is not there or a name without addresses selects nothing. Services that are not there leave a rule without
   // peers, which with ports is a rule for any peer.

@@ -5,12 +5,12 @@
 import { describe, expect, it } from "vitest";
 import { parseAddress, prefixContains } from "../../../cluster/address.js";
 import { readManifests } from "../../../cluster/manifests.js";
+import type { DNSNames } from "../../../cluster/names.js";
 import { formatProblem, type Problem } from "../../../cluster/problem.js";
 import { buildCluster } from "../../../cluster/timeline.js";
 import { CILIUM_VERSIONS, ciliumOptions, type CiliumVersion } from "../../options.js";
 import { freshNumbers } from "../numbers.js";
 import { compilePolicies } from "../policies.js";
-import type { Names } from "./cilium-peers.js";
 import { lookup } from "./naive-lookup.fixture.js";
 import { EXPLICIT_AUTH, UNDECIDED_PORT } from "./values.js";
 
@@ -50,7 +50,7 @@ const PARTNER = "198.51.100.9";
 interface Question {
   readonly version?: CiliumVersion;
   readonly options?: Record<string, unknown>;
-  readonly names?: Names;
+  readonly names?: DNSNames;
 }
 
 /** A CiliumNetworkPolicy in shop for pod a, with this rule list. */
@@ -279,7 +279,7 @@ describe("verdicts", () => {
 describe("what is not known", () => {
   const rule = policy("egress: [{toFQDNs: [{matchName: Api.Example.com}, {matchPattern: '*.cdn.example.com'}], "
     + "toPorts: [{ports: [{port: '443'}]}]}]");
-  const names = (complete: boolean): Names => ({ complete, addresses: new Map([
+  const names = (complete: boolean): DNSNames => ({ complete, addresses: new Map([
     ["api.example.com", [parseAddress(WORLD)!]], ["a.cdn.example.com", [parseAddress("198.51.100.1")!]],
     ["a.b.cdn.example.com", [parseAddress(PARTNER)!]] ]) });
 
@@ -379,6 +379,18 @@ spec: {tier: ${tier}, priority: 5, subject: {pods: {namespaceSelector: {}, podSe
     const { to } = compile([rule], { options: on });
     expect([to(B), to(WORLD), to(PARTNER)]).toEqual(["allow", "deny", "allow"]);
   });
+});
+
+it("a rule that a wildcard makes needless has no entry, and is remembered with what covers it", () => {
+  const ports = "toPorts: [{ports: [{port: '80', protocol: TCP}]}]";
+  for (const version of CILIUM_VERSIONS) {
+    const { compiled } = compile([policy(`ingress: [{fromEndpoints: [{}], ${ports}}, {${ports}}]`)], { version });
+    const map = compiled.endpoints.maps.find(({ policies }) => policies.length > 0)!;
+    const rule = (cookie: number) => compiled.endpoints.cookies.get(cookie)![0].rule;
+    expect(map.shadowed.map(({ cookie, by }) => [rule(cookie), rule(by)]))
+      .toEqual([["spec.ingress[0].fromEndpoints[0]", "spec.ingress[1]"]]);
+    expect([...map.cookie].map(rule)).not.toContain("spec.ingress[0].fromEndpoints[0]");
+  }
 });
 
 it("every entry says its rule", () => {

@@ -70,7 +70,7 @@ export class Compiler {
     if (conflicts.length > 0) return this.unknown(names, [...new Set(conflicts)]);
     const state = this.stateFor(plans);
     const undecided = new Set<number>();
-    for (const plan of plans) this.fill(state, plan, subject, undecided);
+    const left = plans.flatMap((plan) => this.fill(state, plan, subject, undecided));
     return {
       ...state.entries(),
       size: state.size,
@@ -78,7 +78,7 @@ export class Compiler {
       denyEgress: plans[1].deny,
       undecided: [...undecided].sort((a, b) => a - b),
       policies: names,
-      shadowed: state.shadowed,
+      shadowed: left.length === 0 ? state.shadowed : [...state.shadowed, ...left],
     };
   }
 
@@ -152,7 +152,9 @@ export class Compiler {
     return new MapState(this.cookies, this.values, has(({ auth }) => auth !== null));
   }
 
-  private fill(state: PolicyState, plan: Plan, subject: Subject, undecided: Set<number>): void {
+  /** Returns what a filter's wildcard makes needless: a row for each selector, which names its first identity. */
+  private fill(state: PolicyState, plan: Plan, subject: Subject, undecided: Set<number>): Shadowed[] {
+    const left: Shadowed[] = [];
     for (const filter of plan.filters.list) {
       const wildcard = filter.selectors.get("");
       for (const policy of filter.overruled) this.insert(state, plan.direction, filter, policy, subject, undecided);
@@ -160,12 +162,25 @@ export class Compiler {
         const skipped = wildcard !== undefined && policy !== wildcard && !isAnyPort(filter.range)
           && coveredByWildcard(policy, wildcard, this.options.version);
         if (!skipped) this.insert(state, plan.direction, filter, policy, subject, undecided);
+        else left.push(this.leftOut(plan.direction, filter, policy, wildcard, subject.host));
       }
     }
     for (const { identity, level, low, because } of plan.extra) {
       state.insertAll(Uint32Array.of(identity), trafficKey(plan.direction, 0, 0, 0), this.values.of(precedenceOf(level, low)),
         this.cookies.ofAll(because));
     }
+    return left;
+  }
+
+  private leftOut(direction: number, { range }: Filter, policy: SelectorPolicy, by: SelectorPolicy, host: HostView): Shadowed {
+    const traffic = range.name === null ? trafficKeys(direction, range)[0] : trafficKey(direction, range.protocol, 0, 0);
+    return {
+      identity: this.selectors.selectIds(policy.peer, host)[0] ?? 0,
+      traffic,
+      precedence: this.values.precedence(this.valueOf(policy, direction)),
+      cookie: policy.cookie,
+      by: by.cookie,
+    };
   }
 
   private insert(state: PolicyState, direction: number, filter: Filter, policy: SelectorPolicy, subject: Subject,
@@ -257,10 +272,16 @@ interface Extra {
 
 const ANY_IDENTITY = Uint32Array.of(0);
 
-/** fromRequires narrows the rules' fromEndpoints, and nothing else (`GetSourceEndpointSelectorsWithRequirements`, 1.18). */
+/**
+ * fromRequires narrows the rules' fromEndpoints, and nothing else (`GetSourceEndpointSelectorsWithRequirements`, 1.18). A
+ * NetworkPolicy's rule without peers has a wildcard there (pkg/k8s/network_policy.go).
+ */
 function required(entry: PolicyEntry, requirements: readonly Requirement[]): PolicyEntry {
-  if (requirements.length === 0 || entry.peer.kind !== "labels" || entry.peer.fixed === true) return entry;
-  return { ...entry, peer: { kind: "labels", requirements: [...entry.peer.requirements, ...requirements] } };
+  const { peer } = entry;
+  if (requirements.length === 0) return entry;
+  if (peer.kind === "any" && peer.endpoints === true) return { ...entry, peer: { kind: "labels", requirements } };
+  if (peer.kind !== "labels" || peer.fixed === true) return entry;
+  return { ...entry, peer: { kind: "labels", requirements: [...peer.requirements, ...requirements] } };
 }
 
 function isAnyPort(range: PortRange): boolean {

@@ -28,7 +28,8 @@ export interface Requirement {
  * outside the cluster, and cannot be said.
  */
 export type Peer =
-  | { readonly kind: "any" }
+  /** `endpoints`: as a wildcard among fromEndpoints, which fromRequires narrows. */
+  | { readonly kind: "any"; readonly endpoints?: true }
   | { readonly kind: "labels"; readonly requirements: readonly Requirement[]; readonly fixed?: true }
   | { readonly kind: "cidr"; readonly prefix: Prefix; readonly except: readonly Prefix[] }
   | { readonly kind: "unknown" };

@@ -8,7 +8,8 @@
 import type { Prefix } from "../../../cluster/address.js";
 import { prefixContains } from "../../../cluster/address.js";
 import type { CookieTable } from "./cookies.js";
-import { columnsOf, type MapEntries, type PolicyState, type Shadowed } from "./mapstate.js";
+import type { PolicyState, Shadowed } from "./mapstate.js";
+import { columnsOf, type MapEntries } from "./slots.js";
 import { trafficCovers, trafficDirection, trafficProtocol } from "./traffic.js";
 import { isDeny, type ValueTable } from "./values.js";
 
@@ -19,9 +20,13 @@ interface Entry {
   readonly cookie: number;
 }
 
+const NONE: ReadonlySet<number> = new Set();
+
 export class LongestPrefixState implements PolicyState {
   /** By traffic, then identity. */
   private readonly slots = new Map<number, Map<number, Entry>>();
+  /** Identities with entries that stand for prefixes. */
+  private readonly withPrefixes = new Set<number>();
   readonly shadowed: Shadowed[] = [];
   size = 0;
 
@@ -121,15 +126,19 @@ export class LongestPrefixState implements PolicyState {
     this.put({ ...entry, value: turned.value, cookie: turned.cookie });
   }
 
-  /** Entries of the direction whose protocol can be the entry's too. */
+  /** Entries of the direction whose protocol can be the entry's too, and whose identity can be inside or around its own. */
   private related(entry: Entry, deny: boolean): Entry[] {
     const protocol = trafficProtocol(entry.traffic);
     const found: Entry[] = [];
+    // Only prefixes hold one another; a pod's identity meets itself and identity 0.
+    const others = this.prefixesOf(entry.identity).length > 0 ? this.withPrefixes : NONE;
+    const identities = entry.identity === 0 ? null : new Set([entry.identity, 0, ...others]);
     for (const [traffic, entries] of this.slots) {
       const other = trafficProtocol(traffic);
       if (trafficDirection(traffic) !== trafficDirection(entry.traffic)) continue;
       if (protocol !== 0 && other !== 0 && protocol !== other) continue;
-      for (const one of entries.values()) if (this.isDeny(one) === deny) found.push(one);
+      const candidates = identities === null ? entries.values() : [...identities].map((identity) => entries.get(identity));
+      for (const one of candidates) if (one !== undefined && this.isDeny(one) === deny) found.push(one);
     }
     return found;
   }
@@ -160,6 +169,7 @@ export class LongestPrefixState implements PolicyState {
       this.slots.set(entry.traffic, slot);
     }
     if (known === undefined) {
+      if (this.prefixesOf(entry.identity).length > 0) this.withPrefixes.add(entry.identity);
       slot.set(entry.identity, entry);
       this.size++;
     } else if (this.isDeny(known) === this.isDeny(entry)) {

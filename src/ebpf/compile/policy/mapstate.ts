@@ -11,8 +11,11 @@
  * lists.
  */
 import type { CookieTable } from "./cookies.js";
+import { column, columnsOf, find, keepOnly, type MapEntries, mergeInto, type Slot, spread } from "./slots.js";
 import { trafficCovers, trafficDirection, trafficLpmLength } from "./traffic.js";
 import { ALLOW, derivedAuth, EXPLICIT_AUTH, isDeny, type ValueTable } from "./values.js";
+
+export type { MapEntries };
 
 export interface Shadowed {
   readonly identity: number;
@@ -23,18 +26,6 @@ export interface Shadowed {
   readonly by: number;
 }
 
-/** Sorted by traffic, then identity: columns of one map. */
-export interface MapEntries {
-  readonly identity: Uint32Array;
-  readonly traffic: Uint32Array;
-  readonly precedence: Uint32Array;
-  readonly cookie: Uint32Array;
-  /** Host order; empty where no entry has one. */
-  readonly proxyPort: Uint16Array;
-  /** Type, and bit 7 for explicit; empty where no entry has one. */
-  readonly auth: Uint8Array;
-}
-
 /** How the agent of some version keeps a map. */
 export interface PolicyState {
   /** Adds entries for all these identities, which are sorted; the list is shared, not copied. */
@@ -42,17 +33,6 @@ export interface PolicyState {
   entries(): MapEntries;
   readonly shadowed: readonly Shadowed[];
   readonly size: number;
-}
-
-/**
- * Entries of one traffic key, sorted by identity. Columns that are one value throughout are kept as that
- * value.
- */
-export interface Slot {
-  readonly traffic: number;
-  ids: Uint32Array;
-  value: Uint32Array | number;
-  cookie: Uint32Array | number;
 }
 
 export class MapState implements PolicyState {
@@ -68,33 +48,25 @@ export class MapState implements PolicyState {
 
   insertAll(ids: Uint32Array, traffic: number, value: number, cookie: number): void {
     if (ids.length === 0) return;
-    const slot = this.slots.get(traffic);
-    if (!this.isPlain(traffic, value)) {
-      for (const id of ids) this.insert(id, traffic, value, cookie);
-    } else if (slot === undefined) {
-      this.slots.set(traffic, { traffic, ids, value, cookie });
-      this.size += ids.length;
-    } else {
-      this.merge(slot, ids, value, cookie);
+    if (this.isPlain(traffic, value)) {
+      this.join(ids, traffic, value, cookie);
+      return;
     }
+    const { precedence } = this.values.get(value);
+    if (this.auth[trafficDirection(traffic)] && !isDeny(precedence)) {
+      for (const id of ids) this.insertAuth(id, traffic, value, cookie);
+      return;
+    }
+    // Entries of one list are of different identities and leave one another alone, so they can go in together.
+    const kept = this.uncovered(ids, traffic, precedence, cookie);
+    if (kept.length === 0) return;
+    this.removeCovered(kept, traffic, precedence, cookie);
+    this.join(kept, traffic, value, cookie);
   }
 
   /** Adds one entry as the agent would; `cookie` says where it comes from. */
   insert(identity: number, traffic: number, value: number, cookie: number): void {
-    if (!this.isPlain(traffic, value)) {
-      const { precedence } = this.values.get(value);
-      if (this.auth[trafficDirection(traffic)] && !isDeny(precedence)) {
-        this.insertAuth(identity, traffic, value, cookie);
-        return;
-      }
-      const by = this.coveredBy(identity, traffic, precedence);
-      if (by >= 0) {
-        this.shadowed.push({ identity, traffic, precedence, cookie, by });
-        return;
-      }
-      this.removeCovered(identity, traffic, precedence, cookie);
-    }
-    this.put(identity, traffic, value, cookie);
+    this.insertAll(Uint32Array.of(identity), traffic, value, cookie);
   }
 
   /** The map's content, in an order that does not depend on insertion. */
@@ -109,86 +81,61 @@ export class MapState implements PolicyState {
     return seen.size === 1 && !this.auth[direction] && !isDeny(this.values.precedence(value));
   }
 
-  /** Adds an entry, or joins it to the one of the same key and level. */
-  private put(identity: number, traffic: number, value: number, cookie: number): void {
-    const slot = this.slots.get(traffic) ?? this.newSlot(traffic);
-    const at = find(slot.ids, identity);
-    if (at < 0) {
-      place(slot, identity, value, cookie);
-      this.size++;
-      return;
-    }
-    spread(slot);
-    const [values, cookies] = [slot.value as Uint32Array, slot.cookie as Uint32Array];
-    values[at] = this.values.merged(values[at], value);
-    cookies[at] = this.cookies.join(cookies[at], cookie);
+  /** Adds entries, or joins them to those of the same key and level. */
+  private join(ids: Uint32Array, traffic: number, value: number, cookie: number): void {
+    const slot = this.slots.get(traffic);
+    if (slot === undefined) {
+      this.slots.set(traffic, { traffic, ids, value, cookie });
+      this.size += ids.length;
+    } else this.size += mergeInto(slot, ids, value, cookie, this.values, this.cookies);
   }
 
-  private newSlot(traffic: number): Slot {
-    const slot: Slot = {
-      traffic,
-      ids: new Uint32Array(0),
-      value: new Uint32Array(0),
-      cookie: new Uint32Array(0),
+  /** The identities for which nothing makes the new entry useless; the others are noted. */
+  private uncovered(ids: Uint32Array, traffic: number, precedence: number, cookie: number): Uint32Array {
+    const deny = isDeny(precedence);
+    const covering = [...this.slots.values()].filter((slot) => slot.ids.length > 0 && trafficCovers(slot.traffic, traffic));
+    if (covering.length === 0) return ids;
+    /** Cookie of the slot's entry for `owner` where it beats the new entry of `identity`, or -1. */
+    const beats = (slot: Slot, owner: number, identity: number): number => {
+      const at = find(slot.ids, owner);
+      if (at < 0) return -1;
+      const found = this.values.precedence(column(slot.value, at));
+      const sameKey = owner === identity && slot.traffic === traffic;
+      // Denies of one precedence: the wider one is enough. Allows of one precedence all stay.
+      return found > precedence || (deny && found === precedence && !sameKey) ? column(slot.cookie, at) : -1;
     };
-    this.slots.set(traffic, slot);
-    return slot;
-  }
-
-  /** Union of two sorted lists of one value. */
-  private merge(slot: Slot, ids: Uint32Array, value: number, cookie: number): void {
-    const before = slot.ids;
-    const merged = new Uint32Array(before.length + ids.length);
-    const cookies = new Uint32Array(merged.length);
-    let [left, right, count] = [0, 0, 0];
-    while (left < before.length || right < ids.length) {
-      const takeLeft = right === ids.length || (left < before.length && before[left] <= ids[right]);
-      const both = takeLeft && right < ids.length && before[left] === ids[right];
-      merged[count] = takeLeft ? before[left] : ids[right];
-      const own = takeLeft ? column(slot.cookie, left) : cookie;
-      cookies[count++] = both ? this.cookies.join(own, cookie) : own;
-      if (takeLeft) left++;
-      if (both || !takeLeft) right++;
+    const byAll = ids[0] === 0 ? -1 : Math.max(...covering.map((slot) => beats(slot, 0, ids[0])));
+    const kept: number[] = [];
+    for (const identity of ids) {
+      let by = byAll;
+      for (let index = 0; by < 0 && index < covering.length; index++) by = beats(covering[index], identity, identity);
+      if (by < 0) kept.push(identity);
+      else this.shadowed.push({ identity, traffic, precedence, cookie, by });
     }
-    this.size += count - before.length;
-    slot.ids = merged.subarray(0, count);
-    slot.value = value;
-    slot.cookie = cookies.subarray(0, count);
+    return kept.length === ids.length ? ids : Uint32Array.from(kept);
   }
 
-  /** Cookie of an entry that makes the new one useless, or -1. */
-  private coveredBy(identity: number, traffic: number, precedence: number): number {
+  /** Takes away what the new entries make useless. */
+  private removeCovered(ids: Uint32Array, traffic: number, precedence: number, by: number): void {
     const deny = isDeny(precedence);
     for (const slot of this.slots.values()) {
-      if (!trafficCovers(slot.traffic, traffic)) continue;
-      for (const owner of identity === 0 ? [0] : [identity, 0]) {
-        const at = find(slot.ids, owner);
-        if (at < 0) continue;
+      if (slot.ids.length === 0 || !trafficCovers(traffic, slot.traffic)) continue;
+      const goes = (at: number): boolean => {
         const found = this.values.precedence(column(slot.value, at));
-        const sameKey = owner === identity && slot.traffic === traffic;
-        // Denies of one precedence: the wider one is enough. Allows of one precedence all stay.
-        if (found > precedence || (deny && found === precedence && !sameKey)) return column(slot.cookie, at);
-      }
-    }
-    return -1;
-  }
-
-  private removeCovered(identity: number, traffic: number, precedence: number, by: number): void {
-    const deny = isDeny(precedence);
-    for (const slot of this.slots.values()) {
-      if (!trafficCovers(traffic, slot.traffic)) continue;
-      const own = find(slot.ids, identity);
-      const [first, last] = identity === 0 ? [0, slot.ids.length - 1] : [own, own];
-      // From the end, so that removing one does not move those still to be looked at.
-      for (let at = last; at >= first && at >= 0; at--) {
-        const found = this.values.precedence(column(slot.value, at));
-        const sameKey = slot.ids[at] === identity && slot.traffic === traffic;
-        if (found < precedence || (found === precedence && deny && !sameKey)) this.shadow(slot, at, by);
-      }
+        if (found > precedence || (found === precedence && !deny)) return false;
+        const own = find(ids, slot.ids[at]) >= 0;
+        return (own || ids[0] === 0) && (found < precedence || !(own && slot.traffic === traffic));
+      };
+      const going = new Set<number>();
+      for (let at = 0; at < slot.ids.length; at++) if (goes(at)) going.add(at);
+      if (going.size === 0) continue;
+      for (const at of going) this.note(slot, at, by);
+      this.size -= going.size;
+      keepOnly(slot, (at) => !going.has(at));
     }
   }
 
-  private shadow(slot: Slot, at: number, by: number): void {
+  private note(slot: Slot, at: number, by: number): void {
     this.shadowed.push({
       identity: slot.ids[at],
       traffic: slot.traffic,
@@ -196,8 +143,6 @@ export class MapState implements PolicyState {
       cookie: column(slot.cookie, at),
       by,
     });
-    take(slot, at);
-    this.size--;
   }
 
   /**
@@ -225,7 +170,7 @@ export class MapState implements PolicyState {
       derived = true;
     }
     this.spreadAuth(identity, traffic, { precedence, proxyPort, auth }, cookie);
-    this.put(identity, traffic, this.values.of(precedence, proxyPort, auth), cookie);
+    this.join(Uint32Array.of(identity), traffic, this.values.of(precedence, proxyPort, auth), cookie);
   }
 
   /** What a new allow does to the entries of its identity inside it. */
@@ -239,7 +184,9 @@ export class MapState implements PolicyState {
       let found = this.values.get(values[at]);
       if (found.precedence < own.precedence) {
         if ((found.auth & EXPLICIT_AUTH) === 0) {
-          this.shadow(slot, at, by);
+          this.note(slot, at, by);
+          keepOnly(slot, (other) => other !== at);
+          this.size--;
           continue;
         }
         values[at] = this.values.of(own.precedence, own.proxyPort, found.auth);
@@ -274,103 +221,4 @@ export class MapState implements PolicyState {
 /** As if there were no redirect. */
 function allowPrecedence(precedence: number): number {
   return Math.floor(precedence / 256) * 256 + ALLOW;
-}
-
-/** Slots as columns of one map. */
-export function columnsOf(slots: readonly Slot[], size: number, values: ValueTable): MapEntries {
-  const map = {
-    identity: new Uint32Array(size),
-    traffic: new Uint32Array(size),
-    precedence: new Uint32Array(size),
-    cookie: new Uint32Array(size),
-  };
-  let [proxyPort, auth] = [NO_PORTS, NO_AUTH];
-  let row = 0;
-  for (const slot of slots) {
-    const end = row + slot.ids.length;
-    map.identity.set(slot.ids, row);
-    map.traffic.fill(slot.traffic, row, end);
-    if (typeof slot.cookie === "number") map.cookie.fill(slot.cookie, row, end);
-    else map.cookie.set(slot.cookie, row);
-    if (typeof slot.value === "number") map.precedence.fill(values.precedence(slot.value), row, end);
-    const plain = typeof slot.value === "number" && isPlainValue(values.get(slot.value));
-    for (let at = row; at < end && !plain; at++) {
-      const value = values.get(column(slot.value, at - row));
-      map.precedence[at] = value.precedence;
-      if (value.proxyPort !== 0) {
-        if (proxyPort.length === 0) proxyPort = new Uint16Array(size);
-        proxyPort[at] = value.proxyPort;
-      }
-      if (value.auth !== 0) {
-        if (auth.length === 0) auth = new Uint8Array(size);
-        auth[at] = value.auth;
-      }
-    }
-    row = end;
-  }
-  return { ...map, proxyPort, auth };
-}
-
-function isPlainValue({ proxyPort, auth }: { proxyPort: number; auth: number }): boolean {
-  return proxyPort === 0 && auth === 0;
-}
-
-const NO_PORTS = new Uint16Array(0);
-const NO_AUTH = new Uint8Array(0);
-
-function column(values: Uint32Array | number, at: number): number {
-  return typeof values === "number" ? values : values[at];
-}
-
-/** Place of an identity in a sorted list, or -1. */
-function find(ids: Uint32Array, identity: number): number {
-  const at = lowerBound(ids, identity);
-  return at < ids.length && ids[at] === identity ? at : -1;
-}
-
-function lowerBound(ids: Uint32Array, identity: number): number {
-  let [low, high] = [0, ids.length];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (ids[middle] < identity) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-/** Gives the slot columns of its own, which may be written to. */
-function spread(slot: Slot): void {
-  const { length } = slot.ids;
-  if (typeof slot.value === "number") slot.value = new Uint32Array(length).fill(slot.value);
-  if (typeof slot.cookie === "number") slot.cookie = new Uint32Array(length).fill(slot.cookie);
-}
-
-function place(slot: Slot, identity: number, value: number, cookie: number): void {
-  spread(slot);
-  const at = lowerBound(slot.ids, identity);
-  slot.ids = withValue(slot.ids, at, identity);
-  slot.value = withValue(slot.value as Uint32Array, at, value);
-  slot.cookie = withValue(slot.cookie as Uint32Array, at, cookie);
-}
-
-function take(slot: Slot, at: number): void {
-  spread(slot);
-  slot.ids = without(slot.ids, at);
-  slot.value = without(slot.value as Uint32Array, at);
-  slot.cookie = without(slot.cookie as Uint32Array, at);
-}
-
-function withValue(values: Uint32Array, at: number, value: number): Uint32Array {
-  const longer = new Uint32Array(values.length + 1);
-  longer.set(values.subarray(0, at));
-  longer[at] = value;
-  longer.set(values.subarray(at), at + 1);
-  return longer;
-}
-
-function without(values: Uint32Array, at: number): Uint32Array {
-  const shorter = new Uint32Array(values.length - 1);
-  shorter.set(values.subarray(0, at));
-  shorter.set(values.subarray(at + 1), at);
-  return shorter;
 }

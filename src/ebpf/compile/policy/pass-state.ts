@@ -6,7 +6,8 @@
  * its own. Entries are looked through one by one: such policies are few.
  */
 import type { CookieTable } from "./cookies.js";
-import { columnsOf, type MapEntries, type PolicyState, type Shadowed } from "./mapstate.js";
+import type { PolicyState, Shadowed } from "./mapstate.js";
+import { columnsOf, type MapEntries } from "./slots.js";
 import { trafficCovers, trafficDirection } from "./traffic.js";
 import { DENY, isDeny, precedenceOf, sameLevel, type ValueTable } from "./values.js";
 

@@ -75,7 +75,7 @@ function entriesOf(
   const object = `${policy.namespace}/${policy.name}`;
   const entry = (peer: Peer, at: string): PolicyEntry => ({ verdict: "allow", tier: Tier.Normal, priority: 0, peer, ports, auth: null,
     because: { where: rule.where, object, rule: at } });
-  if (rule.peers === null) return [entry({ kind: "any" }, path)];
+  if (rule.peers === null) return [entry({ kind: "any", endpoints: true }, path)];
   return rule.peers.flatMap((peer, index) =>
     peersOf(policy.namespace, peer, cluster).map((one) => entry(one, `${path}.${member}[${index}]`)));
 }

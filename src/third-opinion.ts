@@ -1,0 +1,54 @@
+/**
+ * The policies' own words, for the comparison and for the plane whose policy engine they are: neither plane's opinion.
+ */
+import { type Address, addressFromBytes } from "./cluster/address.js";
+import type { Cluster } from "./cluster/cluster.js";
+import { ciliumOptions } from "./ebpf/options.js";
+import type { PolicyEngine } from "./iptables/policy.js";
+import type { Profile } from "./planes.js";
+import { CiliumSpec } from "./spec/cilium/evaluate.js";
+import { ciliumSpecOptions } from "./spec/cilium/options.js";
+import { evaluateAddresses } from "./spec/evaluate.js";
+import { PolicyIndex } from "./spec/policy-index.js";
+
+/** iptables engines match a pod by its address too, so an ipBlock does. */
+export function wordsEngine(cluster: Cluster): PolicyEngine {
+  const index = new PolicyIndex(cluster, { ipBlockMatchesPods: true });
+  return (source, destination, protocol, port) => evaluateAddresses(index, source, destination, protocol, port);
+}
+
+/** Addresses in wire order, an IP protocol number, the destination port in host order (0 where the protocol has none). */
+export type Denial = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;
+
+/**
+ * Whether the policies that a profile reads deny a flow by their words. Cilium reads its own kinds and ClusterNetworkPolicy
+ * where it is switched on, and NetworkPolicy by the API's words too; the words as engine read the API's kinds alone.
+ *
+ * @param given the user's own option values for a Cilium profile
+ */
+export function policyDenial(cluster: Cluster, profile: Profile, given: Readonly<Record<string, unknown>> = {}): Denial {
+  const inForce = profile.engine === "kube-proxy+spec" ? {} : { adminKinds: [] };
+  const index = new PolicyIndex(cluster, { ipBlockMatchesPods: false, ...inForce });
+  const cilium = profile.engine === "cilium" ? ciliumWords(cluster, profile, given) : null;
+  return (source, destination, protocol, port) => {
+    const ends = [addressFromBytes(source), addressFromBytes(destination)] as const;
+    const found = evaluateAddresses(index, ...ends, protocol, port);
+    if (found.egress.verdict === "deny" || found.ingress.verdict === "deny") return true;
+    return cilium !== null && cilium(...ends, protocol, port);
+  };
+}
+
+/** ICMP types are not given: a flow that begins with ICMP begins with an echo request. */
+const ECHO_REQUEST: Readonly<Record<number, number>> = { 1: 8, 58: 128 };
+
+function ciliumWords(cluster: Cluster, profile: Profile, given: Readonly<Record<string, unknown>>)
+  : (source: Address, destination: Address, protocol: number, port: number) => boolean {
+  // Nothing that NetworkPolicy's words do not say, where there is nothing else to read.
+  if (cluster.ciliumPolicies.length === 0 && cluster.adminPolicies.length === 0) return () => false;
+  const { options } = ciliumOptions(profile.text, cluster, given);
+  const spec = new CiliumSpec(cluster, ciliumSpecOptions(Number(options.version.split(".")[1]), { ...options }));
+  return (source, destination, protocol, port) => {
+    const { egress, ingress } = spec.evaluate(source, destination, protocol, ECHO_REQUEST[protocol] ?? port);
+    return egress.verdict === "deny" || ingress.verdict === "deny";
+  };
+}

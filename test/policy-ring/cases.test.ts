@@ -1,0 +1,42 @@
+/** What the ring once found, each as small as it got: the words and the plane must say the same, and this. */
+import { describe, expect, it } from "vitest";
+import type { Plain } from "./clusters.js";
+import type { RingProbe } from "./probes.js";
+import { askSpec, verdictOf, worldOf } from "./ring.js";
+
+const node = (name: string, index: number): Plain => ({ apiVersion: "v1", kind: "Node", metadata: { name },
+  spec: { podCIDRs: [`10.244.${index}.0/24`] }, status: { addresses: [{ type: "InternalIP", address: `192.168.50.1${index}` }] } });
+const pod = (namespace: string, name: string, at: number): Plain => ({ apiVersion: "v1", kind: "Pod", metadata: { namespace, name },
+  spec: { nodeName: `n${at}`, containers: [{ name: "c" }] }, status: { phase: "Running", podIPs: [{ ip: `10.244.${at}.20` }] } });
+const BASE = { v6: false, items: [node("n1", 1), node("n2", 2), pod("red", "a", 1), pod("blue", "b", 2)] };
+
+const from = (source: string): RingProbe => ({ source, destination: "10.244.2.20", protocol: "TCP", port: 80,
+  node: source.startsWith("10.244.1") ? "n1" : "n2", device: source.startsWith("10.244.1") ? deviceOfPod : 0 });
+const deviceOfPod = worldOf(BASE, [], { version: "1.20", options: {} }, 0).cluster.nodes[0].facts.devices
+  .find((one) => one.pod === "red/a")!.index;
+
+const policy = (kind: string, spec: Plain, apiVersion = "cilium.io/v2", namespace = kind === "CiliumNetworkPolicy" ? "blue"
+  : undefined): Plain => ({
+  apiVersion, kind, metadata: { name: "p", namespace }, spec });
+const PASS = policy("ClusterNetworkPolicy", { tier: "Admin", priority: 0, subject: { namespaces: {} },
+  ingress: [{ action: "Pass", from: [{ namespaces: {} }] }] }, "policy.networking.k8s.io/v1alpha2");
+const TIERS = { "enable-k8s-cluster-network-policy": true };
+
+describe("found by the ring", () => {
+  it.each<[string, string, Plain, readonly Plain[], string, string]>([
+    ["what a later tier allows of what was passed, whichever object was read first", "1.20", TIERS,
+      [policy("CiliumNetworkPolicy", { endpointSelector: {}, ingress: [{ toPorts: [{ ports: [{ port: "1", endPort: 9090 }] }] }] }), PASS],
+      "10.244.1.20", "allowed"],
+    ["the own node comes before the deny that stands for no rule", "1.20", TIERS,
+      [policy("CiliumNetworkPolicy", { endpointSelector: {}, ingress: [{}] }), PASS], "192.168.50.12", "allowed"],
+    ["fromRequires narrows a NetworkPolicy's rule for everybody", "1.18", {},
+      [policy("CiliumNetworkPolicy", { endpointSelector: {}, ingress: [{ fromRequires: [{}] }] }),
+        policy("NetworkPolicy", { podSelector: {}, ingress: [{}] }, "networking.k8s.io/v1", "blue")], "10.244.1.20", "denied"],
+    ["without it the same rule allows", "1.18", {},
+      [policy("NetworkPolicy", { podSelector: {}, ingress: [{}] }, "networking.k8s.io/v1", "blue")], "10.244.1.20", "allowed"],
+  ])("%s", (_, version, options, policies, source, wanted) => {
+    const world = worldOf(BASE, policies, { version, options }, 0);
+    const probe = from(source);
+    expect([verdictOf(world.sender.send(probe)), askSpec(world.spec, probe).allowed]).toEqual([wanted, wanted === "allowed"]);
+  });
+});
