@@ -27,6 +27,8 @@ const DESTINATION: usize = memory.data(16, 16);
 /** Gateways that are none, as loaded: nobody matches the policy, and a destination that is excluded from it. */
 const NO_GATEWAY: u32 = 0;
 const EXCLUDED: u32 = 0x01000000;
+/** Ours: a policy whose gateway is not evaluated. */
+const UNKNOWN: u32 = 0x02000000;
 /** identity_is_cidr_range still ends where CIDR identities had 16 bits. */
 const FIRST_CIDR: u32 = 0x01000001;
 const LAST_CIDR: u32 = 0x0100ffff;
@@ -58,6 +60,7 @@ export class EgressGateway {
     Address.copy(DESTINATION, Tuple.daddr(tuple));
     const policy = matching(Tuple.saddr(tuple), DESTINATION);
     if (policy === null) return Verdict.PASS;
+    if (gatewayOf(policy) == UNKNOWN) return Verdict.undecided(UndecidedReason.EGRESS_GATEWAY);
     const address = changetype<usize>(policy) + EgressPolicyEntry.EGRESS_IP;
     if (Address.isZero(address)) return -DropReason.DROP_NO_EGRESS_IP;
     Address.copy(Snat.address, address);
@@ -73,6 +76,7 @@ export class EgressGateway {
     Address.read(DESTINATION, Packet.destination, Packet.family);
     const policy = matching(SOURCE, DESTINATION);
     if (policy === null) return GO_ON;
+    if (gatewayOf(policy) == UNKNOWN) return Verdict.undecided(UndecidedReason.EGRESS_GATEWAY);
     if (Address.isZero(changetype<usize>(policy) + EgressPolicyEntry.EGRESS_IP)) return -DropReason.DROP_NO_EGRESS_IP;
     const expired = Deliver.countHop();
     if (expired != GO_ON) return expired;
@@ -89,6 +93,9 @@ export class EgressGateway {
     Address.read(DESTINATION, Packet.source, Packet.family);
     const policy = Maps.egressPolicy(SOURCE, DESTINATION);
     if (policy === null || !leads(policy)) return GO_ON;
+    if (gatewayOf(policy) == UNKNOWN) {
+      return Maps.endpoint(SOURCE) !== null ? GO_ON : Verdict.undecided(UndecidedReason.EGRESS_GATEWAY);
+    }
     const info = Maps.ipcache(SOURCE);
     if (info === null || !Identities.tunnelled(info)) return GO_ON;
     const expired = Deliver.countHop();
@@ -120,6 +127,7 @@ function throughGateway(): i32 {
   const policy = Maps.egressPolicy(SOURCE, DESTINATION);
   if (policy === null) return GO_ON;
   const gateway = gatewayOf(policy);
+  if (gateway == UNKNOWN) return Verdict.undecided(UndecidedReason.EGRESS_GATEWAY);
   if (gateway == NO_GATEWAY) return -DropReason.DROP_NO_EGRESS_GATEWAY;
   if (gateway == EXCLUDED || Maps.isHost4(changetype<usize>(policy) + EgressPolicyEntry.GATEWAY_IP)) return GO_ON;
   const sender = Maps.endpoint(SOURCE);

@@ -71,7 +71,7 @@ export class HostPolicy {
     Tuple.fromPacket(tuple);
     const status = Conntrack.lookupPacket(tuple, CtDirection.EGRESS, BOTH);
     if (status < 0) return status;
-    if (status == CtStatus.REPLY || status == CtStatus.RELATED) return GO_ON;
+    if (status == CtStatus.REPLY || status == CtStatus.RELATED) return own ? returning(tuple, 0, true) : GO_ON;
     let proxyPort: u16 = 0;
     if (own) {
       Address.read(ADDRESS, Packet.destination, Packet.family);
@@ -102,12 +102,23 @@ export class HostPolicy {
     const source = sender === null ? carried : Identities.known(sender, ADDRESS);
     Packet.sourceIdentity = source;
     Packet.destinationIdentity = Identity.HOST;
-    if (status == CtStatus.REPLY || status == CtStatus.RELATED) return GO_ON;
+    if (status == CtStatus.REPLY || status == CtStatus.RELATED) return returning(tuple, source, false);
     const untracked = !Options.fragments && Packet.fragment;
     const verdict = Policy.ingress(Options.node.host_policy, source, tuple.nexthdr, tuple.dport, untracked);
     if (verdict != GO_ON) return verdict;
     return track(tuple, status, CtDirection.INGRESS, source, Policy.proxyPort);
   }
+}
+
+/** Replies pass; where the entry they match may be collected, policy is asked too. `remote` of ingress: the source. */
+function returning(tuple: CtTuple, remote: u32, egress: bool): i32 {
+  if (!Conntrack.overdue) return GO_ON;
+  if (egress) {
+    Address.read(ADDRESS, Packet.destination, Packet.family);
+    const info = Maps.ipcache(ADDRESS);
+    remote = info === null ? 0 : Identities.known(info, ADDRESS);
+  }
+  return Policy.asNew(Options.node.host_policy, remote, tuple, egress);
 }
 
 function track(tuple: CtTuple, status: i32, direction: i32, source: u32, proxyPort: u16): i32 {

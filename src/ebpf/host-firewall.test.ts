@@ -45,6 +45,19 @@ for (const version of VERSIONS) {
         .toBe("Delivered");
     });
 
+    it("does not say what becomes of an answer whose connection may have been collected, unless policy allows it anyway", () => {
+      const bench = closed(version);
+      bench.configure({ ct_gc_seconds: 600 });
+      bench.allow(true, IDENTITY.WORLD4, 6, 80, {}, 16, 2);
+      // Below the ports that source NAT reserves.
+      expect(tcp(bench, NODES[0], CLIENT, 0, { sport: 20000 })).toBe("Left");
+      const answer = { from: CLIENT, to: NODES[0], protocol: "TCP", sport: 80, dport: 20000, flags: SYN | ACK } as const;
+      const late = (): string => ended(send(bench, answer, UPLINK, 0, { seconds: 1100 }));
+      expect(late()).toBe("Undecided CONNTRACK_GC");
+      bench.allow(false, IDENTITY.WORLD4, 6, 20000, {}, 16, 2);
+      expect(late()).toBe("Delivered");
+    });
+
     it("leaves pods' traffic alone: to the outside, masqueraded, and back, and to other nodes' pods", () => {
       const bench = closed(version);
       expect(tcp(bench, A, CLIENT, POD_DEVICE, { sport: 50000 })).toBe("Left");

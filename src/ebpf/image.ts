@@ -15,6 +15,7 @@ import type { MapName } from "../contract/maps.js";
 import { maps } from "../contract/maps.js";
 import type { Because } from "../dataplane.js";
 import { buildFabric } from "../fabric/fabric.js";
+import { compileEgressGateways } from "./compile/egress-gateway.js";
 import { compileFib } from "./compile/fib.js";
 import type { FibRow } from "./compile/fib.js";
 import { compileIpMasq } from "./compile/ipmasq.js";
@@ -32,6 +33,7 @@ import type { CompiledServices } from "./compile/service.js";
 import {
   configRecord,
   deviceRecords,
+  egressGatewayRecord,
   endpointRecords,
   fibRecord,
   ipMasqRecord,
@@ -105,7 +107,8 @@ export function compileImage(input: ImageInput): MapImage {
   const put = (name: MapName, entry: MapEntry): void => {
     entries.get(name)!.push(entry);
   };
-  put("twinplane_config", configRecord(options, input.seed ?? 0n, input.plane ?? 0));
+  const gateways = compileEgressGateways(cluster, policies.identities);
+  put("twinplane_config", configRecord(options, input.seed ?? 0n, input.plane ?? 0, gateways.length > 0));
   hosts.nodes.forEach((node, index) => put("twinplane_nodes", nodeRecord(node, index, options, input.nodeStack === true)));
   for (const device of hosts.devices) put("twinplane_devices", deviceRecords(device, hosts, options));
   hosts.nodes.forEach((node, index) => {
@@ -118,6 +121,7 @@ export function compileImage(input: ImageInput): MapImage {
   for (const entry of policies.ipcache)
     if (entry.node === null) put("cilium_ipcache_v2", ipcacheRecord(entry));
   for (const entry of compileIpMasq(cluster, options, problems)) put(...ipMasqRecord(entry));
+  for (const entry of gateways) put(...egressGatewayRecord(entry));
   serviceRecords(services, options, numberOf, cookieOf, put);
   return { options, nodes, maps: entries, policies, services, maglev, hosts, fib, cookies, problems };
 }

@@ -29,6 +29,7 @@ import type { Because } from "../dataplane.js";
 import type { CandidateState } from "./compile/backends.js";
 import type { FibRow } from "./compile/fib.js";
 import { Reserved } from "./compile/identity.js";
+import type { EgressGatewayEntry } from "./compile/egress-gateway.js";
 import type { IpMasqEntry } from "./compile/ipmasq.js";
 import type { IpcacheEntry } from "./compile/ipcache.js";
 import { maglevSeeds } from "./compile/maglev.js";
@@ -49,7 +50,7 @@ const SERVICE_LOOPBACK_IPV6 = "fe80::1";
 /** TCP flags that are reported at once: FIN, SYN, RST (monitor-aggregation-flags). */
 const REPORT_FLAGS = 0x07;
 
-export function configRecord(options: CiliumOptions, seed: bigint, plane: number): MapEntry {
+export function configRecord(options: CiliumOptions, seed: bigint, plane: number, egressGateways = false): MapEntry {
   const [nodePortMin, nodePortMax] = options["node-port-range"];
   const native4 = parsePrefix(options["ipv4-native-routing-cidr"]);
   const native6 = parsePrefix(options["ipv6-native-routing-cidr"]);
@@ -65,7 +66,7 @@ export function configRecord(options: CiliumOptions, seed: bigint, plane: number
       service_loopback_ipv6: fieldOf(parseAddress(SERVICE_LOOPBACK_IPV6)),
       seed: BigInt.asUintN(64, seed),
       plane,
-      options: optionBits(options),
+      options: (optionBits(options) | (egressGateways ? ConfigOption.values.ENABLE_EGRESS_GATEWAY : 0)) >>> 0,
       version: Number(options.version.slice(2)),
       ct_connection_timeout_tcp: options["bpf-ct-timeout-regular-tcp"],
       ct_connection_timeout_other: options["bpf-ct-timeout-regular-any"],
@@ -304,6 +305,15 @@ export function ipcacheRecord({ prefix, identity, tunnelEndpoint, nodeAddress }:
 export function ipMasqRecord({ range }: IpMasqEntry): [MapName, MapEntry] {
   return [range.address.family === 4 ? "cilium_ipmasq_v4" : "cilium_ipmasq_v6",
     [{ prefixlen: range.length, address: addressField(range.address.bytes) }, { present: 1 }]];
+}
+
+/** 0.0.0.2: a gateway that is not evaluated; see assembly/programs/egress_gateway.ts. */
+const UNKNOWN_GATEWAY = Uint8Array.of(0, 0, 0, 2);
+
+export function egressGatewayRecord({ source, destination }: EgressGatewayEntry): [MapName, MapEntry] {
+  return [source.family === 4 ? "cilium_egress_gw_policy_v4" : "cilium_egress_gw_policy_v6",
+    [{ prefixlen: 128 + destination.length, saddr: addressField(source.bytes), daddr: addressField(destination.address.bytes) },
+      { gateway_ip: addressField(UNKNOWN_GATEWAY) }]];
 }
 
 const FIB_KIND: Readonly<Record<FibRow["kind"], number>> = {

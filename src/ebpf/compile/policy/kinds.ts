@@ -5,7 +5,7 @@ import type { CiliumVersion } from "../../presets.js";
 /** Objects that are read and have no effect in what is emulated, and what is evaluated instead. */
 export const UNMODELLED_KINDS: Readonly<Record<string, string>> = {
   CiliumLocalRedirectPolicy: "what is sent to frontends that it redirects is undecided",
-  CiliumEgressGatewayPolicy: "egress of the pods it selects is evaluated as if it were not there",
+  CiliumEgressGatewayPolicy: "what the pods it selects send to its destinations outside the cluster is undecided",
 };
 
 /** Kinds that Cilium does not read, and when it does. */
