@@ -67,8 +67,7 @@ export class VectorRunner {
 
   /** The recordings had the host's policy map at the programs of eth0 only; at cilium_host's it was empty. */
   private atHost(ciliumHost: boolean): void {
-    // cilium_host's IPv4 address was compiled in up to 1.19.
-    this.bench.node({ router4: field(this.version < 20 ? "10.200.0.1" : "10.200.0.254"),
+    this.bench.node({ router4: field("10.200.0.254"),
       host_policy: ciliumHost ? NO_POLICY : HOST_POLICY });
   }
 
@@ -105,7 +104,6 @@ export class VectorRunner {
 
   private prepare({ state }: VectorCase): void {
     const { bench } = this;
-    // cilium_host's IPv4 address was compiled in up to 1.19.
     this.atHost(false);
     bench.mapPolicy(NO_POLICY);
     this.policyKeys = [];

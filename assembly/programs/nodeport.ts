@@ -8,7 +8,7 @@
  *     reply     source NAT undone -> service address restored -> out again
  */
 import {
-  ConfigOption, CtBit, CtDirection, CtEntry, CtStatus, CtTuple, DropReason, Identity, IpcacheEntry, NodeEntry, Program,
+  Config, ConfigOption, CtBit, CtDirection, CtEntry, CtStatus, CtTuple, DropReason, Identity, IpcacheEntry, NodeEntry, Program,
   RevNatEntry,
   ServiceEntry, ServiceFlag, ServiceFlag2, TupleFlag, UndecidedReason,
 } from "../abi.gen";
@@ -132,13 +132,19 @@ function request(found: ServiceEntry, tuple: CtTuple): i32 {
   const direct = !local && Dsr.uses(found, tuple.nexthdr);
   Address.copy(FRONTEND, Tuple.daddr(tuple));
   const port = tuple.sport;
-  const wrong = Translate.dnat(tuple, Service.chosen(), 0);
+  const wrong = Translate.dnat(tuple, Service.chosen(), loopback(tuple));
   if (wrong < 0) return wrong;
   // A reply of direct server return is never seen on this node again, so nothing is tracked here.
   if (direct) return Dsr.send(FRONTEND, port);
   const untracked = trackRequest(found, tuple);
   if (untracked < 0) return untracked;
   return local ? GO_ON : toRemoteBackend();
+}
+
+/** Up to 1.17 a client from outside that is its own backend gets the loopback address too, before SNAT takes that for its own. */
+function loopback(tuple: CtTuple): usize {
+  if (Options.version > 17 || Packet.family == 6 || !Address.equal(Tuple.saddr(tuple), Service.backend)) return 0;
+  return changetype<usize>(Options.config) + Config.SERVICE_LOOPBACK_IPV4;
 }
 
 /** The entry by which replies are known as those of a NodePort request. */
