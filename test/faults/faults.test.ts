@@ -1,7 +1,7 @@
 /**
- * Faults in the generators of policy engines, in IP sets, in the engine's shortcuts and in Cilium's services: each, put into a copy of the
- * sources, fails the test named for it. (The faults of packets' ways are in test/mutation.test.ts and
- * test/kernel-ring/mutants.test.ts, which are quick.)
+ * Faults in the generators of policy engines, in what compiles Cilium's policies and services, in IP sets and in the engine's
+ * shortcuts: each, put into a copy of the sources, fails the test named for it. (The faults of packets' ways are in
+ * test/mutation.test.ts and test/kernel-ring/mutants.test.ts, which are quick.)
  *
  * Each is a run of its own, minutes together: in CI, or where TWINPLANE_FAULTS=1 asks for it.
  */
@@ -12,17 +12,18 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mutate } from "../mutation.js";
 import { CALICO_FAULTS } from "./calico.js";
+import { CILIUM_POLICY_FAULTS } from "./cilium-policy.js";
 import { NPM_FAULTS } from "./npm.js";
 import { SERVICE_FAULTS } from "./services.js";
 import { SET_FAULTS } from "./sets.js";
 import { SHORTCUT_FAULTS } from "./shortcuts.js";
 
-const FAULTS = [...SET_FAULTS, ...SHORTCUT_FAULTS, ...NPM_FAULTS, ...CALICO_FAULTS, ...SERVICE_FAULTS];
+const FAULTS = [...CILIUM_POLICY_FAULTS, ...SET_FAULTS, ...SHORTCUT_FAULTS, ...NPM_FAULTS, ...CALICO_FAULTS, ...SERVICE_FAULTS];
 const root = join(import.meta.dirname, "../..");
 const wanted = process.env.CI === "true" || process.env.TWINPLANE_FAULTS === "1";
 /** Enough for each of the faults, with this seed; no kernel is asked. */
-const SMALL = { TWINPLANE_SEED: "20", TWINPLANE_CLUSTERS: "20", TWINPLANE_NPM_PROBES: "8000", TWINPLANE_REQUIRE_KERNEL: "",
-  TWINPLANE_NO_KERNEL: "1" };
+const SMALL = { TWINPLANE_SEED: "20", TWINPLANE_CLUSTERS: "20", TWINPLANE_NPM_PROBES: "8000", TWINPLANE_POLICY_PROBES: "20000",
+  TWINPLANE_REQUIRE_KERNEL: "", TWINPLANE_NO_KERNEL: "1" };
 let copy = "";
 
 describe.skipIf(!wanted)("seeded faults (in CI, or with TWINPLANE_FAULTS=1)", () => {
