@@ -11,9 +11,10 @@ const pod = (namespace: string, name: string, at: number): Plain => ({ apiVersio
 const BASE = { v6: false, items: [node("n1", 1), node("n2", 2), pod("red", "a", 1), pod("blue", "b", 2)] };
 
 const from = (source: string): RingProbe => ({ source, destination: "10.244.2.20", protocol: "TCP", port: 80,
-  node: source.startsWith("10.244.1") || source.endsWith(".11") ? "n1" : "n2", device: source.startsWith("10.244.1") ? deviceOfPod : 0 });
-const deviceOfPod = worldOf(BASE, [], { version: "1.20", options: {} }, 0).cluster.nodes[0].facts.devices
-  .find((one) => one.pod === "red/a")!.index;
+  node: source.startsWith("10.244.1") || source.endsWith(".11") ? "n1" : "n2", device: source.startsWith("10.244.1") ? deviceOfPod : source.startsWith("203.") ? uplink : 0 });
+const [n1, n2] = worldOf(BASE, [], { version: "1.20", options: {} }, 0).cluster.nodes;
+const deviceOfPod = n1.facts.devices.find((one) => one.pod === "red/a")!.index;
+const uplink = n2.facts.devices.find(({ kind }) => kind === "uplink")!.index;
 
 const policy = (kind: string, spec: Plain, apiVersion = "cilium.io/v2", namespace = kind === "CiliumNetworkPolicy" ? "blue"
   : undefined): Plain => ({
@@ -39,6 +40,9 @@ describe("found by the ring", () => {
       [policy("CiliumNetworkPolicy", { endpointSelector: {}, ingress: [{ toPorts: [{ ports: [{ port: "web" }] }] }] }),
         { ...pod("blue", "c", 1), spec: { nodeName: "n1", containers: [{ name: "c", ports: [{ name: "web", containerPort: 80 }] }] },
           status: { phase: "Running", podIPs: [{ ip: "10.244.1.21" }] } }], "192.168.50.11", "denied"],
+    ["a deny that is certain stands beside one that is not known", "1.20", {},
+      [policy("CiliumNetworkPolicy", { endpointSelector: {}, ingressDeny: [{ fromGroups: [{ aws: {} }] }, { fromCIDR: ["203.0.113.0/24"] }] }),
+        policy("CiliumClusterwideNetworkPolicy", { endpointSelector: {}, ingress: [{ fromEntities: ["all"] }] })], "203.0.113.9", "denied"],
     ["without it the same rule allows", "1.18", {},
       [policy("NetworkPolicy", { podSelector: {}, ingress: [{}] }, "networking.k8s.io/v1", "blue")], "10.244.1.20", "allowed"],
   ])("%s", (_, version, options, policies, source, wanted) => {

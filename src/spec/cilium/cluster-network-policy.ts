@@ -1,19 +1,18 @@
 /**
  * ClusterNetworkPolicy as Cilium 1.20 reads it (enable-k8s-cluster-network-policy): otherwise than the API's words in that
- * networks never match pods, nor nodes; a peer of a newer schema fails closed by itself, with its rule's ports; and a pod
- * that NetworkPolicy isolates still meets the Baseline tier. Rules of objects of equal priority have the order of their
- * numbers, a deny before an allow before a pass.
+ * networks are CIDRs, which never match pods, nor nodes by default; a peer of a newer schema fails closed by itself, with
+ * its rule's ports; and a pod that NetworkPolicy isolates still meets the Baseline tier. Rules of objects of equal priority
+ * have the order of their numbers, a deny before an allow before a pass.
  *
  * Source: Cilium pkg/k8s/cluster_network_policy.go, pkg/policy/testutils/simulate.go.
  */
 import type { AdminPeer, AdminPolicy, AdminPort, AdminRule, PodsPeer } from "../../cluster/admin-policy.js";
-import { prefixContains } from "../../cluster/address.js";
 import type { CiliumRequirement } from "../../cluster/cilium/types.js";
 import type { Cluster, LabelSelector, Pod } from "../../cluster/cluster.js";
 import type { Because } from "../../dataplane.js";
 import { isNamed } from "./fqdn.js";
 import type { CiliumSpecOptions } from "./options.js";
-import type { Match } from "./peers.js";
+import { contains, type Match } from "./peers.js";
 import { matchingPorts, type Traffic } from "./ports.js";
 import { matches } from "./selector.js";
 import { type Label, NAMESPACE_LABELS, type Subject, type Subjects } from "./subject.js";
@@ -66,11 +65,12 @@ function statementsOf({ action, peers, ports }: AdminRule): TierStatement[] {
   });
 }
 
-function isPeer(named: AdminPeer | null, peer: Subject, { domainNames, version }: CiliumSpecOptions): Match {
+function isPeer(named: AdminPeer | null, peer: Subject, options: CiliumSpecOptions): Match {
+  const { domainNames, version } = options;
   if (named === null) return true;
   switch (named.kind) {
     case "pods": return peer.kind === "pod" && isPods(named, peer.labels);
-    case "networks": return peer.kind === "world" && named.cidrs.some((one) => prefixContains(one, peer.address));
+    case "networks": return named.cidrs.some((one) => contains(one, peer, { options }));
     case "domainNames": {
       if (peer.kind !== "world") return false;
       if (domainNames === undefined) return "maybe";

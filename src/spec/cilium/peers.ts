@@ -61,7 +61,7 @@ export function namesPeer(rule: CiliumDirectionRule, peer: Subject, context: Pee
 }
 
 /** All of a family's addresses are the world's, and then no node's (cilium#47827). */
-function contains(cidr: Prefix, peer: Subject, { options }: Pick<PeerContext, "options">): boolean {
+export function contains(cidr: Prefix, peer: Subject, { options }: Pick<PeerContext, "options">): boolean {
   const kinds = options.cidrMatchesNodes && cidr.length > 0 ? ["world", "host", "remote-node"] : ["world"];
   return kinds.includes(peer.kind) && prefixContains(cidr, peer.address);
 }

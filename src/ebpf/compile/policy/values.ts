@@ -57,7 +57,11 @@ export class ValueTable {
   merged(first: number, second: number): number {
     if (first === second) return first;
     const [a, b] = [this.values[first], this.values[second]];
-    if (isDeny(a.precedence) || isDeny(b.precedence)) return a.precedence >= b.precedence ? first : second;
+    if (isDeny(a.precedence) || isDeny(b.precedence)) {
+      // A deny that is certain stands, beside one of a peer that is not known.
+      if (a.precedence === b.precedence) return a.proxyPort === 0 ? first : second;
+      return a.precedence > b.precedence ? first : second;
+    }
     const better = b.proxyPort !== 0 && (b.precedence > a.precedence
       || (b.precedence === a.precedence && (a.proxyPort === 0 || b.proxyPort < a.proxyPort))) ? b : a;
     const [explicitA, explicitB] = [(a.auth & EXPLICIT_AUTH) !== 0, (b.auth & EXPLICIT_AUTH) !== 0];
