@@ -43,6 +43,9 @@ describe("found by the ring", () => {
     ["a deny that is certain stands beside one that is not known", "1.20", {},
       [policy("CiliumNetworkPolicy", { endpointSelector: {}, ingressDeny: [{ fromGroups: [{ aws: {} }] }, { fromCIDR: ["203.0.113.0/24"] }] }),
         policy("CiliumClusterwideNetworkPolicy", { endpointSelector: {}, ingress: [{ fromEntities: ["all"] }] })], "203.0.113.9", "denied"],
+    ["so does an allow, in 1.16 too", "1.16", {},
+      [policy("CiliumNetworkPolicy", { endpointSelector: {}, ingress: [{ fromGroups: [{ aws: {} }] }, { fromCIDR: ["203.0.113.0/24"] }] })],
+      "203.0.113.9", "allowed"],
     ["without it the same rule allows", "1.18", {},
       [policy("NetworkPolicy", { podSelector: {}, ingress: [{}] }, "networking.k8s.io/v1", "blue")], "10.244.1.20", "allowed"],
   ])("%s", (_, version, options, policies, source, wanted) => {

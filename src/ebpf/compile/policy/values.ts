@@ -62,8 +62,10 @@ export class ValueTable {
       if (a.precedence === b.precedence) return a.proxyPort === 0 ? first : second;
       return a.precedence > b.precedence ? first : second;
     }
-    const better = b.proxyPort !== 0 && (b.precedence > a.precedence
-      || (b.precedence === a.precedence && (a.proxyPort === 0 || b.proxyPort < a.proxyPort))) ? b : a;
+    // What is certain also stands beside what a peer that is not known may be allowed.
+    const certain = a.proxyPort === UNDECIDED_PORT && b.precedence > a.precedence;
+    const better = certain || (b.proxyPort !== 0 && (b.precedence > a.precedence
+      || (b.precedence === a.precedence && (a.proxyPort === 0 || b.proxyPort < a.proxyPort)))) ? b : a;
     const [explicitA, explicitB] = [(a.auth & EXPLICIT_AUTH) !== 0, (b.auth & EXPLICIT_AUTH) !== 0];
     const auth = explicitA === explicitB ? Math.max(a.auth, b.auth) : explicitB ? b.auth : a.auth;
     return this.of(better.precedence, better.proxyPort, auth);
