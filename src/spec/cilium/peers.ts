@@ -63,12 +63,13 @@ export function namesPeer(rule: CiliumDirectionRule, peer: Subject, context: Pee
 /** All of a family's addresses are the world's, and then no node's (cilium#47827). */
 export function contains(cidr: Prefix, peer: Subject, { options }: Pick<PeerContext, "options">): boolean {
   const kinds = options.cidrMatchesNodes && cidr.length > 0 ? ["world", "host", "remote-node"] : ["world"];
-  return kinds.includes(peer.kind) && prefixContains(cidr, peer.address);
+  return kinds.includes(peer.kind) && peer.addresses.some((one) => prefixContains(cidr, one));
 }
 
 function inCidrRule(rule: CiliumCIDRRule, peer: Subject, { cluster, options }: PeerContext): boolean {
   // 1.16 forgets the exceptions of a group.
-  const excepted = (rule.cidr !== null || options.version > 16) && rule.except.some((hole) => prefixContains(hole, peer.address));
+  const excepted = (rule.cidr !== null || options.version > 16) && rule.except
+    .some((hole) => peer.addresses.some((one) => prefixContains(hole, one)));
   if (excepted) return false;
   if (rule.cidr !== null) return contains(rule.cidr, peer, { options });
   return cluster.cidrGroups.some((group) => {
@@ -116,5 +117,5 @@ function isOfService(service: Service, peer: Subject, context: PeerContext): boo
   }
   if (peer.kind === "pod" || (peer.kind !== "world" && !context.options.cidrMatchesNodes)) return false;
   return context.cluster.endpointSlices.some((slice) => slice.namespace === service.namespace && slice.serviceName === service.name
-    && slice.endpoints.some(({ addresses }) => addresses.some(({ text }) => text === peer.address.text)));
+    && slice.endpoints.some(({ addresses }) => addresses.some((one) => peer.addresses.some(({ text }) => text === one.text))));
 }

@@ -16,6 +16,8 @@ export interface Label {
 
 export interface Subject {
   readonly address: Address;
+  /** What CIDRs are held against: the own node is one thing with all its addresses (pkg/ipcache/metadata.go, cilium#28259). */
+  readonly addresses: readonly Address[];
   readonly kind: "pod" | "host" | "remote-node" | "world";
   /** The pod; null for the others. */
   readonly pod: Pod | null;
@@ -40,6 +42,7 @@ const KEPT = [/^io\.kubernetes\.pod\.namespace/, /^io\.cilium\.k8s\.namespace\.l
 export class Subjects {
   private readonly pods = new Map<string, Pod[]>();
   private readonly nodes = new Map<string, string>();
+  private readonly ofNode = new Map<string, Address[]>();
   private readonly apiServers = new Set<string>();
   private readonly podLabels = new Map<Pod, readonly Label[]>();
 
@@ -49,8 +52,9 @@ export class Subjects {
       for (const { text } of pod.ips) this.pods.set(text, [...(this.pods.get(text) ?? []), pod]);
     }
     for (const node of cluster.nodes) {
-      for (const { address } of node.addresses) this.nodes.set(address.text, node.name);
-      for (const { addresses } of node.facts.devices) for (const { address } of addresses) this.nodes.set(address.text, node.name);
+      const own = [...node.addresses, ...node.facts.devices.flatMap(({ addresses }) => addresses)].map(({ address }) => address);
+      for (const { text } of own) this.nodes.set(text, node.name);
+      this.ofNode.set(node.name, own);
     }
     for (const slice of cluster.endpointSlices) {
       if (slice.namespace !== "default" || slice.serviceName !== "kubernetes") continue;
@@ -62,13 +66,15 @@ export class Subjects {
   at(address: Address, node: string): Subject {
     const pods = this.pods.get(address.text);
     if (pods !== undefined) {
-      return { address, kind: "pod", pod: pods[0], labels: this.labelsOf(pods[0]), claimedTwice: pods.length > 1 };
+      return { address, addresses: [address], kind: "pod", pod: pods[0], labels: this.labelsOf(pods[0]), claimedTwice: pods.length > 1 };
     }
     const owner = this.nodes.get(address.text);
     const kind = owner === undefined ? "world" : owner === node ? "host" : "remote-node";
     const world = !this.options.dualStack ? "world" : address.family === 4 ? "world-ipv4" : "world-ipv6";
-    const names = [kind === "world" ? world : kind, ...(this.apiServers.has(address.text) ? ["kube-apiserver"] : [])];
-    return { address, kind, pod: null, labels: [...names.map(reserved), ...this.nodeLabels(owner)], claimedTwice: false };
+    const addresses = kind === "host" ? this.ofNode.get(node)! : [address];
+    const isApiServer = addresses.some(({ text }) => this.apiServers.has(text));
+    const names = [kind === "world" ? world : kind, ...(isApiServer ? ["kube-apiserver"] : [])];
+    return { address, addresses, kind, pod: null, labels: [...names.map(reserved), ...this.nodeLabels(owner)], claimedTwice: false };
   }
 
   /** enable-node-selector-labels gives nodes their own labels. */
