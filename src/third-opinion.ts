@@ -34,7 +34,7 @@ export function policyDenial(cluster: Cluster, profile: Profile, given: Readonly
     const ends = [addressFromBytes(source), addressFromBytes(destination)] as const;
     const found = evaluateAddresses(index, ...ends, protocol, port);
     if (found.egress.verdict === "deny" || found.ingress.verdict === "deny") return true;
-    return cilium !== null && cilium(...ends, protocol, port);
+    return cilium?.(...ends, protocol, port) === true;
   };
 }
 
