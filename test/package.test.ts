@@ -31,7 +31,7 @@ describe("the package", () => {
 
   it("imports no development dependency", () => {
     const named = new Set(files.filter((file) => /^(dist|bin)\/.*\.m?js$/.test(file)).flatMap((file) =>
-      [...readFileSync(`${root}${file}`, "utf8").matchAll(/(?:\bfrom|^import) "([@a-z][\w./@:-]*)";$/gm)].map((match) => match[1])));
+      [...readFileSync(`${root}${file}`, "utf8").matchAll(/^(?:import|export|\})(?:.* from)? "([@a-z][\w./@:-]*)";$/gm)].map((match) => match[1])));
     const packages = [...named].filter((name) => !name.startsWith("node:")).map((name) => name.split("/").slice(0, name[0] === "@" ? 2 : 1).join("/"));
     expect(packages.length).toBeGreaterThan(2);
     expect(packages.filter((name) => manifest.dependencies[name] === undefined)).toEqual([]);

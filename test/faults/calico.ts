@@ -119,7 +119,7 @@ export const CALICO_FAULTS: readonly Fault[] = [
   },
   {
     id: "unknown-policies-pass", file: UNMODELLED, seenBy: PLANE,
-    find: "const CLUSTER_POLICIES = new Set([\"GlobalNetworkPolicy\",", replace: "const CLUSTER_POLICIES = new Set([",
+    find: "return [...objects(cluster, \"GlobalNetworkPolicy\"), ...cluster.adminPolicies", replace: "return [...cluster.adminPolicies",
     why: "pods that a GlobalNetworkPolicy may select are judged without it",
   },
   {
