@@ -90,7 +90,8 @@ interface Run {
 async function run(asc: Asc, path: string, target: "fast" | "traced", more: readonly string[]): Promise<Run> {
   let wasm = new Uint8Array();
   let text = "";
-  const { error, stderr } = await asc.main(["--noColors", "--config", "asconfig.json", "--target", target, "--outFile", "own.wasm", ...more], {
+  const { error, stderr } = await asc.main(["--noColors", "--config", "asconfig.json", "--target", target,
+    "--outFile", "own.wasm", ...more], {
     readFile: (name) => readSource(name, path),
     writeFile: (name, contents) => {
       if (contents instanceof Uint8Array) wasm = Uint8Array.from(contents);
