@@ -11,7 +11,7 @@ const CLUSTER = "traces/lab/cluster.yaml";
 const CAPTURE = "traces/lab/hairpin/node1.any.pcap";
 const NETWORK = ["--cluster-cidr", "10.244.0.0/16", "--non-masquerade-cidr", "192.168.50.0/24"];
 /** Options in rule text that the README quotes. */
-const FOREIGN = ["--reject-with"];
+const FOREIGN = ["--objects", "--reject-with"];
 const folder = mkdtempSync(join(tmpdir(), "twinplane-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
