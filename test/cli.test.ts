@@ -10,7 +10,7 @@ import { CLI, root, runCli, spawnCli, spawnUnread } from "./cli.js";
 const CLUSTER = "traces/lab/cluster.yaml";
 const CAPTURE = "traces/lab/hairpin/node1.any.pcap";
 const NETWORK = ["--cluster-cidr", "10.244.0.0/16", "--non-masquerade-cidr", "192.168.50.0/24"];
-/** Options in rule text that the README quotes. */
+/** Options that the README quotes and other commands have: in rule text, of the referee. */
 const FOREIGN = ["--objects", "--reject-with"];
 const folder = mkdtempSync(join(tmpdir(), "twinplane-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
