@@ -31,8 +31,8 @@ describe("the table of drop reasons", () => {
     expect(Object.keys(REASON_SUPPORT).sort()).toEqual(Object.keys(DropReason.values).sort());
   });
 
-  it("calls modelled, unshown or a guard what programs return, and nothing else", () => {
-    expect(inTable("modelled", "unshown", "guard")).toEqual([...returned()].sort());
+  it("calls modelled, or a guard, what programs return, and nothing else", () => {
+    expect(inTable("modelled", "guard")).toEqual([...returned()].sort());
   });
 
   it("says why of everything that is not modelled", () => {

@@ -33,8 +33,8 @@ export function readNode(root: Field, meta: ObjectMeta): NodeObject {
     ...meta,
     addresses: root.get("status").get("addresses").items().flatMap((item) => {
       const type = item.get("type").string();
-      // The other types (Hostname, InternalDNS, ExternalDNS) are names.
-      if (type !== "InternalIP" && type !== "ExternalIP") return [];
+      // The other types (Hostname, InternalDNS, ExternalDNS) are names; CiliumInternalIP is cilium_host's, as CiliumNode says it.
+      if (type !== "InternalIP" && type !== "ExternalIP" && type !== "CiliumInternalIP") return [];
       const address = readAddress(item.get("address"));
       return address === null ? [] : [{ type, address }];
     }),

@@ -3,14 +3,13 @@
  * `twinplane support` prints and a test holds the programs against.
  *
  *     modelled    the programs return it, and traces/reasons/<name>/ shows it
- *     unshown     the programs return it, and no story shows it
  *     guard       the programs return it where a map or a check of theirs fails, which no packet of a capture brings about
  *     undecided   what leads to it in Cilium is not modelled: the packet is undecided there
  *     absent      nothing that is emulated leads to it
  */
 import type { DropReason } from "../contract/codes.js";
 
-export type ReasonStatus = "modelled" | "unshown" | "guard" | "undecided" | "absent";
+export type ReasonStatus = "modelled" | "guard" | "undecided" | "absent";
 
 export interface ReasonSupport {
   readonly status: ReasonStatus;
@@ -21,7 +20,6 @@ export interface ReasonSupport {
 type DropName = keyof typeof DropReason.values;
 
 const MODELLED: ReasonSupport = { status: "modelled", why: "" };
-const unshown = (why: string): ReasonSupport => ({ status: "unshown", why });
 const guard = (why: string): ReasonSupport => ({ status: "guard", why });
 const undecided = (why: string): ReasonSupport => ({ status: "undecided", why });
 const absent = (why: string): ReasonSupport => ({ status: "absent", why });
@@ -29,6 +27,7 @@ const absent = (why: string): ReasonSupport => ({ status: "absent", why });
 const NAT46X64 = "a service between IPv4 and IPv6 is undecided";
 const TAIL_CALL = "programs are one module here, so there is no call that can fail";
 const PROXY = "what goes to a proxy ends there, redirected, with the verdict of layer 4";
+const EGRESS_GATEWAY = "which node is an egress policy's gateway is not evaluated: what the policy may touch is undecided before";
 const MULTICAST = "multicast is undecided, or what a program hands to the node's kernel";
 
 export const REASON_SUPPORT: Readonly<Record<DropName, ReasonSupport>> = {
@@ -47,7 +46,7 @@ export const REASON_SUPPORT: Readonly<Record<DropName, ReasonSupport>> = {
   DROP_UNKNOWN_ICMP6_CODE: MODELLED,
   DROP_UNKNOWN_ICMP6_TYPE: absent("programs that answer ICMPv6 themselves run for IPsec and SRv6 alone"),
   DROP_NO_TUNNEL_KEY: absent("a tunnel's packet always has its header"),
-  DROP_UNKNOWN_TARGET: unshown("a neighbour solicitation for an address that is nobody's"),
+  DROP_UNKNOWN_TARGET: MODELLED,
   DROP_UNROUTABLE: MODELLED,
   DROP_CSUM_L3: absent("checksums are written in one go"),
   DROP_CSUM_L4: MODELLED,
@@ -72,7 +71,7 @@ export const REASON_SUPPORT: Readonly<Record<DropName, ReasonSupport>> = {
   DROP_NAT_NOT_NEEDED: guard("a translation is asked for only where it is needed"),
   DROP_IS_CLUSTER_IP: MODELLED,
   DROP_FRAG_NOT_FOUND: MODELLED,
-  DROP_FORBIDDEN_ICMP6: unshown("the host firewall forbids some ICMPv6 messages"),
+  DROP_FORBIDDEN_ICMP6: MODELLED,
   DROP_NOT_IN_SRC_RANGE: MODELLED,
   DROP_PROXY_LOOKUP_FAILED: absent(PROXY),
   DROP_PROXY_SET_FAILED: absent(PROXY),
@@ -89,7 +88,7 @@ export const REASON_SUPPORT: Readonly<Record<DropName, ReasonSupport>> = {
   DROP_SNAT_NO_MAP_FOUND: absent("cluster mesh with overlapping addresses is not emulated"),
   DROP_INVALID_CLUSTER_ID: absent("cluster mesh with overlapping addresses is not emulated"),
   DROP_DSR_ENCAP_UNSUPP_PROTO: undecided("direct server return by encapsulation is undecided"),
-  DROP_NO_EGRESS_GATEWAY: unshown("an egress policy without a gateway node"),
+  DROP_NO_EGRESS_GATEWAY: guard(EGRESS_GATEWAY),
   DROP_UNENCRYPTED_TRAFFIC: absent("encryption between nodes is not emulated"),
   DROP_TTL_EXCEEDED: MODELLED,
   DROP_NO_NODE_ID: absent("node numbers serve IPsec, which is not emulated"),
@@ -99,7 +98,7 @@ export const REASON_SUPPORT: Readonly<Record<DropName, ReasonSupport>> = {
   DROP_MULTICAST_HANDLED: undecided(MULTICAST),
   DROP_HOST_NOT_READY: absent("nodes and endpoints are ready from the first packet on"),
   DROP_EP_NOT_READY: absent("nodes and endpoints are ready from the first packet on"),
-  DROP_NO_EGRESS_IP: unshown("a gateway without an address to send from"),
+  DROP_NO_EGRESS_IP: guard(EGRESS_GATEWAY),
   DROP_PUNT_PROXY: absent(PROXY),
   DROP_NO_DEVICE: absent("what a node's facts do not say of a device is undecided"),
 };

@@ -17,7 +17,6 @@ export interface SupportReport {
 
 const STATUSES: readonly (readonly [status: string, title: string])[] = [
   ["modelled", "Drop reasons that are modelled, each with a story that shows it"],
-  ["unshown", "Drop reasons that programs return, and that no story shows"],
   ["guard", "Drop reasons that no packet of a capture brings about"],
   ["undecided", "Drop reasons of what is undecided"],
   ["absent", "Drop reasons that cannot arise in what is emulated"],
