@@ -31,7 +31,6 @@ import { becauseText } from "./compile/policy/cookies.js";
 import { compileServices } from "./compile/service.js";
 import type { CompiledServices } from "./compile/service.js";
 import {
-  configRecord,
   deviceRecords,
   egressGatewayRecord,
   endpointRecords,
@@ -41,6 +40,7 @@ import {
   nodeRecord,
   serviceRecords,
 } from "./records.js";
+import { configRecord } from "./config-record.js";
 import type { CiliumOptions } from "./options.js";
 
 export type MapEntry = readonly [AnyRecord, AnyRecord];

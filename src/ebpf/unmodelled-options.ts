@@ -3,6 +3,7 @@
  * each is a Problem that says what is evaluated instead.
  */
 import type { Problem } from "../cluster/problem.js";
+import { usesDsr } from "./encapsulation.js";
 import type { CiliumOptions } from "./options.js";
 import type { OptionName } from "./option-values.js";
 
@@ -39,8 +40,13 @@ const UNMODELLED: readonly {
   },
   {
     name: "bpf-lb-dsr-dispatch",
-    when: (o) => o["bpf-lb-dsr-dispatch"] !== "opt" && (o["bpf-lb-mode"] !== "snat" || o["bpf-lb-mode-annotation"]),
-    what: "direct server return in Geneve or IPIP headers is not modelled; requests to remote backends are undecided",
+    when: (o) => o["bpf-lb-dsr-dispatch"] === "ipip" && usesDsr(o),
+    what: "direct server return in IP headers of its own is not modelled; what it may touch is undecided",
+  },
+  {
+    name: "tunnel-protocol",
+    when: (o) => o["tunnel-protocol"] !== "geneve" && o["bpf-lb-dsr-dispatch"] === "geneve" && usesDsr(o),
+    what: "the agent refuses direct server return in Geneve headers without tunnel-protocol=geneve; requests to remote backends are undecided",
   },
   {
     name: "bpf-lb-mode",

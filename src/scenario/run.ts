@@ -155,7 +155,8 @@ class ScenarioRun {
       // What a plane does not model makes its packets undecided, which is seen there.
       this.problems.push({ severity: "warning", where: problem.where ?? where, what: `${name}: ${problem.what}` });
     }
-    this.planes.push({ name, plane, profile, connections: new Connections(plane),
+    this.planes.push({ name, plane, profile, connections: new Connections(plane, (node, device) => cluster.nodes
+      .find((one) => one.name === plane.nodes[node])?.facts.devices.find((one) => one.index === device)?.kind === "uplink"),
       clusters: timeline === null ? this.clusters : this.clustersOf(timeline) });
   }
 
