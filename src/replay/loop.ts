@@ -11,6 +11,7 @@
  */
 import type { Cluster, TimelineChange } from "../cluster/cluster.js";
 import { Emission, End, FrameBlock, PacketType, type Pin, type Plane, StepResults } from "../dataplane.js";
+import { applyChange } from "./changes.js";
 import { choiceOf, observedChoice } from "./choice.js";
 import { Datagrams } from "./datagrams.js";
 import { type Flow, Flows, type PlaneSide } from "./flows.js";
@@ -431,11 +432,10 @@ export class Replay {
       const atNs = Number(change.atNs - epochNs);
       if (atNs > timeNs) return;
       this.nextChange++;
+      applyChange(change, planes, atNs);
+      // What a name stands for is no reason to choose a backend again.
+      if (change.kind === "names") continue;
       this.counts.changes++;
-      for (const plane of planes) {
-        if (change.kind === "cluster") plane.change(change.cluster, atNs);
-        else plane.deleteConntrack(change.entry, atNs);
-      }
       if (change.kind === "cluster") this.options.onCluster(change.cluster);
       else this.flows.end(change.entry);
     }
