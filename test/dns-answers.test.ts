@@ -160,7 +160,7 @@ describe("with a list of names", () => {
 it("what the list denies is a known difference", async () => {
   const ran = await runCli(["compare", ...CLUSTER, ...NETWORK, "-f", policy('{matchPattern: "*"}', "{matchName: api.example.com}"), "-o", "json",
     "--fqdn-cache", cache({ "api.example.com": ["203.0.113.9"] }), "-r", `node1=${capture("node1", [connect(1, CLI_A)])}`]);
-  expect((JSON.parse(ran.stdout) as { findings: { id: string }[] }).findings.map(({ id }) => id)).toEqual(["POLICY-NEW-DENY"]);
+  expect((JSON.parse(ran.stdout) as { findings: { id: string }[] }).findings.map(({ id }) => id)).toEqual(["POL-NOENGINE"]);
 });
 
 function cache(names: Readonly<Record<string, readonly string[]>>): string {

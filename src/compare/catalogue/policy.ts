@@ -167,7 +167,12 @@ export const POLICY: readonly Difference[] = [
 /** It arrives now, and a policy by its words, or as Cilium reads it, denies it. */
 function isDelivered(s: Situation): boolean {
   return s.facets === Facet.Reached && s.current.outcome.arrived
-    && (s.policyDenies() || READ_DIFFERENTLY.some((one) => one.matches({ ...s, currentHasPolicy: true })));
+    && (s.policyDenies() || leavesAgainstPolicy(s) || READ_DIFFERENTLY.some((one) => one.matches({ ...s, currentHasPolicy: true })));
+}
+
+/** What leaves the cluster arrives from its node's address; the pod's egress policy knows the pod. */
+function leavesAgainstPolicy(s: Situation): boolean {
+  return s.names.pod(s.current.destination) === null && s.policyDeniesSender();
 }
 
 /** A policy drops it before the service is found to have no endpoints. */
