@@ -2,7 +2,6 @@
  * ClusterNetworkPolicy as Cilium 1.20 takes it with enable-k8s-cluster-network-policy (`pkg/k8s/cluster_network_policy.go`
  * ParseClusterNetworkPolicy): tiers Admin and Baseline, a priority for every rule, no default deny.
  */
-import { prefixOf } from "../../../cluster/address.js";
 import type { AdminPeer, AdminPolicy, AdminPort, AdminRule, PodsPeer } from "../../../cluster/admin-policy.js";
 import type { LabelSelector } from "../../../cluster/cluster.js";
 import type { Problem } from "../../../cluster/problem.js";
