@@ -32,7 +32,8 @@ Examples:
   twinplane check -f cluster.yaml
   twinplane explain NAT-LOCAL-BACKEND
   twinplane test scenarios/`);
-  const commands = [compareCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand, explainCommand, supportCommand, buildCommand];
+  const commands = [compareCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand, explainCommand, supportCommand,
+    buildCommand];
   for (const command of commands) {
     command(program, (code) => {
       exitCode = code;

@@ -58,7 +58,10 @@ export const REASON_TEXTS: Readonly<Record<string, ReasonText>> = {
     what: "The checksum of a quoted header could not be corrected: an ICMP error quotes too little of TCP.",
     look: "The router that made the error; 1.18 and 1.20 translate it, 1.17 and 1.19 do not.",
   },
-  CT_MAP_INSERTION_FAILED: { what: "Connection tracking had no room for an entry.", look: "bpf-ct-global-tcp-max and bpf-ct-global-any-max." },
+  CT_MAP_INSERTION_FAILED: {
+    what: "Connection tracking had no room for an entry.",
+    look: "bpf-ct-global-tcp-max and bpf-ct-global-any-max.",
+  },
   INVALID_IPV6_EXTENSION_HEADER: { what: "An IPv6 extension header cannot be followed.", look: "The sender." },
   IP_FRAGMENTATION_NOT_SUPPORTED: {
     what: "A fragment, where fragments are not followed: IPv6 before 1.18, or fragment tracking switched off.",

@@ -4,7 +4,8 @@ import type { Difference, Page } from "../compare/catalogue/index.js";
 /** What is printed of an id; src/explain/explain.ts makes it. */
 export type Explained =
   | { readonly kind: "difference"; readonly difference: Difference }
-  | { readonly kind: "reason"; readonly id: string; readonly code: number; readonly what: string; readonly look: string; readonly why: string }
+  | { readonly kind: "reason"; readonly id: string; readonly code: number; readonly what: string; readonly look: string;
+    readonly why: string }
   | { readonly kind: "undecided"; readonly id: string; readonly what: string };
 
 export const SHOWN_BY: Readonly<Record<Page["shownBy"], string>> = {
