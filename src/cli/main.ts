@@ -8,6 +8,7 @@ import { Command, CommanderError } from "commander";
 import { buildCommand } from "./build.js";
 import { checkCommand } from "./check.js";
 import { compareCommand } from "./compare.js";
+import { completionCommand } from "./completion.js";
 import { dumpCommand } from "./dump.js";
 import { explainCommand } from "./explain.js";
 import { supportCommand } from "./support.js";
@@ -33,7 +34,7 @@ Examples:
   twinplane explain NAT-LOCAL-BACKEND
   twinplane test scenarios/`);
   const commands = [compareCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand, explainCommand, supportCommand,
-    buildCommand];
+    buildCommand, completionCommand];
   for (const command of commands) {
     command(program, (code) => {
       exitCode = code;
