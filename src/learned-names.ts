@@ -40,8 +40,8 @@ export function learnNames(timeline: Timeline, answers: readonly SeenAnswer[], c
   profiles: readonly [Profile, Profile], known: DNSNames | undefined): { changes: TimelineChange[]; problems: Problem[] } {
   const problems = new Map<string, Problem>();
   const sorted = [...answers].sort((a, b) => (a.atNs < b.atNs ? -1 : a.atNs > b.atNs ? 1 : order(a.name, b.name)));
-  const bySide = profiles.map((profile) => (profile.engine === "cilium" ? namesOverTime(timeline, sorted, captured, profile, known, problems)
-    : []));
+  const bySide = profiles.map((profile) => (profile.engine !== "cilium" ? []
+    : namesOverTime(timeline, sorted, captured, profile, known, problems)));
   const changes = bySide.flatMap((list, side) => list.map(({ atNs, names }): TimelineChange =>
     ({ atNs, kind: "names", names: side === 0 ? [names, null] : [null, names] })));
   return { changes: changes.sort((a, b) => (a.atNs < b.atNs ? -1 : a.atNs > b.atNs ? 1 : 0)), problems: [...problems.values()] };

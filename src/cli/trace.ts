@@ -36,8 +36,8 @@ async function trace(options: TraceOptions): Promise<number> {
   const inputs = readInputs(options.file, options.read, options);
   const capture = captureNamed(options.capture, inputs);
   const session = await runSession({
-    ...await withLearnedNames(sessionInput(options, inputs, (options.change ?? []).map(changeOf)), inputs.captures), ...await targetWasm(options),
-    traced: true, until: { capture, record },
+    ...await withLearnedNames(sessionInput(options, inputs, (options.change ?? []).map(changeOf)), inputs.captures),
+    ...await targetWasm(options), traced: true, until: { capture, record },
   });
   for (const problem of session.report.problems) process.stderr.write(`${formatProblem(problem)}\n`);
   const watched = session.traced;

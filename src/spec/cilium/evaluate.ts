@@ -100,7 +100,8 @@ export class CiliumSpec {
     const allows = that("allow", true);
     if (allows.length === 0) return answers.length > 0 ? { ...OPEN, verdict: "maybe", by: becauses(answers) } : null;
     return { verdict: "allow", by: becauses(allows), proxied: together(allows.map((one) => one.proxied)),
-      authenticated: together(allows.map((one) => (one.authenticated ? "all" : "none"))), queries: allows.flatMap((one) => one.queries), unknown: answers.length > allows.length };
+      authenticated: together(allows.map((one) => (one.authenticated ? "all" : "none"))),
+      queries: allows.flatMap((one) => one.queries), unknown: answers.length > allows.length };
   }
 
   private byDefault(statements: readonly Statement[], peer: Subject, { direction }: Traffic, pod: Pod): CiliumVerdict {

@@ -7,7 +7,8 @@
  *
  * Source: Cilium's documentation, "Policy Enforcement Modes", "Deny Policies", "Kubernetes Network Policy".
  */
-import type { CiliumDirectionRule, CiliumFQDN, CiliumPolicy, CiliumPortRule, CiliumRequirement, CiliumRule } from "../../cluster/cilium/types.js";
+import type { CiliumDirectionRule, CiliumFQDN, CiliumPolicy, CiliumPortRule, CiliumRequirement, CiliumRule }
+  from "../../cluster/cilium/types.js";
 import type { LabelSelector, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyRule } from "../../cluster/cluster.js";
 import type { Because } from "../../dataplane.js";
 import type { CiliumSpecOptions } from "./options.js";
