@@ -169,7 +169,8 @@ function write(placed: readonly Placed[]): FlowCapture[] {
     const timeNs = connection.timeNs;
     nowNs = timeNs !== null && timeNs > nowNs + APART_NS ? timeNs : nowNs + APART_NS;
     const key = `${connection.file}\0${node}`;
-    const writer = writers.get(key) ?? { file: connection.file, node, pcapng: new PcapngWriter(), ids: new Map(), packets: [] as FlowPacket[] };
+    const writer = writers.get(key) ?? { file: connection.file, node, pcapng: new PcapngWriter(), ids: new Map(),
+      packets: [] as FlowPacket[] };
     writers.set(key, writer);
     const interfaceId = writer.ids.get(device.name) ?? writer.pcapng.addInterface({ linkType: LinkType.Raw, name: device.name });
     writer.ids.set(device.name, interfaceId);

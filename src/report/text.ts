@@ -149,7 +149,8 @@ function entryLines({ entries }: Report, paint: TextOptions["paint"]): string[] 
 function flowLines({ flows }: Report, paint: TextOptions["paint"]): string[] {
   if (flows === null) return [];
   const lines = [`  ${flows.replayed} of ${count(flows.connections, "recorded connection")} replayed, each as its first packet;`
-    + ` ${count(flows.events, "event")}, ${flows.answers} of answers, ${flows.alike} of further connections that differ in the client's port alone`];
+    + ` ${count(flows.events, "event")}, ${flows.answers} of answers,`
+    + ` ${flows.alike} of further connections that differ in the client's port alone`];
   if (flows.verdicts.length > 0) {
     lines.push(`  recorded verdicts, not relied on: ${flows.verdicts.map(([verdict, number]) => `${number} ${verdict}`).join(", ")}`);
   }
@@ -161,7 +162,7 @@ function flowLines({ flows }: Report, paint: TextOptions["paint"]): string[] {
     lines.push(paint("yellow", `  ${count(flows.readdressed, "connection")} of pods or services found by name: with the addresses`
       + " they have in the snapshot"));
   }
-  if (flows.lost > 0) lines.push(paint("yellow", `  ${count(flows.lost, "event")} lost before they were recorded, by the log's own account`));
+  if (flows.lost > 0) lines.push(paint("yellow", `  ${count(flows.lost, "event")} lost before being recorded, by the log's own account`));
   for (const [why, number] of flows.aside) lines.push(`  ${count(number, "line")} left aside: ${why}`);
   for (const [reason, number] of flows.unplaced) {
     lines.push(paint("yellow", `  ${count(number, "connection")} undecided: ${reason}`));
