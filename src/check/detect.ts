@@ -23,7 +23,9 @@ export function detectCurrent(cluster: Cluster, versions: readonly string[]): De
   if (cilium !== undefined || config !== undefined || hasPods(cluster, "cilium")) {
     const version = cilium === undefined ? null : imageVersion(cilium);
     const shown = cilium !== undefined ? "DaemonSet cilium" : config !== undefined ? "ConfigMap cilium-config" : "pods of cilium";
-    if (version !== null && versions.includes(version)) return { profile: `cilium@${version}`, because: `${shown}, whose image is ${version}` };
+    if (version !== null && versions.includes(version)) {
+      return { profile: `cilium@${version}`, because: `${shown}, whose image is ${version}` };
+    }
     const newest = versions[versions.length - 1];
     return { profile: `cilium@${newest}`, because: version === null ? `${shown}; which version it is was not found, so the newest was taken`
       : `${shown}; its version ${version} has no profile, so the newest was taken` };

@@ -82,7 +82,8 @@ status: {addresses: [{type: InternalIP, address: 192.168.50.13}]}`], ["POL-IPBLO
     ["an ingress name of several numbers is each pod's own", [INGRESS("{ports: [{port: http}]}", "{}")], []],
     ["an ingress name without a number", [INGRESS("{ports: [{port: metrics}]}")], ["POL-NAMEDPORT 1 default/a"]],
     ["an egress name of one number", [EGRESS("{to: [{podSelector: {matchLabels: {app: db}}}], ports: [{port: http}]}")], [NODE]],
-    ["an egress name of several numbers", [EGRESS("{to: [{podSelector: {}}], ports: [{port: http}]}")], ["POL-NAMEDPORT 1 default/a", NODE]],
+    ["an egress name of several numbers", [EGRESS("{to: [{podSelector: {}}], ports: [{port: http}]}")],
+      ["POL-NAMEDPORT 1 default/a", NODE]],
     ["an egress name of another protocol", [EGRESS("{to: [{podSelector: {}}], ports: [{port: http, protocol: UDP}]}")],
       ["POL-NAMEDPORT 1 default/a", NODE]],
     ["egress to everything", [EGRESS("{}")], []],
@@ -95,7 +96,8 @@ status: {addresses: [{type: InternalIP, address: 192.168.50.13}]}`], ["POL-IPBLO
     ["a node port whose backend admits anyone there", [INGRESS("{ports: [{port: http}]}"), ...SERVICE("type: NodePort")], []],
     ["a node port whose backend admits anyone elsewhere", [INGRESS("{ports: [{port: 9}]}"), ...SERVICE("type: NodePort")],
       ["POL-LB-INGRESS 1 default/a"]],
-    ["a node port of policy Local", [INGRESS("{from: [{podSelector: {}}]}"), ...SERVICE("type: NodePort, externalTrafficPolicy: Local")], []],
+    ["a node port of policy Local", [INGRESS("{from: [{podSelector: {}}]}"), 
+      ...SERVICE("type: NodePort, externalTrafficPolicy: Local")], []],
     ["a cluster address alone", [INGRESS("{from: [{podSelector: {}}]}"), ...SERVICE("type: ClusterIP")], []],
   ])("%s", (_, documents, expected) => {
     expect(found(documents)).toEqual(expected);

@@ -52,7 +52,7 @@ export interface FlagResult {
 
 export function flagsOf(cluster: Cluster, target: SettingSide, selection = new Selection(cluster)): FlagResult {
   const setting = { cluster, selection, target };
-  const found = [endPortFlags(setting), ipBlockFlags(setting), namedPortFlags(setting), egressFlags(setting), externalTrafficFlags(setting)];
+  const found = [endPortFlags, ipBlockFlags, namedPortFlags, egressFlags, externalTrafficFlags].map((check) => check(setting));
   return { flags: found.flatMap(({ flags }) => flags), tallies: found.map(({ tally }) => tally) };
 }
 

@@ -1,6 +1,5 @@
 /** Flags of NetworkPolicies' fields: endPort, ipBlock and named ports. */
 import type { Address } from "../cluster/address.js";
-import { prefixContains } from "../cluster/address.js";
 import type { NetworkPolicy, NetworkPolicyPort, NetworkPolicyRule, Pod } from "../cluster/cluster.js";
 import { type Flag, type FlagSetting, type OneCheck, podsOf, titleOfObject } from "./flags.js";
 import { blockHolds, type Direction, type Selection } from "./selection.js";
@@ -35,7 +34,8 @@ export function ipBlockFlags(setting: FlagSetting): OneCheck {
         if (subject.length === 0) return;
         const of = { check: "ipBlock" as const, object: titleOfObject(policy), where: rule.where };
         const at = `${path}.${direction === "Ingress" ? "from" : "to"}[${index}] ${ipBlock.cidr.text}`;
-        const covered = ends.pods.filter(({ address, pod }) => blockHolds(ipBlock, address) && !isAdmitted(selection, policy, direction, rule, pod));
+        const covered = ends.pods.filter(({ address, pod }) => blockHolds(ipBlock, address)
+          && !isAdmitted(selection, policy, direction, rule, pod));
         if (covered.length > 0) {
           const pods = podsOf(covered.map(({ pod }) => pod));
           flags.push({ ...of, id: "POL-IPBLOCK-POD", ...podsOf(subject),
@@ -47,15 +47,16 @@ export function ipBlockFlags(setting: FlagSetting): OneCheck {
           const names = [...new Set(nodes.map(({ name }) => name))].sort();
           const api = nodes.some(({ address }) => ends.apiServer.has(address.text)) ? ", the API server's among them" : "";
           flags.push({ ...of, id: "POL-IPBLOCK-NODE", ...podsOf(subject),
-            what: `${at} covers addresses of ${counted(names.length, "node")} (${names.slice(0, 3).join(", ")}${names.length > 3 ? ", …" : ""})${api};`
+            what: `${at} covers addresses of ${counted(names.length, "node")}`
+              + ` (${names.slice(0, 3).join(", ")}${names.length > 3 ? ", …" : ""})${api};`
               + " Cilium matches a node by its address only with policy-cidr-match-mode=nodes" });
         }
         const ranges = covered.length > 0 ? [] : cluster.nodes.flatMap((node) => node.podCIDRs)
-          .filter((range) => blockOverlaps(ipBlock, range.address) && range.length >= ipBlock.cidr.length);
+          .filter((range) => blockHolds(ipBlock, range.address) && range.length >= ipBlock.cidr.length);
         if (ranges.length > 0 && ends.pods.every(({ address }) => !blockHolds(ipBlock, address))) {
           flags.push({ ...of, id: "POL-IPBLOCK-POD", ...podsOf(subject),
-            what: `${at} covers the pod range ${ranges[0].text}${ranges.length > 1 ? ` and ${ranges.length - 1} more` : ""}, where no pod is now;`
-              + " Cilium never matches a pod by its address" });
+            what: `${at} covers the pod range ${ranges[0].text}${ranges.length > 1 ? ` and ${ranges.length - 1} more` : ""}, where no pod`
+              + " is now; Cilium never matches a pod by its address" });
         }
       });
     }
@@ -86,9 +87,9 @@ export function namedPortFlags({ cluster, selection }: FlagSetting): OneCheck {
         const numbers = [...named].sort(([a], [b]) => a - b).map(([number, pods]) => `${number} in ${pods[0].namespace}/${pods[0].name}`
           + `${pods.length > 1 ? ` and ${pods.length - 1} more` : ""}`);
         flags.push({ check: "named port", id: "POL-NAMEDPORT", object: titleOfObject(policy), where: rule.where, ...podsOf(subject),
-          what: several ? `${path} port "${port.port}" is ${numbers.join(", ")}; each engine has its own way with one name of several numbers`
-            : `${path} port "${port.port}" ${port.protocol} is no container port of any ${direction === "Ingress" ? "pod it selects" : "peer"};`
-              + " the rule allows nothing" });
+          what: several ? `${path} port "${port.port}" is ${numbers.join(", ")}; engines differ in what one name of several numbers is`
+            : `${path} port "${port.port}" ${port.protocol} is no container port of any ${
+              direction === "Ingress" ? "pod it selects" : "peer"}; the rule allows nothing` });
       }
     }
     if (names > 0) objects++;
@@ -136,11 +137,6 @@ function isAdmitted(selection: Selection, policy: NetworkPolicy, direction: Dire
   return (direction === "Ingress" ? policy.ingress : policy.egress).some((rule) =>
     (rule.ports === null || JSON.stringify(rule.ports) === wanted)
     && (rule.peers === null || rule.peers.some((peer) => selection.matches(policy, peer, pod))));
-}
-
-function blockOverlaps({ cidr, except }: { cidr: Parameters<typeof prefixContains>[0]; except: readonly Parameters<typeof prefixContains>[0][] },
-  address: Address): boolean {
-  return prefixContains(cidr, address) && !except.some((hole) => prefixContains(hole, address));
 }
 
 /** Container ports of the name and protocol: number -> pods. */

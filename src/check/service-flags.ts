@@ -18,12 +18,13 @@ export function externalTrafficFlags({ cluster, selection }: FlagSetting): OneCh
       if (policies.length > 0 && !admitsAnyone(selection, pod, port, protocol)) isolated.set(pod, policies);
     }
     if (isolated.size === 0) continue;
-    const policies = [...new Set([...isolated.values()].flat())].map((one) => `${one.namespace}/${one.name} (${one.where.file}:${one.where.line})`);
+    const policies = [...new Set([...isolated.values()].flat())]
+      .map((one) => `${one.namespace}/${one.name} (${one.where.file}:${one.where.line})`);
     flags.push({ check: "external traffic policy", id: "POL-LB-INGRESS", object: titleOfObject(service), where: service.where,
       ...podsOf(isolated.keys()),
       what: `${service.type} with externalTrafficPolicy Cluster, and its backends are under ${policies.slice(0, 3).join(", ")}`
-        + `${policies.length > 3 ? ` and ${policies.length - 3} more` : ""}; Azure NPM lets such traffic past where the backend is on the node`
-        + " that it enters, Cilium judges all of it" });
+        + `${policies.length > 3 ? ` and ${policies.length - 3} more` : ""}; Azure NPM lets such traffic past where the backend is on the`
+        + " node that it enters, Cilium judges all of it" });
   }
   return { flags, tally: { check: "external traffic policy", objects: outside.length, flagged: flags.length,
     otherwise: "no ingress policy isolates their backends, or policies admit anyone at the backends' ports" } };

@@ -75,9 +75,9 @@ function flagLines({ flags, checked }: CheckReport): string[] {
   }
   if (flags.length > LISTED) lines.push(`  … ${count(flags.length - LISTED, "more flag")} in --output json`);
   if (lines.length > 0) lines.unshift("Flags from the manifests");
-  const looked = checked.filter(({ objects }) => objects > 0);
-  lines.push(`Azure's five checks: ${looked.length === 0 ? "no object has what they look for" : looked.map(({ check, objects, flagged, otherwise }) =>
-    `${check} ${flagged} of ${objects} flagged${flagged < objects ? ` (${flagged === 0 ? "" : "the rest: "}${otherwise})` : ""}`).join("; ")}`, "");
+  const looked = checked.filter(({ objects }) => objects > 0).map(({ check, objects, flagged, otherwise }) =>
+    `${check} ${flagged} of ${objects} flagged${flagged < objects ? ` (${flagged === 0 ? "" : "the rest: "}${otherwise})` : ""}`);
+  lines.push(`Azure's five checks: ${looked.length === 0 ? "no object has what they look for" : looked.join("; ")}`, "");
   return lines;
 }
 
