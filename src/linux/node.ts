@@ -320,6 +320,7 @@ export class LinuxNode {
     if (device === undefined || route === null) return this.end(packet, End.Undecided, Reason.UnknownDevice);
     if (!device.up) return this.end(packet, End.Dropped, Reason.DeviceDown);
     this.outcome.transmit(packet, device.index, bytes, length, route.gateway);
+    if (device.vxlan === null && device.kind === "tunnel") return this.end(packet, End.Undecided, Reason.TunnelKind);
     if (device.vxlan === null) return this.end(packet, device.kind === "pod" ? End.Delivered : End.Left, "");
     this.encapsulate(packet, bytes, length, device, route);
   }
