@@ -1,3 +1,14 @@
+/**
+ * Replay: flow by flow, in a closed loop. Each packet of the capture is given to both planes once, at its earliest
+ * view. A request goes in as captured. An answer does not: each plane has its own image of the request, and the
+ * answer that plane gets is that image turned round, carrying the captured payload. So a plane's own reverse path
+ * is what brings it back, and a different choice of backend does not derail the flow.
+ *
+ *     views -> Passages (copies joined) -> classify -> inject -> step -> Truth, Judge
+ *
+ * What the node makes itself (ICMP errors, rebuilt fragments, tunnel outers) is expected output, never input.
+ * Nothing here throws for what a capture holds, and memory holds one window of traffic and a bounded flow table.
+ */
 
 import { Emission, End, FrameBlock, PacketType, type Pin, StepResults } from "../dataplane.js";
 import { choiceOf, observedChoice } from "./choice.js";
