@@ -186,7 +186,7 @@ export class Replay {
     if (side === 0 && !flow.chosen) flow.openedBy = first.isFragment ? first.fragmentId : -1;
     this.mayChoose = this.counts.changes !== flow.changes || this.mayPin(flow, first, opens);
     flow.changes = this.counts.changes;
-    const pin = side === 0 && this.mayPin(flow, first, opens) ? observedChoice(tuple, this.lastTuple(passage)) : null;
+    const pin = side === 0 && this.mayPin(flow, first, opens) ? observedChoice(tuple, this.lastTuple(passage), first.backend) : null;
     if (pin !== null) this.counts.pinsOffered++;
     if (origin.hops > 0 && first.hasOptions) flow.unfit = OPTIONS_WRITTEN;
     this.injection.socketTuple = origin.device === 0 ? tuple : null;
@@ -262,7 +262,7 @@ export class Replay {
     const { last } = passage;
     const { points, planes } = this.options;
     const [outcome] = this.outcomes;
-    if (flow.chosen || points.complete || !outcome.arrived || this.lastTuple(passage) !== last.tuple) return false;
+    if (flow.chosen || last.backend !== null || points.complete || !outcome.arrived || this.lastTuple(passage) !== last.tuple) return false;
     const { eligibleBackends } = planes[0].journey(outcome.journey);
     if (eligibleBackends === null || eligibleBackends.length < 2) return false;
     if (last.kind === Emission.In) return !points.seesAll(last.node);
