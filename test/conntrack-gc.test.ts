@@ -30,7 +30,8 @@ kind: EndpointSlice
 metadata: {name: dns-1, namespace: default, labels: {kubernetes.io/service-name: dns}}
 addressType: IPv4
 ports: [{name: dns, port: 53, protocol: UDP}, {name: web, port: 8080, protocol: TCP}]
-endpoints: [${[...(state === null ? [] : [`{addresses: [${B}], nodeName: node-1, conditions: {${state}}}`]), other].filter((one) => one !== "").join(", ")}]
+endpoints: [${[state === null ? "" : `{addresses: [${B}], nodeName: node-1, conditions: {${state}}}`, other].filter((one) => one !== "")
+  .join(", ")}]
 `;
 
 const at = (seconds: number): { timeNs: number } => ({ timeNs: (1000 + seconds) * 1e9 });

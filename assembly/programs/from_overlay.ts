@@ -65,7 +65,7 @@ function deliver(carried: u32): i32 {
   return expired != GO_ON ? expired : Verdict.HOST;
 }
 
-/** Of a node the address says more (kube-apiserver, a node's labels), and of world where another node balanced a client's request. */
+/** Of a node the address says more (kube-apiserver, a node's labels), and of a client whose request another node balanced. */
 function sender(carried: u32): u32 {
   if (!Identities.isRemoteNode(carried) && !(Dsr.received && carried == Identities.world)) return carried;
   Address.read(ADDRESS, Packet.source, Packet.family);
