@@ -34,6 +34,9 @@ endpoints: [${[state === null ? "" : `{addresses: [${B}], nodeName: node-1, cond
   .join(", ")}]
 `;
 
+const TERMINATING = "ready: false, serving: true, terminating: true";
+const OTHER = `{addresses: [${FAR}], nodeName: node-2, conditions: {ready: true}}`;
+
 const at = (seconds: number): { timeNs: number } => ({ timeNs: (1000 + seconds) * 1e9 });
 const said = ({ end, reason, last }: Went): string => (end === "Undecided" || end === "Dropped" ? reason : last);
 
@@ -136,9 +139,10 @@ describe.each(VERSIONS)("Cilium %s", (version) => {
     ["from outside, maglev", "maglev", { from: CLIENT, to: NODE, protocol: "UDP", sport: 6000, dport: 30053 }, { at: "uplink" }],
   ] as const)("a backend that a new choice could not come to is kept only while the entry lives (%s)", (_, algorithm, packet, where) => {
     const terminating = (seconds: number): string => {
-      const { send, change } = bench({ "conntrack-gc-interval": "30s", "bpf-lb-algorithm": algorithm }, { objects: service("ready: true") });
+      const { send, change } = bench({ "conntrack-gc-interval": "30s", "bpf-lb-algorithm": algorithm },
+        { objects: service("ready: true") });
       send(packet, { ...at(0), ...where });
-      change(service("ready: false, serving: true, terminating: true", `{addresses: [${FAR}], nodeName: node-2, conditions: {ready: true}}`));
+      change(service(TERMINATING, OTHER));
       return said(send(packet, { ...at(seconds), ...where })).replace(/.* > /, "to ");
     };
     expect([60, 61, 91].map(terminating)).toEqual([`to ${B}:53`, GC, `to ${FAR}:53`]);
@@ -149,7 +153,7 @@ describe.each(VERSIONS)("Cilium %s", (version) => {
     const { send, change } = bench(config, { objects: service("ready: true") });
     send(first, at(0));
     send(later, at(0));
-    change(service("ready: false, serving: true, terminating: true", `{addresses: [${FAR}], nodeName: node-2, conditions: {ready: true}}`));
+    change(service(TERMINATING, OTHER));
     return said(send(later, at(seconds))).replace(/.* > /, "to ");
   };
 
@@ -175,7 +179,7 @@ describe.each(VERSIONS)("Cilium %s", (version) => {
       const segment: PacketInput = { from: A, to: SERVICE, protocol: "TCP", sport: 6000, dport: 80 };
       for (const flags of [SYN, ACK, FIN | ACK]) send({ ...segment, flags }, at(0));
       // Pod b stays a backend of another service, and so active.
-      change(service(null, `{addresses: [${FAR}], nodeName: node-2, conditions: {ready: true}}`));
+      change(service(null, OTHER));
       return said(send({ ...segment, flags: SYN | ACK }, at(seconds))).replace(/.* > /, "to ");
     };
     const seconds = Number.parseInt(text, 10);
@@ -207,5 +211,6 @@ it("1.20: a packet to a node port is an older connection's only while that one's
     change(service("ready: true"));
     return said(send(packet, at(seconds)));
   };
-  expect([60, 61, 91].map(sent)).toEqual([expect.stringMatching(/^out 192\.168\.50\.12:\d+ > 10\.244\.1\.11:53$/), GC, `out ${A}:6000 > ${B}:53`]);
+  expect([60, 61, 91].map(sent)).toEqual([
+    expect.stringMatching(/^out 192\.168\.50\.12:\d+ > 10\.244\.1\.11:53$/), GC, `out ${A}:6000 > ${B}:53`]);
 });

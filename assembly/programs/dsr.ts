@@ -12,7 +12,7 @@
  */
 import {
   CtBit, CtDirection, CtStatus, CtTuple, DropReason, DsrMode, LbOption, NatEntry, Program, ServiceEntry,
-  ServiceFlag2, TupleFlag, UndecidedReason, UpdateFlag,
+  ServiceFlag2, TunnelProtocol, TupleFlag, UndecidedReason, UpdateFlag,
 } from "../abi.gen";
 import { Checksum } from "../wire/checksum";
 import { Ethernet } from "../wire/ethernet";
@@ -140,6 +140,7 @@ export class Dsr {
 function intoTunnel(address: usize, port: u16): i32 {
   const info = DsrGeneve.remote();
   if (info === null) return -DropReason.DROP_NO_TUNNEL_ENDPOINT;
+  if (Options.config.tunnel_protocol != <u8>TunnelProtocol.GENEVE) return Verdict.undecided(UndecidedReason.DSR);
   const carries = Packet.protocol == TCP ? hasSyn() : Verdict.PASS;
   if (carries < 0) return carries;
   const room = roomFor(DsrGeneve.overhead(carries == Verdict.PASS));

@@ -65,7 +65,8 @@ function tunnelled({ images }: Sent) {
 }
 
 describe.each(VERSIONS)("direct server return through Geneve, %s", (version) => {
-  it.each([["native", {}], ["tunnel", { "routing-mode": "tunnel" }], ["native, legacy host routing", { "enable-host-legacy-routing": "true" }],
+  it.each([
+    ["native", {}], ["tunnel", { "routing-mode": "tunnel" }], ["native, legacy host routing", { "enable-host-legacy-routing": "true" }],
   ] as const)("takes the client's address to the backend and the service's to the client (%s)", (_, mode) => {
     const { send, made } = plane(version, { ...GENEVE, ...mode });
     expect(made.problems.map(({ what }) => what).join()).not.toContain("dsr");

@@ -46,7 +46,8 @@ const UNMODELLED: readonly {
   {
     name: "tunnel-protocol",
     when: (o) => o["tunnel-protocol"] !== "geneve" && o["bpf-lb-dsr-dispatch"] === "geneve" && usesDsr(o),
-    what: "the agent refuses direct server return in Geneve headers without tunnel-protocol=geneve; requests to remote backends are undecided",
+    what: "the agent refuses direct server return in Geneve headers with another tunnel protocol; requests to remote backends " +
+      "are undecided",
   },
   {
     name: "bpf-lb-mode",
