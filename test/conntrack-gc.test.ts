@@ -91,6 +91,18 @@ describe.each(VERSIONS)("Cilium %s", (version) => {
     expect([60, 61, 91].map(reply)).toEqual([`out ${A}:40053 > ${CLIENT}:7000`, GC, `out ${NODE}:40053 > ${CLIENT}:7000`]);
   });
 
+  it("a reply to the outside passes an egress gateway policy by only while the entry lives", () => {
+    const policy = "\napiVersion: cilium.io/v2\nkind: CiliumEgressGatewayPolicy\nmetadata: {name: nowhere}\nspec: {selectors: [{podSelector: "
+      + "{}}], destinationCIDRs: [203.0.113.0/24], egressGateway: {nodeSelector: {matchLabels: {no: node}}}}\n";
+    const reply = (seconds: number): string => {
+      const { send } = bench({ "conntrack-gc-interval": "30s", "enable-egress-gateway": "true", "enable-ipv4-egress-gateway": "true" },
+        { objects: policy });
+      send({ from: CLIENT, to: A, protocol: "UDP", sport: 7000, dport: 40053 }, { ...at(0), at: "uplink" });
+      return said(send({ from: A, to: CLIENT, protocol: "UDP", sport: 40053, dport: 7000 }, at(seconds)));
+    };
+    expect([60, 61, 91].map(reply)).toEqual([`out ${A}:40053 > ${CLIENT}:7000`, GC, "NO_EGRESS_GATEWAY"]);
+  });
+
   it("a service's answer comes from the service only while the entry lives", () => {
     const reply = (seconds: number): string => {
       const { send } = bench({ "conntrack-gc-interval": "30s" });

@@ -116,6 +116,8 @@ function frontendOf(entry: CtEntry, tuple: CtTuple): u16 {
 
 /** nodeport_svc_lb4. */
 function request(found: ServiceEntry, tuple: CtTuple): i32 {
+  // What is refused is refused because of this service.
+  Service.revNat = found.rev_nat_index;
   if (Service.wildcard) return -DropReason.DROP_NO_SERVICE;
   if (!Service.sourceAllowed(found, Tuple.saddr(tuple))) return -DropReason.DROP_NOT_IN_SRC_RANGE;
   // A redirected frontend can be reached from outside, whatever it was before.

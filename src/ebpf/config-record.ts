@@ -15,7 +15,7 @@ const SERVICE_LOOPBACK_IPV6 = "fe80::1";
 /** TCP flags that are reported at once: FIN, SYN, RST (monitor-aggregation-flags). */
 const REPORT_FLAGS = 0x07;
 
-export function configRecord(options: CiliumOptions, seed: bigint, plane: number, egressGateways = false): MapEntry {
+export function configRecord(options: CiliumOptions, seed: bigint, plane: number): MapEntry {
   const [nodePortMin, nodePortMax] = options["node-port-range"];
   const native4 = parsePrefix(options["ipv4-native-routing-cidr"]);
   const native6 = parsePrefix(options["ipv6-native-routing-cidr"]);
@@ -31,7 +31,7 @@ export function configRecord(options: CiliumOptions, seed: bigint, plane: number
       service_loopback_ipv6: fieldOf(parseAddress(SERVICE_LOOPBACK_IPV6)),
       seed: BigInt.asUintN(64, seed),
       plane,
-      options: (optionBits(options) | (egressGateways ? ConfigOption.values.ENABLE_EGRESS_GATEWAY : 0)) >>> 0,
+      options: optionBits(options),
       version: Number(options.version.slice(2)),
       ct_connection_timeout_tcp: options["bpf-ct-timeout-regular-tcp"],
       ct_connection_timeout_other: options["bpf-ct-timeout-regular-any"],
@@ -125,6 +125,7 @@ const SWITCHES: readonly (readonly [number, (options: OptionValues, agent: boole
   [ConfigOption.values.ENABLE_PER_PACKET_LB, (o) => !o["bpf-lb-sock"] || o["bpf-lb-sock-hostns-only"]],
   [ConfigOption.values.ENABLE_SOCKET_LB, (o) => o["bpf-lb-sock"]],
   [ConfigOption.values.SOCKET_LB_HOST_ONLY, (o) => o["bpf-lb-sock-hostns-only"]],
+  [ConfigOption.values.ENABLE_EGRESS_GATEWAY, (o) => o["enable-egress-gateway"]],
   [ConfigOption.values.ENABLE_HOST_FIREWALL, (o) => o["enable-host-firewall"]],
   // BPF host routing needs kube-proxy replacement and BPF masquerading (daemon/cmd/daemon.go).
   [

@@ -10,9 +10,9 @@ export function tunnelProtocol(options: CiliumOptions): number {
   return options["tunnel-protocol"] === "vxlan" ? TunnelProtocol.values.VXLAN : TunnelProtocol.values.GENEVE;
 }
 
-/** In native routing direct server return through Geneve has a tunnel to each node. */
+/** In native routing egress gateways and direct server return through Geneve have a tunnel to each node. */
 export function hasTunnel(options: CiliumOptions): boolean {
-  return options["routing-mode"] === "tunnel"
+  return options["routing-mode"] === "tunnel" || options["enable-egress-gateway"]
     || (options["kube-proxy-replacement"] && usesDsr(options) && options["bpf-lb-dsr-dispatch"] === "geneve");
 }
 

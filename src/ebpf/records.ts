@@ -154,13 +154,15 @@ export function ipMasqRecord({ range }: IpMasqEntry): [MapName, MapEntry] {
     [{ prefixlen: range.length, address: addressField(range.address.bytes) }, { present: 1 }]];
 }
 
-/** 0.0.0.2: a gateway that is not evaluated; see assembly/programs/egress_gateway.ts. */
-const UNKNOWN_GATEWAY = Uint8Array.of(0, 0, 0, 2);
+/** Gateways that are none (assembly/programs/egress_gateway.ts): 0.0.0.2, ours, is one that is not evaluated. */
+const NO_GATEWAY: Readonly<Record<"none" | "excluded" | "unknown", number>> = { none: 0, excluded: 1, unknown: 2 };
 
-export function egressGatewayRecord({ source, destination }: EgressGatewayEntry): [MapName, MapEntry] {
+export function egressGatewayRecord(entry: EgressGatewayEntry, cookie: number): [MapName, MapEntry] {
+  const { source, destination, way, gateway, egress } = entry;
+  const address = way === "gateway" ? gateway!.bytes : Uint8Array.of(0, 0, 0, NO_GATEWAY[way]);
   return [source.family === 4 ? "cilium_egress_gw_policy_v4" : "cilium_egress_gw_policy_v6",
     [{ prefixlen: 128 + destination.length, saddr: addressField(source.bytes), daddr: addressField(destination.address.bytes) },
-      { gateway_ip: addressField(UNKNOWN_GATEWAY) }]];
+      { gateway_ip: addressField(address), egress_ip: fieldOf(egress), cookie }]];
 }
 
 const FIB_KIND: Readonly<Record<FibRow["kind"], number>> = {

@@ -50,6 +50,12 @@ const UNMODELLED: readonly {
       "are undecided",
   },
   {
+    name: "enable-egress-gateway",
+    when: (o) => o["enable-egress-gateway"] && !(o["enable-bpf-masquerade"] && o["enable-ipv4-masquerade"] && o["kube-proxy-replacement"]),
+    what: "the agent refuses egress gateways without enable-bpf-masquerade, enable-ipv4-masquerade and kube-proxy-replacement; " +
+      "the programs are evaluated as if it did not",
+  },
+  {
     name: "bpf-lb-mode",
     when: (o) => o["bpf-lb-mode"] !== "snat" && o["bpf-lb-dsr-dispatch"] === "opt" && o["routing-mode"] === "tunnel",
     what: "the agent refuses direct server return by option in tunnel mode; the programs are evaluated as if it did not",
