@@ -271,7 +271,7 @@ function holds(backends: readonly string[], outcome: Outcome): boolean {
 }
 
 const AFTER_UNDECIDED = "differs, and an earlier packet of the flow is undecided";
-const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], eligibleBackends: null, eligibleSourcePorts: null };
+const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], passed: [], eligibleBackends: null, eligibleSourcePorts: null };
 
 const END_WORDS: Readonly<Record<number, string>> = {
   [End.None]: "not reached", [End.Delivered]: "delivered", [End.Left]: "left the cluster", [End.Dropped]: "dropped",
