@@ -11,7 +11,7 @@ export { readManifests } from "./cluster/manifests.js";
 export { readNodeFacts } from "./cluster/node-facts.js";
 export { formatProblem, type Problem } from "./cluster/problem.js";
 export { buildTimeline } from "./cluster/timeline.js";
-export { CATALOGUE, UNEXPLAINED } from "./compare/catalogue.js";
+export { CATALOGUE, UNEXPLAINED } from "./compare/catalogue/index.js";
 export type { Journey, Plane, Step } from "./dataplane.js";
 export { assumedNetwork, checkTarget, parseProfile, type Network, type Profile } from "./planes.js";
 export type { Report } from "./report/report.js";

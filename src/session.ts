@@ -7,7 +7,7 @@ import type { Cluster, Timeline } from "./cluster/cluster.js";
 import type { ConntrackFlow } from "./cluster/conntrack-flow.js";
 import type { Problem } from "./cluster/problem.js";
 import { captureProblems, LinkType } from "./capture/index.js";
-import { CATALOGUE, UNEXPLAINED } from "./compare/catalogue.js";
+import { titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
 import { Comparison } from "./compare/comparison.js";
 import { Names } from "./compare/names.js";
 import type { Plane } from "./dataplane.js";
@@ -161,7 +161,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
     },
     undecided: sorted(comparison.reasons),
     findings: findings.map((one) => ({
-      id: one.id, title: CATALOGUE.find((entry) => entry.id === one.id)?.title ?? "No known difference fits; please report it",
+      id: one.id, title: titleOf(one.id),
       facet: one.facet, source: one.source, destination: one.destination, protocol: one.protocol, port: one.port,
       current: one.current, target: one.target, reachesNow: one.reachesNow, flows: one.flows, packets: one.packets, becauses: one.becauses,
       example: {

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parsePrefix, type Prefix } from "../src/cluster/address.js";
 import { buildTimeline } from "../src/cluster/timeline.js";
-import { UNEXPLAINED } from "../src/compare/catalogue.js";
+import { UNEXPLAINED } from "../src/compare/catalogue/index.js";
 import { readInputs } from "../src/cli/inputs.js";
 import { readWasm } from "../src/cli/wasm.js";
 import { parseProfile, type Profile } from "../src/planes.js";

@@ -13,7 +13,7 @@ import type { Judge, Packet } from "../replay/loop.js";
 import type { Outcome } from "../replay/outcome.js";
 import { Tuple } from "../replay/tuple.js";
 import { type View, ViewClass } from "../replay/view.js";
-import { CATALOGUE, type Situation, UNEXPLAINED } from "./catalogue.js";
+import { nameOf, type Situation } from "./catalogue/index.js";
 import { checksumsAgree, differingFacets, Facet, FACET_NAMES } from "./facets.js";
 import { Coverage } from "./coverage.js";
 import type { Names } from "./names.js";
@@ -158,8 +158,7 @@ export class Comparison implements Judge {
     }
     this.counts.different++;
     const situation = this.situation(packet, facets);
-    const entry = CATALOGUE.find((one) => one.matches(situation));
-    const finding = this.finding(situation, entry?.id ?? UNEXPLAINED, facets);
+    const finding = this.finding(situation, nameOf(situation), facets);
     finding.flows++;
     finding.packets++;
     if (flow !== null) {

@@ -1,0 +1,54 @@
+/**
+ * Differences that are known and true of the real systems. Order matters: the first whose predicate fits names the
+ * packet; what none fits stays UNEXPLAINED.
+ */
+import type { Cluster } from "../../cluster/cluster.js";
+import { CAPACITY } from "./capacity.js";
+import type { Difference, SettingSide, Situation } from "./difference.js";
+import { HAZARDS } from "./hazards.js";
+import { NAT } from "./nat.js";
+import { NODE } from "./node.js";
+import { POLICY } from "./policy.js";
+import { PROTOCOL } from "./protocol.js";
+import { SERVICES } from "./services.js";
+
+export type { Difference, Evidence, Page, Setting, SettingSide, ShownBy, Side, Situation, Source } from "./difference.js";
+
+export const UNEXPLAINED = "UNEXPLAINED";
+
+export const CATALOGUE: readonly Difference[] = [
+  ...POLICY, ...PROTOCOL, ...NODE, ...SERVICES, ...NAT, ...CAPACITY, ...HAZARDS,
+];
+
+const BY_ID: ReadonlyMap<string, Difference> = new Map(CATALOGUE.map((one) => [one.id, one]));
+const SHOWN = CATALOGUE.flatMap(({ id, matches }) => (matches === undefined ? [] : [{ id, matches }]));
+
+/** The id of the difference that a packet shows, or UNEXPLAINED. */
+export function nameOf(situation: Situation): string {
+  return SHOWN.find((one) => one.matches(situation))?.id ?? UNEXPLAINED;
+}
+
+/** The row of an id; undefined where there is none. */
+export function differenceOf(id: string): Difference | undefined {
+  return BY_ID.get(id);
+}
+
+export function titleOf(id: string): string {
+  return BY_ID.get(id)?.title ?? "No known difference fits; please report it";
+}
+
+/** A hazard whose precondition holds. */
+export interface HazardNote {
+  readonly id: string;
+  readonly title: string;
+  /** A line for each object or option that makes it possible. */
+  readonly because: readonly string[];
+}
+
+/** What packets would not show beforehand and can arise in this cluster between these two planes, in the catalogue's order. */
+export function hazardsOf(cluster: Cluster, current: SettingSide, target: SettingSide): HazardNote[] {
+  return CATALOGUE.flatMap(({ id, title, appliesTo }) => {
+    const because = appliesTo?.({ cluster, current, target }) ?? [];
+    return because.length === 0 ? [] : [{ id, title, because }];
+  });
+}

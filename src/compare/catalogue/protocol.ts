@@ -1,0 +1,101 @@
+/** Differences in protocols: SCTP, fragments, what conntrack and the IP stack refuse, lifetimes. */
+import { End } from "../../dataplane.js";
+import type { Outcome } from "../../replay/outcome.js";
+import { Facet } from "../facets.js";
+import type { Difference, Situation } from "./difference.js";
+import { isUnknownL4 } from "./ends.js";
+
+export const PROTOCOL: readonly Difference[] = [
+  {
+    id: "PROTO-SCTP",
+    title: "Cilium handles SCTP only where it is switched on; conntrack and iptables translate it",
+    matches: (s) => s.protocol === "SCTP" && s.target.outcome.end === End.Dropped && isUnknownL4(s.target),
+    page: {
+      shownBy: "packets",
+      kubeProxy: "SCTP services are translated, ports included; node ports work.",
+      cilium: "Dropped with CT_UNKNOWN_L4_PROTOCOL unless enable-sctp is set. With it targetPort must equal port, and there are no"
+        + " node ports with the kube-proxy replacement, no BPF masquerade and no multihoming.",
+      bitten: ["cilium#5719", "cilium#20033", "cilium#32412", "cilium#38540"],
+      advice: "Set enable-sctp, and give each SCTP service a targetPort equal to its port.",
+      sources: [{ what: "Cilium Documentation/configuration/sctp.rst", known: "documented" }],
+    },
+  },
+  {
+    id: "PROTO-INVALID",
+    title: "KUBE-FORWARD drops packets conntrack calls INVALID; Cilium has no such rule",
+    // A packet that the captures saw again after the node was not dropped there: a capture with holes makes a modelled
+    // conntrack call good segments INVALID, and that must not pass for a difference between the planes.
+    matches: (s) => (s.facets === Facet.Reached || s.facets === Facet.Refusal) && s.current.outcome.end === End.Dropped
+      && s.current.reason === "filter/KUBE-FORWARD" && s.packet.views.length === 1,
+    page: {
+      shownBy: "packets",
+      kubeProxy: "KUBE-FORWARD drops what conntrack calls INVALID, as segments outside the TCP window.",
+      cilium: "No counterpart: the packet is forwarded.",
+      bitten: ["k8s#74840"],
+      advice: "Nothing: connections that were cut before are not afterwards.",
+      sources: [{ what: "kube-proxy pkg/proxy/iptables/proxier.go; Cilium's CI skips the Kubernetes test of it", known: "read in source" }],
+    },
+  },
+  {
+    id: "PROTO-FRAG",
+    title: "Cilium follows fragments through the first one's ports and in that order only; conntrack rebuilds the datagram",
+    matches: (s) => s.packet.view.isFragment && (isFragmentReason(s.target.reason) || isFragmentReason(s.current.reason)),
+    page: {
+      shownBy: "packets",
+      kubeProxy: "conntrack puts the datagram together first: the fragments' order does not matter.",
+      cilium: "The first fragment must come first; others are dropped with FIRST_LOGICAL_DATAGRAM_FRAGMENT_NOT_FOUND. The map has"
+        + " room for 8,192 datagrams.",
+      bitten: ["cilium#8185", "cilium#22624"],
+      advice: "Keep UDP datagrams below the path's MTU.",
+      sources: [{ what: "Cilium Documentation/network/concepts/fragmentation.rst", known: "documented" }],
+    },
+  },
+  {
+    id: "PROTO-STACKCHECK",
+    title: "The node's IP stack refuses it (bad header, source route, another host's MAC); Cilium hands it to a local pod first",
+    matches: (s) => s.facets === Facet.Reached && s.current.outcome.end === End.Dropped && isStackRefusal(s.current.reason)
+      && s.target.outcome.end === End.Delivered && s.names.pod(s.target.destination) !== null,
+    page: {
+      shownBy: "packets",
+      kubeProxy: "ip_rcv_core and ip_rcv_finish drop packets with a bad header, a source route or another host's MAC address.",
+      cilium: "A program at the device hands the packet to a local pod before the stack looks at it; the pod's own stack refuses it.",
+      bitten: [],
+      advice: "Nothing: what is damaged is refused a hop later.",
+      sources: [{ what: "Linux net/ipv4/ip_input.c; Cilium bpf/lib/l3.h", known: "read in source" }],
+    },
+  },
+  {
+    id: "PROTO-TTL",
+    title: "The TTL ends: the kernel answers time exceeded, Cilium drops it in eBPF without an answer",
+    matches: (s) => s.facets === Facet.Refusal && s.current.outcome.end === End.Answered && isTimeExceeded(s.current.outcome)
+      && s.current.outcome.answerNode === nodeOfDrop(s)
+      && s.target.outcome.end === End.Dropped && s.target.reason === "TTL_EXCEEDED",
+    page: {
+      shownBy: "packets",
+      kubeProxy: "The node answers time exceeded: traceroute shows it.",
+      cilium: "Dropped with TTL_EXCEEDED where a program forwards the packet; no answer.",
+      bitten: [],
+      advice: "Expect gaps in traceroute between pods.",
+      sources: [{ what: "Cilium bpf/lib/l3.h, ipv4_l3", known: "executed" }],
+    },
+  },
+];
+
+function isFragmentReason(reason: string): boolean {
+  return reason.startsWith("FIRST_LOGICAL_DATAGRAM_FRAGMENT") || reason.startsWith("IP_FRAGMENTATION")
+    || reason === "DUP_FRAG" || reason.startsWith("FRAG:");
+}
+
+/** Drops of ip_rcv_core and ip_rcv_finish, by the kernel's own names (enum skb_drop_reason). */
+function isStackRefusal(reason: string): boolean {
+  return reason === "IP_CSUM" || reason.startsWith("IP_INHDR") || reason === "OTHERHOST" || reason.startsWith("INVALID_PROTO");
+}
+
+function isTimeExceeded(outcome: Outcome): boolean {
+  return (outcome.answerProtocol === 1 && outcome.answerType === 11) || (outcome.answerProtocol === 58 && outcome.answerType === 3);
+}
+
+/** Where the target dropped it: the node it came to last, else the one where it entered. */
+function nodeOfDrop({ packet, target }: Situation): number {
+  return target.outcome.node >= 0 ? target.outcome.node : packet.view.node;
+}
