@@ -7,13 +7,14 @@ import type { Cluster, Timeline } from "./cluster/cluster.js";
 import type { ConntrackFlow } from "./cluster/conntrack-flow.js";
 import type { Problem } from "./cluster/problem.js";
 import { captureProblems, LinkType } from "./capture/index.js";
-import { titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
-import { Comparison } from "./compare/comparison.js";
+import { type Situation, titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
+import { Comparison, type Named } from "./compare/comparison.js";
 import { Names } from "./compare/names.js";
+import { strangers } from "./compare/strangers.js";
 import type { Plane } from "./dataplane.js";
 import { buildPlane, limitsOf, policyDenial, type PlaneInputs, type Profile } from "./planes.js";
 import { CaptureCursor, type CaptureInput, keyOfImage, readView } from "./replay/reading.js";
-import { Replay } from "./replay/loop.js";
+import { type PlaneChange, Replay } from "./replay/loop.js";
 import { SocketTuples } from "./replay/sockets.js";
 import { Topology } from "./replay/topology.js";
 import { Emission } from "./dataplane.js";
@@ -25,7 +26,12 @@ import {
 
 export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | "udpCleanup"> {
   readonly version: string;
+  /** The cluster as the captures were taken in it; both planes' where `targetTimeline` does not say otherwise. */
   readonly timeline: Timeline;
+  /** The target's, where it has another cluster. */
+  readonly targetTimeline?: Timeline;
+  /** How differences are named; absent: by the catalogue. */
+  readonly nameOf?: (situation: Situation) => Named;
   readonly captures: readonly (Omit<CaptureInput, "node"> & { readonly node: string })[];
   /** conntrack entries or events by node. */
   readonly conntrack: ReadonlyMap<string, readonly ConntrackFlow[]>;
@@ -62,6 +68,8 @@ const PROGRESS_EVERY = 8192;
 
 export async function runSession(input: SessionInput): Promise<Session> {
   const cluster = input.timeline.initial;
+  const { targetTimeline } = input;
+  const targetCluster = targetTimeline?.initial ?? cluster;
   const topology = new Topology(cluster);
   const cursors = input.captures.map((capture, index) =>
     new CaptureCursor({ ...capture, node: topology.nodeIndex(capture.node) }, index));
@@ -72,22 +80,29 @@ export async function runSession(input: SessionInput): Promise<Session> {
   const planes: [Plane, Plane] = [
     buildPlane("current", input.current, { ...input, cluster, epochNs, udpCleanup }),
     // What stands on a node stands there now.
-    buildPlane("target", input.target, { ...input, wasm: input.targetWasm ?? input.wasm, rulesByNode: new Map(), cluster, epochNs,
-      udpCleanup }),
+    buildPlane("target", input.target, { ...input, wasm: input.targetWasm ?? input.wasm, rulesByNode: new Map(),
+      cluster: targetCluster, epochNs, udpCleanup }),
   ];
   let names = new Names(cluster);
-  let denies = policyDenial(cluster, input.target);
+  let targetNames = targetTimeline === undefined ? names : new Names(targetCluster);
+  let denies = policyDenial(targetCluster, input.target);
   const comparison = new Comparison(planes, () => names, input.current.policyEngine,
-    (source, destination, protocol, port) => denies(source, destination, protocol, port));
+    (source, destination, protocol, port) => denies(source, destination, protocol, port), {
+      targetNames: () => targetNames,
+      ...(input.nameOf === undefined ? {} : { nameOf: input.nameOf }),
+      ...(targetTimeline === undefined ? {} : { strange: strangers(cluster, targetCluster) }),
+    });
   const watch = input.until === undefined ? null : new StepWatch(comparison, planes, input.until);
   const sockets = new SocketTuples(cluster, topology.nodes, input.conntrack, epochNs);
   const replay = new Replay({
     planes, points: topology, seesAll: open.every(seesAll),
-    followCapture: input.followCapture, windowNs: input.windowNs, changes: input.timeline.changes,
+    followCapture: input.followCapture, windowNs: input.windowNs, changes: changesOf(input),
     epochNs, keyOf: keyOfImage, socketTuple: (node, tuple, timeNs) => sockets.find(node, tuple, timeNs),
     isFrontend: (address, protocol, port) => names.isFrontend(address, protocol, port), judge: watch ?? comparison,
-    onCluster: (changed: Cluster) => {
-      names = new Names(changed, names);
+    onCluster: (changed, only) => {
+      if (only !== 1) names = new Names(changed, names);
+      if (only === 0) return;
+      targetNames = only === undefined ? names : new Names(changed, targetNames);
       denies = policyDenial(changed, input.target);
     },
   });
@@ -95,6 +110,14 @@ export async function runSession(input: SessionInput): Promise<Session> {
   replay.finish();
   return { report: reportOf(input, cursors, topology, replay, comparison, planes, cluster), replay, planes, comparison,
     traced: watch?.found ?? null };
+}
+
+/** The changes of both planes by time; deleted conntrack entries were deleted on the nodes, whatever their cluster. */
+function changesOf({ timeline, targetTimeline }: SessionInput): readonly PlaneChange[] {
+  if (targetTimeline === undefined) return timeline.changes;
+  const own = timeline.changes.map((one): PlaneChange => (one.kind === "cluster" ? { ...one, only: 0 } : one));
+  const target = targetTimeline.changes.filter((one) => one.kind === "cluster").map((one): PlaneChange => ({ ...one, only: 1 }));
+  return [...own, ...target].sort((a, b) => (a.atNs < b.atNs ? -1 : a.atNs > b.atNs ? 1 : 0));
 }
 
 /** Moves every cursor to its first record; those that have one. */
@@ -171,7 +194,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
     limits,
     truth: truthOf(replay, cursors, topology),
     entries: input.entries === undefined ? null : { ...input.entries, disagreeing: disagreeingLines(replay, cursors) },
-    untouched: comparison.coverage.untouched(cluster),
+    untouched: comparison.coverage.untouched(cluster, planes),
     problems,
     verdict: verdictOf({
       // An entry that could not be placed is a packet that was not judged.

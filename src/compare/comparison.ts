@@ -31,12 +31,25 @@ export interface Finding {
   readonly target: string;
   readonly reachesNow: boolean;
   readonly becauses: readonly Because[];
+  /** Lines that differ between the planes' clusters and make it; none where both have one cluster. */
+  readonly causes: readonly ChangedLine[];
   flows: number;
   packets: number;
   /** `capture record time` of the first packet. */
   readonly firstCapture: number;
   readonly firstRecord: number;
   readonly firstFlow: string;
+}
+
+/** A line of a manifest, and what a change did to it. */
+export interface ChangedLine extends Because {
+  readonly change: "added" | "removed" | "changed";
+}
+
+export interface Named {
+  /** Id of the catalogue, or UNEXPLAINED. */
+  readonly id: string;
+  readonly causes: readonly ChangedLine[];
 }
 
 export interface ComparisonCounts {
@@ -68,6 +81,8 @@ export class Comparison implements Judge {
   private readonly found: Finding[] = [];
   /** Flows of which a packet was undecided: what a plane remembers of them is not what it would. */
   private readonly open = new WeakSet<Flow>();
+  /** Flows whose way through a service was noted. */
+  private readonly served = new WeakSet<Flow>();
 
   constructor(
     private readonly planes: readonly [Plane, Plane],
@@ -75,12 +90,27 @@ export class Comparison implements Judge {
     private readonly currentHasPolicy: boolean,
     /** Whether the NetworkPolicies of the moment deny a flow by the words of their API; ports in host order. */
     private readonly policyDenies: PolicyDenies,
+    private readonly given: {
+      /** How a difference is named; absent: by the catalogue. */
+      readonly nameOf?: (situation: Situation) => Named;
+      /** Names of the target's cluster, where it is another. */
+      readonly targetNames?: () => Names;
+      /** Why a packet cannot be put to two clusters at once; empty where it can. */
+      readonly strange?: (packet: Packet) => string;
+    } = {},
   ) {}
 
   judge(packet: Packet): void {
     this.counts.packets++;
     if (this.matches(packet)) this.counts.matched++;
     const [current, target] = packet.outcomes;
+    const strange = this.given.strange?.(packet) ?? "";
+    if (strange !== "") {
+      this.counts.undecided++;
+      this.note(strange);
+      if (packet.flow !== null) this.open.add(packet.flow);
+      return;
+    }
     if (current.end === End.Undecided || target.end === End.Undecided) {
       this.countUndecided(current, target);
       if (packet.flow !== null) this.open.add(packet.flow);
@@ -94,6 +124,7 @@ export class Comparison implements Judge {
       this.counts.held++;
       return;
     }
+    this.cover(packet);
     const flow = packet.flow;
     const isReply = packet.kind === "reply";
     if (current.arrived && target.arrived && packet.kind !== "error" && !checksumsAgree(current, target)) {
@@ -129,10 +160,20 @@ export class Comparison implements Judge {
     if (flow !== null && flow.matched >= 0) return flow.matched === 1;
     const known = view.class === ViewClass.Packet && this.touch(flow?.entry[0] ?? view.tuple, view.protocol);
     if (flow !== null) flow.matched = known ? 1 : 0;
-    for (const outcome of packet.outcomes) {
-      if (outcome.arrived) this.coverage.receive(this.names().pod(addressText(Tuple.destination(outcome.image))));
-    }
     return known;
+  }
+
+  private cover(packet: Packet): void {
+    const { flow, view, outcomes, kind } = packet;
+    const opens = kind === "request" && (flow === null || !this.served.has(flow));
+    if (flow !== null) this.served.add(flow);
+    const tuple = flow?.entry[0] ?? view.tuple;
+    const addressed = opens && this.names().frontend(addressText(Tuple.destination(tuple)), protocolName(Tuple.protocol(tuple)),
+      Tuple.destinationPort(tuple)) !== null;
+    for (const index of [0, 1] as const) {
+      this.coverage.walk(index, outcomes[index], view.tuple);
+      if (addressed) this.coverage.serve(index, outcomes[index], tuple);
+    }
   }
 
   private touch(tuple: Uint8Array, protocol: number): boolean {
@@ -140,7 +181,7 @@ export class Comparison implements Judge {
     const source = addressText(Tuple.source(tuple));
     const destination = addressText(Tuple.destination(tuple));
     const frontend = names.frontend(destination, protocolName(protocol), Tuple.destinationPort(tuple));
-    this.coverage.touch(names.pod(source), names.pod(destination), frontend);
+    this.coverage.touch(frontend);
     return frontend !== null || names.knows(source) || names.knows(destination);
   }
 
@@ -158,7 +199,8 @@ export class Comparison implements Judge {
     }
     this.counts.different++;
     const situation = this.situation(packet, facets);
-    const finding = this.finding(situation, nameOf(situation), facets);
+    const named = this.given.nameOf?.(situation) ?? { id: nameOf(situation), causes: [] };
+    const finding = this.finding(situation, named, facets);
     finding.flows++;
     finding.packets++;
     if (flow !== null) {
@@ -197,14 +239,15 @@ export class Comparison implements Judge {
     };
   }
 
-  private finding(situation: Situation, id: string, facets: number): Finding {
+  private finding(situation: Situation, { id, causes }: Named, facets: number): Finding {
     const { packet, names } = situation;
+    const targetNames = this.given.targetNames?.() ?? names;
     const ports = situation.protocol === "TCP" || situation.protocol === "UDP" || situation.protocol === "SCTP";
     const row = {
       id, facet: FACET_NAMES[facets], source: names.describe(situation.source), destination: names.describe(situation.destination),
       protocol: packet.kind === "error" ? `ICMP error about ${situation.protocol}` : situation.protocol, port: ports ? situation.port : 0,
-      current: describeSide(situation.current, names), target: describeSide(situation.target, names),
-      reachesNow: situation.current.outcome.arrived,
+      current: describeSide(situation.current, names), target: describeSide(situation.target, targetNames),
+      reachesNow: situation.current.outcome.arrived, causes,
     };
     const key = JSON.stringify(row);
     let finding = this.findings.get(key);
