@@ -9,6 +9,7 @@ import type { Problem } from "./cluster/problem.js";
 import { captureProblems, LinkType } from "./capture/index.js";
 import { type Situation, titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
 import { Comparison, type Named } from "./compare/comparison.js";
+import { type JudgedListener, Teller } from "./compare/judged.js";
 import { Names } from "./compare/names.js";
 import { strangers } from "./compare/strangers.js";
 import type { Plane } from "./dataplane.js";
@@ -30,6 +31,10 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   readonly timeline: Timeline;
   /** The target's, where it has another cluster. */
   readonly targetTimeline?: Timeline;
+  /** The target's, where its cluster says another. */
+  readonly targetNetwork?: PlaneInputs["network"];
+  /** What the planes are called; absent: current and target. */
+  readonly planeNames?: readonly [string, string];
   /** How differences are named; absent: by the catalogue. */
   readonly nameOf?: (situation: Situation) => Named;
   readonly captures: readonly (Omit<CaptureInput, "node"> & { readonly node: string })[];
@@ -51,6 +56,8 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   readonly unreadable: number;
   /** Called now and then with the number of records read. */
   readonly onProgress?: (records: number) => void;
+  /** Told what the comparison says of every packet, in the order they are replayed. */
+  readonly onJudged?: JudgedListener;
   /** The packet (capture index, record number) whose steps are kept; for `trace`. */
   readonly until?: { readonly capture: number; readonly record: number };
 }
@@ -78,16 +85,17 @@ export async function runSession(input: SessionInput): Promise<Session> {
   const epochNs = BigInt(open.length === 0 ? 0 : epochSec) * 1_000_000_000n;
   const udpCleanup = !input.timeline.changes.some((change) => change.kind === "conntrack-delete");
   const planes: [Plane, Plane] = [
-    buildPlane("current", input.current, { ...input, cluster, epochNs, udpCleanup }),
+    buildPlane(input.planeNames?.[0] ?? "current", input.current, { ...input, cluster, epochNs, udpCleanup }),
     // What stands on a node stands there now.
-    buildPlane("target", input.target, { ...input, wasm: input.targetWasm ?? input.wasm, rulesByNode: new Map(),
+    buildPlane(input.planeNames?.[1] ?? "target", input.target, { ...input, network: input.targetNetwork ?? input.network, wasm: input.targetWasm ?? input.wasm, rulesByNode: new Map(),
       cluster: targetCluster, epochNs, udpCleanup }),
   ];
   let names = new Names(cluster);
   let targetNames = targetTimeline === undefined ? names : new Names(targetCluster);
   let denies = policyDenial(targetCluster, input.target);
   const comparison = new Comparison(planes, () => names, input.current.policyEngine,
-    (source, destination, protocol, port) => denies(source, destination, protocol, port), {
+    (source, destination, protocol, port) => denies(source, destination, protocol, port),
+    input.onJudged === undefined ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, input.onJudged), {
       targetNames: () => targetNames,
       ...(input.nameOf === undefined ? {} : { nameOf: input.nameOf }),
       ...(targetTimeline === undefined ? {} : { strange: strangers(cluster, targetCluster) }),

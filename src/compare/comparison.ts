@@ -6,6 +6,7 @@
  * counted apart. A packet that one plane cannot judge is undecided, never the same.
  */
 import { addressFromBytes } from "../cluster/address.js";
+import type { Where } from "../cluster/problem.js";
 import { type Because, End, type Journey, type Plane } from "../dataplane.js";
 import { tupleText } from "../replay/flows.js";
 import type { Flow } from "../replay/flows.js";
@@ -16,6 +17,7 @@ import { type View, ViewClass } from "../replay/view.js";
 import { nameOf, type Situation } from "./catalogue/index.js";
 import { checksumsAgree, differingFacets, Facet, FACET_NAMES } from "./facets.js";
 import { Coverage } from "./coverage.js";
+import { END_WORDS, type JudgedClass, protocolName, type Teller } from "./judged.js";
 import type { Names } from "./names.js";
 
 /** One row of the report: a difference, for flows that are alike. */
@@ -25,6 +27,8 @@ export interface Finding {
   readonly facet: string;
   readonly source: string;
   readonly destination: string;
+  /** Where it arrives on one of the sides, the current one first; the destination where it does not. */
+  readonly receiver: string;
   readonly protocol: string;
   readonly port: number;
   readonly current: string;
@@ -44,6 +48,8 @@ export interface Finding {
 /** A line of a manifest, and what a change did to it. */
 export interface ChangedLine extends Because {
   readonly change: "added" | "removed" | "changed";
+  /** The line to look at after the change: what stands in its place, else its object; null where that is gone. */
+  readonly after: Where | null;
 }
 
 export interface Named {
@@ -66,13 +72,15 @@ export interface ComparisonCounts {
   /** Waiting for further fragments in at least one plane. */
   held: number;
   undecided: number;
+  /** Of those, that the current plane alone could judge. */
+  newlyUndecided: number;
   /** Packets with an address that the cluster knows. */
   matched: number;
 }
 
 export class Comparison implements Judge {
   readonly counts: ComparisonCounts = {
-    packets: 0, same: 0, otherChoice: 0, different: 0, consequence: 0, moot: 0, held: 0, undecided: 0, matched: 0,
+    packets: 0, same: 0, otherChoice: 0, different: 0, consequence: 0, moot: 0, held: 0, undecided: 0, newlyUndecided: 0, matched: 0,
   };
   /** Reasons, prefixed by the plane's name. */
   readonly reasons = new Map<string, number>();
@@ -83,6 +91,9 @@ export class Comparison implements Judge {
   private readonly open = new WeakSet<Flow>();
   /** Flows whose way through a service was noted. */
   private readonly served = new WeakSet<Flow>();
+  /** What the packet under way shows, and why it is undecided. */
+  private shown: Finding | null = null;
+  private why = "";
 
   constructor(
     private readonly planes: readonly [Plane, Plane],
@@ -90,6 +101,8 @@ export class Comparison implements Judge {
     private readonly currentHasPolicy: boolean,
     /** Whether the NetworkPolicies of the moment deny a flow by the words of their API; ports in host order. */
     private readonly policyDenies: PolicyDenies,
+    /** Tells of every packet; null where nobody listens. */
+    private readonly teller: Teller | null = null,
     private readonly given: {
       /** How a difference is named; absent: by the catalogue. */
       readonly nameOf?: (situation: Situation) => Named;
@@ -103,48 +116,14 @@ export class Comparison implements Judge {
   judge(packet: Packet): void {
     this.counts.packets++;
     if (this.matches(packet)) this.counts.matched++;
-    const [current, target] = packet.outcomes;
-    const strange = this.given.strange?.(packet) ?? "";
-    if (strange !== "") {
-      this.counts.undecided++;
-      this.note(strange);
-      if (packet.flow !== null) this.open.add(packet.flow);
-      return;
-    }
-    if (current.end === End.Undecided || target.end === End.Undecided) {
-      this.countUndecided(current, target);
-      if (packet.flow !== null) this.open.add(packet.flow);
-      return;
-    }
-    if (packet.moot[0] || packet.moot[1]) {
-      this.counts.moot++;
-      return;
-    }
-    if (current.end === End.Held || target.end === End.Held) {
-      this.counts.held++;
-      return;
-    }
-    this.cover(packet);
-    const flow = packet.flow;
-    const isReply = packet.kind === "reply";
-    if (current.arrived && target.arrived && packet.kind !== "error" && !checksumsAgree(current, target)) {
-      this.record(packet, Facet.Damage);
-      return;
-    }
-    const facets = differingFacets(current, target, isReply, packet.restored[0] && packet.restored[1]);
-    if (facets === Facet.Destination && flow !== null && this.choseFromEqualSets(flow, packet)) {
-      this.counts.otherChoice++;
-      return;
-    }
-    if (facets === 0 && packet.kind === "request" && differentHops(packet)) {
-      this.record(packet, Facet.Hops);
-      return;
-    }
-    if (facets === 0) {
-      this.counts.same++;
-      return;
-    }
-    this.record(packet, facets);
+    this.shown = null;
+    this.why = "";
+    const found = this.classify(packet);
+    this.counts[found]++;
+    this.teller?.packet(packet, this.names(), { class: found, finding: this.shown, undecided: this.why }, (index) => {
+      const side = this.side(index, packet.outcomes[index]);
+      return { ...side, text: describeSide(side, this.names()) };
+    });
   }
 
   undecided(view: View, reason: string): void {
@@ -152,6 +131,37 @@ export class Comparison implements Judge {
     this.counts.undecided++;
     if (this.touch(view.tuple, view.protocol)) this.counts.matched++;
     this.note(reason);
+    this.teller?.unasked(view, this.names(), reason);
+  }
+
+  private classify(packet: Packet): JudgedClass {
+    const [current, target] = packet.outcomes;
+    const flow = packet.flow;
+    const strange = this.given.strange?.(packet) ?? "";
+    if (strange !== "") {
+      this.note(strange);
+      this.why = strange;
+      this.counts.newlyUndecided++;
+      if (flow !== null) this.open.add(flow);
+      return "undecided";
+    }
+    if (current.end === End.Undecided || target.end === End.Undecided) {
+      if (current.end !== End.Undecided) this.counts.newlyUndecided++;
+      this.noteUndecided(current, target);
+      if (flow !== null) this.open.add(flow);
+      return "undecided";
+    }
+    if (packet.moot[0] || packet.moot[1]) return "moot";
+    if (current.end === End.Held || target.end === End.Held) return "held";
+    this.cover(packet);
+    const isReply = packet.kind === "reply";
+    if (current.arrived && target.arrived && packet.kind !== "error" && !checksumsAgree(current, target)) {
+      return this.record(packet, Facet.Damage);
+    }
+    const facets = differingFacets(current, target, isReply, packet.restored[0] && packet.restored[1]);
+    if (facets === Facet.Destination && flow !== null && this.choseFromEqualSets(flow, packet)) return "otherChoice";
+    if (facets === 0 && packet.kind === "request" && differentHops(packet)) return this.record(packet, Facet.Hops);
+    return facets === 0 ? "same" : this.record(packet, facets);
   }
 
   /** Whether the cluster knows the packet; looked up once a flow, which also notes what the traffic touches. */
@@ -185,19 +195,17 @@ export class Comparison implements Judge {
     return frontend !== null || names.knows(source) || names.knows(destination);
   }
 
-  private record(packet: Packet, facets: number): void {
+  private record(packet: Packet, facets: number): JudgedClass {
     const flow = packet.flow;
     if (flow !== null && isConsequence(flow.facets, facets)) {
-      this.counts.consequence++;
-      this.found[flow.difference].packets++;
-      return;
+      this.shown = this.found[flow.difference];
+      this.shown.packets++;
+      return "consequence";
     }
     if (flow !== null && this.open.has(flow)) {
-      this.counts.undecided++;
       this.note(AFTER_UNDECIDED);
-      return;
+      return "undecided";
     }
-    this.counts.different++;
     const situation = this.situation(packet, facets);
     const named = this.given.nameOf?.(situation) ?? { id: nameOf(situation), causes: [] };
     const finding = this.finding(situation, named, facets);
@@ -207,6 +215,8 @@ export class Comparison implements Judge {
       flow.difference = this.found.indexOf(finding);
       flow.facets |= facets;
     }
+    this.shown = finding;
+    return "different";
   }
 
   private situation(packet: Packet, facets: number): Situation {
@@ -247,7 +257,7 @@ export class Comparison implements Judge {
       id, facet: FACET_NAMES[facets], source: names.describe(situation.source), destination: names.describe(situation.destination),
       protocol: packet.kind === "error" ? `ICMP error about ${situation.protocol}` : situation.protocol, port: ports ? situation.port : 0,
       current: describeSide(situation.current, names), target: describeSide(situation.target, targetNames),
-      reachesNow: situation.current.outcome.arrived, causes,
+      reachesNow: situation.current.outcome.arrived, causes, receiver: receiverOf(situation, names, targetNames),
     };
     const key = JSON.stringify(row);
     let finding = this.findings.get(key);
@@ -276,10 +286,10 @@ export class Comparison implements Judge {
 
   private note(reason: string): void {
     this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1);
+    this.why = this.why === "" ? reason : `${this.why}; ${reason}`;
   }
 
-  private countUndecided(current: Outcome, target: Outcome): void {
-    this.counts.undecided++;
+  private noteUndecided(current: Outcome, target: Outcome): void {
     const note = (index: number, outcome: Outcome): void => {
       if (outcome.end !== End.Undecided) return;
       this.note(`${this.planes[index].name}: ${this.planes[index].reasons[outcome.reason]}`);
@@ -312,14 +322,13 @@ function holds(backends: readonly string[], outcome: Outcome): boolean {
   return outcome.withoutPorts || backends.includes(address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`);
 }
 
+function receiverOf({ current, target, destination }: Situation, names: Names, targetNames: Names): string {
+  if (current.outcome.arrived) return names.describe(current.destination);
+  return target.outcome.arrived ? targetNames.describe(target.destination) : names.describe(destination);
+}
+
 const AFTER_UNDECIDED = "differs, and an earlier packet of the flow is undecided";
 const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], passed: [], eligibleBackends: null, eligibleSourcePorts: null };
-
-const END_WORDS: Readonly<Record<number, string>> = {
-  [End.None]: "not reached", [End.Delivered]: "delivered", [End.Left]: "left the cluster", [End.Dropped]: "dropped",
-  [End.Rejected]: "rejected", [End.Answered]: "answered", [End.Held]: "held", [End.Redirected]: "redirected to a proxy",
-  [End.Undecided]: "undecided",
-};
 
 /** `delivered to default/web-a, source node1`, `dropped (POLICY_DENIED)`. */
 function describeSide(side: Situation["current"], names: Names): string {
@@ -336,12 +345,6 @@ function answerText(outcome: Outcome, names: Names): string {
   const from = addressText(outcome.answerSource.subarray(0, v4 ? 4 : 16));
   return `${v4 ? "ICMP" : "ICMPv6"} ${outcome.answerType}/${outcome.answerCode} from ${names.describe(from)}`;
 }
-
-function protocolName(protocol: number): string {
-  return PROTOCOLS[protocol] ?? `protocol ${protocol}`;
-}
-
-const PROTOCOLS: Readonly<Record<number, string>> = { 1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP" };
 
 function addressText(bytes: Uint8Array): string {
   return addressFromBytes(bytes).text;

@@ -13,14 +13,15 @@ import { Tuple } from "../replay/tuple.js";
 import type { Frontend } from "./names.js";
 import { peerOf, portItemOf, type Statement, statementKey, statementsOf } from "./statements.js";
 
-/** Something that traffic can exercise, and the packets that did, of each plane. */
+/** Something that traffic can exercise, and how often it did. */
 export interface CoverageRow {
-  readonly kind: "rule" | "port" | "default deny" | "frontend" | "backend" | "chain" | "option";
+  readonly kind: "rule" | "port" | "default deny" | "frontend" | "backend";
   /** `default/web`. */
   readonly object: string;
   /** `ingress[0].from[1]`, `ports[0] 80/TCP`, `10.244.1.5:8080/TCP`. */
   readonly what: string;
   readonly where: Where | null;
+  /** By plane; of frontends and backends, flows. */
   readonly packets: readonly [current: number, target: number];
 }
 
@@ -34,7 +35,7 @@ export interface CoverageReport {
 
 export class Coverage {
   private readonly services = new Set<string>();
-  /** `ADDRESS:PORT/PROTOCOL` of frontends addressed, and of backends reached behind one. */
+  /** `ADDRESS PORT/PROTOCOL` of frontends addressed, and of backends reached behind one -> flows. */
   private readonly frontends = new Map<string, [number, number]>();
   private readonly backends = new Map<string, [number, number]>();
   /** By plane: journey, protocol and destination port -> packets. */
@@ -59,7 +60,13 @@ export class Coverage {
     if (outcome.arrived) add(this.backends, endText(outcome.image), plane);
   }
 
-  report(cluster: Cluster, planes: readonly [Plane, Plane]): CoverageReport {
+  /** Whether a packet addressed the service (`namespace/name`). */
+  addressed(service: string): boolean {
+    return this.services.has(service);
+  }
+
+  /** @param planes those whose cluster it is; null: another plane's packets are not counted */
+  report(cluster: Cluster, planes: readonly [Plane | null, Plane | null]): CoverageReport {
     const rows = [...this.policyRows(statementsOf(cluster), planes), ...this.serviceRows(cluster)];
     const count = (kinds: readonly CoverageRow["kind"][]): CoverageReport["policy"] => {
       const counted = rows.filter((row) => kinds.includes(row.kind));
@@ -88,12 +95,14 @@ export class Coverage {
     }
   }
 
-  private policyRows(statements: readonly Statement[], planes: readonly [Plane, Plane]): CoverageRow[] {
+  private policyRows(statements: readonly Statement[], planes: readonly [Plane | null, Plane | null]): CoverageRow[] {
     const rules = new Map<string, [number, number]>();
     const ports = new Map<string, [number, number]>();
     const byKey = new Map(statements.map((one) => [one.key, one]));
     for (const index of [0, 1] as const) {
-      for (const { because, protocol, port, packets } of this.becauses(index, planes[index])) {
+      const plane = planes[index];
+      if (plane === null) continue;
+      for (const { because, protocol, port, packets } of this.becauses(index, plane)) {
         const statement = byKey.get(statementKey(because) ?? "");
         if (statement === undefined) continue;
         add(rules, `${statement.key} ${peerOf(because)}`, index, packets);

@@ -39,6 +39,11 @@ export class Statements {
     return key === null ? null : this.byKey.get(key) ?? null;
   }
 
+  /** The line of an object's first statement; null where it has none. */
+  lineOfObject(object: string): Where | null {
+    return this.all.find((one) => one.object === object)?.where ?? null;
+  }
+
   at(key: string): Statement | null {
     return this.byKey.get(key) ?? null;
   }
@@ -91,7 +96,9 @@ function linesOf(statement: Statement, change: "added" | "removed", other: State
 export function lineOf(statement: Statement, peer: string, change: "added" | "removed", other: Statements): ChangedLine {
   const { object, path, where, isDefaultDeny } = statement;
   const rule = isDefaultDeny ? `${path}: denies what no rule allows` : peer === "" ? path : `${path}.${peer}`;
-  return { object, rule, where, change: other.at(statement.key) === null ? change : "changed" };
+  const there = other.at(statement.key);
+  return { object, rule, where, change: there === null ? change : "changed",
+    after: change === "added" ? where : there?.where ?? other.lineOfObject(object) };
 }
 
 /** All but what is the same thing under another name (a namespace that objects are in and nobody wrote down). */
@@ -120,7 +127,7 @@ function compare(a: string, b: string): number {
 /** As a cause of something that is no rule of a policy. */
 export function objectLine(change: ObjectChange): ChangedLine {
   return { object: titleOf({ ...change, labels: {}, annotations: {}, where: NOWHERE }), rule: change.kind, change: change.change,
-    where: change.after ?? change.before };
+    where: change.after ?? change.before, after: change.after };
 }
 
 const NOWHERE: Where = { file: "", line: 0 };

@@ -7,7 +7,7 @@ import type { ChangedLine, Finding } from "../compare/comparison.js";
 import { type CoverageReport, isExercised } from "../compare/coverage.js";
 import { statementKey } from "../compare/statements.js";
 import type { Because } from "../dataplane.js";
-import { count, type FindingRow, type LimitRow, percent, type Report } from "../report/report.js";
+import { count, type FindingRow, type LimitRow, type Report } from "../report/report.js";
 import type { Session } from "../session.js";
 import type { ClusterChanges, ObjectChange } from "./changes.js";
 
@@ -32,7 +32,7 @@ export interface ReviewRow {
   /** No changed line makes it: an error of the model, or of what it was told. */
   readonly unexplained: boolean;
   readonly causes: readonly ChangedLine[];
-  /** What decided on both sides, changed or not. */
+  /** What else decided on either side, each once: default denies, services. */
   readonly becauses: readonly Because[];
   readonly example: FindingRow["example"];
 }
@@ -117,8 +117,15 @@ function rowOf(row: FindingRow, { causes, receiver }: Finding): ReviewRow {
   const { facet, reachesNow, source, destination, protocol, port, flows, packets, becauses, example, id } = row;
   return {
     change: facet !== "reached" ? "other" : reachesNow ? "dropped" : "opened", source, destination, receiver, protocol, port,
-    before: row.current, after: row.target, flows, packets, unexplained: id === UNEXPLAINED, causes, becauses, example,
+    before: row.current, after: row.target, flows, packets, unexplained: id === UNEXPLAINED, causes,
+    becauses: others(becauses, causes), example,
   };
+}
+
+function others(becauses: readonly Because[], causes: readonly ChangedLine[]): Because[] {
+  const text = (one: Because): string => JSON.stringify([one.object, statementKey(one) ?? one.rule, one.where?.file ?? "", one.where?.line ?? 0]);
+  const caused = new Set(causes.map(text));
+  return [...new Map(becauses.map((one) => [text(one), one]))].filter(([key]) => !caused.has(key)).map(([, one]) => one);
 }
 
 function findingKey(one: Pick<FindingRow, "id" | "facet" | "source" | "destination" | "protocol" | "port" | "current" | "target">): string {
@@ -210,4 +217,3 @@ function verdictOf(base: Report["verdict"], rows: readonly ReviewRow[], limits: 
     : "nothing in the traffic given fares differently" };
 }
 
-export { percent };
