@@ -83,14 +83,15 @@ describe("the example of the README", () => {
 
   it("annotates the changed line of the new manifests", async () => {
     const { stdout } = await runCli(args("clusterip-tcp", join(EXAMPLE, "before"), join(EXAMPLE, "after"), ["-o", "github"]));
-    expect(stdout).toMatch(/^::warning file=\S*after\/web.yaml,line=9,title=twinplane::default\/web ingress\[0\]\.from\[0\], changed \(\S*before\/web.yaml:9\): drops 12 flows: /m);
+    expect(stdout).toMatch(new RegExp("^::warning file=\\S*after/web.yaml,line=9,title=twinplane::default/web ingress\\[0\\]\\.from\\[0\\],"
+      + " changed \\(\\S*before/web.yaml:9\\): drops 12 flows: ", "m"));
     expect(stdout).toMatch(/^::notice file=\S*after\/udp.yaml,line=2,title=twinplane::NetworkPolicy default\/udp added, not exercised/m);
   });
 
   it("lists removed connections for a pull request", async () => {
     const { stdout } = await runCli(args("clusterip-tcp", join(EXAMPLE, "before"), join(EXAMPLE, "after"), ["-o", "markdown"]));
     expect(stdout).toContain("| diff-type | source | destination | before | after | flows | packets | made by |");
-    expect(stdout).toMatch(/^\| removed \| default\/cli-a \| service default\/web \\\(default\/web-a\\\) \| TCP 80 \| No Connections \| 2 \| 14 \| /m);
+    expect(stdout).toContain("\n| removed | default/cli-a | service default/web \\(default/web-a\\) | TCP 80 | No Connections | 2 | 14 | ");
   });
 });
 
@@ -120,7 +121,7 @@ status: {podIP: 10.244.1.20, podIPs: [{ip: 10.244.1.20}, {ip: "fd00:10:244:1::20
 
   it("is nothing where an order or a file changed", async () => {
     const found = await reviewed("clusterip-tcp", manifest("order1.yaml", policy("web", `${FROM_CLIENT}    - ports: [{port: 9}]\n`)),
-      manifest("order2.yaml", policy("web", `${WEB}  ingress:\n    - ports: [{port: 9}]\n    - from: [{podSelector: {matchLabels: {app: client}}}]\n`)));
+      manifest("order2.yaml", policy("web", `${WEB}  ingress:\n    - ports: [{port: 9}]\n${FROM_CLIENT.slice(`${WEB}  ingress:\n`.length)}`)));
     expect(found.rows).toEqual([]);
     expect(found.verdict).toEqual({ exitCode: 0, why: "nothing in the traffic given fares differently" });
   });
@@ -166,7 +167,8 @@ describe("hostile text", () => {
   it("stays one annotation", () => {
     const where = { file: hostile, line: 3 };
     const row = { change: "dropped", source: hostile, destination: hostile, receiver: hostile, protocol: "TCP", port: 1, before: hostile,
-      after: hostile, flows: 1, packets: 1, unexplained: false, causes: [{ object: hostile, rule: "ingress", change: "added", where, after: where }] };
+      after: hostile, flows: 1, packets: 1, unexplained: false,
+      causes: [{ object: hostile, rule: "ingress", change: "added", where, after: where }] };
     const text = renderAnnotations({ rows: [row], limits: [], notExercised: [], verdict: { exitCode: 1, why: "x" } } as unknown as Review);
     expect(text.split("\n")).toHaveLength(3);
     expect(text.split("\n")[0]).toMatch(/^::warning file=a%2Cb%3Ac%250A%3A%3Aerror%3A%3Ax%0D%0A[^,:]*,line=3,title=twinplane::/);

@@ -14,6 +14,7 @@ import { renderReviewMarkdown } from "../report/review-markdown.js";
 import type { Review, ReviewFailOn } from "../review/report.js";
 import { reviewSides, runReview } from "../review/review.js";
 import { type CompareOptions, painter, plainly, sessionInput } from "./compare.js";
+import { type InputFiles, withInputFiles } from "./input-files.js";
 import { type Inputs, readInputs } from "./inputs.js";
 import { addNetworkOptions, networkOf } from "./options.js";
 import { Progress } from "./progress.js";
@@ -34,7 +35,7 @@ export function reviewCommand(program: Command, exit: (code: number) => void): v
     .option("-f, --file <path...>", "what both have: a dump of the cluster (pods, nodes, services), node facts, conntrack entries;"
       + " where it holds the reviewed objects too, --before and --after stand in their place")
     .option("-r, --read <capture...>", "captures, taken with the manifests of --before; [node[:device]=]path names where one was taken")
-    .option("--input-file <entries...>", "conntrack entries or flows instead of captures; [node=]path")
+    .option("--input-file <entries...>", "flows instead of captures: Hubble's (hubble observe -o jsonpb, ACNS logs), conntrack -L or -E; [node=]path")
     .option("--strict", "any error in the inputs ends with exit code 2; without it the rest is used")
     .option("--profile <profile>", "the dataplane on both sides", "cilium@1.20");
   addNetworkOptions(command)
@@ -78,7 +79,7 @@ async function reviewed(options: ReviewOptions, progress: Progress): Promise<Rev
   const shared = readInputs(options.file ?? [], []);
   const [before, after] = [readInputs(options.before, []), readInputs(options.after, [])];
   const sides = reviewSides(shared.objects, before.objects, after.objects);
-  const inputs = joined(options, shared, before, after, sides.before);
+  const inputs = await joined(options, shared, before, after, sides.before);
   // One timeline of both, so that a pod's device has one number.
   const facts = new Map([...inputs.facts, ...after.facts]);
   const both = buildTimeline({ initial: sides.before, changes: [{ atNs: 0n, kind: "objects", objects: sides.after }], facts });
@@ -99,13 +100,15 @@ async function reviewed(options: ReviewOptions, progress: Progress): Promise<Rev
 }
 
 /** Captures and facts of the shared inputs; where those have no nodes, the nodes are the manifests' before. */
-function joined(options: ReviewOptions, shared: Inputs, before: Inputs, after: Inputs, objects: ManifestObjects): Inputs {
+async function joined(options: ReviewOptions, shared: Inputs, before: Inputs, after: Inputs, objects: ManifestObjects)
+  : Promise<Inputs & InputFiles> {
   const manifests = shared.objects.nodes.length > 0 ? options.file ?? [] : [...options.file ?? [], ...options.before];
-  const inputs = readInputs(manifests, options.read ?? [], options.inputFile === undefined ? {} : { inputFile: options.inputFile });
+  const inputs = await withInputFiles(readInputs(manifests, options.read ?? []), options.inputFile);
   const facts = new Map([...inputs.facts, ...before.facts]);
   const own = manifests === options.file ? [...before.problems, ...after.problems] : after.problems;
   return {
-    ...inputs, objects, facts, dumps: new Map(), unreadable: Math.max(inputs.unreadable, shared.unreadable) + before.unreadable + after.unreadable,
+    ...inputs, objects, facts, dumps: new Map(),
+    unreadable: Math.max(inputs.unreadable, shared.unreadable) + before.unreadable + after.unreadable,
     get problems() { return [...inputs.problems, ...own]; },
   };
 }
@@ -119,7 +122,8 @@ function rendered(options: ReviewOptions, found: Review): string {
     case "json": return `${JSON.stringify(found, null, 2)}\n`;
     case "markdown": return renderReviewMarkdown(found);
     case "github": return renderAnnotations(found);
-    case "text": return renderReview(found, { paint: options.outFile === undefined ? painter() : plainly, verbose: options.verbose === true });
+    case "text": return renderReview(found, { paint: options.outFile === undefined ? painter() : plainly,
+      verbose: options.verbose === true });
   }
 }
 

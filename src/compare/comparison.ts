@@ -328,7 +328,8 @@ function receiverOf({ current, target, destination }: Situation, names: Names, t
 }
 
 const AFTER_UNDECIDED = "differs, and an earlier packet of the flow is undecided";
-const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], passed: [], eligibleBackends: null, eligibleSourcePorts: null };
+const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], passed: [], eligibleBackends: null,
+  eligibleSourcePorts: null };
 
 /** `delivered to default/web-a, source node1`, `dropped (POLICY_DENIED)`. */
 function describeSide(side: Situation["current"], names: Names): string {

@@ -129,7 +129,8 @@ export class Coverage {
     for (const service of cluster.services) {
       if (service.headless || service.type === "ExternalName") continue;
       const object = `${service.namespace}/${service.name}`;
-      const own = [...service.clusterIPs, ...service.externalIPs, ...service.loadBalancerIngress.map(({ ip }) => ip)].map(({ text }) => text);
+      const own = [...service.clusterIPs, ...service.externalIPs, ...service.loadBalancerIngress.map(({ ip }) => ip)]
+        .map(({ text }) => text);
       for (const { port, nodePort, protocol } of service.ports) {
         const row = (addresses: readonly string[], number: number, what: string): void => {
           rows.push({ kind: "frontend", object, what, where: service.where,

@@ -16,7 +16,8 @@ export function renderAnnotations(review: Review): string {
       else known.rows.push(row);
     }
   }
-  const lines = [...byLine].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, { line, rows }]) => command("warning", { where: line.after }, messageOf(line, rows)));
+  const lines = [...byLine].sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, { line, rows }]) => command("warning", { where: line.after }, messageOf(line, rows)));
   for (const row of review.rows.filter((one) => one.unexplained)) {
     lines.push(command("error", null, `${connectionText(row)}: ${row.before} before, ${row.after} after, and no changed line makes it`));
   }

@@ -50,6 +50,6 @@ function rowLine(row: ReviewRow): string {
 
 /** Text that is nothing but text, also in a table's cell: no markup, link, mention or line break. */
 export function escapeMarkdown(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f\u0085\u2028\u2029]+/g, " ").replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;")
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ").replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;")
     .replace(/[\\`*_{}[\]()#!|~]/g, "\\$&").replace(/@/g, "&#64;").replace(/(https?):\/\//gi, "$1&#58;//").replace(/(www)\./gi, "$1&#46;");
 }

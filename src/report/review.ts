@@ -38,9 +38,11 @@ export function renderReview(review: Review, { paint, verbose }: TextOptions): s
   }
   lines.push("", ...unexercisedLines(review, paint), ...limitLines(review, paint));
   const matched = packets.replayed === 0 ? 0 : packets.matched / packets.replayed;
-  lines.push(`${count(packets.replayed, "packet")} replayed from ${count(packets.records, "record")}; ${percent(matched)} match the cluster;`
+  lines.push(`${count(packets.replayed, "packet")} replayed from ${count(packets.records, "record")};`
+    + ` ${percent(matched)} match the cluster;`
     + ` same ${packets.same + packets.otherChoice}, different ${packets.different}, consequences ${packets.consequence}`);
-  const undecided = `  undecided ${packets.undecided}${review.newlyUndecided > 0 ? `, of those ${review.newlyUndecided} decided before` : ""}`;
+  const newly = review.newlyUndecided > 0 ? `, of those ${review.newlyUndecided} decided before` : "";
+  const undecided = `  undecided ${packets.undecided}${newly}`;
   lines.push(packets.undecided > 0 ? paint("yellow", undecided) : undecided);
   for (const [reason, number] of review.undecided) lines.push(`    ${number}  ${reason}`);
   lines.push(`Trust: ${truth.agreed} of ${truth.views} recorded views are as the cluster before the change has them on ${review.profile}`);
@@ -60,11 +62,12 @@ export function causeText({ object, rule, change, where }: ChangedLine): string 
 
 function rowLines(row: ReviewRow, paint: TextOptions["paint"]): string[] {
   const port = row.port > 0 ? `:${row.port}` : "";
-  const lines = [`  ${row.source} -> ${row.destination}${port} ${row.protocol}, ${count(row.flows, "flow")}, ${count(row.packets, "packet")}`,
-    `      before: ${row.before}`, `      after:  ${row.after}`];
+  const lines = [`  ${row.source} -> ${row.destination}${port} ${row.protocol}, ${sums([row])}`, `      before: ${row.before}`, `      after:  ${row.after}`];
   for (const cause of row.causes) lines.push(paint("yellow", `      by ${causeText(cause)}`));
   if (row.unexplained) lines.push(paint("red", "      no changed line makes it"));
-  for (const { object, rule, where } of row.becauses.slice(0, 3)) lines.push(paint("dim", `      because ${object} ${rule}${placeText(where)}`));
+  for (const { object, rule, where } of row.becauses.slice(0, 3)) {
+    lines.push(paint("dim", `      because ${object} ${rule}${placeText(where)}`));
+  }
   const { file, line, record, flow } = row.example;
   lines.push(paint("dim", `      first: ${file} ${line ? "line" : "packet"} ${record}, ${flow}`));
   return lines;
@@ -73,7 +76,8 @@ function rowLines(row: ReviewRow, paint: TextOptions["paint"]): string[] {
 function unexercisedLines({ changed, notExercised }: Review, paint: TextOptions["paint"]): string[] {
   if (changed.length === 0) return [paint("yellow", "No object differs before and after."), ""];
   if (notExercised.length === 0) return [`${count(changed.length, "changed object")}, each exercised by this traffic`, ""];
-  const lines = [paint("bold", `Changed, not exercised by this traffic: ${notExercised.length} of ${count(changed.length, "changed object")}`)];
+  const lines = [paint("bold", `Changed, not exercised by this traffic: ${notExercised.length} of`
+    + ` ${count(changed.length, "changed object")}`)];
   for (const { kind, namespace, name, change, before, after, lines: own } of notExercised.slice(0, LISTED)) {
     lines.push(`  ${change} ${kind} ${namespace === "" ? name : `${namespace}/${name}`}${placeText(after ?? before)}`);
     for (const line of own.slice(0, 5)) lines.push(paint("dim", `      ${line.change} ${line.rule}${placeText(line.where)}`));
@@ -95,7 +99,8 @@ export function coverageSummary({ rows, policy, services }: CoverageReport, verb
   const missed = rows.filter((row) => !isExercised(row) && (row.kind === "rule" || row.kind === "port" || row.kind === "default deny"));
   const byObject = new Map<string, number>();
   for (const { object } of missed) byObject.set(object, (byObject.get(object) ?? 0) + 1);
-  const worst = [...missed].sort((a, b) => byObject.get(b.object)! - byObject.get(a.object)! || (a.object < b.object ? -1 : a.object > b.object ? 1 : 0));
+  const worst = [...missed].sort((a, b) => byObject.get(b.object)! - byObject.get(a.object)!
+    || (a.object < b.object ? -1 : a.object > b.object ? 1 : 0));
   for (const row of worst.slice(0, verbose ? undefined : 8)) lines.push(`  never: ${row.object} ${row.what}${placeText(row.where)}`);
   if (!verbose && worst.length > 8) lines.push(`  … ${worst.length - 8} more with -v, or in --coverage FILE`);
   return lines;

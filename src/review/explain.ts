@@ -115,7 +115,8 @@ function configures({ kind, namespace, name }: ObjectChange): boolean {
 }
 
 function unique(lines: readonly ChangedLine[]): ChangedLine[] {
-  const text = (one: ChangedLine): string => JSON.stringify([one.where?.file ?? "", one.where?.line ?? 0, one.object, one.rule, one.change]);
+  const text = ({ where, object, rule, change }: ChangedLine): string =>
+    JSON.stringify([where?.file ?? "", where?.line ?? 0, object, rule, change]);
   const found = new Map(lines.map((one) => [text(one), one]));
   return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one);
 }

@@ -123,7 +123,8 @@ function rowOf(row: FindingRow, { causes, receiver }: Finding): ReviewRow {
 }
 
 function others(becauses: readonly Because[], causes: readonly ChangedLine[]): Because[] {
-  const text = (one: Because): string => JSON.stringify([one.object, statementKey(one) ?? one.rule, one.where?.file ?? "", one.where?.line ?? 0]);
+  const text = (one: Because): string =>
+    JSON.stringify([one.object, statementKey(one) ?? one.rule, one.where?.file ?? "", one.where?.line ?? 0]);
   const caused = new Set(causes.map(text));
   return [...new Map(becauses.map((one) => [text(one), one]))].filter(([key]) => !caused.has(key)).map(([, one]) => one);
 }
@@ -159,8 +160,8 @@ function effectsOf(rows: readonly ReviewRow[]): PolicyEffect[] {
       for (const line of lines) if (!effect.lines.some((one) => lineText(one) === lineText(line))) effect.lines.push(line);
     }
   }
-  return [...effects].sort(([a, x], [b, y]) => y.dropped.packets - x.dropped.packets || y.opened.packets - x.opened.packets || (a < b ? -1 : 1))
-    .map(([, one]) => one);
+  return [...effects].sort(([a, x], [b, y]) => y.dropped.packets - x.dropped.packets || y.opened.packets - x.opened.packets
+    || (a < b ? -1 : 1)).map(([, one]) => one);
 }
 
 function none(): Count {
