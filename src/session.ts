@@ -79,6 +79,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
   const cluster = input.timeline.initial;
   const { targetTimeline } = input;
   const targetCluster = targetTimeline?.initial ?? cluster;
+  const targetNetwork = input.targetNetwork ?? input.network;
   const topology = new Topology(cluster);
   const cursors = input.captures.map((capture, index) =>
     new CaptureCursor({ ...capture, node: topology.nodeIndex(capture.node) }, index));
@@ -89,12 +90,12 @@ export async function runSession(input: SessionInput): Promise<Session> {
   const planes: [Plane, Plane] = [
     buildPlane(input.planeNames?.[0] ?? "current", input.current, { ...input, cluster, epochNs, udpCleanup }),
     // What stands on a node stands there now.
-    buildPlane(input.planeNames?.[1] ?? "target", input.target, { ...input, network: input.targetNetwork ?? input.network, wasm: input.targetWasm ?? input.wasm, rulesByNode: new Map(),
-      cluster: targetCluster, epochNs, udpCleanup }),
+    buildPlane(input.planeNames?.[1] ?? "target", input.target, { ...input, network: targetNetwork, cluster: targetCluster, epochNs,
+      wasm: input.targetWasm ?? input.wasm, rulesByNode: new Map(), udpCleanup }),
   ];
   let names = new Names(cluster);
   let targetNames = targetTimeline === undefined ? names : new Names(targetCluster);
-  let denies = policyDenial(targetCluster, input.target);
+  let denies = policyDenial(targetCluster, input.target, input.cilium, targetNetwork.names);
   const comparison = new Comparison(planes, () => names, input.current.policyEngine,
     (source, destination, protocol, port) => denies(source, destination, protocol, port),
     input.onJudged === undefined ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, input.onJudged), {
@@ -113,7 +114,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
       if (only !== 1) names = new Names(changed, names);
       if (only === 0) return;
       targetNames = only === undefined ? names : new Names(changed, targetNames);
-      denies = policyDenial(changed, input.target);
+      denies = policyDenial(changed, input.target, input.cilium, targetNetwork.names);
     },
   });
   await merge(open, epochSec, topology, replay, input);
