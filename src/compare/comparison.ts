@@ -67,8 +67,13 @@ export interface ComparisonCounts {
   /** First differing packets, and later ones of the same flows. */
   different: number;
   consequence: number;
-  /** What they answer did not arrive. */
+  /** What they answer arrived on one side only. */
   moot: number;
+  /**
+   * They answer or follow what neither side delivers, so that they could not have been sent: the recording is of another
+   * dataplane than both. Nothing is learnt from them.
+   */
+  contradicted: number;
   /** Waiting for further fragments in at least one plane. */
   held: number;
   undecided: number;
@@ -80,7 +85,8 @@ export interface ComparisonCounts {
 
 export class Comparison implements Judge {
   readonly counts: ComparisonCounts = {
-    packets: 0, same: 0, otherChoice: 0, different: 0, consequence: 0, moot: 0, held: 0, undecided: 0, newlyUndecided: 0, matched: 0,
+    packets: 0, same: 0, otherChoice: 0, different: 0, consequence: 0, moot: 0, contradicted: 0, held: 0, undecided: 0, newlyUndecided: 0,
+    matched: 0,
   };
   /** Reasons, prefixed by the plane's name. */
   readonly reasons = new Map<string, number>();
@@ -91,6 +97,8 @@ export class Comparison implements Judge {
   private readonly open = new WeakSet<Flow>();
   /** Flows whose way through a service was noted. */
   private readonly served = new WeakSet<Flow>();
+  /** TCP flows whose last SYN neither side delivered. */
+  private readonly unborn = new WeakSet<Flow>();
   /** What the packet under way shows, and why it is undecided. */
   private shown: Finding | null = null;
   private why = "";
@@ -151,7 +159,9 @@ export class Comparison implements Judge {
       if (flow !== null) this.open.add(flow);
       return "undecided";
     }
+    if (packet.moot[0] && packet.moot[1]) return "contradicted";
     if (packet.moot[0] || packet.moot[1]) return "moot";
+    if (this.follows(packet)) return "contradicted";
     if (current.end === End.Held || target.end === End.Held) return "held";
     this.cover(packet);
     const isReply = packet.kind === "reply";
@@ -162,6 +172,15 @@ export class Comparison implements Judge {
     if (facets === Facet.Destination && flow !== null && this.choseFromEqualSets(flow, packet)) return "otherChoice";
     if (facets === 0 && packet.kind === "request" && differentHops(packet)) return this.record(packet, Facet.Hops);
     return facets === 0 ? "same" : this.record(packet, facets);
+  }
+
+  /** Whether it is a segment after a SYN that neither side delivered; no sender goes on then. */
+  private follows({ flow, kind, view, outcomes: [current, target] }: Packet): boolean {
+    if (flow === null || kind !== "request" || view.protocol !== 6 || view.isFragment) return false;
+    if ((view.tcpFlags & (SYN | ACK)) !== SYN) return this.unborn.has(flow);
+    if (current.arrived || target.arrived) this.unborn.delete(flow);
+    else this.unborn.add(flow);
+    return false;
   }
 
   /** Whether the cluster knows the packet; looked up once a flow, which also notes what the traffic touches. */
@@ -327,6 +346,9 @@ function receiverOf({ current, target, destination }: Situation, names: Names, t
   return target.outcome.arrived ? targetNames.describe(target.destination) : names.describe(destination);
 }
 
+/** TCP flag bits. */
+const SYN = 0x02;
+const ACK = 0x10;
 const AFTER_UNDECIDED = "differs, and an earlier packet of the flow is undecided";
 const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], passed: [], eligibleBackends: null,
   eligibleSourcePorts: null };
