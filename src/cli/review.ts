@@ -35,7 +35,8 @@ export function reviewCommand(program: Command, exit: (code: number) => void): v
     .option("-f, --file <path...>", "what both have: a dump of the cluster (pods, nodes, services), node facts, conntrack entries;"
       + " where it holds the reviewed objects too, --before and --after stand in their place")
     .option("-r, --read <capture...>", "captures, taken with the manifests of --before; [node[:device]=]path names where one was taken")
-    .option("--input-file <entries...>", "flows instead of captures: Hubble's (hubble observe -o jsonpb, ACNS logs), conntrack -L or -E; [node=]path")
+    .option("--input-file <entries...>", "flows instead of captures: Hubble's (hubble observe -o jsonpb, ACNS logs),"
+      + " conntrack -L or -E; [node=]path")
     .option("--strict", "any error in the inputs ends with exit code 2; without it the rest is used")
     .option("--profile <profile>", "the dataplane on both sides", "cilium@1.20");
   addNetworkOptions(command)

@@ -62,7 +62,8 @@ export function causeText({ object, rule, change, where }: ChangedLine): string 
 
 function rowLines(row: ReviewRow, paint: TextOptions["paint"]): string[] {
   const port = row.port > 0 ? `:${row.port}` : "";
-  const lines = [`  ${row.source} -> ${row.destination}${port} ${row.protocol}, ${sums([row])}`, `      before: ${row.before}`, `      after:  ${row.after}`];
+  const lines = [`  ${row.source} -> ${row.destination}${port} ${row.protocol}, ${sums([row])}`,
+    `      before: ${row.before}`, `      after:  ${row.after}`];
   for (const cause of row.causes) lines.push(paint("yellow", `      by ${causeText(cause)}`));
   if (row.unexplained) lines.push(paint("red", "      no changed line makes it"));
   for (const { object, rule, where } of row.becauses.slice(0, 3)) {
