@@ -21,7 +21,7 @@ import { Emission } from "./dataplane.js";
 import { StepWatch, type TracedPacket } from "./compare/watch.js";
 import { trustLine, type VerifiedDump } from "./report/verify.js";
 import {
-  type CaptureSummary, type EntrySummary, type PlaneSummary, type Report, type TruthSummary, verdictOf,
+  type CaptureSummary, type EntrySummary, type FlowSummary, type PlaneSummary, type Report, type TruthSummary, verdictOf,
 } from "./report/report.js";
 
 export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | "udpCleanup"> {
@@ -36,6 +36,8 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   readonly target: Profile;
   /** conntrack entries among the captures, and those that are not replayed. */
   readonly entries?: Omit<EntrySummary, "disagreeing">;
+  /** Connections of flow logs among the captures, and those that are not replayed. */
+  readonly flows?: FlowSummary;
   /** A module with a program of the user's own, for the target. */
   readonly targetWasm?: PlaneInputs["wasm"];
   readonly followCapture: boolean;
@@ -79,7 +81,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
       udpCleanup }),
   ];
   let names = new Names(cluster);
-  let denies = policyDenial(cluster, input.target);
+  let denies = policyDenial(cluster, input.target, input.cilium, input.network.names);
   const settings = settingsOf(input, cluster);
   const comparison = new Comparison(planes, () => names, input.current.policyEngine,
     (source, destination, protocol, port) => denies(source, destination, protocol, port),
@@ -93,7 +95,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
     isFrontend: (address, protocol, port) => names.isFrontend(address, protocol, port), judge: watch ?? comparison,
     onCluster: (changed: Cluster) => {
       names = new Names(changed, names);
-      denies = policyDenial(changed, input.target);
+      denies = policyDenial(changed, input.target, input.cilium, input.network.names);
     },
   });
   await merge(open, epochSec, topology, replay, input);
@@ -125,7 +127,7 @@ async function merge(open: CaptureCursor[], epochSec: number, topology: Topology
     for (const other of open) if (other.timeNs < cursor.timeNs) cursor = other;
     const view = readView(cursor, topology, replay.pool);
     // A device is seen from its first record on; a passage is settled a window after it began.
-    if (!topology.covered(view.node, view.device)) topology.cover(view.node, view.device);
+    if (!view.stated && !topology.covered(view.node, view.device)) topology.cover(view.node, view.device);
     replay.add(view);
     if (++records % PROGRESS_EVERY === 0) input.onProgress?.(records);
     const moved = cursor.tryAdvance(epochSec) ?? await cursor.advance(epochSec);
@@ -154,7 +156,8 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
       || (a.firstFlow < b.firstFlow ? -1 : 1));
   const emptyCaptures = cursors.filter((one) => one.end !== null && one.end.error !== null && one.end.counters.records === 0).length;
   const limits = limitsOf(planes[1]);
-  const unplaced = (input.entries?.entries ?? 0) - (input.entries?.replayed ?? 0);
+  const unplaced = (input.entries?.entries ?? 0) - (input.entries?.replayed ?? 0)
+    + (input.flows?.connections ?? 0) - (input.flows?.replayed ?? 0);
   return {
     twinplane: input.version,
     captures: cursors.map(summaryOf),
@@ -166,7 +169,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
       records: replay.counts.records, copies: replay.counts.copies, replayed: replay.counts.packets,
       inferred: replay.counts.inferred, matched: counts.matched,
       same: counts.same, otherChoice: counts.otherChoice, different: counts.different, consequence: counts.consequence,
-      moot: counts.moot, held: counts.held, undecided: counts.undecided, aside: asideOf(replay),
+      moot: counts.moot, contradicted: counts.contradicted, held: counts.held, undecided: counts.undecided, aside: asideOf(replay),
     },
     undecided: sorted(comparison.reasons),
     findings: findings.map((one) => ({
@@ -180,11 +183,13 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
     limits,
     truth: truthOf(replay, cursors, topology),
     entries: input.entries === undefined ? null : { ...input.entries, disagreeing: disagreeingLines(replay, cursors) },
+    flows: input.flows ?? null,
     untouched: comparison.coverage.untouched(cluster),
     problems,
     verdict: verdictOf({
-      // An entry that could not be placed is a packet that was not judged.
+      // An entry or connection that could not be placed is a packet that was not judged.
       replayed: replay.counts.packets + unplaced, matched: counts.matched + unplaced, undecided: counts.undecided + unplaced,
+      contradicted: counts.contradicted,
       findings: findings.length,
       limits: limits.filter((one) => one.exceeded).length, unreadable: input.unreadable + emptyCaptures,
       minJudged: input.minJudged, failOn: input.failOn,

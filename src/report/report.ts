@@ -92,6 +92,27 @@ export interface EntrySummary {
   readonly unplaced: readonly (readonly [reason: string, entries: number])[];
 }
 
+/** Connections of flow logs, each replayed as its first packet. */
+export interface FlowSummary {
+  /** Events of the logs, and those of them that are of answers or of connections like others that are replayed. */
+  readonly events: number;
+  readonly answers: number;
+  readonly alike: number;
+  /** Events that the logs themselves say they lost. */
+  readonly lost: number;
+  /** What the logs hold beside connections, by why it is left aside. */
+  readonly aside: readonly (readonly [why: string, lines: number])[];
+  /** What the logs say became of them, by events; where no policy engine reports, FORWARDED says nothing. */
+  readonly verdicts: readonly (readonly [verdict: string, events: number])[];
+  readonly connections: number;
+  readonly replayed: number;
+  /** Of those replayed: to a backend, where the log does not tell whether a service was asked first. */
+  readonly notExercised: number;
+  /** Of those replayed: with an address of the snapshot in place of the recorded one, found by name. */
+  readonly readdressed: number;
+  readonly unplaced: readonly (readonly [reason: string, connections: number])[];
+}
+
 export interface Report {
   readonly twinplane: string;
   readonly captures: readonly CaptureSummary[];
@@ -114,6 +135,8 @@ export interface Report {
     readonly different: number;
     readonly consequence: number;
     readonly moot: number;
+    /** Recorded after packets that neither side delivers: not judged. */
+    readonly contradicted: number;
     readonly held: number;
     readonly undecided: number;
     /** Not injected, by why. */
@@ -125,6 +148,8 @@ export interface Report {
   readonly truth: TruthSummary;
   /** null: no conntrack entries were given to replay. */
   readonly entries: EntrySummary | null;
+  /** null: no flow logs were given to replay. */
+  readonly flows: FlowSummary | null;
   /** Services and policies that no packet touched. */
   readonly untouched: { readonly services: readonly string[]; readonly policies: readonly string[] };
   readonly problems: readonly Problem[];
@@ -135,6 +160,7 @@ export interface VerdictInput {
   readonly replayed: number;
   readonly matched: number;
   readonly undecided: number;
+  readonly contradicted: number;
   readonly findings: number;
   readonly limits: number;
   readonly unreadable: number;
@@ -156,9 +182,11 @@ export function verdictOf(input: VerdictInput): Report["verdict"] {
         + ` (--min-judged ${percent(input.minJudged)})`,
     };
   }
-  const decided = 1 - input.undecided / input.replayed;
+  const decided = 1 - (input.undecided + input.contradicted) / input.replayed;
   if (decided < input.minJudged) {
-    return { exitCode: 3, why: `${percent(decided)} of the packets were decided (--min-judged ${percent(input.minJudged)})` };
+    const against = input.contradicted === 0 ? ""
+      : `; ${count(input.contradicted, "packet")} went on where neither side delivers what came before`;
+    return { exitCode: 3, why: `${percent(decided)} of the packets were decided (--min-judged ${percent(input.minJudged)})${against}` };
   }
   const counted = input.failOn === "any" ? input.findings + input.limits : input.failOn === "unexplained" ? input.unexplained : 0;
   if (counted > 0) {
