@@ -7,13 +7,13 @@ import type { Cluster, Timeline } from "./cluster/cluster.js";
 import type { ConntrackFlow } from "./cluster/conntrack-flow.js";
 import type { Problem } from "./cluster/problem.js";
 import { captureProblems, LinkType } from "./capture/index.js";
-import { type Situation, titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
+import { type SettingSide, type Situation, titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
 import { Comparison, type Named } from "./compare/comparison.js";
 import { type JudgedListener, Teller } from "./compare/judged.js";
 import { Names } from "./compare/names.js";
 import { strangers } from "./compare/strangers.js";
 import type { Plane } from "./dataplane.js";
-import { buildPlane, limitsOf, policyDenial, type PlaneInputs, type Profile } from "./planes.js";
+import { buildPlane, limitsOf, policyDenial, type PlaneInputs, type Profile, settingOf } from "./planes.js";
 import { CaptureCursor, type CaptureInput, keyOfImage, readView } from "./replay/reading.js";
 import { type PlaneChange, Replay } from "./replay/loop.js";
 import { SocketTuples } from "./replay/sockets.js";
@@ -96,9 +96,10 @@ export async function runSession(input: SessionInput): Promise<Session> {
   let names = new Names(cluster);
   let targetNames = targetTimeline === undefined ? names : new Names(targetCluster);
   let denies = policyDenial(targetCluster, input.target, input.cilium, targetNetwork.names);
+  const settings = settingsOf(input, cluster);
   const comparison = new Comparison(planes, () => names, input.current.policyEngine,
     (source, destination, protocol, port) => denies(source, destination, protocol, port),
-    input.onJudged === undefined ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, input.onJudged), {
+    input.onJudged === undefined ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, input.onJudged), settings, {
       targetNames: () => targetNames,
       ...(input.nameOf === undefined ? {} : { nameOf: input.nameOf }),
       ...(targetTimeline === undefined ? {} : { strange: strangers(cluster, targetCluster) }),
@@ -129,6 +130,10 @@ function changesOf({ timeline, targetTimeline }: SessionInput): readonly PlaneCh
   const own = timeline.changes.map((one): PlaneChange => (one.kind === "cluster" ? { ...one, only: 0 } : one));
   const target = targetTimeline.changes.filter((one) => one.kind === "cluster").map((one): PlaneChange => ({ ...one, only: 1 }));
   return [...own, ...target].sort((a, b) => (a.atNs < b.atNs ? -1 : a.atNs > b.atNs ? 1 : 0));
+}
+
+function settingsOf(input: SessionInput, cluster: Cluster): readonly [SettingSide, SettingSide] {
+  return [settingOf(input.current, cluster, input.network, input.cilium), settingOf(input.target, cluster, input.network, input.cilium)];
 }
 
 /** Moves every cursor to its first record; those that have one. */
