@@ -27,7 +27,7 @@ export function changeOf(text: string): Change {
 }
 
 /** Of RFC 3339 or seconds since the epoch, to the nanosecond. */
-function timeOf(text: string): bigint | null {
+export function timeOf(text: string): bigint | null {
   const seconds = /^(\d{1,11})(?:\.(\d{1,9}))?$/.exec(text);
   if (seconds !== null) return BigInt(seconds[1]) * 1_000_000_000n + nanoseconds(seconds[2]);
   const dated = /^(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)$/.exec(text);
