@@ -16,7 +16,6 @@ import { ARCHIVE_NAME, readArchive } from "./archive.js";
 import { fileChunks } from "./chunks.js";
 import { sentenceOf } from "./files.js";
 import { addFlowOptions, type FlowOptions, flowSelection, type FlowSelection, selects } from "./flow-options.js";
-import type { NamedCapture } from "./inputs.js";
 import { UsageError } from "./usage.js";
 import { version } from "./version.js";
 
@@ -25,6 +24,14 @@ export type Format = (typeof FORMATS)[number];
 /** Formats of single packets. */
 const OF_PACKETS: readonly Format[] = ["hubble", "compact", "pcapng", "parquet"];
 const BINARY: readonly Format[] = ["pcapng", "parquet"];
+
+/** A capture as the session is given it. */
+interface NamedCapture {
+  readonly file: string;
+  readonly node: string;
+  /** Not null where its records stand for lines of a text. */
+  readonly lines?: readonly number[];
+}
 
 interface Output {
   readonly format: Format;
@@ -94,7 +101,8 @@ export class Outputs {
     if (wanted.length === 0) return undefined;
     const before = this.captures.length;
     if (wanted.some((one) => one.format === "pcapng")) {
-      for (const { file } of captures) {
+      for (const { file, lines } of captures) {
+        if (lines !== undefined) throw new UsageError("-o pcapng needs captures; --input-file has no packets");
         if (!isKept(file)) throw new UsageError(`-o pcapng reads captures twice, and ${file} is no file that can be read again`);
       }
       this.captures.push(...captures.map((capture) => ({ capture, comments: new Comments() })));

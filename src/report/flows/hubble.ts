@@ -87,7 +87,7 @@ function unjudged(judged: Judged, tuple: FiveTuple, node: string, why: string): 
 function judgedFlow(judged: Judged, side: JudgedSide): HubbleFlow {
   const { names } = judged;
   const event = eventOf(judged, side);
-  const there = side.arrived ?? { ...side.entered, ...onlyBackend(side) };
+  const there = side.arrived ?? { ...side.entered, ...translated(side) };
   const direction = directionOf(judged, side);
   const isReply = event.event_type.type === TRACE ? replyOf(judged) : {};
   return {
@@ -119,9 +119,8 @@ function eventOf(judged: Judged, side: JudgedSide): Event {
   if (side.end === End.Delivered || side.end === End.Left) {
     const point = side.end === End.Left ? "TO_NETWORK"
       : judged.names.pod(side.arrived?.destination ?? "") === null ? "TO_HOST" : "TO_ENDPOINT";
-    const reason = { request: "NEW", reply: "REPLY", error: "RELATED", unknown: "TRACE_REASON_UNKNOWN" }[judged.kind];
     return { verdict: "FORWARDED", reason: 0, event_type: eventType(TRACE, POINTS[point]),
-      trace: { trace_observation_point: point, trace_reason: reason }, other: "" };
+      trace: { trace_observation_point: point, ...traceReason(judged) }, other: "" };
   }
   if (side.end === End.Redirected) {
     return { verdict: "REDIRECTED", reason: 0, event_type: eventType(POLICY_VERDICT, 0), trace: {}, other: "" };
@@ -129,6 +128,16 @@ function eventOf(judged: Judged, side: JudgedSide): Event {
   const known = DROP_REASONS[side.reason];
   return { verdict: "DROPPED", reason: known?.[0] ?? 0, event_type: eventType(DROP, known?.[0] ?? 0), trace: {},
     other: known === undefined || side.end !== End.Dropped ? side.text : "" };
+}
+
+const SYN = 0x02;
+
+/** What conntrack said; of a request without flags it is not known whether it is the first. */
+function traceReason({ kind, tuple, tcpFlags }: Judged): { trace_reason?: string } {
+  if (kind === "reply") return { trace_reason: "REPLY" };
+  if (kind === "error") return { trace_reason: "RELATED" };
+  if (kind !== "request" || tuple.protocol !== 6) return {};
+  return { trace_reason: (tcpFlags & SYN) !== 0 ? "NEW" : "ESTABLISHED" };
 }
 
 /** Zero is the default of a number in JSON too, and not printed. */
@@ -144,12 +153,11 @@ function replyOf({ kind }: Judged): { is_reply?: boolean } {
   return kind === "unknown" ? {} : { is_reply: kind === "reply" };
 }
 
-/** Before a backend is told: where there is but one, it is that one. */
-function onlyBackend({ eligibleBackends }: JudgedSide): Partial<FiveTuple> {
-  if (eligibleBackends?.length !== 1) return {};
-  const [only] = eligibleBackends;
-  const colon = only.lastIndexOf(":");
-  return { destination: only.slice(0, colon).replace(/^\[|\]$/g, ""), destinationPort: Number(only.slice(colon + 1)) };
+/** Translated before it was dropped: to the backend that was chosen. */
+function translated({ backend }: JudgedSide): Partial<FiveTuple> {
+  if (backend === null) return {};
+  const colon = backend.lastIndexOf(":");
+  return { destination: backend.slice(0, colon).replace(/^\[|\]$/g, ""), destinationPort: Number(backend.slice(colon + 1)) };
 }
 
 /** Of a connection, seen from the pod where it ended; null where that was no pod. */

@@ -23,7 +23,9 @@ export function commentOf(judged: Judged): string {
   if (finding !== null) parts.push(["id", finding.id], ["facet", finding.facet]);
   if (judged.undecided !== "") parts.push(["reason", judged.undecided]);
   if (sides !== null) parts.push(["current", sideText(sides[0])], ["target", sideText(sides[1])]);
-  const rule = finding === null || sides === null ? undefined : sides[1].becauses[0] ?? sides[0].becauses[0];
+  const becauses = finding === null || sides === null ? [] : [...sides[1].becauses, ...sides[0].becauses];
+  // A manifest's line says more than an option.
+  const rule = becauses.find((one) => one.where !== null) ?? becauses[0];
   if (rule !== undefined) parts.push(["rule", `${rule.object}#${rule.rule}`]);
   return parts.map(([name, value]) => `${name}=${quoted(value)}`).join(" ");
 }
