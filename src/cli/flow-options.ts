@@ -1,7 +1,7 @@
 /** `hubble observe`'s filters on the command line. Their order counts, for `--not` turns the one behind it. */
 import { type Command, Option } from "commander";
 import { FILTER_NAMES, type FilterName, type FilterTerm, flowFilter, type FlowTest } from "../report/flows/filter.js";
-import { timeOf } from "./changes.js";
+import { timeNsOf } from "../cluster/time.js";
 import { wholeNumberOf } from "./options.js";
 import { UsageError } from "./usage.js";
 
@@ -79,7 +79,7 @@ export function selects(options: FlowOptions, terms: readonly FilterTerm[]): boo
 
 function timeNamed(option: string, text: string | undefined): bigint | null {
   if (text === undefined) return null;
-  const time = timeOf(text);
+  const time = timeNsOf(text);
   if (time === null) throw new UsageError(`${option} is a time such as 2026-03-01T12:00:00Z or 1772366400.25, not '${text}'`);
   return time;
 }
