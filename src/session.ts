@@ -81,7 +81,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
       udpCleanup }),
   ];
   let names = new Names(cluster);
-  let denies = policyDenial(cluster, input.target);
+  let denies = policyDenial(cluster, input.target, input.cilium, input.network.names);
   const comparison = new Comparison(planes, () => names, input.current.policyEngine,
     (source, destination, protocol, port) => denies(source, destination, protocol, port),
     input.onJudged === undefined ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, input.onJudged));
@@ -94,7 +94,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
     isFrontend: (address, protocol, port) => names.isFrontend(address, protocol, port), judge: watch ?? comparison,
     onCluster: (changed: Cluster) => {
       names = new Names(changed, names);
-      denies = policyDenial(changed, input.target);
+      denies = policyDenial(changed, input.target, input.cilium, input.network.names);
     },
   });
   await merge(open, epochSec, topology, replay, input);

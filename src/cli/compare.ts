@@ -21,6 +21,7 @@ import { DEMO_NETWORK, demoStories } from "./demo.js";
 import { type Inputs, type NamedCapture, readInputs } from "./inputs.js";
 import { addInputOptions, addPlaneOptions, type InputOptions, networkOf, numberOf, type PlaneOptions, profileOf,
   refuseUnmodelled, wholeNumberOf } from "./options.js";
+import { withLearnedNames } from "./learned-names.js";
 import { addOutputOptions, type OutputOptions, Outputs } from "./outputs.js";
 import { ownProgram } from "./own-program.js";
 import { Progress } from "./progress.js";
@@ -87,17 +88,17 @@ async function compare(options: CompareOptions, terms: readonly FilterTerm[]): P
 }
 
 async function compareOnce(options: CompareOptions, outputs: Outputs, progress: Progress): Promise<number> {
-  const read = await withInputFiles(readInputs(options.file ?? [], options.read ?? [], options), options.inputFile);
-  // Records of equal times are taken in the order of the captures: whatever order they are named in, it is this one.
-  const inputs = { ...read, captures: [...read.captures].sort((a, b) => compareText(a.file, b.file) || compareText(a.node, b.node)) };
-  const input = sessionInput(options, inputs, (options.change ?? []).map(changeOf));
+  const inputs = await withInputFiles(readInputs(options.file ?? [], options.read ?? [], options), options.inputFile);
+  const input = inOrder(await withLearnedNames(sessionInput(options, inputs, (options.change ?? []).map(changeOf)), inputs.captures));
   const { report } = await runSession({ ...input, ...await targetWasm(options), ...listening(outputs, input),
     onProgress: (records) => progress.show(records) });
   return printed(options, outputs, strictly(options, report), renderText);
 }
 
-function compareText(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+/** Records of equal times are taken in the order of the captures: whatever order they are named in, it is this one. */
+function inOrder(input: SessionInput): SessionInput {
+  const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+  return { ...input, captures: [...input.captures].sort((a, b) => compareText(a.file, b.file) || compareText(a.node, b.node)) };
 }
 
 /** Each recording is a session of its own. */
