@@ -164,7 +164,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
       records: replay.counts.records, copies: replay.counts.copies, replayed: replay.counts.packets,
       inferred: replay.counts.inferred, matched: counts.matched,
       same: counts.same, otherChoice: counts.otherChoice, different: counts.different, consequence: counts.consequence,
-      moot: counts.moot, held: counts.held, undecided: counts.undecided, aside: asideOf(replay),
+      moot: counts.moot, contradicted: counts.contradicted, held: counts.held, undecided: counts.undecided, aside: asideOf(replay),
     },
     undecided: sorted(comparison.reasons),
     findings: findings.map((one) => ({
@@ -184,6 +184,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
     verdict: verdictOf({
       // An entry or connection that could not be placed is a packet that was not judged.
       replayed: replay.counts.packets + unplaced, matched: counts.matched + unplaced, undecided: counts.undecided + unplaced,
+      contradicted: counts.contradicted,
       findings: findings.length,
       limits: limits.filter((one) => one.exceeded).length, unreadable: input.unreadable + emptyCaptures,
       minJudged: input.minJudged, failOn: input.failOn,
