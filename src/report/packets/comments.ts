@@ -3,7 +3,7 @@
  *
  *     cmp=DIFF id=POL-LB-INGRESS facet=reached current=FORWARDED target=DROPPED/POLICY_DENIED rule=default/web#ingress[0]
  *
- * `cmp` is SAME, OTHER-CHOICE, DIFF, CONSEQUENCE, MOOT, HELD, UNDECIDED, or ASIDE for records that are not put in (made by a
+ * `cmp` is SAME, OTHER-CHOICE, DIFF, CONSEQUENCE, MOOT, HELD, UNDECIDED, CONTRADICTED, or ASIDE for records that are not put in (made by a
  * node, not IP). A value with spaces stands in quotes.
  */
 import type { Judged, JudgedClass, JudgedSide } from "../../compare/judged.js";
@@ -14,7 +14,7 @@ export const ASIDE = "cmp=ASIDE";
 
 const WORDS: Readonly<Record<JudgedClass, string>> = {
   same: "SAME", otherChoice: "OTHER-CHOICE", different: "DIFF", consequence: "CONSEQUENCE", moot: "MOOT", held: "HELD",
-  undecided: "UNDECIDED",
+  undecided: "UNDECIDED", contradicted: "CONTRADICTED",
 };
 
 export function commentOf(judged: Judged): string {
