@@ -2,7 +2,7 @@
  * Several reports of one run: `-o FORMAT` prints, `-o FORMAT=PATH` writes to a file. What is made of single packets is
  * written while they are judged, the rest at the end.
  */
-import { closeSync, existsSync, openSync, statSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Judged, JudgedListener } from "../compare/judged.js";
 import { compactLine } from "../report/flows/compact.js";
@@ -12,8 +12,6 @@ import { commentOf, Comments } from "../report/packets/comments.js";
 import { commentedPcapng } from "../report/packets/pcapng.js";
 import { PacketTable } from "../report/parquet.js";
 import type { Report } from "../report/report.js";
-import { ARCHIVE_NAME, readArchive } from "./archive.js";
-import { fileChunks } from "./chunks.js";
 import { sentenceOf } from "./files.js";
 import { addFlowOptions, type FlowOptions, flowSelection, type FlowSelection, selects } from "./flow-options.js";
 import { UsageError } from "./usage.js";
@@ -29,8 +27,10 @@ const BINARY: readonly Format[] = ["pcapng", "parquet"];
 interface NamedCapture {
   readonly file: string;
   readonly node: string;
-  /** Not null where its records stand for lines of a text. */
+  /** Where its records stand for lines of a text. */
   readonly lines?: readonly number[];
+  /** Its bytes once more. */
+  readonly again?: () => AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
 }
 
 interface Output {
@@ -48,7 +48,8 @@ export interface OutputOptions extends FlowOptions {
 export function addOutputOptions(command: Command): readonly FilterTerm[] {
   command
     .addOption(new Option("-o, --output <format[=path]...>", `${FORMATS.join(", ")}: to standard output, or with =PATH to a file;`
-      + " several at once (default: text)").argParser((value: string, before: Output[] | undefined) => [...(before ?? []), outputOf(value)]))
+      + " several at once (default: text)")
+      .argParser((value: string, before: Output[] | undefined) => [...(before ?? []), outputOf(value)]))
     .option("--out-file <path>", "write the one output that names no file here instead of standard output");
   return addFlowOptions(command);
 }
@@ -82,7 +83,7 @@ export class Outputs {
     }
     if (options.outFile !== undefined && printed.length === 0) throw new UsageError("--out-file is for an output that names no file itself");
     this.outputs = given.map((one) => ({ ...one, path: one.path ?? options.outFile ?? null }));
-    const doubled = this.outputs.find((one, index) => this.outputs.some((other, before) => before < index && other.path === one.path));
+    const doubled = this.outputs.find((one, index) => this.outputs.findIndex((other) => other.path === one.path) < index);
     if (doubled !== undefined) throw new UsageError(`two outputs cannot both be ${doubled.path}`);
     if (process.stdout.isTTY === true) {
       const binary = this.outputs.find((one) => one.path === null && BINARY.includes(one.format));
@@ -101,9 +102,9 @@ export class Outputs {
     if (wanted.length === 0) return undefined;
     const before = this.captures.length;
     if (wanted.some((one) => one.format === "pcapng")) {
-      for (const { file, lines } of captures) {
+      for (const { file, lines, again } of captures) {
         if (lines !== undefined) throw new UsageError("-o pcapng needs captures; --input-file has no packets");
-        if (!isKept(file)) throw new UsageError(`-o pcapng reads captures twice, and ${file} is no file that can be read again`);
+        if (again === undefined) throw new UsageError(`-o pcapng reads captures twice, and ${file} is no file that can be read again`);
       }
       this.captures.push(...captures.map((capture) => ({ capture, comments: new Comments() })));
     }
@@ -157,7 +158,8 @@ export class Outputs {
   }
 
   private async writePcapng(path: string | null): Promise<void> {
-    const captures = this.captures.map(({ capture, comments }) => ({ node: capture.node, comments, chunks: again(capture.file) }));
+    const captures = this.captures.map(({ capture: { node, again }, comments }) =>
+      ({ node, comments, chunks: again?.() ?? [][Symbol.iterator]() }));
     const handle = path === null ? 1 : openSync(path, "w");
     try {
       for await (const block of commentedPcapng(captures)) writeAll(handle, block);
@@ -211,29 +213,6 @@ class LineSink {
     if (this.path === null) process.stdout.write(text);
     else writeAll(this.handle, Buffer.from(text));
   }
-}
-
-/** A file, or a capture in an archive that is one. */
-function isKept(file: string): boolean {
-  const path = archiveOf(file) ?? file;
-  return existsSync(path) && statSync(path).isFile();
-}
-
-/** The archive in `archive.tar.gz/name`; null: it is a file of its own. */
-function archiveOf(file: string): string | null {
-  if (existsSync(file)) return null;
-  const parts = file.split("/");
-  const end = parts.findIndex((part) => ARCHIVE_NAME.test(part));
-  return end < 0 ? null : parts.slice(0, end + 1).join("/");
-}
-
-/** What was wrong with the file was said at the first reading. */
-function again(file: string): AsyncIterator<Uint8Array> | Iterator<Uint8Array> {
-  const path = archiveOf(file);
-  if (path === null) return fileChunks(file, () => undefined);
-  const archive = readArchive(path);
-  const found = "what" in archive ? undefined : archive.captures.find(({ name }) => `${path}/${name}` === file);
-  return (found === undefined ? [] : [found.bytes])[Symbol.iterator]();
 }
 
 function write(path: string | null, content: string | Uint8Array): void {
