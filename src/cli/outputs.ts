@@ -81,7 +81,9 @@ export class Outputs {
       throw new UsageError(`${printed.map((one) => one.format).join(" and ")} would both be printed; name a file, as in -o ${
         printed[1].format}=FILE`);
     }
-    if (options.outFile !== undefined && printed.length === 0) throw new UsageError("--out-file is for an output that names no file itself");
+    if (options.outFile !== undefined && printed.length === 0) {
+      throw new UsageError("--out-file is for an output that names no file itself");
+    }
     this.outputs = given.map((one) => ({ ...one, path: one.path ?? options.outFile ?? null }));
     const doubled = this.outputs.find((one, index) => this.outputs.findIndex((other) => other.path === one.path) < index);
     if (doubled !== undefined) throw new UsageError(`two outputs cannot both be ${doubled.path}`);
