@@ -7,12 +7,12 @@ import type { Cluster, Timeline } from "./cluster/cluster.js";
 import type { ConntrackFlow } from "./cluster/conntrack-flow.js";
 import type { Problem } from "./cluster/problem.js";
 import { captureProblems, LinkType } from "./capture/index.js";
-import { titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
+import { type SettingSide, titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
 import { Comparison } from "./compare/comparison.js";
 import { type JudgedListener, Teller } from "./compare/judged.js";
 import { Names } from "./compare/names.js";
 import type { Plane } from "./dataplane.js";
-import { buildPlane, limitsOf, policyDenial, type PlaneInputs, type Profile } from "./planes.js";
+import { buildPlane, limitsOf, policyDenial, type PlaneInputs, type Profile, settingOf } from "./planes.js";
 import { CaptureCursor, type CaptureInput, keyOfImage, readView } from "./replay/reading.js";
 import { Replay } from "./replay/loop.js";
 import { SocketTuples } from "./replay/sockets.js";
@@ -82,9 +82,10 @@ export async function runSession(input: SessionInput): Promise<Session> {
   ];
   let names = new Names(cluster);
   let denies = policyDenial(cluster, input.target, input.cilium, input.network.names);
+  const settings = settingsOf(input, cluster);
   const comparison = new Comparison(planes, () => names, input.current.policyEngine,
     (source, destination, protocol, port) => denies(source, destination, protocol, port),
-    input.onJudged === undefined ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, input.onJudged));
+    input.onJudged === undefined ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, input.onJudged), settings);
   const watch = input.until === undefined ? null : new StepWatch(comparison, planes, input.until);
   const sockets = new SocketTuples(cluster, topology.nodes, input.conntrack, epochNs);
   const replay = new Replay({
@@ -101,6 +102,10 @@ export async function runSession(input: SessionInput): Promise<Session> {
   replay.finish();
   return { report: reportOf(input, cursors, topology, replay, comparison, planes, cluster), replay, planes, comparison,
     traced: watch?.found ?? null };
+}
+
+function settingsOf(input: SessionInput, cluster: Cluster): readonly [SettingSide, SettingSide] {
+  return [settingOf(input.current, cluster, input.network, input.cilium), settingOf(input.target, cluster, input.network, input.cilium)];
 }
 
 /** Moves every cursor to its first record; those that have one. */

@@ -5,7 +5,7 @@
  * The first differing packet of a flow makes a finding; what differs later in that flow is its consequence and is
  * counted apart. A packet that one plane cannot judge is undecided, never the same.
  */
-import { addressFromBytes } from "../cluster/address.js";
+import { addressFromBytes, parseAddress } from "../cluster/address.js";
 import { type Because, End, type Journey, type Plane } from "../dataplane.js";
 import { tupleText } from "../replay/flows.js";
 import type { Flow } from "../replay/flows.js";
@@ -13,7 +13,7 @@ import type { Judge, Packet } from "../replay/loop.js";
 import type { Outcome } from "../replay/outcome.js";
 import { Tuple } from "../replay/tuple.js";
 import { type View, ViewClass } from "../replay/view.js";
-import { nameOf, type Situation } from "./catalogue/index.js";
+import { nameOf, type SettingSide, type Situation } from "./catalogue/index.js";
 import { checksumsAgree, differingFacets, Facet, FACET_NAMES } from "./facets.js";
 import { Coverage } from "./coverage.js";
 import { END_WORDS, type JudgedClass, protocolName, type Teller } from "./judged.js";
@@ -88,6 +88,8 @@ export class Comparison implements Judge {
     private readonly policyDenies: PolicyDenies,
     /** Tells of every packet; null where nobody listens. */
     private readonly teller: Teller | null = null,
+    /** Versions and options of both, for differences that depend on them. */
+    private readonly settings: readonly [SettingSide, SettingSide] | null = null,
   ) {}
 
   judge(packet: Packet): void {
@@ -198,19 +200,26 @@ export class Comparison implements Judge {
       port: Tuple.destinationPort(tuple),
       frontend: names.frontend(destination, protocol, Tuple.destinationPort(tuple)),
       current: this.side(0, current), target: this.side(1, target),
-      currentHasPolicy: this.currentHasPolicy,
+      currentHasPolicy: this.currentHasPolicy, seenBefore: (packet.flow?.packets ?? 0) > 1,
       policyDenies: () => current.arrived && this.policyDenies(Tuple.source(current.image), Tuple.destination(current.image),
         Tuple.protocol(current.image), Tuple.destinationPort(current.image)),
       policyDeniesSender: () => current.arrived && this.policyDenies(Tuple.source(tuple), Tuple.destination(current.image),
         Tuple.protocol(current.image), Tuple.destinationPort(current.image)),
+      policyDeniesBetween: (from, to, at) => {
+        const ends = [parseAddress(from)?.bytes, parseAddress(to)?.bytes];
+        return ends[0] !== undefined && ends[1] !== undefined && this.policyDenies(ends[0], ends[1], Tuple.protocol(tuple), at);
+      },
     };
   }
 
   private side(index: number, outcome: Outcome): Situation["current"] {
     const plane = this.planes[index];
     const journey = outcome.end === End.None ? NO_JOURNEY : plane.journey(outcome.journey);
+    const setting = this.settings?.[index];
     return {
-      outcome, journey, profile: plane.profile, reason: plane.reasons[outcome.reason] ?? "", node: plane.nodes[outcome.node] ?? "",
+      outcome, journey, profile: plane.profile, version: setting?.version ?? "", options: setting?.options ?? {},
+      ...(setting?.keepsLabel === undefined ? {} : { keepsLabel: setting.keepsLabel }),
+      reason: plane.reasons[outcome.reason] ?? "", node: plane.nodes[outcome.node] ?? "",
       sourceSeen: outcome.arrived ? addressText(Tuple.source(outcome.image)) : "",
       destination: outcome.arrived ? addressText(Tuple.destination(outcome.image)) : "",
     };
