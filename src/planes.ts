@@ -118,9 +118,13 @@ export function buildPlane(name: string, profile: Profile, inputs: PlaneInputs):
   if (profile.engine === "cilium") {
     const assumed = assumedOptions(cluster, network);
     const { options } = ciliumOptions(profile.text, cluster, inputs.cilium, assumed);
-    return createEbpfPlane({ name, profile: profile.text, cluster, epochNs, wasm: inputs.wasm, seed, traced, assumed,
+    const plane = createEbpfPlane({ name, profile: profile.text, cluster, epochNs, wasm: inputs.wasm, seed, traced, assumed,
       ...(network.names === undefined ? {} : { names: network.names }),
       ...(inputs.cilium === undefined ? {} : { cilium: inputs.cilium }), nodeRules: ciliumNodeRules(options, network) });
+    if (options.masqueradeAgent && network.masquerade?.agent !== "ip-masq-agent") {
+      plane.problems.push({ where: null, severity: "warning", what: AGENT_ASSUMED });
+    }
+    return plane;
   }
   return createIptablesPlane({
     name, profile: profile.engine, cluster, epochNs, seed, traced, udpCleanup: inputs.udpCleanup,
@@ -191,6 +195,9 @@ function ciliumNodeRules(options: CiliumOptions, network: Network): RuleGiver {
   const agent = options.masqueradeAgent ? agentBesideCilium(network) : { agent: "none" as const };
   return (_cluster, _node, family, own) => joinRules([masqueradePart(agent, family), own]);
 }
+
+const AGENT_ASSUMED = "no ConfigMap of ip-masq-agent is given; AKS's is assumed, which exempts the pods' ranges from masquerading and " +
+  "not link-local";
 
 /** AKS runs ip-masq-agent-v2, and keeps a file for it that exempts the pods' ranges and masquerades link-local. */
 function agentBesideCilium({ masquerade, clusterCidrs }: Network): MasqueradeConfig {

@@ -15,6 +15,7 @@ import type { MapName } from "../contract/maps.js";
 import { maps } from "../contract/maps.js";
 import type { Because } from "../dataplane.js";
 import { buildFabric } from "../fabric/fabric.js";
+import { withCiliumNodes } from "./compile/cilium-node.js";
 import { compileEgressGateways } from "./compile/egress-gateway.js";
 import { compileFib } from "./compile/fib.js";
 import type { FibRow } from "./compile/fib.js";
@@ -169,7 +170,7 @@ function canonical(cluster: Cluster): Cluster {
     [...list].sort((a, b) => compare(a.namespace, b.namespace) || compare(a.name, b.name));
   return {
     ...cluster,
-    nodes: sorted(cluster.nodes),
+    nodes: sorted(withCiliumNodes(cluster)),
     pods: sorted(cluster.pods),
     services: sorted(cluster.services),
     endpointSlices: sorted(cluster.endpointSlices),

@@ -76,6 +76,11 @@ it("options that are not evaluated are said where a cilium-config gives them ano
   const said = (data: Readonly<Record<string, string>>) => ciliumOptions("cilium@1.20", clusterWith(data)).problems.map((one) => one.what);
   expect(said({ "enable-wireguard": "true", "cni-chaining-mode": "none", "vlan-bpf-bypass": "" }))
     .toEqual([expect.stringMatching(/^option enable-wireguard=true: /)]);
+  for (const [name, usual, other] of [["install-iptables-rules", "true", "false"], ["prepend-iptables-chains", "true", "false"],
+    ["iptables-random-fully", "false", "true"], ["enable-health-check-loadbalancer-ip", "false", "true"]] as const) {
+    expect(said({ [name]: usual })).toEqual([]);
+    expect(said({ [name]: other })).toEqual([expect.stringContaining(`option ${name}=${other}: `)]);
+  }
   expect(said({ "bpf-lb-proto-diff": "false" })).toEqual([expect.stringMatching(/^option bpf-lb-proto-diff=false: /)]);
 });
 

@@ -18,18 +18,26 @@ export const NOTHING: Decided = { ports: null, becauses: [] };
 /** Verdicts of rules that decide; the others only lead to these. */
 const DECIDING = new Set(["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "DROP", "REJECT", "UNDECIDED"]);
 
+const LEAST_PRUNED = 1024;
+
 export class StackHooks implements NetfilterHooks {
   reason = "";
   /** Of the packet under way. */
   decided: Decided = NOTHING;
   /** Filled with every rule that matched, where traced. */
   readonly steps: Step[] = [];
+  /** By connection. */
   private readonly known = new Map<number, Decided>();
   private pending: Because[] = [];
   private family: 4 | 6 = 4;
 
   constructor(private readonly node: string, private readonly netfilter: Netfilter, private readonly traced: boolean,
     public origin: RuleOrigin) {}
+
+  /** Connections that are remembered. */
+  get remembered(): number {
+    return this.known.size;
+  }
 
   /** A packet comes to the node. */
   begin(): void {
@@ -56,9 +64,17 @@ export class StackHooks implements NetfilterHooks {
     this.netfilter.attach(made, original);
   }
 
+  /** Forgets connections that the table has no more, once there are twice as many as it has. */
+  private prune(now: number): void {
+    if (this.known.size < Math.max(LEAST_PRUNED, 2 * this.netfilter.conntrackCount)) return;
+    const live = new Set(this.netfilter.conntrack().map(({ id }) => id));
+    for (const id of this.known.keys()) if (id !== now && !live.has(id)) this.known.delete(id);
+  }
+
   private learn(id: number, ports: readonly [number, number] | null): void {
     const now: Decided = { ports, becauses: this.pending };
     this.pending = [];
+    if (id > 0) this.prune(id);
     if (id > 0) this.known.set(id, joined(this.known.get(id) ?? NOTHING, now));
     this.decided = joined(this.decided, id > 0 ? this.known.get(id)! : now);
   }
