@@ -17,7 +17,7 @@ import { existsSync } from "node:fs";
 import { basename } from "node:path";
 import type { NodeFacts } from "../cluster/cluster.js";
 import { type ConntrackFlow, readConntrackFlows } from "../cluster/conntrack-flow.js";
-import { type ManifestObjects, readManifests } from "../cluster/manifests.js";
+import { type LargeText, type ManifestObjects, readManifests } from "../cluster/manifests.js";
 import { readNodeFacts } from "../cluster/node-facts.js";
 import type { Problem } from "../cluster/problem.js";
 import type { NodeDump } from "../iptables/planeNode.js";
@@ -26,7 +26,7 @@ import type { CaptureInput } from "../replay/reading.js";
 import { ARCHIVE_NAME, archiveNode, readArchive } from "./archive.js";
 import { fileChunks } from "./chunks.js";
 import { dumpsByNode, findDumps, type FoundDump } from "./dumps.js";
-import { list, openFailure, readText } from "./files.js";
+import { list, openFailure, readText, readTextOrChunks } from "./files.js";
 
 export interface NamedCapture {
   readonly file: string;
@@ -61,6 +61,8 @@ const MANIFEST_NAME = /\.(ya?ml|json|sysctl)$/i;
 const FACTS_LIST = /^\s*\[\s*(\]\s*$|(\{\s*\}\s*,\s*)*\{\s*"(ifindex|link_index|dst|type)")/;
 const FACTS_OBJECT = /^\s*\{\s*"(link|addr|route[46]?|neigh)"\s*:\s*\[/;
 const CONNTRACK_NAME = /\.(ct-events\.txt|conntrack)$/i;
+/** How a large dump begins. */
+const MANIFEST_HEAD = /^\s*\{|^(---|%YAML|apiVersion:|kind:|items:|#)/m;
 /** Files of a folder that may be a node's rules or sets; their content says whether they are. */
 const DUMP_NAME = /\.(rules|ip6?tables(-save)?|ipsets?|nft|save|dump|txt)$/i;
 
@@ -72,7 +74,7 @@ export interface FurtherInputs {
 
 export function readInputs(manifests: readonly string[], captures: readonly string[], further: FurtherInputs = {}): Inputs {
   const reading = new Reading();
-  const texts: Text[] = [];
+  const texts: (Text | LargeText)[] = [];
   const conntrackTexts: Text[] = [];
   const found: FoundDump[] = [];
   for (const path of new Set(manifests)) readPath(path, reading, texts, conntrackTexts, found);
@@ -107,7 +109,7 @@ class Reading {
 }
 
 /** Adds the texts of a file, or of the manifests, conntrack entries and dumps in a folder. */
-function readPath(path: string, reading: Reading, texts: Text[], conntrack: Text[], found: FoundDump[]): void {
+function readPath(path: string, reading: Reading, texts: (Text | LargeText)[], conntrack: Text[], found: FoundDump[]): void {
   const listed = path === "-" ? { folder: false, files: ["-"], failures: [] } : list(path);
   for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
   const wanted = listed.files.filter((file) => !listed.folder || CONNTRACK_NAME.test(file) || MANIFEST_NAME.test(file)
@@ -116,9 +118,12 @@ function readPath(path: string, reading: Reading, texts: Text[], conntrack: Text
     reading.unusable(path, "no manifest in this folder; expected *.yaml, *.yml or *.json");
   }
   for (const file of wanted) {
-    const read = readText(file);
+    const read = readTextOrChunks(file, (what) => reading.problems.push({ where: { file, line: 0 }, severity: "error", what }));
     if ("what" in read) reading.unusable(file, read.what);
-    else if (addDumps(file, read.text, null, reading, found)) continue;
+    else if ("chunks" in read) {
+      if (MANIFEST_HEAD.test(read.head)) texts.push({ name: file, chunks: read.chunks });
+      else if (!listed.folder) reading.unusable(file, "this is no list of objects, and too large for anything else that is read here");
+    } else if (addDumps(file, read.text, null, reading, found)) continue;
     else if (listed.folder && !CONNTRACK_NAME.test(file) && !MANIFEST_NAME.test(file)) continue;
     else if (read.text.slice(0, 4096).includes("\0")) {
       reading.unusable(file, `this is binary, not a manifest${CAPTURE_NAME.test(file) ? "; captures are given with -r" : ""}`);
@@ -217,10 +222,14 @@ export function nodeFailure(file: string, node: string | null, nodes: readonly s
 }
 
 /** `ip -j` output is JSON whose entries have an ifindex or a route's dst, or the lab's one object of all of them. */
-function splitFacts(texts: readonly Text[]): { facts: Text[]; manifests: Text[] } {
+function splitFacts(texts: readonly (Text | LargeText)[]): { facts: Text[]; manifests: (Text | LargeText)[] } {
   const facts: Text[] = [];
-  const manifests: Text[] = [];
+  const manifests: (Text | LargeText)[] = [];
   for (const text of texts) {
+    if ("chunks" in text) {
+      manifests.push(text);
+      continue;
+    }
     const head = text.text.slice(0, 400);
     const isFacts = FACTS_LIST.test(head) || FACTS_OBJECT.test(head) || text.name.endsWith(".sysctl");
     const isOther = /\.(ifmap|case)\.json$|(^|\/)(case|meta)\.json$/.test(text.name);
