@@ -55,8 +55,8 @@ const texts: readonly (readonly [string, string])[] = [
     `${JSON.stringify({ ...list, items: objects.slice(0, 3) })}\n${JSON.stringify({ ...list,
     items: [...objects.slice(3, 5), tricky] }, null, 1)
     .replace('"metadata":', '"metadata"')} ${JSON.stringify(tricky)}`],
-  ["a typed list", JSON.stringify({ kind: "PodList", apiVersion: "v1", metadata: {}, items: objects.filter((one) => (one as { kind?: string })
-    .kind === "Pod").map((one) => ({ metadata: (one as { metadata: object }).metadata, spec: (one as { spec: object }).spec })) })],
+  ["a typed list", JSON.stringify({ kind: "PodList", apiVersion: "v1", metadata: {}, items: objects
+    .filter((one) => (one as { kind?: string }).kind === "Pod").map((one) => ({ metadata: (one as { metadata: object }).metadata, spec: (one as { spec: object }).spec })) })],
   ["a list in a list", JSON.stringify({ ...list, items: [{ ...list, items: objects.slice(0, 2) }, tricky] })],
   ["a bad item", JSON.stringify({ ...list, items: [{ kind: "Pod" }, 7, "text", tricky] }, null, 2)],
 ];

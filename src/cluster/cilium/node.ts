@@ -23,8 +23,8 @@ export function withCiliumNodes(nodes: readonly NodeObject[], others: readonly O
     const own = listOf(spec["addresses"]).map(fieldsOf).filter((one) => one["type"] === "CiliumInternalIP")
       .map((one) => (typeof one["ip"] === "string" ? parseAddress(one["ip"]) : null)).filter((one) => one !== null);
     const known = new Set(node.addresses.map(({ address }) => address.text));
-    return { ...node, podCIDRs: node.podCIDRs.length > 0 ? node.podCIDRs : ranges,
-      addresses: [...node.addresses, ...own.filter((one) => !known.has(one.text)).map((address) => ({ type: "CiliumInternalIP", address }))] };
+    const added = own.filter((one) => !known.has(one.text)).map((address) => ({ type: "CiliumInternalIP", address }));
+    return { ...node, podCIDRs: node.podCIDRs.length > 0 ? node.podCIDRs : ranges, addresses: [...node.addresses, ...added] };
   });
 }
 
