@@ -100,10 +100,14 @@ export function readTextOrChunks(file: string, onDamage: (what: string) => void)
   if (isGzip(start)) {
     // What is packed is unpacked at once.
     const unpacked = unpack(file, Buffer.concat([start, ...bytes]));
-    if ("what" in unpacked) return unpacked;
-    return unpacked.bytes.length <= WHOLE_BYTES ? { text: withoutMark(unpacked.bytes) } : chunked(slices(unpacked.bytes), onDamage);
+    return "what" in unpacked ? unpacked : textOrChunks(unpacked.bytes);
   }
   return chunked(joined(start, bytes), onDamage);
+}
+
+/** The text of bytes that are in memory already; of many its chunks. */
+export function textOrChunks(bytes: Uint8Array): { readonly text: string } | { readonly head: string; readonly chunks: Iterable<string> } {
+  return bytes.length <= WHOLE_BYTES ? { text: withoutMark(bytes) } : chunked(slices(bytes), () => {});
 }
 
 function chunked(bytes: Iterable<Uint8Array>, onDamage: (what: string) => void): { head: string; chunks: Iterable<string> } {

@@ -5,6 +5,7 @@
  *
  *     *.yaml *.yml *.json    manifests, or a node's `ip -j` output by its content (node1.net.json)
  *     *.sysctl               `sysctl -a` of a node
+ *     *.zip                  `cilium sysdump`, or a packed folder of manifests
  *     *.pcap *.pcapng *.gz   captures, told by their magic, never by the name
  *     *.tar.gz               a node's archive as Retina makes it: captures and rules
  *     *.ct-events.txt *.conntrack   conntrack -E or -L of a node
@@ -26,7 +27,9 @@ import type { CaptureInput } from "../replay/reading.js";
 import { ARCHIVE_NAME, archiveNode, readArchive } from "./archive.js";
 import { fileChunks } from "./chunks.js";
 import { dumpsByNode, findDumps, type FoundDump } from "./dumps.js";
-import { list, openFailure, readText, readTextOrChunks } from "./files.js";
+import { list, openFailure, readText, readTextOrChunks, textOrChunks } from "./files.js";
+import { isSysdump, isSysdumpObject } from "./sysdump.js";
+import { readZip, ZIP_NAME } from "./zip.js";
 
 export interface NamedCapture {
   readonly file: string;
@@ -112,12 +115,17 @@ class Reading {
 function readPath(path: string, reading: Reading, texts: (Text | LargeText)[], conntrack: Text[], found: FoundDump[]): void {
   const listed = path === "-" ? { folder: false, files: ["-"], failures: [] } : list(path);
   for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
-  const wanted = listed.files.filter((file) => !listed.folder || CONNTRACK_NAME.test(file) || MANIFEST_NAME.test(file)
-    || DUMP_NAME.test(file));
+  const named = listed.files.filter((file) => !listed.folder || CONNTRACK_NAME.test(file) || MANIFEST_NAME.test(file)
+    || DUMP_NAME.test(file) || ZIP_NAME.test(file));
+  const wanted = isSysdump(named) ? named.filter(isSysdumpObject) : named;
   if (wanted.length === 0 && listed.failures.length === 0) {
     reading.unusable(path, "no manifest in this folder; expected *.yaml, *.yml or *.json");
   }
   for (const file of wanted) {
+    if (ZIP_NAME.test(file)) {
+      addZip(file, reading, texts);
+      continue;
+    }
     const read = readTextOrChunks(file, (what) => reading.problems.push({ where: { file, line: 0 }, severity: "error", what }));
     if ("what" in read) reading.unusable(file, read.what);
     else if ("chunks" in read) {
@@ -128,6 +136,20 @@ function readPath(path: string, reading: Reading, texts: (Text | LargeText)[], c
     else if (read.text.slice(0, 4096).includes("\0")) {
       reading.unusable(file, `this is binary, not a manifest${CAPTURE_NAME.test(file) ? "; captures are given with -r" : ""}`);
     } else (CONNTRACK_NAME.test(file) ? conntrack : texts).push({ name: file, text: read.text });
+  }
+}
+
+/** The objects in a zip: of a sysdump, or a packed folder of manifests. */
+function addZip(file: string, reading: Reading, texts: (Text | LargeText)[]): void {
+  const read = readZip(file, isSysdumpObject);
+  if ("what" in read) {
+    reading.unusable(file, read.what);
+    return;
+  }
+  if (read.files.length === 0) reading.unusable(file, "no manifest in this archive; expected a cilium sysdump, or *.yaml");
+  for (const { name, bytes } of read.files) {
+    const text = textOrChunks(bytes);
+    texts.push("text" in text ? { name: `${file}/${name}`, text: text.text } : { name: `${file}/${name}`, chunks: text.chunks });
   }
 }
 

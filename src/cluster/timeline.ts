@@ -6,6 +6,7 @@
  * gets assumed ones; its devices keep their ifindex through the whole timeline.
  */
 import { assumedFacts, podDeviceIndexes } from "./assumed-facts.js";
+import { withCiliumNodes } from "./cilium/node.js";
 import type { Cluster, ConntrackDelete, Namespace, Node, NodeFacts, Pod, Timeline, TimelineChange }
   from "./cluster.js";
 import { type ManifestObjects, withNameLabel } from "./manifests.js";
@@ -51,8 +52,9 @@ export function buildCluster(objects: ManifestObjects, facts: ReadonlyMap<string
   return clusterOf(objects, facts, podDeviceIndexes(objects.pods));
 }
 
-function clusterOf(objects: ManifestObjects, facts: ReadonlyMap<string, NodeFacts>,
+function clusterOf(given: ManifestObjects, facts: ReadonlyMap<string, NodeFacts>,
   indexes: ReadonlyMap<string, number>): Cluster {
+  const objects = { ...given, nodes: withCiliumNodes(given.nodes, given.others) };
   const pods = withHostNetworkAddresses(objects.pods, objects.nodes);
   const podsByNode = groupByNode(pods);
   const assumed = (node: NodeObject): NodeFacts =>
