@@ -9,8 +9,8 @@
  * What the node makes itself (ICMP errors, rebuilt fragments, tunnel outers) is expected output, never input.
  * Nothing here throws for what a capture holds, and memory holds one window of traffic and a bounded flow table.
  */
-
 import { Emission, End, FrameBlock, PacketType, type Pin, StepResults } from "../dataplane.js";
+import { applyChange } from "./changes.js";
 import { choiceOf, observedChoice } from "./choice.js";
 import { Datagrams } from "./datagrams.js";
 import { type Flow, Flows, type PlaneSide } from "./flows.js";
@@ -383,11 +383,10 @@ export class Replay {
       const atNs = Number(change.atNs - epochNs);
       if (atNs > timeNs) return;
       this.nextChange++;
+      applyChange(change, planes, atNs);
+      // What a name stands for is no reason to choose a backend again.
+      if (change.kind === "names") continue;
       this.counts.changes++;
-      for (const plane of planes) {
-        if (change.kind === "cluster") plane.change(change.cluster, atNs);
-        else plane.deleteConntrack(change.entry, atNs);
-      }
       if (change.kind === "cluster") this.options.onCluster(change.cluster);
       else this.flows.end(change.entry);
     }
