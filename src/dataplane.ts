@@ -13,6 +13,7 @@
  */
 import type { Address } from "./cluster/address.js";
 import type { Cluster, ConntrackDelete } from "./cluster/cluster.js";
+import type { DNSNames } from "./cluster/names.js";
 import type { Problem, Where } from "./cluster/problem.js";
 
 /** Which way a frame crossed a device, seen from the node. */
@@ -281,6 +282,8 @@ export interface Plane {
   step(frames: FrameBlock, results: StepResults): void;
   /** Replaces the cluster at a time; live state (conntrack, NAT) stays. */
   change(cluster: Cluster, timeNs: number): void;
+  /** What is known of DNS names from a time on; null: nothing new. */
+  learn(names: DNSNames | null, timeNs: number): void;
   deleteConntrack(entry: ConntrackDelete, timeNs: number): void;
   journey(id: number): Journey;
   /** Steps of the last row stepped, in order; empty unless the plane was built with `traced`. */

@@ -81,7 +81,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
       udpCleanup }),
   ];
   let names = new Names(cluster);
-  let denies = policyDenial(cluster, input.target);
+  let denies = policyDenial(cluster, input.target, input.cilium, input.network.names);
   const comparison = new Comparison(planes, () => names, input.current.policyEngine,
     (source, destination, protocol, port) => denies(source, destination, protocol, port),
     input.onJudged === undefined ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, input.onJudged));
@@ -94,7 +94,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
     isFrontend: (address, protocol, port) => names.isFrontend(address, protocol, port), judge: watch ?? comparison,
     onCluster: (changed: Cluster) => {
       names = new Names(changed, names);
-      denies = policyDenial(changed, input.target);
+      denies = policyDenial(changed, input.target, input.cilium, input.network.names);
     },
   });
   await merge(open, epochSec, topology, replay, input);
@@ -164,7 +164,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
       records: replay.counts.records, copies: replay.counts.copies, replayed: replay.counts.packets,
       inferred: replay.counts.inferred, matched: counts.matched,
       same: counts.same, otherChoice: counts.otherChoice, different: counts.different, consequence: counts.consequence,
-      moot: counts.moot, held: counts.held, undecided: counts.undecided, aside: asideOf(replay),
+      moot: counts.moot, contradicted: counts.contradicted, held: counts.held, undecided: counts.undecided, aside: asideOf(replay),
     },
     undecided: sorted(comparison.reasons),
     findings: findings.map((one) => ({
@@ -184,6 +184,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
     verdict: verdictOf({
       // An entry or connection that could not be placed is a packet that was not judged.
       replayed: replay.counts.packets + unplaced, matched: counts.matched + unplaced, undecided: counts.undecided + unplaced,
+      contradicted: counts.contradicted,
       findings: findings.length,
       limits: limits.filter((one) => one.exceeded).length, unreadable: input.unreadable + emptyCaptures,
       minJudged: input.minJudged, failOn: input.failOn,

@@ -49,8 +49,13 @@ export interface ComparisonCounts {
   /** First differing packets, and later ones of the same flows. */
   different: number;
   consequence: number;
-  /** What they answer did not arrive. */
+  /** What they answer arrived on one side only. */
   moot: number;
+  /**
+   * They answer or follow what neither side delivers, so that they could not have been sent: the recording is of another
+   * dataplane than both. Nothing is learnt from them.
+   */
+  contradicted: number;
   /** Waiting for further fragments in at least one plane. */
   held: number;
   undecided: number;
@@ -60,7 +65,7 @@ export interface ComparisonCounts {
 
 export class Comparison implements Judge {
   readonly counts: ComparisonCounts = {
-    packets: 0, same: 0, otherChoice: 0, different: 0, consequence: 0, moot: 0, held: 0, undecided: 0, matched: 0,
+    packets: 0, same: 0, otherChoice: 0, different: 0, consequence: 0, moot: 0, contradicted: 0, held: 0, undecided: 0, matched: 0,
   };
   /** Reasons, prefixed by the plane's name. */
   readonly reasons = new Map<string, number>();
@@ -69,6 +74,8 @@ export class Comparison implements Judge {
   private readonly found: Finding[] = [];
   /** Flows of which a packet was undecided: what a plane remembers of them is not what it would. */
   private readonly open = new WeakSet<Flow>();
+  /** TCP flows whose last SYN neither side delivered. */
+  private readonly unborn = new WeakSet<Flow>();
   /** What the packet under way shows, and why it is undecided. */
   private shown: Finding | null = null;
   private why = "";
@@ -112,7 +119,9 @@ export class Comparison implements Judge {
       if (flow !== null) this.open.add(flow);
       return "undecided";
     }
+    if (packet.moot[0] && packet.moot[1]) return "contradicted";
     if (packet.moot[0] || packet.moot[1]) return "moot";
+    if (this.follows(packet)) return "contradicted";
     if (current.end === End.Held || target.end === End.Held) return "held";
     const isReply = packet.kind === "reply";
     if (current.arrived && target.arrived && packet.kind !== "error" && !checksumsAgree(current, target)) {
@@ -122,6 +131,15 @@ export class Comparison implements Judge {
     if (facets === Facet.Destination && flow !== null && this.choseFromEqualSets(flow, packet)) return "otherChoice";
     if (facets === 0 && packet.kind === "request" && differentHops(packet)) return this.record(packet, Facet.Hops);
     return facets === 0 ? "same" : this.record(packet, facets);
+  }
+
+  /** Whether it is a segment after a SYN that neither side delivered; no sender goes on then. */
+  private follows({ flow, kind, view, outcomes: [current, target] }: Packet): boolean {
+    if (flow === null || kind !== "request" || view.protocol !== 6 || view.isFragment) return false;
+    if ((view.tcpFlags & (SYN | ACK)) !== SYN) return this.unborn.has(flow);
+    if (current.arrived || target.arrived) this.unborn.delete(flow);
+    else this.unborn.add(flow);
+    return false;
   }
 
   /** Whether the cluster knows the packet; looked up once a flow, which also notes what the traffic touches. */
@@ -270,6 +288,9 @@ function holds(backends: readonly string[], outcome: Outcome): boolean {
   return outcome.withoutPorts || backends.includes(address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`);
 }
 
+/** TCP flag bits. */
+const SYN = 0x02;
+const ACK = 0x10;
 const AFTER_UNDECIDED = "differs, and an earlier packet of the flow is undecided";
 const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], eligibleBackends: null, eligibleSourcePorts: null };
 
