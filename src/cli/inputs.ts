@@ -19,6 +19,7 @@ import { basename } from "node:path";
 import type { NodeFacts } from "../cluster/cluster.js";
 import { type ConntrackFlow, readConntrackFlows } from "../cluster/conntrack-flow.js";
 import { type LargeText, type ManifestObjects, readManifests } from "../cluster/manifests.js";
+import { withSynthetic } from "../cluster/synthetic.js";
 import { readNodeFacts } from "../cluster/node-facts.js";
 import type { Problem } from "../cluster/problem.js";
 import type { NodeDump } from "../iptables/planeNode.js";
@@ -75,6 +76,8 @@ const DUMP_NAME = /\.(rules|ip6?tables(-save)?|ipsets?|nft|save|dump|txt)$/i;
 export interface FurtherInputs {
   /** Dumps of nodes' rules and sets. */
   readonly rules?: readonly string[];
+  /** false: what manifests leave to a cluster (pods of workloads, addresses) is not made up. */
+  readonly synthetic?: boolean;
 }
 
 export function readInputs(manifests: readonly string[], captures: readonly string[], further: FurtherInputs = {}): Inputs {
@@ -90,14 +93,16 @@ export function readInputs(manifests: readonly string[], captures: readonly stri
   if (Object.values(read.objects).every((objects) => objects.length === 0) && reading.unreadable === 0 && manifests.length > 0) {
     reading.unusable(manifests[0], "no Kubernetes object could be read here; expected manifests as `kubectl get -o yaml` prints them");
   }
-  const nodes = read.objects.nodes.map((node) => node.name);
-  const facts = readFacts(factTexts, nodes, read.objects, reading.problems);
+  const { objects, problems: madeUp } = further.synthetic === false ? { objects: read.objects, problems: [] } : withSynthetic(read.objects);
+  reading.problems.push(...madeUp);
+  const nodes = objects.nodes.map((node) => node.name);
+  const facts = readFacts(factTexts, nodes, objects, reading.problems);
   const conntrack = readConntrack(conntrackTexts, nodes, reading.problems);
   // Archives among the captures hold rules too.
   const named = captures.flatMap((argument) => capturesOf(argument, nodes, reading, found));
   const dumps = dumpsByNode(found, nodes, (file) => nodeOf(file, nodes), (file, what) => reading.unusable(file, what));
   return {
-    objects: read.objects, facts, conntrack, dumps, captures: named,
+    objects, facts, conntrack, dumps, captures: named,
     problems: reading.problems, unreadable: reading.unreadable,
   };
 }

@@ -51,12 +51,12 @@ const texts: readonly (readonly [string, string])[] = [
   ["two YAML lists", `${YAML_LIST}---\n${YAML_LIST.replaceAll("name: ", "name: second-")}`],
   ["CRLF", YAML_LIST.replaceAll("\n", "\r\n")],
   ["a JSON list", JSON.stringify(list, null, 4)], ["a JSON list on one line", JSON.stringify(list)],
-  ["lists in a row, one damaged",
-    `${JSON.stringify({ ...list, items: objects.slice(0, 3) })}\n${JSON.stringify({ ...list,
-    items: [...objects.slice(3, 5), tricky] }, null, 1)
-    .replace('"metadata":', '"metadata"')} ${JSON.stringify(tricky)}`],
+  ["lists in a row, one damaged", [JSON.stringify({ ...list, items: objects.slice(0, 3) }),
+    JSON.stringify({ ...list, items: [...objects.slice(3, 5), tricky] }, null, 1).replace('"metadata":', '"metadata"'),
+    JSON.stringify(tricky)].join("\n")],
   ["a typed list", JSON.stringify({ kind: "PodList", apiVersion: "v1", metadata: {}, items: objects
-    .filter((one) => (one as { kind?: string }).kind === "Pod").map((one) => ({ metadata: (one as { metadata: object }).metadata, spec: (one as { spec: object }).spec })) })],
+    .filter((one) => (one as { kind?: string }).kind === "Pod")
+    .map((one) => ({ metadata: (one as { metadata: object }).metadata, spec: (one as { spec: object }).spec })) })],
   ["a list in a list", JSON.stringify({ ...list, items: [{ ...list, items: objects.slice(0, 2) }, tricky] })],
   ["a bad item", JSON.stringify({ ...list, items: [{ kind: "Pod" }, 7, "text", tricky] }, null, 2)],
 ];

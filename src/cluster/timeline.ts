@@ -37,6 +37,7 @@ export function buildTimeline(input: TimelineInput): Timeline {
   const indexes = podDeviceIndexes(snapshots.flatMap((objects) => objects.pods));
   const cluster = (objects: ManifestObjects): Cluster => clusterOf(objects, facts, indexes);
   checkNodes(snapshots, facts, problems);
+  checkServices(input.initial, problems);
   return {
     initial: cluster(input.initial),
     changes: changes.map((change): TimelineChange => (change.kind === "objects"
@@ -105,6 +106,15 @@ function groupByNode(pods: readonly Pod[]): Map<string, Pod[]> {
     else group.push(pod);
   }
   return groups;
+}
+
+/** Traffic to a service that no cluster gave an address is not recognised. */
+function checkServices(objects: ManifestObjects, problems: Problem[]): void {
+  for (const { namespace, name, clusterIPs, headless, type, where } of objects.services) {
+    if (clusterIPs.length > 0 || headless || type === "ExternalName") continue;
+    problems.push({ where, severity: "warning", what: `Service ${namespace}/${name}: found no clusterIP, expected the Service as the `
+      + "cluster returns it; it has no address that traffic could match" });
+  }
 }
 
 function checkNodes(snapshots: readonly ManifestObjects[], facts: ReadonlyMap<string, NodeFacts>,
