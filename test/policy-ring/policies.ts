@@ -21,6 +21,8 @@ export interface PolicyOptions {
   readonly v6: boolean;
   /** ClusterNetworkPolicy is read. */
   readonly tiers: boolean;
+  /** Host policies are enforced. */
+  readonly hosts: boolean;
   /** fromNodes and toNodes are; without, Cilium refuses the policy that has them. */
   readonly nodes: boolean;
 }
@@ -30,6 +32,7 @@ export function policies(random: Random, options: PolicyOptions): Plain[] {
   return [
     ...(random.chance(45) ? Array.from({ length: 1 + random.below(2) }, (_, index) => networkPolicy(random, index, options.v6)) : []),
     ...(random.chance(85) ? cilium.objects() : []),
+    ...(options.hosts ? Array.from({ length: 1 + random.below(2) }, (_, index) => cilium.hostPolicy(index)) : []),
     ...(options.tiers ? Array.from({ length: 1 + random.below(3) }, (_, index) => clusterNetworkPolicy(random, index, options.nodes)) : []),
   ];
 }
@@ -52,6 +55,21 @@ class CiliumMaker {
       });
     }
     return objects;
+  }
+
+  /** Of nodes: no L7 rules, which host policies have of DNS alone, and no authentication. */
+  hostPolicy(index: number): Plain {
+    const { random } = this;
+    const l4 = ["-", "-", "port", "zero", "range", "icmps", "name"] as const;
+    const rules = Array.from({ length: 1 + random.below(4) }, () => {
+      const { section, rule } = this.rule(random.pick(SECTIONS), random.pick(L3), random.pick(l4));
+      delete rule.authentication;
+      return { section, rule };
+    });
+    const { endpointSelector, ...spec } = this.spec(rules);
+    return { apiVersion: "cilium.io/v2", kind: "CiliumClusterwideNetworkPolicy", metadata: { name: `h${index}` },
+      spec: { nodeSelector: random.pick<Plain>([{}, { matchLabels: { zone: random.pick(["a", "b"]) } },
+        { matchExpressions: [{ key: "zone", operator: "NotIn", values: ["a"] }] }]), ...spec } };
   }
 
   /** One rule at least for each member that was chosen. */
@@ -108,7 +126,9 @@ class CiliumMaker {
         : set([{ cidrGroupSelector: { matchLabels: { side: random.pick(["north", "south"]) } } }]);
       case "entities": return { [`${word}Entities`]: unique(few(() => random.pick(ENTITIES))) };
       case "services": return { toServices: few(() => this.service()) };
-      case "fqdns": return { toFQDNs: [random.pick([{ matchName: "example.com" }, { matchPattern: "*.example.com" }])] };
+      case "fqdns": return { toFQDNs: few(() => random.pick<Plain>([{ matchName: random.pick(["example.com", "API.Example.com",
+        "example.org."]) }, { matchPattern: random.pick(["*.example.com", "*", "**.example.com", "api.*", "*.*", "ex*.org",
+        "x.api.**"]) }])) };
       case "groups": return { [`${word}Groups`]: [{ aws: { region: "eu-central-1" } }] };
       case "nodes": return this.options.nodes || random.chance(10) ? { [`${word}Nodes`]: [{ matchLabels: { zone: random.pick(["a",
         "b"]) } }] } : {};
