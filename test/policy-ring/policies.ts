@@ -78,8 +78,19 @@ class CiliumMaker {
     const sections = subset(random, SECTIONS, 50, 1);
     const [l3, l4] = [subset(random, L3, 30, 1), subset(random, L4, 30, 1)];
     const count = Math.max(l3.length, l4.length, sections.length);
-    return Array.from({ length: count }, (_, index) => this.rule(sections[index % sections.length], l3[index % l3.length],
+    const rules = Array.from({ length: count }, (_, index) => this.rule(sections[index % sections.length], l3[index % l3.length],
       l4[index % l4.length]));
+    return random.chance(35) ? [...rules, ...this.against(random.pick(rules))] : rules;
+  }
+
+  /** A rule of the other verdict for the same peers, with other ports: one of them is often the wider. */
+  private against({ section, rule }: { section: Section; rule: Plain }): { section: Section; rule: Plain }[] {
+    const { toPorts, icmps, authentication, toFQDNs, ...peers } = rule;
+    // What toServices says of ports differs between versions.
+    if (peers.toServices !== undefined || (toFQDNs !== undefined && Object.keys(peers).length === 0)) return [];
+    const other = (section.endsWith("Deny") ? section.slice(0, -4) : `${section}Deny`) as Section;
+    const ports = this.ports(this.random.pick(["-", "port", "zero", "range", "range"]));
+    return Object.keys({ ...peers, ...ports }).length === 0 ? [] : [{ section: other, rule: { ...peers, ...ports } }];
   }
 
   private rule(wanted: Section, l3: typeof L3[number], l4: typeof L4[number]): { section: Section; rule: Plain } {
@@ -241,8 +252,10 @@ function clusterNetworkPolicy(random: Random, index: number, nodes: boolean): Pl
       ? [pods()] : [])],
       ...(random.chance(60) ? { protocols } : {}) };
   };
+  const rules = (word: "from" | "to", most: number): Plain[] => Array.from({ length: random.below(most) }, () => rule(word))
+    .flatMap((one) => (random.chance(40) ? [one, { ...one, action: random.pick(["Accept", "Deny"]), ...(random.chance(30)
+      ? { protocols: undefined } : {}) }] : [one]));
   return { apiVersion: "policy.networking.k8s.io/v1alpha2", kind: "ClusterNetworkPolicy", metadata: { name: `k${index}` },
-    spec: { tier: random.pick(["Admin", "Baseline"]), priority: random.below(3), subject: pods(),
-      ingress: Array.from({ length: random.below(4) }, () => rule("from")), egress: Array.from({ length: random.below(3) }, () =>
-        rule("to")) } };
+    spec: { tier: random.pick(["Admin", "Baseline"]), priority: random.below(3), subject: pods(), ingress: rules("from", 4),
+      egress: rules("to", 3) } };
 }

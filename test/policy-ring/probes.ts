@@ -64,7 +64,9 @@ export class Prober {
 
   private any(random: Random): RingProbe {
     const pod = random.pick(this.hosts && random.chance(35) ? this.nodes : this.pods);
-    const other = random.pick(this.places.filter((one) => one.addresses[0] !== pod.addresses[0]));
+    const others = this.places.filter((one) => one.addresses[0] !== pod.addresses[0]);
+    // A pod and its own node, or another: only they tell host from remote-node.
+    const other = random.pick(pod.isPod && random.chance(20) ? this.nodes : others);
     const [from, to] = random.chance(50) ? [pod, other] : [other, pod];
     const family = random.below(Math.min(from.addresses.length, to.addresses.length));
     const protocol = random.pick<ProbeProtocol>(["TCP", "TCP", "TCP", "UDP", "UDP", "SCTP", "ICMP"]);
