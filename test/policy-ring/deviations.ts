@@ -18,6 +18,8 @@ export interface Asked {
   readonly version: number;
   /** Some rule of the cluster asks for authentication. */
   readonly authenticates: boolean;
+  /** What the words would be if denies had no exceptions to their CIDRs. */
+  readonly withoutExceptions: () => CiliumEvaluation;
 }
 
 export const DEVIATIONS: readonly Deviation[] = [
@@ -38,6 +40,12 @@ export const DEVIATIONS: readonly Deviation[] = [
     why: "1.16 looks at the longest port prefix alone, so which of the rules decides whether a proxy gets it depends on their peers",
     ends: (words, { version }) => (version === 16 && areAllowed(words) && sides(words).some(({ proxied }) => proxied === "some")
       && sides(words).every(({ proxied }) => proxied !== "all") ? ["allowed"] : []),
+  },
+  {
+    id: "EXCEPTED-DENIED-1.16",
+    why: "1.16 hands a deny on to every identity whose prefix lies inside the denied one, exceptions or not, where something allows it"
+      + " (pkg/policy/mapstate.go, identityIsSupersetOf)",
+    ends: (_words, { version, withoutExceptions }) => (version === 16 && expected(withoutExceptions()) === "denied" ? ["denied"] : []),
   },
   {
     id: "UNKNOWN-PEERS-HIDE",

@@ -21,8 +21,9 @@ import { addressOf, type Fate, Prober, PROTOCOL_OF, type RingProbe, Sender } fro
 import { Random } from "./random.js";
 
 const WASM = { fast: moduleBytes(), traced: moduleBytes(true) } as never;
-/** Mutations tried on a cluster until one turns a verdict. */
+/** Mutations tried on a cluster until one turns a verdict of one of so many probes. */
 const MUTATIONS = 12;
+const LOOKED_AT = 200;
 
 export interface Setting {
   readonly version: string;
@@ -67,7 +68,7 @@ export class Ring {
       if (this.judged >= this.most || this.wrong.length > wrong) return;
       this.judge(probe, world, seed);
     }
-    this.turn(random, base, drawn, setting, world, probes, seed);
+    this.turn(random, base, drawn, setting, world, probes.slice(0, LOOKED_AT), seed);
   }
 
   private judge(probe: RingProbe, world: World, seed: number): void {
@@ -89,7 +90,8 @@ export class Ring {
     if (got !== "denied") this.allowed++;
     const wanted = expected(words);
     if (got === wanted) return;
-    const named = DEVIATIONS.find((one) => one.ends(words, world.asked).includes(got));
+    const asked = { ...world.asked, withoutExceptions: () => askSpec(world.withoutExceptions(), probe) };
+    const named = DEVIATIONS.find((one) => one.ends(words, asked).includes(got));
     if (named !== undefined) this.deviations.set(named.id, (this.deviations.get(named.id) ?? 0) + 1);
     else if (this.wrong.length < 10) this.wrong.push(say(`wanted ${wanted}, got ${got}`));
   }
@@ -150,7 +152,9 @@ export interface World {
   readonly plane: Plane;
   readonly sender: Sender;
   readonly prober: Prober;
-  readonly asked: Asked;
+  readonly asked: Omit<Asked, "withoutExceptions">;
+  /** The words of the same policies, but that denies have no exceptions to their CIDRs. */
+  readonly withoutExceptions: () => CiliumSpec;
 }
 
 function settingOf(random: Random, v6: boolean): Setting {
@@ -174,7 +178,18 @@ export function worldOf(base: BaseCluster, drawn: readonly Plain[], setting: Set
   return { setting, cluster, plane, spec: new CiliumSpec(cluster, { ...ciliumSpecOptions(Number(setting.version.slice(2)),
     { ...plane.options }), ...namesOf(setting) }),
     sender: new Sender(plane), prober: new Prober(cluster, base.v6, setting.options["enable-host-firewall"] === true),
+    withoutExceptions: () => new CiliumSpec(readCluster([...base.items, ...drawn.map(unexcepted)], seed)!, specOptions(setting)),
     asked: { version: Number(setting.version.slice(2)), authenticates: JSON.stringify(drawn).includes('"authentication"') } };
+}
+
+function unexcepted(policy: Plain): Plain {
+  const copy = structuredClone(policy);
+  for (const spec of [copy.spec, ...(copy.specs as Plain[] ?? [])].filter((one) => one !== undefined) as Plain[]) {
+    for (const rule of ["ingressDeny", "egressDeny"].flatMap((section) => spec[section] as Plain[] ?? [])) {
+      for (const set of [rule.fromCIDRSet, rule.toCIDRSet].flatMap((list) => list as Plain[] ?? [])) delete set.except;
+    }
+  }
+  return copy;
 }
 
 let lastProblem = "";
