@@ -60,8 +60,9 @@ describe("the GitHub Action", () => {
   }, 120_000);
 
   it("what is in an input is never run", () => {
-    const { output } = run({ ...REVIEW, after: "$(touch /tmp/twinplane-ran)`touch /tmp/twinplane-ran`" });
-    expect(existsSync("/tmp/twinplane-ran")).toBe(false);
+    const mark = join(folder, "ran");
+    const { output } = run({ ...REVIEW, after: `$(touch ${mark})\`touch ${mark}\`` });
+    expect(existsSync(mark)).toBe(false);
     expect(output).toBe("exit-code=2\n");
   }, 120_000);
 });
