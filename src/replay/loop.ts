@@ -25,7 +25,7 @@ import { Truth } from "./truth.js";
 import { copyTuple, sameBytes, sameEnd, sameTuple, Tuple, turnTuple, TUPLE_BYTES } from "./tuple.js";
 import { type View, ViewClass, ViewPool } from "./view.js";
 
-export type { Judge, Packet, ReplayOptions } from "./judge.js";
+export type { Judge, Packet, PlaneChange, ReplayOptions } from "./judge.js";
 
 export interface ReplayCounts {
   records: number;
@@ -387,7 +387,7 @@ export class Replay {
       // What a name stands for is no reason to choose a backend again.
       if (change.kind === "names") continue;
       this.counts.changes++;
-      if (change.kind === "cluster") this.options.onCluster(change.cluster);
+      if (change.kind === "cluster") this.options.onCluster(change.cluster, change.only);
       else this.flows.end(change.entry);
     }
   }
