@@ -2,7 +2,7 @@
 import type { Address, Family } from "../cluster/address.js";
 import type { Node, Pod } from "../cluster/cluster.js";
 import type { Classes, PodClass } from "./classes.js";
-import type { Group } from "./groups.js";
+import { type Group, podsOf } from "./groups.js";
 import type { OutsideClass } from "./outside.js";
 import { once, portWithin } from "./pod-pairs.js";
 import type { Probe, ProbeList } from "./probe.js";
@@ -12,16 +12,15 @@ export interface Edges {
   readonly classes: Classes;
   readonly traffic: TrafficClasses;
   readonly outside: readonly OutsideClass[];
-  /** Node ports and host ports, which are services' business: no packet to a node itself is sent there. */
-  readonly nodePorts: readonly Traffic[];
+  /** Node ports and host ports, `6 30080`: services' business, no packet to a node itself is sent there. */
+  readonly nodePorts: ReadonlySet<string>;
 }
 
 /** From pods to nodes and to hosts outside. */
 export function addEgressEdges(senders: readonly Group[], edges: Edges, list: ProbeList): void {
   const { classes, traffic, outside } = edges;
   for (const from of senders) {
-    const ports = traffic.between(from.policies, [], edges.nodePorts)
-      .filter(({ protocol, first }) => !edges.nodePorts.some((one) => one.protocol === protocol && first >= one.first && first <= one.last));
+    const ports = traffic.between(from.policies, []);
     for (const own of [true, false]) {
       for (const [, nodes] of nodesBy(classes, (address) => from.addressKey(address))) {
         for (const family of [4, 6] as const) {
@@ -29,7 +28,10 @@ export function addEgressEdges(senders: readonly Group[], edges: Edges, list: Pr
           if (placed === null) continue;
           const [pod, , address] = placed;
           const pairs = once(() => nodePairs(classes, from.classes, nodes, own));
-          for (const one of ports) add(list, "pod to node", { kind: "pod", pod }, sourceOf(pod, family), address, one, first(one), pairs);
+          for (const one of ports) {
+            const port = freePort(one, edges.nodePorts);
+            if (port !== null) add(list, "pod to node", { kind: "pod", pod }, sourceOf(pod, family), address, one, port, pairs);
+          }
         }
       }
     }
@@ -38,7 +40,7 @@ export function addEgressEdges(senders: readonly Group[], edges: Edges, list: Pr
     for (const one of firstOfEach(outside, ({ address }) => `${address.family} ${from.addressKey(address)} ${classes.blocksOf(address)}`)) {
       const pairs = once(() => podsOf(from.classes));
       for (const port of everywhere) {
-        add(list, "pod to outside", { kind: "pod", pod }, sourceOf(pod, one.address.family), one.address, port, first(port), pairs);
+        add(list, "pod to outside", { kind: "pod", pod }, sourceOf(pod, one.address.family), one.address, port, port.first, pairs);
       }
     }
   }
@@ -96,10 +98,6 @@ export function firstOfEach<Item>(items: readonly Item[], keyOf: (item: Item) =>
   return [...found.values()];
 }
 
-export function podsOf(classes: readonly PodClass[]): number {
-  return classes.reduce((sum, one) => sum + one.pods.length, 0);
-}
-
 /** A pod of the classes and a node of the list with its address: the pod's own node, or another. */
 function nodeBeside(classes: Classes, pods: readonly PodClass[], nodes: readonly Node[], family: Family, own: boolean)
   : [Pod, Node, Address] | null {
@@ -134,6 +132,8 @@ function sourceOf(pod: Pod, family: Family): Address | undefined {
   return pod.ips.find((ip) => ip.family === family);
 }
 
-function first(traffic: Traffic): number {
-  return traffic.first;
+/** The interval's first port that is no node port or host port; null where all are. */
+function freePort({ protocol, first, last }: Traffic, nodePorts: ReadonlySet<string>): number | null {
+  for (let port = first; port <= last; port++) if (!nodePorts.has(`${protocol} ${port}`)) return port;
+  return null;
 }

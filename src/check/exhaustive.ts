@@ -20,8 +20,8 @@ import { addPodPairs } from "./pod-pairs.js";
 import { type Probe, ProbeList } from "./probe.js";
 import { reducedCluster } from "./reduce.js";
 import { Senders } from "./send.js";
-import { addServicePairs } from "./service-pairs.js";
-import { PROTOCOL_NUMBERS, type Traffic, TrafficClasses, trafficText } from "./traffic.js";
+import { ServicePairs } from "./service-pairs.js";
+import { PROTOCOL_NUMBERS, TrafficClasses, trafficText } from "./traffic.js";
 
 export interface ExhaustiveInput {
   readonly cluster: Cluster;
@@ -105,8 +105,14 @@ function probesOf({ cluster, prefixes, special, most }: ExhaustiveInput): Probes
   const receivers = groupsOf(classes, "Ingress");
   addEgressEdges(senders, edges, list);
   addIngressEdges(receivers, edges, list);
-  addServicePairs(senders, receivers, edges, list);
-  addPodPairs(senders, receivers, traffic, list);
+  const services = new ServicePairs(edges);
+  // Where one end has no policy comes first: there are few of those, and most of the rest comes down to them.
+  services.addOthers(senders, list);
+  services.addFromOutside(receivers, list);
+  for (const both of [false, true]) {
+    services.add(senders, receivers, list, both);
+    addPodPairs(senders, receivers, traffic, list, both);
+  }
   return { list, classes, edges, traffic };
 }
 
@@ -117,13 +123,13 @@ function clusterPrefixes({ services, nodes }: Cluster): Prefix[] {
       .filter(({ address, length }) => length < address.bytes.length * 8))];
 }
 
-function nodePortsOf({ services, pods }: Cluster): Traffic[] {
-  const one = (protocol: keyof typeof PROTOCOL_NUMBERS, port: number): Traffic => ({ protocol: PROTOCOL_NUMBERS[protocol], first: port, last: port });
-  const found = [
-    ...services.flatMap(({ ports }) => ports.filter(({ nodePort }) => nodePort > 0).map(({ protocol, nodePort }) => one(protocol, nodePort))),
-    ...pods.flatMap(({ ports }) => ports.filter(({ hostPort }) => hostPort > 0).map(({ protocol, hostPort }) => one(protocol, hostPort))),
-  ];
-  return [...new Map(found.map((port) => [`${port.protocol} ${port.first}`, port])).values()];
+function nodePortsOf({ services, pods }: Cluster): Set<string> {
+  return new Set([
+    ...services.flatMap(({ ports }) => ports.filter(({ nodePort }) => nodePort > 0)
+      .map(({ protocol, nodePort }) => `${PROTOCOL_NUMBERS[protocol]} ${nodePort}`)),
+    ...pods.flatMap(({ ports }) => ports.filter(({ hostPort }) => hostPort > 0)
+      .map(({ protocol, hostPort }) => `${PROTOCOL_NUMBERS[protocol]} ${hostPort}`)),
+  ]);
 }
 
 const EXAMPLES = 3;

@@ -136,6 +136,10 @@ export function countPairs(from: readonly PodClass[], to: readonly PodClass[], s
   return sameNode ? same - self : total(a) * total(b) - same;
 }
 
+export function podsOf(classes: readonly PodClass[]): number {
+  return classes.reduce((sum, one) => sum + one.pods.length, 0);
+}
+
 function perNode(classes: readonly PodClass[]): Map<number, number> {
   const counts = new Map<number, number>();
   for (const { byNode } of classes) for (const [node, pods] of byNode) counts.set(node, (counts.get(node) ?? 0) + pods.length);

@@ -1,24 +1,27 @@
 /** Classes of pairs of pods, each with a packet for every class of traffic: on one node and on two, in both families. */
 import type { Pod } from "../cluster/cluster.js";
-import { countPairs, type Group, place, split } from "./groups.js";
+import { countPairs, type Group, place, podsOf, split } from "./groups.js";
 import type { Probe, ProbeList } from "./probe.js";
 import type { Traffic, TrafficClasses } from "./traffic.js";
 
-export function addPodPairs(senders: readonly Group[], receivers: readonly Group[], traffic: TrafficClasses, list: ProbeList): void {
-  // Where one end has no policy first: that is what the rest comes down to.
-  for (const both of [false, true]) {
-    for (const from of senders) {
-      for (const to of receivers) {
-        if ((!from.open && !to.open) !== both) continue;
-        const ports = traffic.between(from.policies, to.policies);
-        for (const sending of split(from.classes, to.peers).values()) {
-          for (const receiving of split(to.classes, from.peers).values()) {
-            for (const sameNode of [true, false]) {
-              const placed = place(sending, receiving, sameNode);
-              if (placed === null) continue;
-              const pairs = once(() => countPairs(sending, receiving, sameNode));
-              for (const one of ports) for (const probe of podProbes(...placed, one, pairs)) list.add(probe);
-            }
+/** @param both whether policies have a say at both ends; those where one end has none come first */
+export function addPodPairs(senders: readonly Group[], receivers: readonly Group[], traffic: TrafficClasses, list: ProbeList,
+  both: boolean): void {
+  for (const from of senders) {
+    for (const to of receivers) {
+      if ((!from.open && !to.open) !== both) continue;
+      const ports = traffic.between(from.policies, to.policies);
+      if (list.full) {
+        list.refuse(ports.length, ports.length * podsOf(from.classes) * podsOf(to.classes));
+        continue;
+      }
+      for (const sending of split(from.classes, to.peers).values()) {
+        for (const receiving of split(to.classes, from.peers).values()) {
+          for (const sameNode of [true, false]) {
+            const placed = place(sending, receiving, sameNode);
+            if (placed === null) continue;
+            const pairs = once(() => countPairs(sending, receiving, sameNode));
+            for (const one of ports) for (const probe of podProbes(...placed, one, pairs)) list.add(probe);
           }
         }
       }

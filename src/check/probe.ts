@@ -37,11 +37,18 @@ export class ProbeList {
 
   constructor(private readonly most: number) {}
 
+  get full(): boolean {
+    return this.probes.length >= this.most;
+  }
+
   add(probe: Probe): void {
-    if (this.probes.length < this.most) this.probes.push(probe);
-    else {
-      this.refused++;
-      this.refusedPairs += probe.pairs();
-    }
+    if (!this.full) this.probes.push(probe);
+    else this.refuse(1, probe.pairs());
+  }
+
+  /** Classes that are not even made, because there is no room. */
+  refuse(classes: number, pairs: number): void {
+    this.refused += classes;
+    this.refusedPairs += pairs;
   }
 }

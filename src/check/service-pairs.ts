@@ -9,8 +9,8 @@
 import type { Address } from "../cluster/address.js";
 import type { Node, Pod, Service, ServicePort } from "../cluster/cluster.js";
 import type { Classes, PodClass } from "./classes.js";
-import { firstOfEach, internalOf, podsOf } from "./edge-pairs.js";
-import { type Group, split } from "./groups.js";
+import { firstOfEach, internalOf } from "./edge-pairs.js";
+import { type Group, podsOf, split } from "./groups.js";
 import type { OutsideClass } from "./outside.js";
 import { once } from "./pod-pairs.js";
 import type { Probe, ProbeList, Sender } from "./probe.js";
@@ -41,36 +41,63 @@ interface Behind {
 
 type Kind = "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalIP";
 
-export function addServicePairs(senders: readonly Group[], receivers: readonly Group[], edges: ServiceEdges, list: ProbeList): void {
-  const { classes } = edges;
-  const behind = behindServices(classes);
-  const byClass = new Map<PodClass, Behind[]>();
-  for (const one of behind) byClass.set(one.backends[0].class, [...byClass.get(one.backends[0].class) ?? [], one]);
-  for (const to of receivers) {
-    const served = to.classes.flatMap((one) => byClass.get(one) ?? []);
-    if (served.length === 0) continue;
-    for (const [from, sending, services] of sendersOf(senders, to, served)) {
-      for (const alike of groupBy(services, ({ traits }) => traits).values()) {
-        const [one] = alike;
-        for (const probe of podProbes(one, sending, from, classes, alike.length)) list.add(probe);
+export class ServicePairs {
+  private readonly behind: readonly Behind[];
+  private readonly byClass = new Map<PodClass, Behind[]>();
+
+  constructor(private readonly edges: ServiceEdges) {
+    this.behind = behindServices(edges.classes);
+    for (const one of this.behind) {
+      const list = this.byClass.get(one.backends[0].class);
+      if (list === undefined) this.byClass.set(one.backends[0].class, [one]);
+      else list.push(one);
+    }
+  }
+
+  /** From pods. @param both whether policies have a say at both ends */
+  add(senders: readonly Group[], receivers: readonly Group[], list: ProbeList, both: boolean): void {
+    for (const to of receivers) {
+      const served = this.served(to);
+      const wanted = senders.filter((from) => (!from.open && !to.open) === both);
+      if (served.length === 0) continue;
+      if (list.full) {
+        for (const from of wanted) list.refuse(served.length, podsOf(from.classes) * served.length);
+        continue;
+      }
+      for (const [sending, services] of sendersOf(wanted, to, served)) {
+        for (const alike of groupBy(services, ({ traits }) => traits).values()) {
+          for (const probe of podProbes(alike[0], sending, this.edges.classes, alike.length)) list.add(probe);
+        }
       }
     }
-    for (const one of served) for (const probe of outsideProbes(one, to, edges)) list.add(probe);
   }
-  addOtherServices(senders, edges, behind, list);
+
+  addFromOutside(receivers: readonly Group[], list: ProbeList): void {
+    for (const to of receivers) {
+      for (const one of this.served(to)) for (const probe of outsideProbes(one, to, this.edges)) list.add(probe);
+    }
+  }
+
+  addOthers(senders: readonly Group[], list: ProbeList): void {
+    addOtherServices(senders, this.edges, this.behind, list);
+  }
+
+  private served(to: Group): Behind[] {
+    return to.classes.flatMap((one) => this.byClass.get(one) ?? []);
+  }
 }
 
 /** For each group of senders and class within it: the services whose backends are alike to the group. */
-function* sendersOf(senders: readonly Group[], to: Group, served: readonly Behind[]): Generator<[Group, PodClass[], Behind[]]> {
+function* sendersOf(senders: readonly Group[], to: Group, served: readonly Behind[]): Generator<[PodClass[], Behind[]]> {
   for (const from of senders) {
     for (const services of groupBy(served, ({ backends }) => from.peers[backends[0].class.index]).values()) {
-      for (const sending of split(from.classes, to.peers).values()) yield [from, sending, services];
+      for (const sending of split(from.classes, to.peers).values()) yield [sending, services];
     }
   }
 }
 
 /** From pods of these classes, by where sender, entry and backend stand. */
-function* podProbes(one: Behind, sending: readonly PodClass[], _from: Group, classes: Classes, alike: number): Generator<Probe> {
+function* podProbes(one: Behind, sending: readonly PodClass[], classes: Classes, alike: number): Generator<Probe> {
   const pairs = once(() => podsOf(sending) * alike);
   for (const [kind, address] of addressesOf(one.service, one.port, classes)) {
     for (const sameNode of [true, false]) {
