@@ -8,6 +8,8 @@
  */
 import { type Address, type Prefix, prefixContains } from "../cluster/address.js";
 import type { Cluster, LabelSelector, NetworkPolicy, Node, Pod } from "../cluster/cluster.js";
+import { matchesSelector } from "../cluster/selector.js";
+import { groupBy } from "./edge-pairs.js";
 import { concerns, numbersOf } from "./requirement.js";
 import { Selection } from "./selection.js";
 
@@ -18,7 +20,10 @@ export interface PodClass {
   /** Numbers of nodes (`Classes.nodes`), ascending -> its pods there. */
   readonly byNode: ReadonlyMap<number, readonly Pod[]>;
   readonly nodeClass: number;
-  /** Policies that select it and say something of the direction, in the cluster's order. */
+  /**
+   * Policies that select it and say something of the direction, in the cluster's order. Those are among them that only a
+   * NotIn or DoesNotExist keeps from selecting it: an engine that leaves a label out of what it knows of pods lets them.
+   */
   readonly policies: { readonly Ingress: readonly NetworkPolicy[]; readonly Egress: readonly NetworkPolicy[] };
 }
 
@@ -41,6 +46,8 @@ export class Classes {
   /** All prefixes that addresses are told apart by. */
   readonly prefixes: readonly Prefix[];
   readonly selection: Selection;
+  /** Policies with a NotIn or DoesNotExist in their subject, by namespace. */
+  private readonly negative: ReadonlyMap<string, readonly NetworkPolicy[]>;
 
   constructor(readonly cluster: Cluster, { prefixes, special }: ClassOptions) {
     this.selection = new Selection(cluster);
@@ -49,6 +56,8 @@ export class Classes {
     this.nodes = [...cluster.nodes].sort((a, b) => order(a.name, b.name));
     this.nodeNumbers = new Map(this.nodes.map((node, number) => [node.name, number]));
     this.nodeClassOf = this.classifyNodes(special);
+    this.negative = groupBy(cluster.networkPolicies.filter(({ podSelector }) => podSelector.matchExpressions.some(isNegative)),
+      ({ namespace }) => namespace);
     this.pods = this.classifyPods();
   }
 
@@ -84,7 +93,8 @@ export class Classes {
       if (namespace === undefined) {
         const labels = this.cluster.namespaces.get(pod.namespace)?.labels ?? {};
         const named = withPolicies.has(pod.namespace) || this.hasOtherKinds ? pod.namespace : "";
-        namespaces.set(pod.namespace, namespace = JSON.stringify([named, this.hasOtherKinds ? sorted(labels) : tokens(keys.namespaces, labels)]));
+        namespace = JSON.stringify([named, this.hasOtherKinds ? sorted(labels) : tokens(keys.namespaces, labels)]);
+        namespaces.set(pod.namespace, namespace);
       }
       const key = JSON.stringify([namespace, this.hasOtherKinds ? [sorted(pod.labels), pod.serviceAccountName, pod.ports]
         : tokens(keys.pods, pod.labels), names.map((name) => numbersOf(pod, name)),
@@ -104,17 +114,31 @@ export class Classes {
       if (list === undefined) byNode.set(node, [pod]);
       else list.push(pod);
     }
-    const selecting = this.cluster.networkPolicies.length === 0 ? [] : this.selection.selecting(pods[0]);
+    const selecting = this.selecting(pods[0]);
     const made: PodClass = { index, pods, byNode, nodeClass: this.nodeClassOf[this.nodeNumbers.get(pods[0].nodeName)!],
-      policies: { Ingress: selecting.filter((one) => concerns(one, "Ingress")), Egress: selecting.filter((one) => concerns(one, "Egress")) } };
+      policies: { Ingress: selecting.filter((one) => concerns(one, "Ingress")),
+        Egress: selecting.filter((one) => concerns(one, "Egress")) } };
     for (const pod of pods) this.classOf.set(pod, made);
     return made;
+  }
+
+  private selecting(pod: Pod): readonly NetworkPolicy[] {
+    const found = this.selection.selecting(pod);
+    const more = (this.negative.get(pod.namespace) ?? []).filter((policy) => !found.includes(policy) && matchesSelector(
+      { ...policy.podSelector, matchExpressions: policy.podSelector.matchExpressions.filter((one) => !isNegative(one)) }, pod.labels));
+    if (more.length === 0) return found;
+    const all = new Set([...found, ...more]);
+    return this.cluster.networkPolicies.filter((policy) => all.has(policy));
   }
 
   private byNodeAndName(a: Pod, b: Pod): number {
     return (this.nodeNumbers.get(a.nodeName) ?? -1) - (this.nodeNumbers.get(b.nodeName) ?? -1)
       || order(a.namespace, b.namespace) || order(a.name, b.name);
   }
+}
+
+function isNegative({ operator }: LabelSelector["matchExpressions"][number]): boolean {
+  return operator === "NotIn" || operator === "DoesNotExist";
 }
 
 /** Of each key of labels: the values that selectors name, and whether one asks for the key alone. */

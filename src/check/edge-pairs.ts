@@ -37,8 +37,8 @@ export function addEgressEdges(senders: readonly Group[], edges: Edges, list: Pr
     }
     const pod = from.classes[0].pods[0];
     const everywhere = traffic.between(from.policies, []);
-    for (const one of firstOfEach(outside, ({ address }) => `${address.family} ${from.addressKey(address)} ${classes.blocksOf(address)}`)) {
-      const pairs = once(() => podsOf(from.classes));
+    for (const [one, ...alike] of groupBy(outside, ({ address }) => `${address.family} ${classes.blocksOf(address)}`).values()) {
+      const pairs = once(() => podsOf(from.classes) * (alike.length + 1));
       for (const port of everywhere) {
         add(list, "pod to outside", { kind: "pod", pod }, sourceOf(pod, one.address.family), one.address, port, port.first, pairs);
       }
@@ -58,14 +58,15 @@ export function addIngressEdges(receivers: readonly Group[], edges: Edges, list:
           if (placed === null) continue;
           const [pod, node, source] = placed;
           const pairs = once(() => nodePairs(classes, to.classes, nodes, own));
-          for (const one of ports) add(list, "node to pod", { kind: "node", node }, source, sourceOf(pod, family), one, portWithin(one, pod), pairs);
+          const destination = sourceOf(pod, family);
+          for (const one of ports) add(list, "node to pod", { kind: "node", node }, source, destination, one, portWithin(one, pod), pairs);
         }
       }
     }
     const pod = to.classes[0].pods[0];
     const via = classes.nodes[classes.nodeNumbers.get(pod.nodeName)!];
-    for (const { address } of firstOfEach(outside, (one) => `${one.address.family} ${to.addressKey(one.address)}`)) {
-      const pairs = once(() => podsOf(to.classes));
+    for (const [{ address }, ...alike] of groupBy(outside, (one) => `${one.address.family} ${to.addressKey(one.address)}`).values()) {
+      const pairs = once(() => podsOf(to.classes) * (alike.length + 1));
       for (const port of ports) {
         add(list, "outside to pod", { kind: "outside", via }, address, sourceOf(pod, address.family), port, portWithin(port, pod), pairs);
       }
@@ -90,12 +91,18 @@ export function internalOf(node: Node): Address[] {
 }
 
 export function firstOfEach<Item>(items: readonly Item[], keyOf: (item: Item) => string): Item[] {
-  const found = new Map<string, Item>();
+  return [...groupBy(items, keyOf).values()].map(([first]) => first);
+}
+
+export function groupBy<Item, Key>(items: readonly Item[], keyOf: (item: Item) => Key): Map<Key, Item[]> {
+  const found = new Map<Key, Item[]>();
   for (const item of items) {
     const key = keyOf(item);
-    if (!found.has(key)) found.set(key, item);
+    const list = found.get(key);
+    if (list === undefined) found.set(key, [item]);
+    else list.push(item);
   }
-  return [...found.values()];
+  return found;
 }
 
 /** A pod of the classes and a node of the list with its address: the pod's own node, or another. */

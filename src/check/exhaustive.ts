@@ -84,7 +84,8 @@ export function compareAll(input: ExhaustiveInput, told: Told = () => {}): Exhau
     pairs += probe.pairs();
     if (judged !== null) groups.add(probe, judged);
   }
-  if (list.refused > 0) groups.refuse(`beyond the ${input.most} packets that are sent at most (--max-probes)`, list.refused, list.refusedPairs);
+  const beyond = `beyond the ${input.most} packets that are sent at most (--max-probes)`;
+  if (list.refused > 0) groups.refuse(beyond, list.refused, list.refusedPairs);
   return { podClasses: classes.pods.length, nodeClasses: new Set(classes.nodeClassOf).size, outsideClasses: edges.outside.length,
     classes: probes.length, pairs, protocols: [...traffic.protocols, "ICMP"], ...groups.result() };
 }
@@ -133,7 +134,8 @@ function nodePortsOf({ services, pods }: Cluster): Set<string> {
 }
 
 const EXAMPLES = 3;
-const CHANGES: Readonly<Record<string, Change>> = { destination: "other destination", "source seen": "other source", "how refused": "other refusal" };
+const CHANGES: Readonly<Record<string, Change>> = { destination: "other destination", "source seen": "other source",
+  "how refused": "other refusal" };
 /** The gravest first. */
 const GRAVITY: readonly Change[] = ["newly denied", "newly allowed", "other destination", "other source", "other refusal", "other"];
 
@@ -173,22 +175,28 @@ class Groups {
   private found(probe: Probe, judged: Judged, { id, facet, reachesNow, current, target }: NonNullable<Judged["finding"]>): void {
     const change = facet === "reached" ? (reachesNow ? "newly denied" : "newly allowed") : CHANGES[facet] ?? "other";
     const sides = judged.sides!;
-    const becauses = (change === "newly allowed" ? sides[0] : sides[1]).becauses;
+    // Lines of manifests come before options and programs.
+    const all = (change === "newly allowed" ? sides[0] : sides[1]).becauses;
+    const becauses = [...all.filter(({ where }) => where !== null), ...all.filter(({ where }) => where === null)];
     const object = objectOf(probe, change, becauses);
     const key = JSON.stringify([id, change, object]);
     let group = this.groups.get(key);
-    if (group === undefined) this.groups.set(key, group = { id, title: titleOf(id), change, object, becauses, classes: 0, pairs: 0, examples: [] });
+    if (group === undefined) {
+      group = { id, title: titleOf(id), change, object, becauses, classes: 0, pairs: 0, examples: [] };
+      this.groups.set(key, group);
+    }
     group.classes++;
     group.pairs += probe.pairs();
     if (group.examples.length < EXAMPLES) {
-      group.examples.push({ source: judged.sourceName, destination: judged.destinationName, traffic: trafficText(probe.traffic), current, target });
+      group.examples.push({ source: judged.sourceName, destination: judged.destinationName, traffic: trafficText(probe.traffic), current,
+        target });
     }
   }
 }
 
 /** The policies that deny, or the service; else the way. */
 function objectOf({ service, way }: Probe, change: Change, becauses: readonly Because[]): string {
-  const policies = [...new Set(becauses.map(({ object }) => object))];
+  const policies = [...new Set(becauses.filter(({ where }) => where !== null).map(({ object }) => object))];
   if ((change === "newly denied" || change === "newly allowed") && policies.length > 0) {
     return `${policies.slice(0, 3).join(", ")}${policies.length > 3 ? ` and ${policies.length - 3} more` : ""}`;
   }

@@ -5,6 +5,7 @@
  */
 import type { Address } from "../cluster/address.js";
 import type { NetworkPolicy, Pod } from "../cluster/cluster.js";
+import { matchesSelector } from "../cluster/selector.js";
 import { type Classes, numbered, type PodClass } from "./classes.js";
 import { numbersOf, ofAddress, ofPod, type Requirement, requirementsOf, rulesIn } from "./requirement.js";
 import type { Direction } from "./selection.js";
@@ -28,7 +29,7 @@ export function groupsOf(classes: Classes, direction: Direction): Group[] {
   const numbers = new Map(cluster.networkPolicies.map((policy, index) => [policy, index]));
   for (const one of classes.pods) {
     const own = direction === "Ingress" ? namedPorts(one) : "";
-    const key = JSON.stringify([one.policies[direction].map((policy) => numbers.get(policy)), one.nodeClass, own,
+    const key = JSON.stringify([one.policies[direction].map((policy) => [numbers.get(policy), ...holding(policy, one)]), one.nodeClass, own,
       one.pods[0].ips.map(({ family }) => family), hasOtherKinds ? one.index : -1]);
     const list = members.get(key);
     if (list === undefined) members.set(key, [one]);
@@ -46,6 +47,11 @@ function groupOf(list: readonly PodClass[], direction: Direction, columns: Colum
   return { direction, policies, open: policies.length === 0 && !hasOtherKinds, classes: list, peers: all,
     addressKey: (address) => (hasOtherKinds ? columns.blocksOf(address)
       : [...requirements.values()].map((one) => ofAddress(one, address)).join("")) };
+}
+
+/** Which single expressions of the policy's selector hold for the class. */
+function holding({ podSelector }: NetworkPolicy, { pods: [pod] }: PodClass): number[] {
+  return podSelector.matchExpressions.map((one) => Number(matchesSelector({ matchLabels: {}, matchExpressions: [one] }, pod.labels)));
 }
 
 /** The numbers that names of its ingress rules have in its own pods. */

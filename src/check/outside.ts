@@ -13,7 +13,8 @@ export interface OutsideClass {
 }
 
 /** Where hosts outside are not. */
-const NOBODY = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/8", "fe80::/10", "ff00::/8"].map((text) => parsePrefix(text)!);
+const NOBODY = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/8", "fe80::/10", "ff00::/8"]
+  .map((text) => parsePrefix(text)!);
 /** How many addresses of an interval are tried for one that belongs to nobody. */
 const TRIES = 4096;
 

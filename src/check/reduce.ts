@@ -18,7 +18,8 @@ export function reducedCluster(cluster: Cluster, probes: readonly Probe[]): Clus
     keep(destination.text);
     if (backend !== null) keep(backend.address.text);
   }
-  const names = new Set(cluster.pods.filter((pod) => !kept.has(pod)).flatMap((pod) => (pod.hostNetwork ? [] : pod.ips.map(({ text }) => text))));
+  const gone = cluster.pods.filter((pod) => !kept.has(pod) && !pod.hostNetwork);
+  const names = new Set(gone.flatMap((pod) => pod.ips.map(({ text }) => text)));
   return {
     ...cluster,
     pods: cluster.pods.filter((pod) => kept.has(pod)),

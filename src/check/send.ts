@@ -53,7 +53,8 @@ export class Senders {
     const number = this.sent++;
     const { source, destination, traffic: { protocol }, port, backend } = probe;
     const sourcePort = FIRST_PORT + (number % SOURCE_PORTS);
-    const bytes = entryPacket(protocol, { source, destination, sourcePort, destinationPort: protocol === 1 || protocol === 58 ? sourcePort : port },
+    const isEcho = protocol === 1 || protocol === 58;
+    const bytes = entryPacket(protocol, { source, destination, sourcePort, destinationPort: isEcho ? sourcePort : port },
       false, number + 1, TTL);
     const etherType = source.family === 4 ? EtherType.Ipv4 : EtherType.Ipv6;
     const timeNs = 1e9 + number * APART_NS;
@@ -92,7 +93,8 @@ export class Senders {
     if (sender.kind === "node") return { node, device: 0 };
     const device = sender.kind === "outside" ? this.uplinks.get(name) : this.devices.get(`${sender.pod.namespace}/${sender.pod.name}`);
     if (device !== undefined) return { node, device };
-    return sender.kind === "outside" ? `node ${name} has no uplink` : `node ${name} has no device of pod ${sender.pod.namespace}/${sender.pod.name}`;
+    return sender.kind === "outside" ? `node ${name} has no uplink`
+      : `node ${name} has no device of pod ${sender.pod.namespace}/${sender.pod.name}`;
   }
 
   private newComparison(): Comparison {

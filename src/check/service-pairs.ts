@@ -9,7 +9,7 @@
 import type { Address } from "../cluster/address.js";
 import type { Node, Pod, Service, ServicePort } from "../cluster/cluster.js";
 import type { Classes, PodClass } from "./classes.js";
-import { firstOfEach, internalOf } from "./edge-pairs.js";
+import { firstOfEach, groupBy, internalOf } from "./edge-pairs.js";
 import { type Group, podsOf, split } from "./groups.js";
 import type { OutsideClass } from "./outside.js";
 import { once } from "./pod-pairs.js";
@@ -118,7 +118,8 @@ function* podProbes(one: Behind, sending: readonly PodClass[], classes: Classes,
   }
   // A backend that comes back to itself.
   const self = one.backends.find(({ class: own }) => sending.includes(own));
-  const address = addressesOf(one.service, one.port, classes).find(([kind, front]) => kind === "ClusterIP" && front.family === self?.address.family);
+  const address = addressesOf(one.service, one.port, classes)
+    .find(([kind, front]) => kind === "ClusterIP" && front.family === self?.address.family);
   if (self !== undefined && address !== undefined) {
     yield probeOf("pod to service", { kind: "pod", pod: self.pod }, self.address, address[1], one, self, one.port.port, once(() => alike));
   }
@@ -137,7 +138,8 @@ function* outsideProbes(one: Behind, to: Group, { classes, outside }: ServiceEdg
         const entry = kind === "NodePort" ? internalOf(node).find(({ family }) => family === address.family) : address;
         if (entry === undefined) continue;
         for (const host of hosts) {
-          yield probeOf("outside to service", { kind: "outside", via: node }, host.address, entry, one, backend, frontPort(kind, one), () => 1);
+          yield probeOf("outside to service", { kind: "outside", via: node }, host.address, entry, one, backend, frontPort(kind, one),
+            () => 1);
         }
       }
     }
@@ -225,10 +227,11 @@ function behindServices(classes: Classes): Behind[] {
 
 /** What planes see of a service beside who stands behind it. Ports of nodes are alike, as are addresses that no block tells apart. */
 function traitsOf(service: Service, port: ServicePort, backend: Backend, classes: Classes): string {
-  const { type, externalTrafficPolicy, internalTrafficPolicy, sessionAffinity, loadBalancerSourceRanges, loadBalancerIngress, trafficDistribution } = service;
+  const { type, externalTrafficPolicy, internalTrafficPolicy, sessionAffinity, trafficDistribution } = service;
   return JSON.stringify([type, externalTrafficPolicy, internalTrafficPolicy, sessionAffinity, trafficDistribution, port.protocol,
-    port.port === backend.port, port.nodePort > 0, loadBalancerSourceRanges.map(({ text }) => text), loadBalancerIngress.map(({ ipMode }) => ipMode),
-    service.headless, Object.entries(service.annotations).filter(([key]) => key.includes("cilium.io") || key.includes("topology")),
+    port.port === backend.port, port.nodePort > 0, service.loadBalancerSourceRanges.map(({ text }) => text),
+    service.loadBalancerIngress.map(({ ipMode }) => ipMode), service.headless,
+    Object.entries(service.annotations).filter(([key]) => key.includes("cilium.io") || key.includes("topology")),
     [...service.clusterIPs, ...service.externalIPs].map((address) => [address.family, classes.blocksOf(address)]),
     classes.hasOtherKinds ? `${service.namespace}/${service.name}` : ""]);
 }
@@ -288,15 +291,4 @@ function probeOf(way: Probe["way"], sender: Sender, source: Address, destination
 
 function isLocal({ internalTrafficPolicy, externalTrafficPolicy }: Service): boolean {
   return internalTrafficPolicy === "Local" || externalTrafficPolicy === "Local";
-}
-
-export function groupBy<Item, Key>(items: readonly Item[], keyOf: (item: Item) => Key): Map<Key, Item[]> {
-  const found = new Map<Key, Item[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    const list = found.get(key);
-    if (list === undefined) found.set(key, [item]);
-    else list.push(item);
-  }
-  return found;
 }

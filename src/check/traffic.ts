@@ -75,14 +75,16 @@ export class TrafficClasses {
 /** `TCP 1-79`, `TCP 80`, `ICMP`. */
 export function trafficText({ protocol, first, last }: Traffic): string {
   const name = protocol === 6 ? "TCP" : protocol === 17 ? "UDP" : protocol === 132 ? "SCTP" : "ICMP";
-  return first === 0 ? name : first === last ? `${name} ${first}` : first === 1 && last === LAST_PORT ? `${name} any port` : `${name} ${first}-${last}`;
+  if (first === 0 || first === last) return first === 0 ? name : `${name} ${first}`;
+  return first === 1 && last === LAST_PORT ? `${name} any port` : `${name} ${first}-${last}`;
 }
 
 function intervals(protocol: number, cuts: readonly number[]): Traffic[] {
   return cuts.map((first, index) => ({ protocol, first, last: index + 1 < cuts.length ? cuts[index + 1] - 1 : LAST_PORT }));
 }
 
-function otherBoundaries({ ciliumPolicies, adminPolicies }: Cluster, named: ReadonlyMap<string, ReadonlySet<number>>): [Protocol, number][] {
+function otherBoundaries({ ciliumPolicies, adminPolicies }: Cluster, named: ReadonlyMap<string, ReadonlySet<number>>)
+  : [Protocol, number][] {
   const found: [Protocol, number][] = [];
   const add = (protocols: readonly Protocol[], first: number, last: number): void => {
     for (const protocol of protocols) found.push([protocol, first], [protocol, Math.min(LAST_PORT, Math.max(first, last))]);
