@@ -17,10 +17,12 @@ export interface OptionValues {
   "enable-endpoint-routes": boolean;
   "enable-host-legacy-routing": boolean;
   "enable-host-firewall": boolean;
+  "enable-egress-gateway": boolean;
 
   "enable-policy": "default" | "always" | "never";
   "policy-cidr-match-mode": "" | "nodes";
   "policy-audit-mode": boolean;
+  "tofqdns-min-ttl": number;
   "policy-deny-response": "none" | "icmp";
   "allow-localhost": "auto" | "always" | "policy";
   "allow-icmp-frag-needed": boolean;
@@ -106,9 +108,11 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "enable-endpoint-routes": false,
   "enable-host-legacy-routing": false,
   "enable-host-firewall": false,
+  "enable-egress-gateway": false,
   "enable-policy": "default",
   "policy-cidr-match-mode": "",
   "policy-audit-mode": false,
+  "tofqdns-min-ttl": 0,
   "policy-deny-response": "none",
   // `auto` becomes `always` under Kubernetes (daemon/cmd/daemon.go).
   "allow-localhost": "auto",
