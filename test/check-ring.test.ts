@@ -70,7 +70,7 @@ function draw(number: number): { cluster: Cluster; current: Profile; target: Pro
   const random = new Random(number);
   const base = baseCluster(random);
   const drawn = Array.from({ length: 2 + random.below(4) }, (_, index) => networkPolicy(random, index));
-  const others = random.chance(20) ? policies(random, { version: 16, v6: false, tiers: false, nodes: false }) : [];
+  const others = random.chance(20) ? policies(random, { version: 16, v6: false, tiers: false, nodes: false, hosts: false }) : [];
   const { objects } = readManifests([{ name: "cluster", text: JSON.stringify({ apiVersion: "v1", kind: "List",
     items: [...base.items, ...drawn, ...others] }) }]);
   return { cluster: buildCluster(objects), current: profile(random.pick(CURRENT)), target: profile(random.pick(TARGET)) };
