@@ -15,6 +15,7 @@ import { type InputFiles, withInputFiles } from "./input-files.js";
 import { type EntryCapture, type EntryCaptures, entryCaptures } from "../replay/entries.js";
 import { runSession, type SessionInput } from "../session.js";
 import { verifyDumps } from "../verification.js";
+import { COVERAGE_HELP, writeCoverage } from "./coverage.js";
 import { type Change, changeOf, timelineOf } from "./changes.js";
 import { DEMO_NETWORK, demoStories } from "./demo.js";
 import { sentenceOf } from "./files.js";
@@ -39,6 +40,7 @@ export interface CompareOptions extends InputOptions, PlaneOptions {
   readonly failOn: "any" | "unexplained" | "none";
   readonly output: "text" | "json";
   readonly outFile?: string;
+  readonly coverage?: string;
   readonly verbose?: boolean;
 }
 
@@ -53,6 +55,7 @@ export function compareCommand(program: Command, exit: (code: number) => void): 
     .option("--min-judged <percent>", "least share of packets that must match the cluster and be decided", "90")
     .addOption(new Option("-o, --output <format>", "report format").choices(["text", "json"]).default("text"))
     .option("--out-file <path>", "write the report here instead of standard output")
+    .option("--coverage <file>", COVERAGE_HELP)
     .option("-v, --verbose", "list every problem and disagreement")
     .addHelpText("after", `
 Exit codes:
@@ -96,7 +99,9 @@ interface Result {
 async function compareOnce(options: CompareOptions, progress: Progress): Promise<Result> {
   const inputs = await withInputFiles(readInputs(options.file ?? [], options.read ?? [], options), options.inputFile);
   const input = await withLearnedNames(sessionInput(options, inputs, (options.change ?? []).map(changeOf)), inputs.captures);
-  const { report } = await runSession({ ...input, ...await targetWasm(options), onProgress: (records) => progress.show(records) });
+  const { report, comparison, planes } = await runSession({ ...input, ...await targetWasm(options),
+    onProgress: (records) => progress.show(records) });
+  if (options.coverage !== undefined) writeCoverage(options.coverage, comparison.coverage.report(input.timeline.initial, planes));
   return printed(options, strictly(options, report), renderText);
 }
 
@@ -128,8 +133,8 @@ export async function targetWasm(options: PlaneOptions): Promise<Pick<SessionInp
 /** What can be said before anything is read. */
 function checkUsage(options: CompareOptions): void {
   if (options.demo === true) {
-    if ([options.file, options.read, options.rules, options.change, options.inputFile].some((one) => one !== undefined)) {
-      throw new UsageError("--demo brings its own inputs; it is given without -f, -r, --rules, --input-file and --change");
+    if ([options.file, options.read, options.rules, options.change, options.inputFile, options.coverage].some((one) => one !== undefined)) {
+      throw new UsageError("--demo brings its own inputs; it is given without -f, -r, --rules, --input-file, --change and --coverage");
     }
   } else {
     if (options.file === undefined) throw new UsageError("no manifests; give -f with a file or folder, or try --demo");

@@ -2,7 +2,7 @@
  * The report of a comparison as plain data: what every renderer prints and what `--output json` is. Computed once,
  * here; renderers compute nothing.
  */
-import type { Problem } from "../cluster/problem.js";
+import type { Problem, Where } from "../cluster/problem.js";
 import type { Because } from "../dataplane.js";
 
 export interface CaptureSummary {
@@ -113,6 +113,13 @@ export interface FlowSummary {
   readonly unplaced: readonly (readonly [reason: string, connections: number])[];
 }
 
+export interface UntouchedRule {
+  readonly object: string;
+  /** `ingress[0].from[1]`. */
+  readonly what: string;
+  readonly where: Where | null;
+}
+
 export interface Report {
   readonly twinplane: string;
   readonly captures: readonly CaptureSummary[];
@@ -151,7 +158,12 @@ export interface Report {
   /** null: no flow logs were given to replay. */
   readonly flows: FlowSummary | null;
   /** Services and policies that no packet touched. */
-  readonly untouched: { readonly services: readonly string[]; readonly policies: readonly string[] };
+  readonly untouched: {
+    readonly services: readonly string[];
+    readonly policies: readonly string[];
+    /** Rules by peer, their ports, and default denies: how many there are, and those that no packet met, the worst first. */
+    readonly rules: { readonly all: number; readonly never: readonly UntouchedRule[] };
+  };
   readonly problems: readonly Problem[];
   readonly verdict: { readonly exitCode: number; readonly why: string };
 }
