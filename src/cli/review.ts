@@ -93,7 +93,7 @@ async function reviewed(options: ReviewOptions, progress: Progress): Promise<Rev
   const both = buildTimeline({ initial: sides.before, changes: [{ atNs: 0n, kind: "objects", objects: sides.after }], facts });
   const [changed] = both.changes;
   if (changed?.kind !== "cluster") throw new Error("the cluster after the change was not built");
-  const base = sessionInput({ ...options, current: options.profile, target: options.profile, failOn: "any", output: "json" }, inputs, []);
+  const base = sessionInput({ ...options, current: options.profile, target: options.profile, failOn: "any", output: [] }, inputs, []);
   const problems: Problem[] = [];
   const targetNetwork = assumedNetwork(changed.cluster, networkOf({ ...options, target: options.profile }), problems);
   // Names are learned for the policies of both sides.
