@@ -21,8 +21,8 @@ import type { Because } from "../../dataplane.js";
 import { hasTierRules, tierVerdict } from "./cluster-network-policy.js";
 import type { CiliumSpecOptions } from "./options.js";
 import type { Traffic } from "./ports.js";
-import { type Answer, ciliumStatements, type DirectionName, hostRulesFor, isTaken, networkPolicyStatements, requiredBy, rulesFor, type Statement }
-  from "./statements.js";
+import { type Answer, ciliumStatements, type DirectionName, hostRulesFor, isTaken, networkPolicyStatements, requiredBy, rulesFor,
+  type Statement } from "./statements.js";
 import { type Label, type Subject, Subjects } from "./subject.js";
 
 export interface CiliumVerdict {
@@ -165,7 +165,8 @@ export class CiliumSpec {
     const { cluster, options } = this;
     const context = { cluster, options, version: options.version };
     const { statements, allow } = this.ofCilium(direction, labels, rulesFor);
-    return [...statements, ...cluster.networkPolicies.flatMap((policy) => networkPolicyStatements(policy, direction, labels, context, allow))];
+    const others = cluster.networkPolicies.flatMap((policy) => networkPolicyStatements(policy, direction, labels, context, allow));
+    return [...statements, ...others];
   }
 
   /** Of Cilium's own kinds; `allow`: what fromRequires of theirs asks of allowed peers. */
@@ -178,7 +179,8 @@ export class CiliumSpec {
     const required = (deny: boolean): CiliumRequirement[] => selecting.flatMap(({ policy, rule }) => requiredBy(policy, rule, direction,
       deny));
     const [allow, deny] = [required(false), required(true)];
-    return { statements: selecting.flatMap(({ policy, rule }) => ciliumStatements(policy, rule, direction, context, { allow, deny })), allow };
+    const statements = selecting.flatMap(({ policy, rule }) => ciliumStatements(policy, rule, direction, context, { allow, deny }));
+    return { statements, allow };
   }
 }
 
