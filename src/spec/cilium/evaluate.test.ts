@@ -76,15 +76,16 @@ function clusterOf(...policies: string[]): Cluster {
 /** A policy for the server. */
 function policy(rules: string, subject = "{matchLabels: {app: server}}", kind = "CiliumNetworkPolicy", name = "p"): string {
   const selector = subject.startsWith("node") ? subject : `endpointSelector: ${subject}`;
-  return `apiVersion: cilium.io/v2\nkind: ${kind}\nmetadata: {name: ${name}${kind === "CiliumNetworkPolicy" ? ", namespace: default" : ""}}\n`
+  const namespace = kind === "CiliumNetworkPolicy" ? ", namespace: default" : "";
+  return `apiVersion: cilium.io/v2\nkind: ${kind}\nmetadata: {name: ${name}${namespace}}\n`
     + `spec: {${selector}, ${rules}}\n`;
 }
 
 const DEFAULTS = { "enable-policy": "default", "allow-localhost": "auto", "enable-ipv4": true, "cluster-name": "default",
   "enable-icmp-rules": true, "enable-l7-proxy": true, "enable-non-default-deny-policies": true };
 
-function says(policies: readonly string[], from: string, to: string, port = 80, protocol = TCP, more: Readonly<Record<string, unknown>> = {},
-  version = 20, names: Partial<CiliumSpecOptions> = {}): string {
+function says(policies: readonly string[], from: string, to: string, port = 80, protocol = TCP,
+  more: Readonly<Record<string, unknown>> = {}, version = 20, names: Partial<CiliumSpecOptions> = {}): string {
   const spec = new CiliumSpec(clusterOf(...policies), { ...ciliumSpecOptions(version, { ...DEFAULTS, ...more }), ...names });
   const { allowed, egress, ingress } = spec.evaluate(parseAddress(from)!, parseAddress(to)!, protocol, port);
   return [egress, ingress].some(({ verdict }) => verdict === "undecided") ? "undecided" : allowed ? "allowed" : "denied";
@@ -152,11 +153,14 @@ describe("layer3.rst: peers", () => {
     ["in a clusterwide policy it is every pod", "ingress: [{fromEndpoints: [{}]}]", FAR, "allowed", "CiliumClusterwideNetworkPolicy"],
     ["and no node", "ingress: [{fromEndpoints: [{}]}]", N2, "denied", "CiliumClusterwideNetworkPolicy"],
     ["a label is of the policy's namespace", "ingress: [{fromEndpoints: [{matchLabels: {app: client}}]}]", FAR, "denied"],
-    ["but where a namespace is named", "ingress: [{fromEndpoints: [{matchLabels: {k8s:io.kubernetes.pod.namespace: remote}}]}]", FAR, "allowed"],
+    ["but where a namespace is named",
+      "ingress: [{fromEndpoints: [{matchLabels: {k8s:io.kubernetes.pod.namespace: remote}}]}]", FAR, "allowed"],
     ["or one of its labels", "ingress: [{fromEndpoints: [{matchLabels: {io.cilium.k8s.namespace.labels.team: far}}]}]", FAR, "allowed"],
-    ["items of a list are alternatives", "ingress: [{fromEndpoints: [{matchLabels: {app: none}}, {matchLabels: {app: client}}]}]", CLIENT, "allowed"],
+    ["items of a list are alternatives",
+      "ingress: [{fromEndpoints: [{matchLabels: {app: none}}, {matchLabels: {app: client}}]}]", CLIENT, "allowed"],
     ["labels of one item are not", "ingress: [{fromEndpoints: [{matchLabels: {app: client, tier: x}}]}]", CLIENT, "denied"],
-    ["NotIn holds where the key is missing", "ingress: [{fromEndpoints: [{matchExpressions: [{key: tier, operator: NotIn, values: [x]}]}]}]",
+    ["NotIn holds where the key is missing",
+      "ingress: [{fromEndpoints: [{matchExpressions: [{key: tier, operator: NotIn, values: [x]}]}]}]",
       CLIENT, "allowed"],
     ["an empty list selects nobody", "ingress: [{fromEndpoints: []}]", CLIENT, "denied"],
     ["entity all", "ingress: [{fromEntities: [all]}]", WORLD, "allowed"],
@@ -175,7 +179,8 @@ describe("layer3.rst: peers", () => {
     ["nor nodes", "ingress: [{fromCIDR: [192.168.0.0/24]}]", N2, "denied"],
     ["0.0.0.0/0 is the world", "ingress: [{fromCIDR: [0.0.0.0/0]}]", WORLD2, "allowed"],
     ["an exception is left out", "ingress: [{fromCIDRSet: [{cidr: 203.0.113.0/24, except: [203.0.113.8/29]}]}]", WORLD, "denied"],
-    ["and comes back by another rule", "ingress: [{fromCIDRSet: [{cidr: 203.0.113.0/24, except: [203.0.113.8/29]}, {cidr: 203.0.113.9/32}]}]",
+    ["and comes back by another rule",
+      "ingress: [{fromCIDRSet: [{cidr: 203.0.113.0/24, except: [203.0.113.8/29]}, {cidr: 203.0.113.9/32}]}]",
       WORLD, "allowed"],
     ["a group by its name", "ingress: [{fromCIDRSet: [{cidrGroupRef: partners}]}]", WORLD, "allowed"],
     ["by its labels", "ingress: [{fromCIDRSet: [{cidrGroupSelector: {matchLabels: {side: north}}}]}]", WORLD, "allowed"],
@@ -185,7 +190,8 @@ describe("layer3.rst: peers", () => {
   });
 
   it.each<[string, string, string, string]>([
-    ["a service with a selector is its pods", "egress: [{toServices: [{k8sService: {serviceName: picked, namespace: default}}]}]", SERVER, "allowed"],
+    ["a service with a selector is its pods",
+      "egress: [{toServices: [{k8sService: {serviceName: picked, namespace: default}}]}]", SERVER, "allowed"],
     ["and no others", "egress: [{toServices: [{k8sService: {serviceName: picked, namespace: default}}]}]", OTHER, "denied"],
     ["one without is its endpoints", "egress: [{toServices: [{k8sService: {serviceName: bare, namespace: default}}]}]", WORLD, "allowed"],
     ["and not others", "egress: [{toServices: [{k8sService: {serviceName: bare, namespace: default}}]}]", WORLD2, "denied"],
@@ -235,7 +241,8 @@ describe("layer4.rst: ports", () => {
 
   it("peers and ports of one rule must both match; rules are alternatives", () => {
     const both = policy('ingress: [{fromEndpoints: [{matchLabels: {app: client}}], toPorts: [{ports: [{port: "80", protocol: TCP}]}]}]');
-    expect([says([both], CLIENT, SERVER), says([both], CLIENT, SERVER, 81), says([both], OTHER, SERVER)]).toEqual(["allowed", "denied", "denied"]);
+    expect([says([both], CLIENT, SERVER), says([both], CLIENT, SERVER, 81), says([both], OTHER, SERVER)])
+      .toEqual(["allowed", "denied", "denied"]);
     const two = policy('ingress: [{fromEndpoints: [{matchLabels: {app: client}}]}, {toPorts: [{ports: [{port: "80", protocol: TCP}]}]}]');
     expect([says([two], CLIENT, SERVER, 81), says([two], OTHER, SERVER)]).toEqual(["allowed", "allowed"]);
   });
