@@ -6,13 +6,14 @@ import { formatProblem } from "../cluster/problem.js";
 import { buildTimeline } from "../cluster/timeline.js";
 import { assumedNetwork, CILIUM_VERSIONS, PROFILES_HELP } from "../planes.js";
 import { renderCheck } from "../report/check.js";
+import { type AcceptedOptions, acceptedOf, addAcceptedOptions } from "./accepted.js";
 import { readInputs } from "./inputs.js";
 import { addInputOptions, addTargetOptions, type InputOptions, networkOf, profileOf, refuseUnmodelled, type TargetOptions, ciliumProfileOf }
   from "./options.js";
 import { UsageError } from "./usage.js";
 import { version } from "./version.js";
 
-interface CheckOptions extends InputOptions, TargetOptions {
+interface CheckOptions extends InputOptions, TargetOptions, AcceptedOptions {
   readonly current?: string;
   readonly output: "text" | "json";
 }
@@ -23,7 +24,7 @@ export function checkCommand(program: Command, exit: (code: number) => void): vo
       + " otherwise, limits, hazards");
   addInputOptions(command, false)
     .option("--current <profile>", "the dataplane the cluster has now (default: what the objects show)");
-  addTargetOptions(command)
+  addAcceptedOptions(addTargetOptions(command))
     .addOption(new Option("-o, --output <format>", "report format").choices(["text", "json"]).default("text"))
     .addHelpText("after", `
 ${PROFILES_HELP}
@@ -48,11 +49,12 @@ function check(options: CheckOptions): number {
   const detected = detectCurrent(cluster, CILIUM_VERSIONS);
   const current = profileOf(options.current ?? detected.profile);
   refuseUnmodelled(cluster, [current]);
-  const problems = [...inputs.problems, ...ofTimeline];
+  const accepted = acceptedOf(options);
+  const problems = [...inputs.problems, ...ofTimeline, ...(accepted?.problems ?? [])];
   const network = assumedNetwork(cluster, networkOf(options), problems);
   const report = runCheck({ version: version(), cluster, network, current, target,
     detected: options.current === undefined ? detected.because : "", problems, unreadable: inputs.unreadable,
-    strict: options.strict === true });
+    accepted: accepted?.input ?? null, strict: options.strict === true });
   process.stdout.write(options.output === "json" ? `${JSON.stringify(report, null, 2)}\n` : renderCheck(report));
   for (const problem of options.output === "json" ? [] : report.problems) process.stderr.write(`${formatProblem(problem)}\n`);
   const { exitCode, why } = report.verdict;

@@ -1,6 +1,8 @@
 /** What `check` found, as data and as text: the gravest first, then what it rests on, then the exit code and why. */
+import type { Acceptance } from "../accepted/accepted.js";
 import type { Problem, Where } from "../cluster/problem.js";
-import { count, type LimitRow } from "./report.js";
+import { count, type LimitRow, type Report } from "./report.js";
+import { entryWarnings } from "./text.js";
 
 export interface CheckResult {
   readonly profile: string;
@@ -22,6 +24,8 @@ export interface FlagRow {
   readonly what: string;
   readonly pods: number;
   readonly examples: readonly string[];
+  /** Who answers for it; absent: it counts. */
+  readonly accepted?: Acceptance;
 }
 
 export interface CheckReport {
@@ -34,6 +38,8 @@ export interface CheckReport {
   readonly checked: readonly { readonly check: string; readonly objects: number; readonly flagged: number; readonly otherwise: string }[];
   readonly size: CheckResult;
   readonly hazards: readonly { readonly id: string; readonly title: string; readonly because: readonly string[] }[];
+  /** null: no entries of accepted differences were given. */
+  readonly accepted: Report["accepted"];
   readonly problems: readonly Problem[];
   readonly verdict: { readonly exitCode: number; readonly why: string };
 }
@@ -63,7 +69,7 @@ const LISTED = 12;
 export function renderCheck(report: CheckReport): string {
   const { current, target, detected, verdict } = report;
   const lines = [`${current}  ->  ${target}${detected === "" ? "" : `   (current side: ${detected})`}`, ""];
-  lines.push(...flagLines(report), ...sizeLines(report), ...hazardLines(report));
+  lines.push(...flagLines(report), ...sizeLines(report), ...hazardLines(report), ...acceptedLines(report));
   lines.push(`exit code ${verdict.exitCode}: ${verdict.why}`);
   return `${lines.join("\n")}\n`;
 }
@@ -72,6 +78,8 @@ function flagLines({ flags, checked }: CheckReport): string[] {
   const lines: string[] = [];
   for (const row of flags.slice(0, LISTED)) {
     lines.push(`  ${row.id}  ${row.object} (${placeOf(row.where)}), ${count(row.pods, "pod")}: ${namesOf(row)}`, `      ${row.what}`);
+    if (row.accepted === undefined) continue;
+    lines.push(`      accepted by ${row.accepted.owner} until ${row.accepted.expires}: ${row.accepted.reason}`);
   }
   if (flags.length > LISTED) lines.push(`  … ${count(flags.length - LISTED, "more flag")} in --output json`);
   if (lines.length > 0) lines.unshift("Flags from the manifests");
@@ -98,6 +106,12 @@ function hazardLines({ hazards }: CheckReport): string[] {
   return ["Hazards: what no packet shows beforehand", ...hazards.flatMap(({ id, title, because }) =>
     [`  ${id}  ${title}`, ...because.slice(0, 3).map((line) => `      because ${line}`),
       ...(because.length > 3 ? [`      … ${because.length - 3} more`] : [])]), ""];
+}
+
+function acceptedLines({ accepted }: CheckReport): string[] {
+  if (accepted === null) return [];
+  return [`Accepted entries, as of ${accepted.today}: ${accepted.entries.filter(({ state }) => state === "used").length} of ${
+    accepted.entries.length} used`, ...entryWarnings(accepted), ""];
 }
 
 export function placeOf({ file, line }: Where): string {
