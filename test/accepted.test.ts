@@ -1,5 +1,5 @@
 /** `compare --accepted`: what somebody answers for is reported and does not fail. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -61,22 +61,4 @@ it("wrong files and days", async () => {
   const good = file("id: POL-NOENGINE, owner: o, reason: r, expires: 2027-01-31");
   const day = await runCli([...COMPARE, "--accepted", good, "--today", "now"]);
   expect([day.exitCode, day.stderr]).toEqual([2, expect.stringContaining("--today is a day such as 2027-03-31, not 'now'")]);
-});
-
-it("check: a flag by its object", async () => {
-  const manifests = join(folder, "policy.yaml");
-  writeFileSync(manifests, `${readFileSync(join(root, "traces/differences/cluster.yaml"), "utf8")}---
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: web, namespace: default}
-spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{ipBlock: {cidr: 10.244.0.0/16}}]}]}
-`);
-  const check = ["check", "-f", manifests, "--current", "kube-proxy+npm", "--cluster-cidr", "10.244.0.0/16"];
-  const plain = await runCli([...check, "-o", "json"]);
-  const flags = JSON.parse(plain.stdout).flags as { id: string; object: string }[];
-  expect([plain.exitCode, flags.length > 0]).toEqual([1, true]);
-  const accepted = file(...flags.map(({ id, object }) => `id: ${id}, owner: o, reason: r, expires: 2027-01-31, subject: ${object}`));
-  const ran = await runCli([...check, "--accepted", accepted, "--today", "2026-11-23"]);
-  expect(ran.stdout).toContain("accepted by o until 2027-01-31: r");
-  expect(ran.exitCode, ran.stdout).toBe(0);
 });

@@ -19,19 +19,6 @@ export interface AcceptedReport {
 
 const NO_ENDS = { source: "", destination: "", protocol: "", port: 0 } as const;
 
-/** The same for flags of objects, which `subject` names (`NetworkPolicy default/web`), and limits. */
-export function acceptFlags<Row extends { readonly id: string; readonly object: string }>(
-  flags: readonly Row[], limits: readonly LimitRow[], given: AcceptedInput | null)
-  : { readonly flags: readonly Row[]; readonly limits: readonly LimitRow[]; readonly summary: AcceptedReport["summary"] } {
-  const { of, entries } = acceptKnown([...flags.map(({ id, object }) => ({ ...NO_ENDS, id, subject: object })),
-    ...limits.map(({ id, subject }) => ({ ...NO_ENDS, id, subject }))], given?.entries ?? [], given?.today ?? "");
-  const marked = <Item>(row: Item, index: number): Item => (of[index] === null ? row : { ...row, accepted: of[index] });
-  return {
-    flags: flags.map((row, index) => marked(row, index)), limits: limits.map((row, index) => marked(row, flags.length + index)),
-    summary: given === null ? null : { today: given.today, entries },
-  };
-}
-
 export function acceptRows(findings: readonly FindingRow[], limits: readonly LimitRow[], given: AcceptedInput | null): AcceptedReport {
   const { of, entries } = acceptKnown(
     [...findings.map((row) => ({ ...row, subject: "" })), ...limits.map(({ id, subject }) => ({ ...NO_ENDS, id, subject }))],

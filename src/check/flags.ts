@@ -6,7 +6,6 @@
  * Source of the list: Azure/azure-container-networking tools/azure-npm-to-cilium-validator, which flags an object for
  * having a field at all.
  */
-import type { Acceptance } from "../accepted/accepted.js";
 import type { Cluster, ObjectMeta, Pod } from "../cluster/cluster.js";
 import type { Where } from "../cluster/problem.js";
 import type { SettingSide } from "../compare/catalogue/index.js";
@@ -29,8 +28,6 @@ export interface Flag {
   /** Pods that it is about: how many, and the first by name. */
   readonly pods: number;
   readonly examples: readonly string[];
-  /** Who answers for it; the report says. */
-  readonly accepted?: Acceptance;
 }
 
 /** What a check looked at: how many objects have the field, and how many of them are flagged. */
