@@ -264,13 +264,6 @@ function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage
   return { ...image, problems: [...problems, ...image.problems] };
 }
 
-/** A profile as preconditions of hazards read it. */
-export function settingSide(profile: Profile, cluster: Cluster, network: Network): SettingSide {
-  if (profile.engine !== "cilium") return { profile: profile.text, version: "", options: {} };
-  const { options } = ciliumOptions(profile.text, cluster, {}, assumedOptions(cluster, network));
-  return { profile: profile.text, version: options.version, options: { ...options } };
-}
-
 /** What is wrong with options that the user states for a profile, a sentence each. */
 export function wrongOptions(profile: Profile, given: Readonly<Record<string, unknown>>): string[] {
   if (profile.engine !== "cilium") return Object.keys(given).length === 0 ? [] : [`${profile.text} has no options of Cilium`];

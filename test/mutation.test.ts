@@ -15,7 +15,7 @@ let baseline: Record<string, Verdicts>;
 beforeAll(() => {
   ring = new Ring();
   baseline = ring.run(stories);
-}, 120_000);
+}, 600_000);
 
 afterAll(() => {
   ring?.dispose();

@@ -32,6 +32,9 @@ export interface Mutant {
   readonly escapes?: string;
 }
 
+/** The fault of a mutant, without the stories. */
+export type Fault = Pick<Mutant, "id" | "file" | "find" | "replace">;
+
 /** Totals over a mutant's stories. */
 export type Totals = Omit<Verdicts, "findings"> & { readonly findings: ReadonlyMap<string, number> };
 
@@ -62,6 +65,11 @@ export class Ring {
 
   /** Runs the mutant's stories with its fault in the copy, and takes the fault out again. */
   runMutant(mutant: Mutant): Record<string, Verdicts> {
+    return this.withFault(mutant, () => this.run(mutant.stories));
+  }
+
+  /** Puts a fault into the copy, does something there, and takes it out again. */
+  withFault<T>(mutant: Fault, run: () => T): T {
     const file = join(this.folder, mutant.file);
     const text = readFileSync(file, "utf8");
     const inModule = mutant.file.startsWith("assembly/");
@@ -69,7 +77,7 @@ export class Ring {
     writeFileSync(file, mutate(text, mutant));
     try {
       if (inModule) this.compileAssembly();
-      return this.run(mutant.stories);
+      return run();
     } finally {
       writeFileSync(file, text);
       writeFileSync(join(this.folder, MODULE), module);
@@ -81,7 +89,8 @@ export class Ring {
     this.node(["node_modules/assemblyscript/bin/asc.js", "--target", "fast", "--optimizeLevel", "0"]);
   }
 
-  private node(args: readonly string[]): string {
+  /** Runs node in the copy; what it printed. */
+  node(args: readonly string[]): string {
     const { status, stdout, stderr, error } = spawnSync(process.execPath, args, { cwd: this.folder, encoding: "utf8", maxBuffer: 1 << 26 });
     if (error !== undefined || status !== 0) throw new Error(`${args.slice(0, 3).join(" ")}: ${error?.message ?? stderr}`);
     return stdout;
@@ -89,7 +98,7 @@ export class Ring {
 }
 
 /** The text with the mutant's fault in it; throws where the place is not there exactly once. */
-export function mutate(text: string, { id, file, find, replace }: Mutant): string {
+export function mutate(text: string, { id, file, find, replace }: Fault): string {
   const pattern = new RegExp(find.trim().split(/\s+/).map(literal).join("\\s+"), "g");
   const found = text.match(pattern)?.length ?? 0;
   if (found !== 1) throw new Error(`${id}: ${file} has the text to replace ${found} times, not once`);

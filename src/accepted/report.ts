@@ -17,10 +17,11 @@ export interface AcceptedReport {
   readonly counted: { readonly findings: number; readonly unexplained: number; readonly limits: number };
 }
 
+const NO_ENDS = { source: "", destination: "", protocol: "", port: 0 } as const;
+
 export function acceptRows(findings: readonly FindingRow[], limits: readonly LimitRow[], given: AcceptedInput | null): AcceptedReport {
-  const none = { source: "", destination: "", protocol: "", port: 0, subject: "" };
   const { of, entries } = acceptKnown(
-    [...findings.map((row) => ({ ...row, subject: "" })), ...limits.map(({ id, subject }) => ({ ...none, id, subject }))],
+    [...findings.map((row) => ({ ...row, subject: "" })), ...limits.map(({ id, subject }) => ({ ...NO_ENDS, id, subject }))],
     given?.entries ?? [], given?.today ?? "");
   const marked = <Row>(row: Row, index: number): Row => (of[index] === null ? row : { ...row, accepted: of[index] });
   const rows = findings.map((row, index) => marked(row, index));

@@ -6,7 +6,7 @@ import type { Prefix } from "../cluster/address.js";
 import type { Cluster } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
 import { hazardsOf } from "../compare/catalogue/index.js";
-import { buildPlane, checkTarget, type Network, type PlaneInputs, policyDenial, type Profile, settingSide } from "../planes.js";
+import { buildPlane, checkTarget, type Network, type PlaneInputs, policyDenial, type Profile, settingOf } from "../planes.js";
 import { type CheckReport, checkVerdict } from "../report/check.js";
 import { compareAll, type Exhaustive } from "./exhaustive.js";
 import { flagsOf } from "./flags.js";
@@ -34,7 +34,7 @@ export interface CheckInput {
 
 export function runCheck(input: CheckInput): CheckReport {
   const { cluster, network, current, target } = input;
-  const sides = [settingSide(current, cluster, network), settingSide(target, cluster, network)] as const;
+  const sides = [settingOf(current, cluster, network), settingOf(target, cluster, network)] as const;
   const { flags, tallies } = flagsOf(cluster, sides[1]);
   const { problems: ofTarget, ...size } = checkTarget(target, cluster, network);
   const problems = [...input.problems, ...ofTarget];

@@ -64,14 +64,18 @@ export function acceptedLines({ findings: rows, limits, accepted }: Report, { pa
     if (limit.accepted === undefined) continue;
     lines.push(`  ${limit.id}  ${limit.subject}: ${limit.accepted.owner} until ${limit.accepted.expires}`);
   }
-  for (const entry of accepted.entries) {
-    if (entry.state === "used") continue;
+  lines.push(...entryWarnings(accepted).map((line) => paint("yellow", line)));
+  return lines;
+}
+
+/** A line for each entry that accepts nothing. */
+export function entryWarnings(accepted: NonNullable<Report["accepted"]>): string[] {
+  return accepted.entries.filter(({ state }) => state !== "used").map((entry) => {
     const what = entry.state === "expired" ? `expired on ${entry.expires}, and accepts nothing of ${count(entry.rows, "row")} that it fits`
       : "fits nothing that was found";
-    lines.push(paint("yellow", `  ${entry.where.file}:${entry.where.line}: ${entry.id}${entry.scope === "" ? "" : ` (${entry.scope})`}`
-      + ` of ${entry.owner} ${what}`));
-  }
-  return lines;
+    const scope = entry.scope === "" ? "" : ` (${entry.scope})`;
+    return `  ${entry.where.file}:${entry.where.line}: ${entry.id}${scope} of ${entry.owner} ${what}`;
+  });
 }
 
 function sumOf(rows: readonly FindingRow[]): number {

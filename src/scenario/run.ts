@@ -37,6 +37,8 @@ export interface ProbeResult {
   readonly failures: readonly string[];
   /** `target: delivered to default/web:80, source node1`, one for each plane and way that was seen. */
   readonly seen: readonly string[];
+  /** Ids of the differences that the first two planes show, each once; none where there is one plane. */
+  readonly differences: readonly string[];
 }
 
 export interface ScenarioResult {
@@ -107,7 +109,7 @@ class ScenarioRun {
       for (const at of found) problems[at] = { ...problems[at], severity: "warning" };
       return { name: `it is said: ${part}`, where: scenario.whereOf(["problems", index]), status: found.length > 0 ? "passed" : "failed",
         failures: found.length > 0 ? [] : [`expected a problem that says "${part}", found ${
-          problems.map((one) => one.what).join("; ") || "none"}`], seen: [] };
+          problems.map((one) => one.what).join("; ") || "none"}`], seen: [], differences: [] };
     });
   }
 
@@ -119,7 +121,7 @@ class ScenarioRun {
       } catch (error) {
         if (!(error instanceof ProbeError)) throw error;
         this.problems.push({ where: probe.where, severity: "error", what: `${error.message}; the probe is not run` });
-        return { name: probe.name, where: probe.where, status: "failed", failures: [error.message], seen: [] };
+        return { name: probe.name, where: probe.where, status: "failed", failures: [error.message], seen: [], differences: [] };
       }
     });
   }
@@ -220,6 +222,7 @@ class ScenarioRun {
       name: probe.name, where: probe.where, status: undecided ? "undecided" : failures.length > 0 ? "failed" : "passed", failures,
       seen: [...seen].flatMap(([name, all]) =>
         [...new Set(all.map((one) => describeSeen(one, this.names)))].map((text) => `${name}: ${text}`)),
+      differences: [...new Set([...comparison?.findings.values() ?? []].map((one) => one.id))],
     };
   }
 

@@ -46,7 +46,7 @@ describe.skipIf(!wanted)("seeded faults (in CI, or with TWINPLANE_FAULTS=1)", ()
   it.each(FAULTS.map((fault) => [fault.id, fault.why, fault] as const))("%s: %s", (_id, _why, fault) => {
     const file = join(copy, fault.file);
     const text = readFileSync(file, "utf8");
-    writeFileSync(file, mutate(text, { ...fault, plane: "current", stories: [] }));
+    writeFileSync(file, mutate(text, fault));
     const inPrograms = fault.file.startsWith("assembly/");
     try {
       if (inPrograms) compile();

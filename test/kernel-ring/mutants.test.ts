@@ -53,7 +53,7 @@ describe("a fault is seen", () => {
 function expectSeen(mutant: RingMutant): void {
   const file = join(copy, mutant.file);
   const text = readFileSync(file, "utf8");
-  writeFileSync(file, mutate(text, { ...mutant, plane: "current", stories: [] }));
+  writeFileSync(file, mutate(text, mutant));
   try {
     const { disagreement, stories: looked } = replayed();
     rows.push(`${mutant.id.padEnd(34)} ${disagreement === "" ? "NOT SEEN" : `story ${looked}: ${disagreement.split("\n")[0].slice(0, 110)}`}`);
