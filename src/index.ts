@@ -12,6 +12,8 @@ export { readNodeFacts } from "./cluster/node-facts.js";
 export { formatProblem, type Problem } from "./cluster/problem.js";
 export { buildTimeline } from "./cluster/timeline.js";
 export { CATALOGUE, UNEXPLAINED } from "./compare/catalogue/index.js";
+export type { FiveTuple, Judged, JudgedClass, JudgedListener, JudgedSide } from "./compare/judged.js";
+export { END_WORDS } from "./compare/judged.js";
 export type { Journey, Plane, Step } from "./dataplane.js";
 export { assumedNetwork, checkTarget, parseProfile, type Network, type Profile } from "./planes.js";
 export type { Report } from "./report/report.js";

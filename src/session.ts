@@ -9,6 +9,7 @@ import type { Problem } from "./cluster/problem.js";
 import { captureProblems, LinkType } from "./capture/index.js";
 import { titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
 import { Comparison } from "./compare/comparison.js";
+import { type JudgedListener, Teller } from "./compare/judged.js";
 import { Names } from "./compare/names.js";
 import type { Plane } from "./dataplane.js";
 import { buildPlane, limitsOf, policyDenial, type PlaneInputs, type Profile } from "./planes.js";
@@ -45,6 +46,8 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   readonly unreadable: number;
   /** Called now and then with the number of records read. */
   readonly onProgress?: (records: number) => void;
+  /** Told what the comparison says of every packet, in the order they are replayed. */
+  readonly onJudged?: JudgedListener;
   /** The packet (capture index, record number) whose steps are kept; for `trace`. */
   readonly until?: { readonly capture: number; readonly record: number };
 }
@@ -78,7 +81,8 @@ export async function runSession(input: SessionInput): Promise<Session> {
   let names = new Names(cluster);
   let denies = policyDenial(cluster, input.target);
   const comparison = new Comparison(planes, () => names, input.current.policyEngine,
-    (source, destination, protocol, port) => denies(source, destination, protocol, port));
+    (source, destination, protocol, port) => denies(source, destination, protocol, port),
+    input.onJudged === undefined ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, input.onJudged));
   const watch = input.until === undefined ? null : new StepWatch(comparison, planes, input.until);
   const sockets = new SocketTuples(cluster, topology.nodes, input.conntrack, epochNs);
   const replay = new Replay({

@@ -1,10 +1,11 @@
 /** `twinplane test`: scenarios that hold, that fail, that cannot be judged, that cannot be read. */
+import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SCENARIO_SCHEMA } from "../src/scenario/schema.js";
-import { root, runCli } from "./cli.js";
+import { CLI, root, runCli } from "./cli.js";
 
 let folder: string;
 beforeAll(() => {
@@ -136,4 +137,31 @@ it("JUnit: a case a probe, failures with what was found", async () => {
 it("the published schema is the one that files are read by", () => {
   const published = JSON.parse(readFileSync(join(root, "schema/scenario.schema.json"), "utf8"));
   expect(published).toEqual(JSON.parse(JSON.stringify(SCENARIO_SCHEMA)));
+});
+
+describe("--watch", () => {
+  it("runs again when a file that the scenario names changes", async () => {
+    const manifest = file("watched-policy.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: other}\n");
+    const path = file("watched.yaml", scenario("{target: {outcome: delivered}}", "", manifest));
+    const child = spawn(process.execPath, [...CLI, "test", "--watch", path], { cwd: root, stdio: ["ignore", "pipe", "pipe"] });
+    try {
+      let printed = "";
+      const says = (what: string): Promise<void> => new Promise((resolve) => {
+        const look = (text: string): void => {
+          printed += text;
+          if (printed.includes(what)) resolve();
+        };
+        child.stdout.on("data", (text) => look(String(text)));
+        child.stderr.on("data", (text) => look(String(text)));
+      });
+      await says("watching");
+      expect(printed).toContain("1 passed");
+      printed = "";
+      const again = says("1 failed");
+      writeFileSync(manifest, DENY);
+      await again;
+    } finally {
+      child.kill();
+    }
+  }, 60_000);
 });

@@ -8,6 +8,7 @@ import { Command, CommanderError } from "commander";
 import { buildCommand } from "./build.js";
 import { checkCommand } from "./check.js";
 import { compareCommand } from "./compare.js";
+import { completionCommand } from "./completion.js";
 import { dumpCommand } from "./dump.js";
 import { supportCommand } from "./support.js";
 import { testCommand } from "./test.js";
@@ -30,7 +31,8 @@ Examples:
   twinplane compare -f cluster.yaml -r node1=node1.pcap -r node2=node2.pcap
   twinplane check -f cluster.yaml
   twinplane test scenarios/`);
-  const commands = [compareCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand, supportCommand, buildCommand];
+  const commands = [compareCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand, supportCommand, buildCommand,
+    completionCommand];
   for (const command of commands) {
     command(program, (code) => {
       exitCode = code;

@@ -1,36 +1,29 @@
 /** `twinplane test`: scenario files, regression tests of dataplane logic. */
-import { existsSync, writeFileSync } from "node:fs";
-import { dirname, isAbsolute, join } from "node:path";
+import { existsSync, statSync, watch, writeFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import picocolors from "picocolors";
-import type { Where } from "../cluster/problem.js";
-import type { LoadedPaths } from "../scenario/clusters.js";
 import { exitCodeOf, type FileResult, renderJunit, renderTests, tallyOf } from "../scenario/render.js";
-import { runScenario } from "../scenario/run.js";
-import { readScenarios, type Scenario } from "../scenario/scenario.js";
 import { SCENARIO_SCHEMA } from "../scenario/schema.js";
-import { list, readText, sentenceOf } from "./files.js";
-import { globbed } from "./glob.js";
-import { readInputs } from "./inputs.js";
-import { ownProgram } from "./own-program.js";
+import { sentenceOf } from "./files.js";
+import { filesBehind, runScenarioFile, scenarioFiles } from "./scenario-files.js";
 import { UsageError } from "./usage.js";
-import { readWasm, type WasmBytes } from "./wasm.js";
 
 interface TestOptions {
   readonly output: "text" | "junit" | "json";
   readonly outFile?: string;
   readonly schema?: boolean;
   readonly verbose?: boolean;
+  readonly watch?: boolean;
 }
 
-/** Scenario files of a folder; manifests beside them have other names. */
-const SCENARIO_NAME = /(^|[./-])scenario\.ya?ml$/i;
+const SETTLE_MS = 100;
 
 export function testCommand(program: Command, exit: (code: number) => void): void {
   program.command("test").description("run scenario files: packets through any planes, and what must become of them")
     .argument("[scenarios...]", "scenario files, or folders of files called scenario.yaml or *.scenario.yaml")
     .addOption(new Option("-o, --output <format>", "report format").choices(["text", "junit", "json"]).default("text"))
     .option("--out-file <path>", "write the report here instead of standard output")
+    .option("--watch", "run again whenever a scenario, its cluster or its program changes")
     .option("--schema", "print the JSON Schema of scenario files")
     .option("-v, --verbose", "list what became of each packet, and every warning")
     .addHelpText("after", `
@@ -63,8 +56,14 @@ async function test(paths: readonly string[], options: TestOptions): Promise<num
     return 0;
   }
   if (paths.length === 0) throw new UsageError("no scenarios; name a scenario file or folder");
+  if (options.watch === true && paths.includes("-")) throw new UsageError("--watch needs files; standard input does not change");
+  if (options.watch === true) return await watched(paths, options);
+  return await once(paths, options);
+}
+
+async function once(paths: readonly string[], options: TestOptions): Promise<number> {
   const files: FileResult[] = [];
-  for (const file of scenarioFiles(paths)) files.push(await runFile(file));
+  for (const file of scenarioFiles(paths)) files.push(await runScenarioFile(file));
   const tally = tallyOf(files);
   const colours = picocolors.createColors(options.outFile === undefined && process.stdout.isTTY === true
     && process.env.NO_COLOR === undefined);
@@ -76,53 +75,27 @@ async function test(paths: readonly string[], options: TestOptions): Promise<num
   return exitCodeOf(tally);
 }
 
-function scenarioFiles(paths: readonly string[]): string[] {
-  return paths.flatMap((path) => {
-    if (path === "-") return [path];
-    const listed = list(path);
-    const [failure] = listed.failures;
-    if (failure !== undefined) throw new UsageError(`${failure.file}: ${failure.what}`);
-    const files = listed.files.filter((file) => !listed.folder || SCENARIO_NAME.test(file));
-    if (files.length === 0) throw new UsageError(`${path} holds no scenario; expected files called scenario.yaml or *.scenario.yaml`);
-    return files;
-  });
-}
-
-async function runFile(file: string): Promise<FileResult> {
-  const read = readText(file);
-  if ("what" in read) return { file, scenarios: [], problems: [{ where: { file, line: 0 }, severity: "error", what: read.what }] };
-  const { scenarios, problems } = readScenarios({ name: file, text: read.text });
-  const folder = file === "-" ? "." : dirname(file);
-  const programs = await programsOf(scenarios, folder);
-  const inputs = { wasm: readWasm(), programs, load: (paths: readonly string[], where: Where) => load(paths, folder, where) };
-  return { file, problems, scenarios: scenarios.map((scenario) => runScenario(scenario, inputs)) };
-}
-
-/** The user's own programs, each compiled once. */
-async function programsOf(scenarios: readonly Scenario[], folder: string): Promise<Map<string, WasmBytes | string>> {
-  const programs = new Map<string, WasmBytes | string>();
-  for (const { planes } of scenarios) {
-    for (const { program } of planes.values()) {
-      if (program === undefined || programs.has(program)) continue;
-      try {
-        programs.set(program, await ownProgram(isAbsolute(program) ? program : join(folder, program), false));
-      } catch (error) {
-        if (!(error instanceof UsageError)) throw error;
-        programs.set(program, error.message);
-      }
-    }
+/** Runs once, then again whenever a scenario, its cluster or its program changes; ends with the terminal's interrupt. */
+async function watched(paths: readonly string[], options: TestOptions): Promise<never> {
+  for (;;) {
+    // Watched while it runs, so that what changes meanwhile is not missed.
+    const behind = [...new Set([...paths, ...scenarioFiles(paths).flatMap(filesBehind)])].filter((path) => existsSync(path));
+    const change = nextChange(behind);
+    await once(paths, options);
+    process.stderr.write(`twinplane: watching ${behind.length} files and folders; ^C ends\n`);
+    await change;
   }
-  return programs;
 }
 
-/** Manifests and node facts, by paths relative to the scenario's file. */
-function load(paths: readonly string[], folder: string, where: Where): LoadedPaths {
-  const named = paths.map((path) => (isAbsolute(path) ? path : join(folder, path)));
-  const found = named.flatMap((path) => (existsSync(path) ? [path] : globbed(path)));
-  const missing = named.filter((path) => !existsSync(path) && globbed(path).length === 0);
-  const { objects, facts, problems } = readInputs(found, []);
-  return { objects, facts, problems: [...problems, ...missing.map((path) =>
-    ({ where, severity: "error" as const, what: `${path}: no such file or folder` }))] };
+/** Ends when something in one of `paths` was written; editors write in several steps, so a moment later. */
+function nextChange(paths: readonly string[]): Promise<void> {
+  return new Promise((resolve) => {
+    const changed = (): void => {
+      for (const watcher of watchers) watcher.close();
+      setTimeout(resolve, SETTLE_MS);
+    };
+    const watchers = paths.map((path) => watch(path, { recursive: statSync(path).isDirectory() }, changed));
+  });
 }
 
 function write(file: string, text: string): void {

@@ -16,6 +16,7 @@ import { type View, ViewClass } from "../replay/view.js";
 import { nameOf, type Situation } from "./catalogue/index.js";
 import { checksumsAgree, differingFacets, Facet, FACET_NAMES } from "./facets.js";
 import { Coverage } from "./coverage.js";
+import { END_WORDS, type JudgedClass, protocolName, type Teller } from "./judged.js";
 import type { Names } from "./names.js";
 
 /** One row of the report: a difference, for flows that are alike. */
@@ -68,6 +69,9 @@ export class Comparison implements Judge {
   private readonly found: Finding[] = [];
   /** Flows of which a packet was undecided: what a plane remembers of them is not what it would. */
   private readonly open = new WeakSet<Flow>();
+  /** What the packet under way shows, and why it is undecided. */
+  private shown: Finding | null = null;
+  private why = "";
 
   constructor(
     private readonly planes: readonly [Plane, Plane],
@@ -75,45 +79,21 @@ export class Comparison implements Judge {
     private readonly currentHasPolicy: boolean,
     /** Whether the NetworkPolicies of the moment deny a flow by the words of their API; ports in host order. */
     private readonly policyDenies: PolicyDenies,
+    /** Tells of every packet; null where nobody listens. */
+    private readonly teller: Teller | null = null,
   ) {}
 
   judge(packet: Packet): void {
     this.counts.packets++;
     if (this.matches(packet)) this.counts.matched++;
-    const [current, target] = packet.outcomes;
-    if (current.end === End.Undecided || target.end === End.Undecided) {
-      this.countUndecided(current, target);
-      if (packet.flow !== null) this.open.add(packet.flow);
-      return;
-    }
-    if (packet.moot[0] || packet.moot[1]) {
-      this.counts.moot++;
-      return;
-    }
-    if (current.end === End.Held || target.end === End.Held) {
-      this.counts.held++;
-      return;
-    }
-    const flow = packet.flow;
-    const isReply = packet.kind === "reply";
-    if (current.arrived && target.arrived && packet.kind !== "error" && !checksumsAgree(current, target)) {
-      this.record(packet, Facet.Damage);
-      return;
-    }
-    const facets = differingFacets(current, target, isReply, packet.restored[0] && packet.restored[1]);
-    if (facets === Facet.Destination && flow !== null && this.choseFromEqualSets(flow, packet)) {
-      this.counts.otherChoice++;
-      return;
-    }
-    if (facets === 0 && packet.kind === "request" && differentHops(packet)) {
-      this.record(packet, Facet.Hops);
-      return;
-    }
-    if (facets === 0) {
-      this.counts.same++;
-      return;
-    }
-    this.record(packet, facets);
+    this.shown = null;
+    this.why = "";
+    const found = this.classify(packet);
+    this.counts[found]++;
+    this.teller?.packet(packet, this.names(), { class: found, finding: this.shown, undecided: this.why }, (index) => {
+      const side = this.side(index, packet.outcomes[index]);
+      return { ...side, text: describeSide(side, this.names()) };
+    });
   }
 
   undecided(view: View, reason: string): void {
@@ -121,6 +101,27 @@ export class Comparison implements Judge {
     this.counts.undecided++;
     if (this.touch(view.tuple, view.protocol)) this.counts.matched++;
     this.note(reason);
+    this.teller?.unasked(view, this.names(), reason);
+  }
+
+  private classify(packet: Packet): JudgedClass {
+    const [current, target] = packet.outcomes;
+    const flow = packet.flow;
+    if (current.end === End.Undecided || target.end === End.Undecided) {
+      this.noteUndecided(current, target);
+      if (flow !== null) this.open.add(flow);
+      return "undecided";
+    }
+    if (packet.moot[0] || packet.moot[1]) return "moot";
+    if (current.end === End.Held || target.end === End.Held) return "held";
+    const isReply = packet.kind === "reply";
+    if (current.arrived && target.arrived && packet.kind !== "error" && !checksumsAgree(current, target)) {
+      return this.record(packet, Facet.Damage);
+    }
+    const facets = differingFacets(current, target, isReply, packet.restored[0] && packet.restored[1]);
+    if (facets === Facet.Destination && flow !== null && this.choseFromEqualSets(flow, packet)) return "otherChoice";
+    if (facets === 0 && packet.kind === "request" && differentHops(packet)) return this.record(packet, Facet.Hops);
+    return facets === 0 ? "same" : this.record(packet, facets);
   }
 
   /** Whether the cluster knows the packet; looked up once a flow, which also notes what the traffic touches. */
@@ -144,19 +145,17 @@ export class Comparison implements Judge {
     return frontend !== null || names.knows(source) || names.knows(destination);
   }
 
-  private record(packet: Packet, facets: number): void {
+  private record(packet: Packet, facets: number): JudgedClass {
     const flow = packet.flow;
     if (flow !== null && isConsequence(flow.facets, facets)) {
-      this.counts.consequence++;
-      this.found[flow.difference].packets++;
-      return;
+      this.shown = this.found[flow.difference];
+      this.shown.packets++;
+      return "consequence";
     }
     if (flow !== null && this.open.has(flow)) {
-      this.counts.undecided++;
       this.note(AFTER_UNDECIDED);
-      return;
+      return "undecided";
     }
-    this.counts.different++;
     const situation = this.situation(packet, facets);
     const finding = this.finding(situation, nameOf(situation), facets);
     finding.flows++;
@@ -165,6 +164,8 @@ export class Comparison implements Judge {
       flow.difference = this.found.indexOf(finding);
       flow.facets |= facets;
     }
+    this.shown = finding;
+    return "different";
   }
 
   private situation(packet: Packet, facets: number): Situation {
@@ -233,10 +234,10 @@ export class Comparison implements Judge {
 
   private note(reason: string): void {
     this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1);
+    this.why = this.why === "" ? reason : `${this.why}; ${reason}`;
   }
 
-  private countUndecided(current: Outcome, target: Outcome): void {
-    this.counts.undecided++;
+  private noteUndecided(current: Outcome, target: Outcome): void {
     const note = (index: number, outcome: Outcome): void => {
       if (outcome.end !== End.Undecided) return;
       this.note(`${this.planes[index].name}: ${this.planes[index].reasons[outcome.reason]}`);
@@ -272,12 +273,6 @@ function holds(backends: readonly string[], outcome: Outcome): boolean {
 const AFTER_UNDECIDED = "differs, and an earlier packet of the flow is undecided";
 const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], eligibleBackends: null, eligibleSourcePorts: null };
 
-const END_WORDS: Readonly<Record<number, string>> = {
-  [End.None]: "not reached", [End.Delivered]: "delivered", [End.Left]: "left the cluster", [End.Dropped]: "dropped",
-  [End.Rejected]: "rejected", [End.Answered]: "answered", [End.Held]: "held", [End.Redirected]: "redirected to a proxy",
-  [End.Undecided]: "undecided",
-};
-
 /** `delivered to default/web-a, source node1`, `dropped (POLICY_DENIED)`. */
 function describeSide(side: Situation["current"], names: Names): string {
   const { outcome } = side;
@@ -293,12 +288,6 @@ function answerText(outcome: Outcome, names: Names): string {
   const from = addressText(outcome.answerSource.subarray(0, v4 ? 4 : 16));
   return `${v4 ? "ICMP" : "ICMPv6"} ${outcome.answerType}/${outcome.answerCode} from ${names.describe(from)}`;
 }
-
-function protocolName(protocol: number): string {
-  return PROTOCOLS[protocol] ?? `protocol ${protocol}`;
-}
-
-const PROTOCOLS: Readonly<Record<number, string>> = { 1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPv6", 132: "SCTP" };
 
 function addressText(bytes: Uint8Array): string {
   return addressFromBytes(bytes).text;
