@@ -275,6 +275,8 @@ export interface Plane {
    * it, and the application still sees the service. false: translated on the way, so answers must be translated back.
    */
   readonly balancesAtSockets: boolean;
+  /** One of its options by the product's own name (`enable-sctp`); undefined where it has none of that name. */
+  option(name: string): unknown;
   /** What was found wrong or not modelled while compiling. */
   readonly problems: readonly Problem[];
 

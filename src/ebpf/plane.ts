@@ -29,7 +29,7 @@ import { Journeys } from "./journeys.js";
 import { capacitiesOf, Loader } from "./loader.js";
 import type { Machine, Modules } from "./machine.js";
 import { createMachine } from "./machine.js";
-import type { CiliumOptions } from "./options.js";
+import type { CiliumOptions, OptionName } from "./options.js";
 import { ciliumOptions } from "./options.js";
 import { dropReasonName } from "./reasons.js";
 import { hasNodeStack } from "./stack/cilium-rules.js";
@@ -147,6 +147,10 @@ export class EbpfPlane implements Plane {
     this.loader.load(this.image);
     this.journeys = new Journeys(this.image);
     this.index();
+  }
+
+  option(name: string): unknown {
+    return Object.hasOwn(this.options, name) ? this.options[name as OptionName] : undefined;
   }
 
   step(frames: FrameBlock, results: StepResults): void {

@@ -61,6 +61,8 @@ class IptablesPlane implements Plane {
   readonly reasons: readonly string[];
   /** DNAT is in OUTPUT, behind the socket. */
   readonly balancesAtSockets = false;
+  /** kube-proxy's own are in its rules. */
+  readonly option = (): undefined => undefined;
   readonly problems: Problem[] = [];
   private readonly journeys = new Journeys();
   private readonly steps: Step[] | null;

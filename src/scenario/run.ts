@@ -6,10 +6,11 @@
 import type { Cluster } from "../cluster/cluster.js";
 import type { Problem, Where } from "../cluster/problem.js";
 import { Comparison } from "../compare/comparison.js";
+import { Memory } from "../compare/memory.js";
 import { Names } from "../compare/names.js";
 import type { Plane } from "../dataplane.js";
 import { assumedNetwork, buildPlane, parseProfile, type PlaneInputs, policyDenial, type Profile, wrongOptions } from "../planes.js";
-import { Flow } from "../replay/flows.js";
+import { Flow, tupleText } from "../replay/flows.js";
 import { viewOf } from "../replay/reading.js";
 import type { Packet } from "../replay/loop.js";
 import type { View } from "../replay/view.js";
@@ -77,6 +78,9 @@ class ScenarioRun {
   private denies: ReturnType<typeof policyDenial> | null = null;
   private readonly timesNs: readonly number[];
   private connection = 0;
+  private readonly memory = new Memory();
+  /** When a packet with this tuple was sent last, ns. */
+  private readonly last = new Map<string, number>();
 
   constructor(private readonly scenario: Scenario, private readonly inputs: ScenarioInputs) {
     this.timesNs = timesOf(scenario);
@@ -197,7 +201,7 @@ class ScenarioRun {
       const number = hasAnswer(probe, way) ? this.connection : null;
       const found = this.planes.map(({ connections }) => connections.open(packet, number));
       this.planes.forEach(({ name }, at) => seen.get(name)!.push(found[at]));
-      if (comparison !== null) compareSeen(comparison, packet, found[0], found[1]);
+      if (comparison !== null) compareSeen(comparison, packet, this.pauseBefore(packet), found[0], found[1]);
     }
     const judged = this.planes.map(({ name }): readonly [string, Judged] =>
       [name, judge(probe.expect.get(name)!, seen.get(name)!, way.client.text, this.cluster, this.names)]);
@@ -223,7 +227,15 @@ class ScenarioRun {
       (source, destination, protocol, port) => {
         this.denies ??= policyDenial(this.cluster, second.profile);
         return this.denies(source, destination, protocol, port);
-      });
+      }, null, this.memory);
+  }
+
+  /** ns since the packet before of the same connection; the time itself for its first, as replay has it. */
+  private pauseBefore({ tuple, timeNs }: View): number {
+    const key = tupleText(tuple);
+    const before = this.last.get(key) ?? 0;
+    this.last.set(key, timeNs);
+    return timeNs - before;
   }
 
   private packet(probe: Probe, way: Way, index: number, turn: number): View {
@@ -249,8 +261,10 @@ function timesOf({ probes }: Scenario): number[] {
 }
 
 /** Tells the comparison of a connection as replay does of a flow: its request, and where both planes had one, its answer. */
-function compareSeen(comparison: Comparison, view: View, first: Seen, second: Seen): void {
+function compareSeen(comparison: Comparison, view: View, pausedNs: number, first: Seen, second: Seen): void {
   const flow = new Flow();
+  flow.lastNs = view.timeNs;
+  flow.pausedNs = pausedNs;
   flow.entry[0].set(view.tuple);
   flow.entryNode[0] = view.node;
   flow.entryDevice[0] = view.device;

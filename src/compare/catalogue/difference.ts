@@ -8,6 +8,7 @@ import type { Cluster } from "../../cluster/cluster.js";
 import type { Journey } from "../../dataplane.js";
 import type { Packet } from "../../replay/loop.js";
 import type { Outcome } from "../../replay/outcome.js";
+import type { Affinity } from "../memory.js";
 import type { Frontend, Names } from "../names.js";
 
 export interface Difference {
@@ -67,6 +68,12 @@ export interface Situation {
   readonly current: Side;
   readonly target: Side;
   readonly currentHasPolicy: boolean;
+  /** ns since the flow's packet before; 0 for its first. */
+  readonly idleNs: number;
+  /** Where session affinity tied this client before; null: the service has none, or this is no request. */
+  readonly affinity: Affinity | null;
+  /** Connections, this one left out, that the target masqueraded to the same remote port from the sender's node. */
+  masqueraded(): number;
   /** NetworkPolicy by the words of its API denies the flow as the current side delivers it. */
   policyDenies(): boolean;
   /** The same for who sent it, whatever address the current side gave the packet on its way. */
@@ -80,6 +87,8 @@ export interface Side {
   readonly reason: string;
   /** The plane's, as the user names it. */
   readonly profile: string;
+  /** One of the plane's options by the product's own name; undefined where it has none of that name. */
+  readonly option: (name: string) => unknown;
   /** Node where the image ended. */
   readonly node: string;
   /** Addresses of the image where it arrived; empty where it did not. */
