@@ -3,8 +3,8 @@
  * where it does, and gone once the longest interval of collection has passed.
  */
 import { describe, expect, it } from "vitest";
-import { A, B, CLIENT, FAR, NODE, nodeStackBench, type NodeStackBench, type Went } from "./node-stack.fixture.js";
-import { ACK, FIN, SYN } from "./packets.js";
+import { A, B, CLIENT, FAR, NODE, OTHER_NODE, nodeStackBench, type NodeStackBench, type Went } from "./node-stack.fixture.js";
+import { ACK, FIN, type PacketInput, SYN } from "./packets.js";
 
 const VERSIONS = ["1.16", "1.17", "1.18", "1.19", "1.20"] as const;
 const GC = "undecided: conntrack-gc: an entry past its lifetime may or may not have been collected";
@@ -12,6 +12,26 @@ const NATIVE = { "ipv4-native-routing-cidr": "10.244.0.0/16" };
 /** Nobody may reach pod a. */
 const ISOLATED = { objects: "\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: alone, namespace: default}\n"
   + "spec: {podSelector: {matchLabels: {app: a}}, policyTypes: [Ingress]}\n" };
+
+const SERVICE = "10.96.0.20";
+/** A service of pod b in this state (null: without it), and of another endpoint. */
+const service = (state: string | null, other = ""): string => `
+apiVersion: v1
+kind: Service
+metadata: {name: dns, namespace: default}
+spec:
+  type: NodePort
+  clusterIP: ${SERVICE}
+  selector: {app: b}
+  ports: [{name: dns, port: 53, protocol: UDP, nodePort: 30053}, {name: web, port: 80, targetPort: 8080, nodePort: 30081}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: dns-1, namespace: default, labels: {kubernetes.io/service-name: dns}}
+addressType: IPv4
+ports: [{name: dns, port: 53, protocol: UDP}, {name: web, port: 8080, protocol: TCP}]
+endpoints: [${[...(state === null ? [] : [`{addresses: [${B}], nodeName: node-1, conditions: {${state}}}`]), other].filter((one) => one !== "").join(", ")}]
+`;
 
 const at = (seconds: number): { timeNs: number } => ({ timeNs: (1000 + seconds) * 1e9 });
 const said = ({ end, reason, last }: Went): string => (end === "Undecided" || end === "Dropped" ? reason : last);
@@ -108,4 +128,83 @@ describe.each(VERSIONS)("Cilium %s", (version) => {
     };
     expect([seconds, seconds + 1].map(half)).toEqual([OPEN, GC]);
   });
+
+  it.each([
+    ["at a pod, random", "random", { from: A, to: SERVICE, protocol: "UDP", sport: 6000, dport: 53 }, {}],
+    ["from outside, random", "random", { from: CLIENT, to: NODE, protocol: "UDP", sport: 6000, dport: 30053 }, { at: "uplink" }],
+    ["from outside, maglev", "maglev", { from: CLIENT, to: NODE, protocol: "UDP", sport: 6000, dport: 30053 }, { at: "uplink" }],
+  ] as const)("a backend that a new choice could not come to is kept only while the entry lives (%s)", (_, algorithm, packet, where) => {
+    const terminating = (seconds: number): string => {
+      const { send, change } = bench({ "conntrack-gc-interval": "30s", "bpf-lb-algorithm": algorithm }, { objects: service("ready: true") });
+      send(packet, { ...at(0), ...where });
+      change(service("ready: false, serving: true, terminating: true", `{addresses: [${FAR}], nodeName: node-2, conditions: {ready: true}}`));
+      return said(send(packet, { ...at(seconds), ...where })).replace(/.* > /, "to ");
+    };
+    expect([60, 61, 91].map(terminating)).toEqual([`to ${B}:53`, GC, `to ${FAR}:53`]);
+  });
+
+  /** What a service's kept backend, which is terminating by then, comes to after these seconds. */
+  const kept = (config: Record<string, string>, first: PacketInput, later: PacketInput, seconds: number): string => {
+    const { send, change } = bench(config, { objects: service("ready: true") });
+    send(first, at(0));
+    send(later, at(0));
+    change(service("ready: false, serving: true, terminating: true", `{addresses: [${FAR}], nodeName: node-2, conditions: {ready: true}}`));
+    return said(send(later, at(seconds))).replace(/.* > /, "to ");
+  };
+
+  it.each(["60", "5s"])("bpf-ct-timeout-service-any=%s", (text) => {
+    const packet: PacketInput = { from: A, to: SERVICE, protocol: "UDP", sport: 6000, dport: 53 };
+    const seconds = Number.parseInt(text, 10);
+    expect([seconds, seconds + 1].map((age) => kept({ "bpf-ct-timeout-service-any": text }, packet, packet, age)))
+      .toEqual([`to ${B}:53`, GC]);
+  });
+
+  it.each(["8000", "100s"])("bpf-ct-timeout-service-tcp=%s", (text) => {
+    const segment: PacketInput = { from: A, to: SERVICE, protocol: "TCP", sport: 6000, dport: 80, flags: ACK };
+    const seconds = Number.parseInt(text, 10);
+    expect([seconds, seconds + 1].map((age) => kept({ "bpf-ct-timeout-service-tcp": text }, { ...segment, flags: SYN }, segment, age)))
+      .toEqual([`to ${B}:8080`, GC]);
+  });
+
+  // A bare SYN to a closing entry chooses anew whatever the grace is (ACTION_CREATE of __ct_lookup).
+  it.each(["60", "5s"])("bpf-ct-timeout-service-tcp-grace=%s", (text) => {
+    const again = (seconds: number): string => {
+      const { send, change } = bench({ "bpf-ct-timeout-service-tcp-grace": text, "bpf-ct-timeout-regular-tcp-fin": "9000s" },
+        { objects: service("ready: true") });
+      const segment: PacketInput = { from: A, to: SERVICE, protocol: "TCP", sport: 6000, dport: 80 };
+      for (const flags of [SYN, ACK, FIN | ACK]) send({ ...segment, flags }, at(0));
+      // Pod b stays a backend of another service, and so active.
+      change(service(null, `{addresses: [${FAR}], nodeName: node-2, conditions: {ready: true}}`));
+      return said(send({ ...segment, flags: SYN | ACK }, at(seconds))).replace(/.* > /, "to ");
+    };
+    const seconds = Number.parseInt(text, 10);
+    expect([seconds - 1, seconds].map(again)).toEqual([`to ${B}:8080`, `to ${FAR}:8080`]);
+  });
+
+  it("a service's backend that a new choice comes to as well is judged", () => {
+    const { send } = bench({}, { objects: service("ready: true") });
+    send({ from: A, to: SERVICE, protocol: "UDP", sport: 6000, dport: 53 }, at(0));
+    expect(said(send({ from: A, to: SERVICE, protocol: "UDP", sport: 6000, dport: 53 }, at(61)))).toBe(`out ${A}:6000 > ${B}:53`);
+  });
+
+  it("an error about a masqueraded packet finds its way back only while the entry lives", () => {
+    const error = (seconds: number): string => {
+      const { send } = bench({ "conntrack-gc-interval": "30s", "enable-bpf-masquerade": "true" });
+      const masqueraded = send({ from: A, to: CLIENT, protocol: "UDP", sport: 40000, dport: 53 }, at(0)).images.at(-1)!.bytes;
+      return said(send({ from: CLIENT, to: NODE, protocol: "ICMP", icmp: [3, 4, new Uint8Array(4)], payload: masqueraded },
+        { ...at(seconds), at: "uplink" })).replaceAll(/:\d+/g, "");
+    };
+    expect([60, 61, 91].map(error)).toEqual([`out ${CLIENT} > ${A}`, GC, `local ${CLIENT} > ${NODE}`]);
+  });
+});
+
+it("1.20: a packet to a node port is an older connection's only while that one's entry lives", () => {
+  const sent = (seconds: number): string => {
+    const { send, change } = nodeStackBench("cilium@1.20", { ...NATIVE, "conntrack-gc-interval": "30s" });
+    const packet = { from: A, to: OTHER_NODE, protocol: "UDP", sport: 6000, dport: 30053 } as const;
+    send(packet, at(0));
+    change(service("ready: true"));
+    return said(send(packet, at(seconds)));
+  };
+  expect([60, 61, 91].map(sent)).toEqual([expect.stringMatching(/^out 192\.168\.50\.12:\d+ > 10\.244\.1\.11:53$/), GC, `out ${A}:6000 > ${B}:53`]);
 });

@@ -4,6 +4,7 @@
  */
 import { readWasm } from "../src/cli/wasm.js";
 import { parsePrefix } from "../src/cluster/address.js";
+import type { Cluster } from "../src/cluster/cluster.js";
 import { readManifests } from "../src/cluster/manifests.js";
 import { buildTimeline } from "../src/cluster/timeline.js";
 import { End, FrameBlock, type Journey, PacketType, type Pin, StepResults } from "../src/dataplane.js";
@@ -73,19 +74,24 @@ export interface Enters {
 export interface NodeStackBench {
   readonly plane: EbpfPlane;
   send(input: PacketInput, enters?: Enters): Went;
+  /** From now on the cluster has these objects in place of `more.objects`. */
+  change(objects: string): void;
 }
 
 /** `config`: a cilium-config. AKS by its profile's text. */
 export function nodeStackBench(profile: string, config: Readonly<Record<string, string>> = {}, network: Partial<Network> = {},
   more: { readonly objects?: string; readonly traced?: boolean } = {}): NodeStackBench {
   const data = Object.entries(config).map(([name, value]) => `  ${name}: "${value}"`).join("\n");
-  const text = [node("node-1", 1), node("node-2", 2), pod("a", "node-1", A, A6), pod("b", "node-1", B, "fd00:10:244:1::11"),
-    pod("c", "node-2", FAR, "fd00:10:244:2::10"), SERVICE, more.objects ?? "",
-    `\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: cilium-config, namespace: kube-system}\ndata:\n${data}\n`]
-    .filter((one) => one !== "").join("---\n");
-  const { objects, problems } = readManifests([{ name: "cluster.yaml", text }]);
-  if (problems.length > 0) throw new Error(problems[0].what);
-  const cluster = buildTimeline({ initial: objects }).initial;
+  const clusterWith = (more: string): Cluster => {
+    const text = [node("node-1", 1), node("node-2", 2), pod("a", "node-1", A, A6), pod("b", "node-1", B, "fd00:10:244:1::11"),
+      pod("c", "node-2", FAR, "fd00:10:244:2::10"), SERVICE, more,
+      `\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: cilium-config, namespace: kube-system}\ndata:\n${data}\n`]
+      .filter((one) => one !== "").join("---\n");
+    const { objects, problems } = readManifests([{ name: "cluster.yaml", text }]);
+    if (problems.length > 0) throw new Error(problems[0].what);
+    return buildTimeline({ initial: objects }).initial;
+  };
+  const cluster = clusterWith(more.objects ?? "");
   const plane = buildPlane("target", { text: profile, engine: "cilium", policyEngine: true }, {
     cluster, epochNs: 0n, wasm: readWasm(), seed: 1, traced: more.traced ?? false, udpCleanup: true,
     network: { clusterCidrs: [parsePrefix("10.244.0.0/16")!, parsePrefix("fd00:10:244::/48")!], nonMasqueradeCidrs: [], ...network },
@@ -99,7 +105,7 @@ export function nodeStackBench(profile: string, config: Readonly<Record<string, 
     const device = devices.find((one) => (at === "uplink" ? one.kind === "uplink" : one.pod === `default/${holder!.name}`))!;
     return [where, device.index];
   };
-  return { plane, send: (input, enters = {}) => {
+  return { plane, change: (more) => plane.change(clusterWith(more), 0), send: (input, enters = {}) => {
     const block = new FrameBlock();
     const bytes = enters.bytes ?? packet(input);
     const [where, device] = deviceOf(input, enters);

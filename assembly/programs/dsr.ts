@@ -25,6 +25,7 @@ import { answerTooLarge } from "./dsr_answer";
 import { Identities } from "./identity";
 import { Maps } from "./maps";
 import { Options } from "./options";
+import { Overdue } from "./overdue";
 import { Packet, TCP } from "./packet";
 import { ROOM } from "./room";
 import { Tuple } from "./tuple";
@@ -250,6 +251,8 @@ function remember(tuple: CtTuple): i32 {
   Tuple.reverse(tuple);
   const status = Conntrack.lookup(tuple, CtDirection.EGRESS, FORWARD, ENTRY_DSR, 0);
   if (status < 0) return status;
+  // A segment past the handshake does not make its entry anew, and replies need it.
+  if (status == CtStatus.ESTABLISHED && Conntrack.overdue && servicePort == 0) return Overdue.undecided();
   if (status == CtStatus.ESTABLISHED && !(tuple.nexthdr == TCP && servicePort != 0)) return Verdict.PASS;
   if (servicePort == 0) return -DropReason.DROP_INVALID;
   Conntrack.blank();

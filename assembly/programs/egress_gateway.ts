@@ -15,6 +15,7 @@ import { Deliver } from "./deliver";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
 import { Options } from "./options";
+import { Overdue } from "./overdue";
 import { Packet } from "./packet";
 import { Snat } from "./snat";
 import { Tunnel } from "./tunnel";
@@ -108,7 +109,9 @@ function opened(tuple: CtTuple): i32 {
   const wrong = Conntrack.extractPorts(tuple);
   if (wrong == -DropReason.DROP_CT_UNKNOWN_PROTO) return GO_ON;
   if (wrong < 0) return wrong;
-  return Conntrack.peek(tuple, <u8>TupleFlag.IN) !== null ? GO_ON : Verdict.PASS;
+  if (Conntrack.peek(tuple, <u8>TupleFlag.IN) === null) return Verdict.PASS;
+  if (!Conntrack.overdue) return GO_ON;
+  return throughGateway() == GO_ON ? GO_ON : Overdue.undecided();
 }
 
 /** 1.16 looks for the entry that the pod's program made, and refreshes it. */

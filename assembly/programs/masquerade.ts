@@ -65,7 +65,7 @@ export class Masquerade {
     Tuple.fromPacket(tuple);
     const sender = Maps.endpoint(Tuple.saddr(tuple));
     if (sender === null || (sender.flags & <u32>EndpointFlag.HOST) != 0) return GO_ON;
-    if (excluded(Tuple.daddr(tuple)) || isReply(tuple) == PUNT) return GO_ON;
+    if (excluded(Tuple.daddr(tuple)) || (isReply(tuple) == PUNT && !Conntrack.overdue)) return GO_ON;
     if (!Options.masqueradeAgent && !Options.has(ConfigOption.ENABLE_REMOTE_NODE_MASQUERADE)) {
       const remote = Maps.ipcache(Tuple.daddr(tuple));
       if (remote !== null && Identities.isRemoteNode(Identities.known(remote, Tuple.daddr(tuple)))) {

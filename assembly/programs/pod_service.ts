@@ -12,6 +12,7 @@ import { Address } from "./address";
 import { Conntrack } from "./conntrack";
 import { Fragments } from "./fragments";
 import { Options } from "./options";
+import { Overdue } from "./overdue";
 import { Packet } from "./packet";
 import { Service } from "./service";
 import { Translate } from "./translate";
@@ -29,6 +30,8 @@ export class PodService {
   static loopback: bool = false;
   /** Port the packet was sent to where that is to be remembered for replies, wire order; 0: the service's own. */
   static natPort: u16 = 0;
+  /** The packet is a node port's, or an older connection's whose entry may be collected. */
+  static doubtful: bool = false;
 
   /** The address that goes with `natPort`, 16 bytes. */
   @inline
@@ -41,6 +44,7 @@ export class PodService {
     PodService.revNat = 0;
     PodService.loopback = false;
     PodService.natPort = 0;
+    PodService.doubtful = false;
     Address.clear(NAT_ADDRESS);
     if (Options.has(ConfigOption.ENABLE_PER_PACKET_LB)) return translateService();
     return addressesService() ? Verdict.undecided(UndecidedReason.SOCKET_LB) : GO_ON;
@@ -55,6 +59,7 @@ function translateService(): i32 {
   const short = Fragments.ports(tuple);
   if (short < 0) return short;
   const found = frontend(tuple);
+  if (PodService.doubtful) return Overdue.undecided();
   if (found === null) return GO_ON;
   if ((found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) || Service.delegates(found)) {
     return Verdict.undecided(UndecidedReason.L7_PROXY);
@@ -83,7 +88,7 @@ function addressesService(): bool {
   if (!Options.has(ConfigOption.ENABLE_SOCKET_LB) || !Service.serves(Packet.protocol)) return false;
   const tuple = changetype<CtTuple>(TUPLE);
   Tuple.fromPacket(tuple);
-  return Fragments.ports(tuple) >= 0 && frontend(tuple) !== null;
+  return Fragments.ports(tuple) >= 0 && (frontend(tuple) !== null || PodService.doubtful);
 }
 
 /** The frontend of this packet; for a node's address and port, the node port's (from 1.20). */
@@ -95,9 +100,14 @@ function frontend(tuple: CtTuple): ServiceEntry | null {
   const known = changetype<CtTuple>(ASIDE);
   Tuple.copy(known, tuple);
   Tuple.reverse(known);
-  if (Conntrack.peek(known, <u8>TupleFlag.OUT) !== null) return null;
+  const kept = Conntrack.peek(known, <u8>TupleFlag.OUT) !== null;
+  if (kept && !Conntrack.overdue) return null;
   const nodePort = Service.lookupNodePort(tuple);
   if (nodePort === null) return null;
+  if (kept) {
+    PodService.doubtful = true;
+    return null;
+  }
   Address.copy(PodService.natAddress, Tuple.daddr(tuple));
   PodService.natPort = tuple.sport;
   return nodePort;

@@ -19,6 +19,7 @@ import { Identities } from "./identity";
 import { Maglev } from "./maglev";
 import { Maps } from "./maps";
 import { Options } from "./options";
+import { Overdue } from "./overdue";
 import { Packet, SCTP, TCP, UDP } from "./packet";
 import { Steps } from "./steps";
 import { Tuple } from "./tuple";
@@ -129,11 +130,12 @@ export class Service {
     let verdict = status;
     const affine = Affinity.has(found);
     if (affine) Affinity.clientAddress(found, Tuple.saddr(tuple));
+    const overdue = status == CtStatus.REPLY && Conntrack.overdue;
     // Which backend the capture shows says whether the entry was collected.
-    const anew = status == CtStatus.REPLY && Conntrack.overdue && Service.pin != 0;
-    if (status == CtStatus.NEW || anew) verdict = firstChoice(found, tuple, northSouth, affine);
+    if (status == CtStatus.NEW || (overdue && Service.pin != 0)) verdict = firstChoice(found, tuple, northSouth, affine);
     else if (status == CtStatus.REPLY) verdict = keep(found, tuple, northSouth);
     else if (status >= 0) verdict = -DropReason.DROP_UNKNOWN_CT;
+    if (overdue && verdict == GO_ON && !mayChoose(found, tuple, northSouth, affine)) verdict = Overdue.undecided();
     tuple.flags = flags;
     if (affine && verdict == GO_ON) verdict = Affinity.refresh(Service.backendId);
     if (TRACE) {
@@ -263,6 +265,28 @@ function keep(found: ServiceEntry, tuple: CtTuple, northSouth: bool): i32 {
     entry.rev_nat_index = found.rev_nat_index;
   }
   return GO_ON;
+}
+
+/** A first choice could come to the backend that is taken now: where its entry is collected, this is what happens. */
+function mayChoose(found: ServiceEntry, tuple: CtTuple, northSouth: bool, affine: bool): bool {
+  const id = Service.backendId;
+  if (affine) {
+    const bound = Affinity.kept(found);
+    if (bound != 0 && Maps.backend(bound) !== null) return bound == id;
+  }
+  if (found.count != 0 && Maglev.algorithm(found, northSouth) == <u32>LbAlgorithm.MAGLEV) {
+    const place = Maglev.place(found, tuple, Service.key.node);
+    return place != 0 && load<u32>(place) == id;
+  }
+  const key = Service.key;
+  let listed = false;
+  for (let slot: u16 = 1; slot <= found.count && !listed; slot++) {
+    key.backend_slot = slot;
+    const entry = Maps.service(key);
+    listed = entry !== null && entry.backend_id == id;
+  }
+  key.backend_slot = 0;
+  return listed;
 }
 
 function pick(slot: u16): i32 {

@@ -118,6 +118,33 @@ export class Snat {
     return icmpIngress(tuple);
   }
 
+  /**
+   * The mapping in `state`, whose IN side is at `tuple`, goes with the connection that it belongs to: undecided where that
+   * one may be collected, DROP_NAT_NO_MAPPING where it is.
+   */
+  static doubt(tuple: CtTuple): i32 {
+    if (Options.config.ct_gc_seconds == 0) return GO_ON;
+    const flow = changetype<CtTuple>(TRACKED);
+    Tuple.copy(flow, tuple);
+    Address.copy(Tuple.daddr(flow), STATE);
+    flow.dport = Snat.state.port;
+    Tuple.swapPorts(flow);
+    const known = Conntrack.peek(flow, <u8>TupleFlag.OUT);
+    if (known !== null) return Conntrack.overdue ? Overdue.undecided() : GO_ON;
+    return Maps.nat(tuple) === null ? -DropReason.DROP_NAT_NO_MAPPING : GO_ON;
+  }
+
+  /** The same of a mapping whose OUT side is at `tuple`. */
+  static doubtOut(tuple: CtTuple): i32 {
+    if (Options.config.ct_gc_seconds == 0) return GO_ON;
+    const flow = changetype<CtTuple>(TRACKED);
+    Tuple.copy(flow, tuple);
+    Tuple.swapAddresses(flow);
+    const known = Conntrack.peek(flow, <u8>TupleFlag.OUT);
+    if (known !== null) return Conntrack.overdue ? Overdue.undecided() : GO_ON;
+    return Maps.nat(tuple) === null ? -DropReason.DROP_NAT_NO_MAPPING : GO_ON;
+  }
+
   /** Copies an entry's address and port into `state`. */
   @inline
   static take(entry: NatEntry): void {
@@ -250,7 +277,7 @@ function inward(tuple: CtTuple): i32 {
   if (known === null) return -DropReason.DROP_NAT_NO_MAPPING;
   Snat.take(known);
   const state = Snat.state;
-  const doubt = connectionInDoubt(tuple);
+  const doubt = Snat.doubt(tuple);
   if (doubt < 0) return doubt;
   Overdue.translatedBack = true;
   if (Options.version >= 18) {
@@ -265,22 +292,6 @@ function inward(tuple: CtTuple): i32 {
   Tuple.swapPorts(tracked);
   const status = Conntrack.lookup(tracked, CtDirection.INGRESS, REVERSE, ENTRY_ANY, 0);
   return status < 0 ? status : GO_ON;
-}
-
-/**
- * A mapping goes with the connection that it belongs to: undecided where that one may be collected, DROP_NAT_NO_MAPPING where
- * it is.
- */
-function connectionInDoubt(tuple: CtTuple): i32 {
-  if (Options.config.ct_gc_seconds == 0) return GO_ON;
-  const flow = changetype<CtTuple>(TRACKED);
-  Tuple.copy(flow, tuple);
-  Address.copy(Tuple.daddr(flow), STATE);
-  flow.dport = Snat.state.port;
-  Tuple.swapPorts(flow);
-  const known = Conntrack.peek(flow, <u8>TupleFlag.OUT);
-  if (known !== null) return Conntrack.overdue ? Overdue.undecided() : GO_ON;
-  return Maps.nat(tuple) === null ? -DropReason.DROP_NAT_NO_MAPPING : GO_ON;
 }
 
 /** The OUT side of the mapping in `state`, whose IN side is at `tuple`, where it is gone. */

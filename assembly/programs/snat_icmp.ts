@@ -79,6 +79,8 @@ export class SnatIcmp {
     const known = Maps.nat(quoted);
     if (known === null) return PUNT;
     Snat.take(known);
+    const doubt = Snat.doubtOut(quoted);
+    if (doubt < 0) return doubt == -DropReason.DROP_NAT_NO_MAPPING ? PUNT : doubt;
     return tolerate(Translate.rewrite(quoteIp, quoteL4, quoteProtocol, true, false,
       changetype<usize>(Snat.state),
       quoted.sport, Snat.state.port, portOffset, 0));
@@ -107,6 +109,8 @@ export class SnatIcmp {
     const known = Maps.nat(quoted);
     if (known === null) return PUNT;
     Snat.take(known);
+    const doubt = Snat.doubt(quoted);
+    if (doubt < 0) return doubt == -DropReason.DROP_NAT_NO_MAPPING ? PUNT : doubt;
     if (Packet.family == 4) {
       const short = outerChange(quoted, Snat.state);
       if (short < 0) return short;

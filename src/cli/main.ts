@@ -10,6 +10,7 @@ import { checkCommand } from "./check.js";
 import { compareCommand } from "./compare.js";
 import { completionCommand } from "./completion.js";
 import { dumpCommand } from "./dump.js";
+import { explainCommand } from "./explain.js";
 import { supportCommand } from "./support.js";
 import { testCommand } from "./test.js";
 import { traceCommand } from "./trace.js";
@@ -30,9 +31,10 @@ Examples:
   twinplane compare --demo
   twinplane compare -f cluster.yaml -r node1=node1.pcap -r node2=node2.pcap
   twinplane check -f cluster.yaml
+  twinplane explain NAT-LOCAL-BACKEND
   twinplane test scenarios/`);
-  const commands = [compareCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand, supportCommand, buildCommand,
-    completionCommand];
+  const commands = [compareCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand, explainCommand, supportCommand,
+    buildCommand, completionCommand];
   for (const command of commands) {
     command(program, (code) => {
       exitCode = code;

@@ -17,6 +17,8 @@ export interface Difference {
   /** One sentence for a report's row. */
   readonly title: string;
   readonly page: Page;
+  /** Options and maps that a capacity limit is of, by which it is looked up too. */
+  readonly limits?: readonly string[];
   /** Whether this packet shows it; absent where no packet can. */
   readonly matches?: (situation: Situation) => boolean;
   /** What in a cluster makes it possible, a line for each object or option; empty: it cannot arise there. */

@@ -164,10 +164,14 @@ export const POLICY: readonly Difference[] = [
   },
 ];
 
-/** It arrives now, and a policy by its words, or as Cilium reads it, denies it. */
+/**
+ * It arrives now, and a policy by its words, or as Cilium reads it, denies it. What a pod sends is judged by its own address,
+ * which masquerading may have replaced before it arrived.
+ */
 function isDelivered(s: Situation): boolean {
   return s.facets === Facet.Reached && s.current.outcome.arrived
-    && (s.policyDenies() || READ_DIFFERENTLY.some((one) => one.matches({ ...s, currentHasPolicy: true })));
+    && (s.policyDenies() || (s.names.pod(s.source) !== null && s.policyDeniesSender())
+      || READ_DIFFERENTLY.some((one) => one.matches({ ...s, currentHasPolicy: true })));
 }
 
 /** A policy drops it before the service is found to have no endpoints. */
