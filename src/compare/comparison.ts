@@ -16,7 +16,8 @@ import { type View, ViewClass } from "../replay/view.js";
 import { nameOf, type Situation } from "./catalogue/index.js";
 import { checksumsAgree, differingFacets, Facet, FACET_NAMES } from "./facets.js";
 import { Coverage } from "./coverage.js";
-import { type Affinity, Memory } from "./memory.js";
+import { Losses } from "./losses.js";
+import { type Affinity, endText, Memory } from "./memory.js";
 import { END_WORDS, type JudgedClass, protocolName, type Teller } from "./judged.js";
 import type { Frontend, Names } from "./names.js";
 
@@ -75,6 +76,7 @@ export class Comparison implements Judge {
   private why = "";
   /** Of the packet under way. */
   private affinity: Affinity | null = null;
+  private readonly losses = new Losses();
   /** Flows to services with session affinity. */
   private readonly sticky = new WeakMap<Flow, { readonly client: string; readonly frontend: string }>();
 
@@ -121,7 +123,12 @@ export class Comparison implements Judge {
       return "undecided";
     }
     if (packet.moot[0] || packet.moot[1]) return "moot";
-    if (current.end === End.Held || target.end === End.Held) return "held";
+    if (current.end === End.Held || target.end === End.Held) {
+      this.losses.note(packet);
+      return "held";
+    }
+    const lost = this.losses.of(packet);
+    if (lost !== null) return this.record(lost, Facet.Reached);
     const isReply = packet.kind === "reply";
     if (current.arrived && target.arrived && packet.kind !== "error" && !checksumsAgree(current, target)) {
       return this.record(packet, Facet.Damage);
@@ -313,11 +320,6 @@ function holds(backends: readonly string[], outcome: Outcome): boolean {
   const address = addressText(Tuple.destination(outcome.image));
   const port = Tuple.destinationPort(outcome.image);
   return outcome.withoutPorts || backends.includes(address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`);
-}
-
-/** Destination and port. */
-function endText(tuple: Uint8Array): string {
-  return `${addressText(Tuple.destination(tuple))} ${Tuple.destinationPort(tuple)}`;
 }
 
 const UNKNOWN = { known: false, frontend: null };

@@ -6,7 +6,10 @@
  * the count stays unexplained.
  */
 
-/** The endpoints, `ip:port`, that one client's connections to one frontend reached in each plane. */
+import { addressFromBytes } from "../cluster/address.js";
+import { Tuple } from "../replay/tuple.js";
+
+/** The endpoints, as endText, that one client's connections to one frontend reached in each plane. */
 export interface Tied {
   readonly current: string;
   readonly target: string;
@@ -52,4 +55,9 @@ export class Memory {
     const count = this.remotes.get(remote) ?? 0;
     if (count > 0 || this.remotes.size < MOST) this.remotes.set(remote, count + 1);
   }
+}
+
+/** `address port` that a tuple is addressed to. */
+export function endText(tuple: Uint8Array): string {
+  return `${addressFromBytes(Tuple.destination(tuple)).text} ${Tuple.destinationPort(tuple)}`;
 }

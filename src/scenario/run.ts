@@ -14,6 +14,7 @@ import { Flow, tupleText } from "../replay/flows.js";
 import { viewOf } from "../replay/reading.js";
 import type { Packet } from "../replay/loop.js";
 import type { View } from "../replay/view.js";
+import { sameEnd } from "../replay/tuple.js";
 import { parsePrefix } from "../cluster/address.js";
 import { kubeProxyObjects, type Load, scenarioObjects, type ScenarioObjects, timelineFor } from "./clusters.js";
 import { Connections, type Seen } from "./connection.js";
@@ -49,6 +50,9 @@ export interface ScenarioResult {
 const EPOCH_NS = 1_000_000_000n;
 const REPEAT_AFTER_NS = 1e6;
 const FIRST_SOURCE_PORT = 40_000;
+/** TCP flag bits. */
+const SYN = 0x02;
+const ACK = 0x10;
 
 export function runScenario(scenario: Scenario, inputs: ScenarioInputs): ScenarioResult {
   const run = new ScenarioRun(scenario, inputs);
@@ -79,8 +83,8 @@ class ScenarioRun {
   private readonly timesNs: readonly number[];
   private connection = 0;
   private readonly memory = new Memory();
-  /** When a packet with this tuple was sent last, ns. */
-  private readonly last = new Map<string, number>();
+  /** By tuple: the connection as its packet before left it. */
+  private readonly flows = new Map<string, Flow>();
 
   constructor(private readonly scenario: Scenario, private readonly inputs: ScenarioInputs) {
     this.timesNs = timesOf(scenario);
@@ -201,7 +205,7 @@ class ScenarioRun {
       const number = hasAnswer(probe, way) ? this.connection : null;
       const found = this.planes.map(({ connections }) => connections.open(packet, number));
       this.planes.forEach(({ name }, at) => seen.get(name)!.push(found[at]));
-      if (comparison !== null) compareSeen(comparison, packet, this.pauseBefore(packet), found[0], found[1]);
+      if (comparison !== null) compareSeen(comparison, packet, this.flowOf(packet, found[0], found[1]), found[0], found[1]);
     }
     const judged = this.planes.map(({ name }): readonly [string, Judged] =>
       [name, judge(probe.expect.get(name)!, seen.get(name)!, way.client.text, this.cluster, this.names)]);
@@ -230,12 +234,28 @@ class ScenarioRun {
       }, null, this.memory);
   }
 
-  /** ns since the packet before of the same connection; the time itself for its first, as replay has it. */
-  private pauseBefore({ tuple, timeNs }: View): number {
-    const key = tupleText(tuple);
-    const before = this.last.get(key) ?? 0;
-    this.last.set(key, timeNs);
-    return timeNs - before;
+  /** The connection of a packet, as replay would have it, without what was found of it before. */
+  private flowOf(view: View, first: Seen, second: Seen): Flow {
+    const key = tupleText(view.tuple);
+    const before = this.flows.get(key);
+    const flow = new Flow();
+    flow.entry[0].set(view.tuple);
+    flow.entryNode[0] = view.node;
+    flow.entryDevice[0] = view.device;
+    flow.lastNs = view.timeNs;
+    flow.pausedNs = view.timeNs - (before?.lastNs ?? 0);
+    const opens = view.protocol !== 6 || (view.tcpFlags & (SYN | ACK)) === SYN;
+    for (const [index, { request }] of [first, second].entries()) {
+      const side = flow.planes[index][0];
+      const last = before?.planes[index][0];
+      side.arrived = request.arrived;
+      side.image.set(request.image);
+      side.moved = !opens && last?.arrived === true && request.arrived && !sameEnd(last.image, request.image);
+    }
+    const [[current], [target]] = flow.planes;
+    if (current.moved && target.moved) current.moved = target.moved = false;
+    this.flows.set(key, flow);
+    return flow;
   }
 
   private packet(probe: Probe, way: Way, index: number, turn: number): View {
@@ -261,13 +281,7 @@ function timesOf({ probes }: Scenario): number[] {
 }
 
 /** Tells the comparison of a connection as replay does of a flow: its request, and where both planes had one, its answer. */
-function compareSeen(comparison: Comparison, view: View, pausedNs: number, first: Seen, second: Seen): void {
-  const flow = new Flow();
-  flow.lastNs = view.timeNs;
-  flow.pausedNs = pausedNs;
-  flow.entry[0].set(view.tuple);
-  flow.entryNode[0] = view.node;
-  flow.entryDevice[0] = view.device;
+function compareSeen(comparison: Comparison, view: View, flow: Flow, first: Seen, second: Seen): void {
   const packet: Packet = { view, views: [view], flow, direction: 0, kind: "request", outcomes: [first.request, second.request],
     moot: [false, false], restored: [false, false] };
   comparison.judge(packet);

@@ -41,9 +41,9 @@ export interface Page {
 /**
  * `packets`: a capture and the objects suffice. `state or option`: it also takes an option's value, a node's state or
  * dated changes of objects. `hazard`: no packet shows it beforehand; only its precondition can be checked. `capacity`:
- * counted in the compiled target, without traffic.
+ * counted in the compiled target, without traffic. `no difference`: often taken for one, and both sides do the same in what is modelled.
  */
-export type ShownBy = "packets" | "state or option" | "hazard" | "capacity";
+export type ShownBy = "packets" | "state or option" | "hazard" | "capacity" | "no difference";
 
 export interface Source {
   /** Document, file with version, thread, or what was executed. */
