@@ -10,6 +10,7 @@
 import type { Family } from "./cluster/address.js";
 import type { Cluster } from "./cluster/cluster.js";
 import type { Problem } from "./cluster/problem.js";
+import type { SettingSide } from "./compare/catalogue/index.js";
 import type { Plane } from "./dataplane.js";
 import { dumpImage } from "./ebpf/dump.js";
 import { compileImage, type MapImage } from "./ebpf/image.js";
@@ -45,6 +46,7 @@ export interface Profile {
   readonly policyEngine: boolean;
 }
 
+export { CILIUM_VERSIONS } from "./ebpf/options.js";
 export { type Denial, policyDenial } from "./third-opinion.js";
 export { assumedNetwork, type GivenNetwork, kubeProxyRefusal, type Network } from "./network.js";
 
@@ -243,6 +245,13 @@ function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage
   const { options, problems } = ciliumOptions(text, cluster, {}, assumedOptions(cluster, network));
   const image = compileImage({ cluster, options, ...(network.names === undefined ? {} : { names: network.names }) });
   return { ...image, problems: [...problems, ...image.problems] };
+}
+
+/** A profile as preconditions of hazards read it. */
+export function settingSide(profile: Profile, cluster: Cluster, network: Network): SettingSide {
+  if (profile.engine !== "cilium") return { profile: profile.text, version: "", options: {} };
+  const { options } = ciliumOptions(profile.text, cluster, {}, assumedOptions(cluster, network));
+  return { profile: profile.text, version: options.version, options: { ...options } };
 }
 
 /** What is wrong with options that the user states for a profile, a sentence each. */

@@ -21,7 +21,7 @@ import { Emission } from "./dataplane.js";
 import { StepWatch, type TracedPacket } from "./compare/watch.js";
 import { trustLine, type VerifiedDump } from "./report/verify.js";
 import {
-  type CaptureSummary, type EntrySummary, type PlaneSummary, type Report, type TruthSummary, verdictOf,
+  type CaptureSummary, type EntrySummary, type FlowSummary, type PlaneSummary, type Report, type TruthSummary, verdictOf,
 } from "./report/report.js";
 
 export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | "udpCleanup"> {
@@ -36,6 +36,8 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   readonly target: Profile;
   /** conntrack entries among the captures, and those that are not replayed. */
   readonly entries?: Omit<EntrySummary, "disagreeing">;
+  /** Connections of flow logs among the captures, and those that are not replayed. */
+  readonly flows?: FlowSummary;
   /** A module with a program of the user's own, for the target. */
   readonly targetWasm?: PlaneInputs["wasm"];
   readonly followCapture: boolean;
@@ -120,7 +122,7 @@ async function merge(open: CaptureCursor[], epochSec: number, topology: Topology
     for (const other of open) if (other.timeNs < cursor.timeNs) cursor = other;
     const view = readView(cursor, topology, replay.pool);
     // A device is seen from its first record on; a passage is settled a window after it began.
-    if (!topology.covered(view.node, view.device)) topology.cover(view.node, view.device);
+    if (!view.stated && !topology.covered(view.node, view.device)) topology.cover(view.node, view.device);
     replay.add(view);
     if (++records % PROGRESS_EVERY === 0) input.onProgress?.(records);
     const moved = cursor.tryAdvance(epochSec) ?? await cursor.advance(epochSec);
@@ -149,7 +151,8 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
       || (a.firstFlow < b.firstFlow ? -1 : 1));
   const emptyCaptures = cursors.filter((one) => one.end !== null && one.end.error !== null && one.end.counters.records === 0).length;
   const limits = limitsOf(planes[1]);
-  const unplaced = (input.entries?.entries ?? 0) - (input.entries?.replayed ?? 0);
+  const unplaced = (input.entries?.entries ?? 0) - (input.entries?.replayed ?? 0)
+    + (input.flows?.connections ?? 0) - (input.flows?.replayed ?? 0);
   return {
     twinplane: input.version,
     captures: cursors.map(summaryOf),
@@ -175,10 +178,11 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
     limits,
     truth: truthOf(replay, cursors, topology),
     entries: input.entries === undefined ? null : { ...input.entries, disagreeing: disagreeingLines(replay, cursors) },
+    flows: input.flows ?? null,
     untouched: comparison.coverage.untouched(cluster),
     problems,
     verdict: verdictOf({
-      // An entry that could not be placed is a packet that was not judged.
+      // An entry or connection that could not be placed is a packet that was not judged.
       replayed: replay.counts.packets + unplaced, matched: counts.matched + unplaced, undecided: counts.undecided + unplaced,
       findings: findings.length,
       limits: limits.filter((one) => one.exceeded).length, unreadable: input.unreadable + emptyCaptures,

@@ -55,6 +55,7 @@ describe("the planes share input and no opinion", () => {
     ["src/compare/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/contract/"]],
     ["src/replay/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/contract/", "src/compare/"]],
     ["src/report/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/contract/"]],
+    ["src/check/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/contract/", "src/cli/"]],
     ["src/scenario/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/contract/"]],
     ["src/wire/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/replay/"]],
     ["src/capture/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/replay/"]],

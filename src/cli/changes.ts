@@ -5,6 +5,7 @@
 import type { TimelineChange } from "../cluster/cluster.js";
 import { changesFromEvents } from "../cluster/observed-changes.js";
 import type { Problem } from "../cluster/problem.js";
+import { timeNsOf } from "../cluster/time.js";
 import { buildCluster, buildTimeline } from "../cluster/timeline.js";
 import type { Timeline } from "../cluster/cluster.js";
 import { type Inputs, readInputs } from "./inputs.js";
@@ -18,25 +19,12 @@ export interface Change {
 
 export function changeOf(text: string): Change {
   const equals = text.indexOf("=");
-  const atNs = equals < 0 ? null : timeOf(text.slice(0, equals));
+  const atNs = equals < 0 ? null : timeNsOf(text.slice(0, equals));
   if (atNs === null) {
     throw new UsageError("--change takes TIME=PATH with a time such as 2026-03-01T12:00:00.25Z or 1772366400.25,"
       + ` not '${text}'`);
   }
   return { atNs, path: text.slice(equals + 1) };
-}
-
-/** Of RFC 3339 or seconds since the epoch, to the nanosecond. */
-function timeOf(text: string): bigint | null {
-  const seconds = /^(\d{1,11})(?:\.(\d{1,9}))?$/.exec(text);
-  if (seconds !== null) return BigInt(seconds[1]) * 1_000_000_000n + nanoseconds(seconds[2]);
-  const dated = /^(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)$/.exec(text);
-  const ms = dated === null ? Number.NaN : Date.parse(`${dated[1].replace(" ", "T")}${dated[3]}`);
-  return dated === null || Number.isNaN(ms) ? null : BigInt(ms) * 1_000_000n + nanoseconds(dated[2]);
-}
-
-function nanoseconds(fraction = ""): bigint {
-  return BigInt(fraction.padEnd(9, "0"));
 }
 
 /** The timeline of the inputs and the changes, and the inputs' problems; those of the changes are added to them. */

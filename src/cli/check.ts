@@ -1,44 +1,61 @@
-/** `twinplane check`: from the manifests alone, what would not fit into Cilium's maps. */
+/** `twinplane check`: from a dump alone, what would change, what would not fit, and what the target cannot do. */
 import { type Command, Option } from "commander";
+import { runCheck } from "../check/check.js";
+import { detectCurrent } from "../check/detect.js";
 import { formatProblem } from "../cluster/problem.js";
 import { buildTimeline } from "../cluster/timeline.js";
-import { assumedNetwork, checkTarget } from "../planes.js";
+import { assumedNetwork, CILIUM_VERSIONS, PROFILES_HELP } from "../planes.js";
 import { renderCheck } from "../report/check.js";
 import { readInputs } from "./inputs.js";
-import { addInputOptions, addTargetOptions, type InputOptions, networkOf, type TargetOptions, ciliumProfileOf } from "./options.js";
+import { addInputOptions, addTargetOptions, type InputOptions, networkOf, profileOf, refuseUnmodelled, type TargetOptions, ciliumProfileOf }
+  from "./options.js";
 import { UsageError } from "./usage.js";
+import { version } from "./version.js";
 
 interface CheckOptions extends InputOptions, TargetOptions {
+  readonly current?: string;
   readonly output: "text" | "json";
 }
 
 export function checkCommand(program: Command, exit: (code: number) => void): void {
   const command = program.command("check")
-    .description("policy-map entries per endpoint, identities and other limits, from manifests alone");
-  addTargetOptions(addInputOptions(command, false))
+    .description("what would change with the target dataplane, from the manifests alone: policies and services that are read"
+      + " otherwise, limits, hazards");
+  addInputOptions(command, false)
+    .option("--current <profile>", "the dataplane the cluster has now (default: what the objects show)");
+  addTargetOptions(command)
     .addOption(new Option("-o, --output <format>", "report format").choices(["text", "json"]).default("text"))
     .addHelpText("after", `
-Example:
-  kubectl get ns,po,no,svc,endpointslices,netpol -A -o yaml | twinplane check -f -`)
+${PROFILES_HELP}
+
+Exit codes:
+  0  nothing found that would change
+  1  something would change, or a limit is exceeded
+  2  wrong usage, or an input that could not be read
+  3  could not judge
+
+Examples:
+  kubectl get ns,po,no,svc,endpointslices,netpol,ds,cm -A -o yaml | twinplane check -f -
+  twinplane check -f cluster.yaml --current kube-proxy+npm --target aks@1.34 -o json`)
     .action((options: CheckOptions) => exit(check(options)));
 }
 
 function check(options: CheckOptions): number {
   if (options.file === undefined) throw new UsageError("no manifests; give -f with a file or folder");
+  const target = ciliumProfileOf(options.target);
   const inputs = readInputs(options.file, []);
-  const { initial, problems: ofTimeline } = buildTimeline({ initial: inputs.objects, facts: inputs.facts });
+  const { initial: cluster, problems: ofTimeline } = buildTimeline({ initial: inputs.objects, facts: inputs.facts });
+  const detected = detectCurrent(cluster, CILIUM_VERSIONS);
+  const current = profileOf(options.current ?? detected.profile);
+  refuseUnmodelled(cluster, [current]);
   const problems = [...inputs.problems, ...ofTimeline];
-  const found = checkTarget(ciliumProfileOf(options.target), initial, assumedNetwork(initial, networkOf(options), problems));
-  problems.push(...found.problems);
-  if (options.output === "json") process.stdout.write(`${JSON.stringify({ ...found, problems }, null, 2)}\n`);
-  else {
-    process.stdout.write(renderCheck(found));
-    for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
-  }
-  if (inputs.unreadable > 0 || (options.strict === true && problems.some((one) => one.severity === "error"))) return 2;
-  if (found.endpoints === 0) {
-    process.stderr.write("twinplane: the manifests hold no Pod object, so there is nothing to check\n");
-    return 3;
-  }
-  return found.limits.some((one) => one.exceeded) ? 1 : 0;
+  const network = assumedNetwork(cluster, networkOf(options), problems);
+  const report = runCheck({ version: version(), cluster, network, current, target,
+    detected: options.current === undefined ? detected.because : "", problems, unreadable: inputs.unreadable,
+    strict: options.strict === true });
+  process.stdout.write(options.output === "json" ? `${JSON.stringify(report, null, 2)}\n` : renderCheck(report));
+  for (const problem of options.output === "json" ? [] : report.problems) process.stderr.write(`${formatProblem(problem)}\n`);
+  const { exitCode, why } = report.verdict;
+  if (exitCode > 1) process.stderr.write(`twinplane: ${why}\n`);
+  return exitCode;
 }

@@ -1,9 +1,9 @@
-/** A file's bytes in chunks, unpacked where it is gzip; told by its magic. Holds one chunk at a time. */
+/** A file's bytes in chunks (`-`: those of standard input), unpacked where it is gzip; told by its magic. Holds one chunk at a time. */
 import { closeSync, openSync, readSync } from "node:fs";
 import { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { FileKind, SNIFF_BYTES, sniff } from "../capture/index.js";
-import { sentenceOf } from "./files.js";
+import { sentenceOf, standardInput } from "./files.js";
 
 const CHUNK_BYTES = 1 << 20;
 
@@ -20,6 +20,10 @@ export async function* fileChunks(file: string, onDamage: (what: string) => void
 function* plain(file: string, onDamage: (what: string) => void): Generator<Uint8Array, void> {
   let handle = -1;
   try {
+    if (file === "-") {
+      yield* standardInput();
+      return;
+    }
     handle = openSync(file, "r");
     for (;;) {
       const chunk = new Uint8Array(CHUNK_BYTES);

@@ -6,9 +6,12 @@ import type { Cluster } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
 import { assumedNetwork } from "../planes.js";
 import { mergeReports, type NamedReport } from "../report/merge.js";
-import { count, type Report } from "../report/report.js";
+import { count, type FlowSummary, type Report } from "../report/report.js";
 import { renderStories } from "../report/stories.js";
 import { renderText, type TextOptions } from "../report/text.js";
+import type { ConnectionSet } from "../flows/connections.js";
+import { type FlowCapture, type FlowCaptures, flowCaptures } from "../replay/flow-captures.js";
+import { type InputFiles, withInputFiles } from "./input-files.js";
 import { type EntryCapture, type EntryCaptures, entryCaptures } from "../replay/entries.js";
 import { runSession, type SessionInput } from "../session.js";
 import { verifyDumps } from "../verification.js";
@@ -41,8 +44,9 @@ export interface CompareOptions extends InputOptions, PlaneOptions {
 export function compareCommand(program: Command, exit: (code: number) => void): void {
   const command = program.command("compare").description("replay captures through both dataplanes and name every difference");
   addReplayOptions(addPlaneOptions(addInputOptions(command, true)))
-    .option("--input-file <entries...>", "conntrack -L or -E of a node instead of captures: each entry is replayed as its first"
-      + " packet and first answer, pinned to the recorded choices; [node=]path")
+    .option("--input-file <path...>", "instead of captures, flows: hubble observe -o jsonpb, Hubble's or Azure's flow logs, each"
+      + " connection replayed as its first packet; or conntrack -L or -E of a node, each entry replayed as its first packet and first"
+      + " answer, pinned to the recorded choices; [node=]path, - for stdin")
     .option("--demo", "run on the recordings that come with twinplane, instead of -f and -r")
     .addOption(new Option("--fail-on <what>", "what makes the exit code 1").choices(["any", "unexplained", "none"]).default("any"))
     .option("--min-judged <percent>", "least share of packets that must match the cluster and be decided", "90")
@@ -61,6 +65,7 @@ Examples:
   twinplane compare -f cluster.yaml -f facts/ -r node1=node1.pcap -r node2=node2.pcap
   twinplane compare -f cluster.yaml --rules node1=node1.iptables-save -r node1=node1.pcap
   twinplane compare -f cluster.yaml --input-file node1=conntrack.txt
+  hubble observe -o jsonpb --last 10000 | twinplane compare -f cluster.yaml --input-file -
   twinplane compare -f cluster.yaml -r node1:eth0=uplink.pcapng -o json | jq '.findings[].id'`)
     .action(async (options: CompareOptions) => exit(await compare(options)));
 }
@@ -88,7 +93,7 @@ interface Result {
 }
 
 async function compareOnce(options: CompareOptions, progress: Progress): Promise<Result> {
-  const inputs = readInputs(options.file ?? [], options.read ?? [], options);
+  const inputs = await withInputFiles(readInputs(options.file ?? [], options.read ?? [], options), options.inputFile);
   const input = sessionInput(options, inputs, (options.change ?? []).map(changeOf));
   const { report } = await runSession({ ...input, ...await targetWasm(options), onProgress: (records) => progress.show(records) });
   return printed(options, strictly(options, report), renderText);
@@ -128,7 +133,7 @@ function checkUsage(options: CompareOptions): void {
   } else {
     if (options.file === undefined) throw new UsageError("no manifests; give -f with a file or folder, or try --demo");
     if (options.read !== undefined && options.inputFile !== undefined) {
-      throw new UsageError("captures and conntrack entries have clocks of their own; give -r or --input-file, not both");
+      throw new UsageError("captures and what --input-file names have clocks of their own; give -r or --input-file, not both");
     }
     if (options.read === undefined && options.inputFile === undefined) {
       throw new UsageError("no captures; give -r with a capture or folder, or try --demo");
@@ -156,12 +161,13 @@ function strictly(options: InputOptions, report: Report): Report {
 }
 
 export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "followCapture" | "copyWindow"> & Partial<CompareOptions>,
-  inputs: Inputs, changes: readonly Change[]): SessionInput {
+  inputs: Inputs & Partial<InputFiles>, changes: readonly Change[]): SessionInput {
   const { timeline, problems, unreadable } = timelineOf(inputs, changes);
   const current = profileOf(options.current);
   const target = profileOf(options.target);
   refuseUnmodelled(timeline.initial, [current, target]);
-  const entries = inputs.entries.length === 0 ? null : entryCaptures(timeline.initial, inputs.entries);
+  const entries = (inputs.entries ?? []).length === 0 ? null : entryCaptures(timeline.initial, inputs.entries!);
+  const flows = (inputs.flows ?? null) === null ? null : flowCaptures(timeline.initial, inputs.flows!);
   const given = networkOf(options);
   const network = assumedNetwork(timeline.initial, given, problems);
   const dumps = current.engine === "cilium" ? unusedDumps(inputs.dumps)
@@ -172,10 +178,13 @@ export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "follo
     version: version(),
     // Problems of captures are added while they are read; the report takes the list at the end.
     timeline: { ...timeline, get problems() { return [...inputs.problems, ...timeline.problems, ...problems]; } },
-    captures: entries === null ? inputs.captures : entries.captures.map(captureOf), conntrack: inputs.conntrack,
+    captures: entries === null && flows === null ? inputs.captures
+      : [...(entries?.captures ?? []).map(captureOf), ...(flows?.captures ?? []).map(flowCaptureOf)],
+    conntrack: inputs.conntrack,
     ...(entries === null ? {} : { entries: summaryOf(entries) }),
+    ...(flows === null ? {} : { flows: flowSummaryOf(flows, inputs.flows!) }),
     current, target,
-    followCapture: options.followCapture === true || entries !== null,
+    followCapture: options.followCapture === true || entries !== null || flows !== null,
     windowNs: numberOf(options.copyWindow, "--copy-window", 0, 60_000) * 1e6,
     minJudged: numberOf(options.minJudged ?? "90", "--min-judged", 0, 100) / 100, failOn: options.failOn ?? "any",
     unreadable: inputs.unreadable + unreadable + dumps.refused, rulesByNode: dumps.usable,
@@ -186,6 +195,18 @@ export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "follo
 
 function summaryOf({ entries, replayed, headless, unplaced }: EntryCaptures): SessionInput["entries"] {
   return { entries, replayed, headless, unplaced };
+}
+
+function flowSummaryOf({ connections, replayed, notExercised, readdressed, unplaced }: FlowCaptures, set: ConnectionSet): FlowSummary {
+  const most = (counts: ReadonlyMap<string, number>): (readonly [string, number])[] =>
+    [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
+  return { events: set.events, answers: set.answers, alike: set.alike, lost: set.lost, aside: most(set.aside),
+    verdicts: most(set.verdicts), connections, replayed, notExercised, readdressed, unplaced };
+}
+
+function flowCaptureOf({ file, node, bytes, packets }: FlowCapture): NamedCapture {
+  return { file, node, device: "", lines: packets.map(({ connection }) => connection.line), stated: packets.map(({ backend }) => backend),
+    chunks: [bytes][Symbol.iterator]() };
 }
 
 function captureOf({ file, node, bytes, lines }: EntryCapture): NamedCapture {

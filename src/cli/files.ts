@@ -46,7 +46,7 @@ const MOST_BYTES = 1 << 29;
 /** The text of a file, unpacked where it is gzip, `-` for standard input; or why it cannot be read. */
 export function readText(file: string): { readonly text: string } | Failure {
   try {
-    const bytes = file === "-" ? readStandardInput() : readFileSync(file);
+    const bytes = file === "-" ? Buffer.concat([...standardInput()]) : readFileSync(file);
     return { text: withoutMark(bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes, { maxOutputLength: MOST_BYTES }) : bytes) };
   } catch (error) {
     if (codeOf(error).startsWith("Z_")) return { file, what: "gzip data damaged" };
@@ -72,24 +72,22 @@ function withoutMark(bytes: Uint8Array): string {
   return new TextDecoder(encoding).decode(bytes);
 }
 
-/** All of it; a terminal or a non-blocking pipe says EAGAIN while there is nothing yet. */
-function readStandardInput(): Uint8Array {
-  const chunks: Uint8Array[] = [];
+/** Its chunks; a terminal or a non-blocking pipe says EAGAIN while there is nothing yet. */
+export function* standardInput(): Generator<Uint8Array, void> {
   for (;;) {
     const chunk = new Uint8Array(1 << 16);
     let read = 0;
     try {
       read = readSync(0, chunk, 0, chunk.length, null);
     } catch (error) {
-      if (codeOf(error) === "EOF") break;
+      if (codeOf(error) === "EOF") return;
       if (codeOf(error) !== "EAGAIN") throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
       continue;
     }
-    if (read === 0) break;
-    chunks.push(chunk.subarray(0, read));
+    if (read === 0) return;
+    yield chunk.subarray(0, read);
   }
-  return Buffer.concat(chunks);
 }
 
 const SENTENCES: Readonly<Record<string, string>> = {

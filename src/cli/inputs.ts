@@ -21,8 +21,8 @@ import { type ManifestObjects, readManifests } from "../cluster/manifests.js";
 import { readNodeFacts } from "../cluster/node-facts.js";
 import type { Problem } from "../cluster/problem.js";
 import type { NodeDump } from "../iptables/planeNode.js";
-import type { EntryFile } from "../replay/entries.js";
 import type { TarFile } from "../capture/tar.js";
+import type { CaptureInput } from "../replay/reading.js";
 import { ARCHIVE_NAME, archiveNode, readArchive } from "./archive.js";
 import { fileChunks } from "./chunks.js";
 import { dumpsByNode, findDumps, type FoundDump } from "./dumps.js";
@@ -33,6 +33,7 @@ export interface NamedCapture {
   readonly node: string;
   readonly device: string;
   readonly lines?: readonly number[];
+  readonly stated?: CaptureInput["stated"];
   readonly chunks: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
 }
 
@@ -42,8 +43,6 @@ export interface Inputs {
   readonly conntrack: ReadonlyMap<string, readonly ConntrackFlow[]>;
   /** Nodes' own rules and sets. */
   readonly dumps: ReadonlyMap<string, NodeDump>;
-  /** conntrack entries to be replayed. */
-  readonly entries: readonly EntryFile[];
   readonly captures: readonly NamedCapture[];
   /** Grows while captures are read. */
   readonly problems: readonly Problem[];
@@ -69,8 +68,6 @@ const DUMP_NAME = /\.(rules|ip6?tables(-save)?|ipsets?|nft|save|dump|txt)$/i;
 export interface FurtherInputs {
   /** Dumps of nodes' rules and sets. */
   readonly rules?: readonly string[];
-  /** conntrack entries to be replayed. */
-  readonly inputFile?: readonly string[];
 }
 
 export function readInputs(manifests: readonly string[], captures: readonly string[], further: FurtherInputs = {}): Inputs {
@@ -89,14 +86,11 @@ export function readInputs(manifests: readonly string[], captures: readonly stri
   const nodes = read.objects.nodes.map((node) => node.name);
   const facts = readFacts(factTexts, nodes, read.objects, reading.problems);
   const conntrack = readConntrack(conntrackTexts, nodes, reading.problems);
-  const entries = (further.inputFile ?? []).flatMap((argument) => readEntries(argument, nodes, reading));
-  // What a node's own sockets sent is known from the same entries.
-  for (const { node, flows } of entries) conntrack.set(node, [...conntrack.get(node) ?? [], ...flows]);
   // Archives among the captures hold rules too.
   const named = captures.flatMap((argument) => capturesOf(argument, nodes, reading, found));
   const dumps = dumpsByNode(found, nodes, (file) => nodeOf(file, nodes), (file, what) => reading.unusable(file, what));
   return {
-    objects: read.objects, facts, conntrack, dumps, entries, captures: named,
+    objects: read.objects, facts, conntrack, dumps, captures: named,
     problems: reading.problems, unreadable: reading.unreadable,
   };
 }
@@ -176,30 +170,8 @@ function addArchive(file: string, node: string | null, reading: Reading, found: 
   return archive.captures;
 }
 
-/** The conntrack entries that one `--input-file` names. */
-function readEntries(argument: string, nodes: readonly string[], reading: Reading): EntryFile[] {
-  const { said, path } = splitNode(argument);
-  const listed = path === "-" ? { folder: false, files: ["-"], failures: [] } : list(path);
-  for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
-  return listed.files.filter((file) => !listed.folder || CONNTRACK_NAME.test(file)).flatMap((file): EntryFile[] => {
-    const node = said === "" ? nodeOf(file, nodes) : said;
-    const failure = nodeFailure(file, node, nodes, "--input-file");
-    const read = readText(file);
-    if ("what" in read) reading.unusable(file, read.what);
-    else if (failure !== null) reading.unusable(file, failure.what);
-    if ("what" in read || failure !== null || node === null) return [];
-    const { flows, problems } = readConntrackFlows({ name: file, text: read.text });
-    reading.problems.push(...problems);
-    if (flows.length === 0) {
-      reading.problems.push({ where: { file, line: 0 }, severity: problems.length > 0 ? "error" : "warning",
-        what: "no conntrack entry in this file; expected what conntrack -L or conntrack -E prints" });
-    }
-    return [{ file, node, flows }];
-  });
-}
-
 /** `[node=]path`; a path that has an equals sign itself is a path. */
-function splitNode(argument: string): { said: string; path: string } {
+export function splitNode(argument: string): { said: string; path: string } {
   const equals = argument.indexOf("=");
   const said = equals > 0 && !existsSync(argument) ? argument.slice(0, equals) : "";
   return { said, path: said === "" ? argument : argument.slice(equals + 1) };
@@ -236,7 +208,7 @@ function capturesOf(argument: string, nodes: readonly string[], reading: Reading
   });
 }
 
-function nodeFailure(file: string, node: string | null, nodes: readonly string[], option = "-r"): { what: string } | null {
+export function nodeFailure(file: string, node: string | null, nodes: readonly string[], option = "-r"): { what: string } | null {
   if (node !== null && nodes.includes(node)) return null;
   if (nodes.length === 0) return { what: "the manifests hold no Node object, and a capture belongs to a node" };
   const known = `${nodes.slice(0, 8).join(", ")}${nodes.length > 8 ? ", …" : ""}`;

@@ -48,6 +48,8 @@ export interface Pod extends ObjectMeta {
   readonly hostNetwork: boolean;
   readonly serviceAccountName: string;
   readonly ports: readonly ContainerPort[];
+  /** Name of the Deployment or the like that it is of, as far as its owner's name says; absent: none. */
+  readonly owner?: string;
   /** `Running` where status.phase is absent. Succeeded and Failed pods own no address. */
   readonly phase: string;
 }

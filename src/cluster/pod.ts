@@ -21,7 +21,17 @@ export function readPod(root: Field, meta: ObjectMeta): Pod {
     serviceAccountName: spec.get("serviceAccountName").string("default") || "default",
     ports: [...portsOf(spec.get("containers").items()), ...portsOf(sidecars).map((port) => ({ ...port, sidecar: true as const }))],
     phase: status.get("phase").string("Running") || "Running",
+    ...ownerOf(root.get("metadata"), meta),
   };
+}
+
+/** A ReplicaSet of a Deployment has its name and the hash that its pods have as a label. */
+function ownerOf(metadata: Field, { labels }: ObjectMeta): { owner?: string } {
+  const owner = metadata.get("ownerReferences").items().find((one) => one.get("controller").value === true);
+  const name = owner?.get("name").value;
+  if (typeof name !== "string" || name === "") return {};
+  const hash = labels["pod-template-hash"];
+  return { owner: hash !== undefined && name.endsWith(`-${hash}`) ? name.slice(0, -hash.length - 1) : name };
 }
 
 export function readNode(root: Field, meta: ObjectMeta): NodeObject {

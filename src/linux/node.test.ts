@@ -27,12 +27,14 @@ const LO = 1;
 const POD = 2;
 const UPLINK = 3;
 const FLANNEL = 4;
+const TUNL = 5;
 const facts: NodeFacts = {
   devices: [
     device(LO, "lo", "loopback", 65536, "127.0.0.1/8", "::1/128"), device(POD, "v-pod", "pod", 1500, "10.244.1.1/32"),
     device(UPLINK, "eth0", "uplink", 1400, "192.168.50.11/24", "fd00:50::11/64"),
     { ...device(FLANNEL, "flannel.1", "tunnel", 1350, "10.244.1.0/32"),
       vxlan: { vni: 1, port: 8472, local: address("192.168.50.11") } },
+    device(TUNL, "tunl0", "tunnel", 1480, "10.244.1.2/32"),
   ],
   routes: [
     ...["10.244.1.1", "10.244.1.0", "192.168.50.11", "127.0.0.0/8"].map((text) =>
@@ -42,6 +44,7 @@ const facts: NodeFacts = {
     route("10.244.1.10", { device: POD }), route("192.168.50.0/24", { device: UPLINK, prefSrc: address("192.168.50.11") }),
     route("0.0.0.0/0", { device: UPLINK, via: address("192.168.50.1") }),
     route("10.244.2.0/24", { device: FLANNEL, via: address("10.244.2.0") }),
+    route("10.244.3.0/24", { device: TUNL, via: address("192.168.50.13") }),
     route("10.9.0.0/16", { type: "unreachable" }), route("10.8.0.0/16", { type: "prohibit" }),
     route("10.7.0.0/16", { type: "blackhole" }), route("fd00:9::/64", { device: UPLINK, via: address("fd00:50::1") }),
     route("fd00:1::/64", { device: POD }),
@@ -231,6 +234,11 @@ describe("a packet of the node", () => {
 });
 
 describe("a tunnel", () => {
+  it("into a tunnel of another kind is not judged", () => {
+    const ear = receive(bench(), ipv4("10.244.1.10", "10.244.3.20"));
+    expect(ear).toMatchObject({ end: End.Undecided, reason: "undecided: the route leads into a tunnel that is not VXLAN" });
+  });
+
   it("wraps what leaves and unwraps what comes, for the other end to read the same packet", () => {
     const one = bench();
     const ear = receive(one, ipv4("10.244.1.10", "10.244.2.10"));

@@ -320,8 +320,8 @@ export class LinuxNode {
     if (device === undefined || route === null) return this.end(packet, End.Undecided, Reason.UnknownDevice);
     if (!device.up) return this.end(packet, End.Dropped, Reason.DeviceDown);
     this.outcome.transmit(packet, device.index, bytes, length, route.gateway);
-    if (device.vxlan === null) return this.end(packet, device.kind === "pod" ? End.Delivered : End.Left, "");
-    this.encapsulate(packet, bytes, length, device, route);
+    if (device.vxlan !== null) this.encapsulate(packet, bytes, length, device, route);
+    else this.end(packet, device.behind, device.behind === End.Undecided ? Reason.TunnelKind : "");
   }
 
   /** loopback_xmit and ip_rcv of what comes back: the route and the conntrack entry stay with the packet. */

@@ -3,8 +3,9 @@ import { addressFromBytes } from "../cluster/address.js";
 import type { Pin } from "../dataplane.js";
 import { sameEnd, Tuple } from "./tuple.js";
 
-/** Backend and source port as the last view shows them; null where the packet was seen once. */
-export function observedChoice(from: Uint8Array, to: Uint8Array): Pin | null {
+/** The backend that is known, or backend and source port as the last view shows them; null where the packet was seen once. */
+export function observedChoice(from: Uint8Array, to: Uint8Array, known: Pin["backend"] = null): Pin | null {
+  if (known !== null) return { backend: known, sourcePort: null };
   if (from === to) return null;
   return { backend: sameEnd(from, to) ? null : backendOf(to), sourcePort: Tuple.sourcePort(to) };
 }

@@ -9,76 +9,23 @@
  * What the node makes itself (ICMP errors, rebuilt fragments, tunnel outers) is expected output, never input.
  * Nothing here throws for what a capture holds, and memory holds one window of traffic and a bounded flow table.
  */
-import type { Cluster, TimelineChange } from "../cluster/cluster.js";
-import { Emission, End, FrameBlock, PacketType, type Pin, type Plane, StepResults } from "../dataplane.js";
+
+import { Emission, End, FrameBlock, PacketType, type Pin, StepResults } from "../dataplane.js";
 import { choiceOf, observedChoice } from "./choice.js";
 import { Datagrams } from "./datagrams.js";
 import { type Flow, Flows, type PlaneSide } from "./flows.js";
 import { IcmpKind, icmpKind, isEchoReply, isNeighbourDiscovery } from "./icmp.js";
 import { Injection } from "./injection.js";
+import type { ReplayOptions } from "./judge.js";
+import { opaqueTunnel } from "./opaque.js";
 import { Outcome } from "./outcome.js";
-import type { Origin } from "./topology.js";
-import { type Passage, Passages, type Points } from "./passages.js";
+import { type Passage, Passages, } from "./passages.js";
 import { Trail } from "./trail.js";
-import { type KeyOf, Truth } from "./truth.js";
+import { Truth } from "./truth.js";
 import { copyTuple, sameBytes, sameEnd, sameTuple, Tuple, turnTuple, TUPLE_BYTES } from "./tuple.js";
 import { type View, ViewClass, ViewPool } from "./view.js";
 
-export interface ReplayOptions {
-  /** Current, target. Their node lists are equal. */
-  readonly planes: readonly [Plane, Plane];
-  readonly points: Points & {
-    deviceName(node: number, device: number): string;
-    /** Whether the captures see everything that crosses this device. */
-    covered(node: number, device: number): boolean;
-    /** Whether they see every device of the node: then silence is a choice too. */
-    seesAll(node: number): boolean;
-    /** Whether they see every device of every node. */
-    readonly complete: boolean;
-    /** Where a packet set out that was first seen there. */
-    originOf(view: View, into: Origin): void;
-    isOwnAddress(node: number, address: Uint8Array): boolean;
-  };
-  /** Pins the first packet of a flow to the observed choice, where the plane's own eligible set has it. */
-  readonly followCapture: boolean;
-  /** The captures see every device of their nodes, from the first record on: a packet's end can be told from them. */
-  readonly seesAll: boolean;
-  /** ns in which copies of a packet are looked for. */
-  readonly windowNs: number;
-  readonly changes: readonly TimelineChange[];
-  readonly epochNs: bigint;
-  readonly keyOf: KeyOf;
-  /** The tuple a node's socket used before OUTPUT translated it, by the tuple seen on the wire; null: not known. */
-  readonly socketTuple: (node: number, tuple: Uint8Array, timeNs: number) => Uint8Array | null;
-  /** Whether an address and port are a service's: only a translation made before can send from there. */
-  readonly isFrontend: (address: Uint8Array, protocol: number, port: number) => boolean;
-  readonly judge: Judge;
-  /** Told when a dated change replaced the cluster. */
-  readonly onCluster: (cluster: Cluster) => void;
-}
-
-/** Told of every packet that both planes were asked about. */
-export interface Judge {
-  judge(packet: Packet): void;
-  /** A packet that neither plane could be asked about. */
-  undecided(view: View, reason: string): void;
-}
-
-/** One packet, with what both planes made of it. Reused; valid during `judge` only. */
-export interface Packet {
-  readonly view: View;
-  readonly views: readonly View[];
-  /** null for packets that belong to no flow (broken headers, errors about unknown flows). */
-  readonly flow: Flow | null;
-  /** 0 or 1; 0 where there is no flow. */
-  readonly direction: number;
-  readonly kind: "request" | "reply" | "error";
-  readonly outcomes: readonly [Outcome, Outcome];
-  /** Per plane: what this packet answers never arrived there, so it was not injected. */
-  readonly moot: readonly [boolean, boolean];
-  /** Per plane, for replies: it came back to the sender as the sender expects it. */
-  readonly restored: readonly [boolean, boolean];
-}
+export type { Judge, Packet, ReplayOptions } from "./judge.js";
 
 export interface ReplayCounts {
   records: number;
@@ -194,6 +141,11 @@ export class Replay {
       this.counts.neighbourDiscovery++;
       return;
     }
+    const opaque = opaqueTunnel(first, this.options.points);
+    if (opaque !== "") {
+      this.pass(passage, opaque);
+      return;
+    }
     for (const view of passage.views) if (view.fragmentOffset > 0) this.datagrams.fillPorts(view);
     const icmp = icmpKind(first);
     if (this.isMade(first, icmp)) {
@@ -234,7 +186,7 @@ export class Replay {
     if (side === 0 && !flow.chosen) flow.openedBy = first.isFragment ? first.fragmentId : -1;
     this.mayChoose = this.counts.changes !== flow.changes || this.mayPin(flow, first, opens);
     flow.changes = this.counts.changes;
-    const pin = side === 0 && this.mayPin(flow, first, opens) ? observedChoice(tuple, this.lastTuple(passage)) : null;
+    const pin = side === 0 && this.mayPin(flow, first, opens) ? observedChoice(tuple, this.lastTuple(passage), first.backend) : null;
     if (pin !== null) this.counts.pinsOffered++;
     if (origin.hops > 0 && first.hasOptions) flow.unfit = OPTIONS_WRITTEN;
     this.injection.socketTuple = origin.device === 0 ? tuple : null;
@@ -310,7 +262,7 @@ export class Replay {
     const { last } = passage;
     const { points, planes } = this.options;
     const [outcome] = this.outcomes;
-    if (flow.chosen || points.complete || !outcome.arrived || this.lastTuple(passage) !== last.tuple) return false;
+    if (flow.chosen || last.backend !== null || points.complete || !outcome.arrived || this.lastTuple(passage) !== last.tuple) return false;
     const { eligibleBackends } = planes[0].journey(outcome.journey);
     if (eligibleBackends === null || eligibleBackends.length < 2) return false;
     if (last.kind === Emission.In) return !points.seesAll(last.node);

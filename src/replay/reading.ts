@@ -7,7 +7,7 @@
  */
 import { CaptureReader, type CaptureEnd } from "../capture/index.js";
 import { SeenDirection } from "../capture/record.js";
-import { Emission, PacketType } from "../dataplane.js";
+import { Emission, PacketType, type Pin } from "../dataplane.js";
 import {
   CopyKey, copyKey, Decoded, DecodeStatus, decode, decodeLink, decodeTunnel, EtherType, LinkInfo, LinkStatus, TunnelInfo,
 } from "../wire/index.js";
@@ -24,6 +24,11 @@ export interface CaptureInput {
   readonly chunks: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
   /** Where records stand for lines of a text: the line of each, in order. */
   readonly lines?: readonly number[];
+  /**
+   * Records are not what a device was seen to carry but packets that are known to have been sent there; no other packet
+   * need be among them. For each the backend that it is known to have been sent on to, or null.
+   */
+  readonly stated?: readonly Pin["backend"][];
 }
 
 export class CaptureCursor {
@@ -89,6 +94,8 @@ export function readView(cursor: CaptureCursor, topology: Topology, pool: ViewPo
   view.record = record.recordNumber;
   view.timeNs = cursor.timeNs;
   view.node = cursor.input.node;
+  view.stated = cursor.input.stated !== undefined;
+  view.backend = cursor.input.stated?.[record.recordNumber - 1] ?? null;
   decodeLink(record.linkType, record.bytes, record.offset, record.capturedLength, link);
   const header = link.status === LinkStatus.Ok ? link.headerLength : 0;
   view.etherType = link.status === LinkStatus.Ok ? link.etherType : 0;

@@ -126,6 +126,11 @@ export class Topology {
     return this.points[node].local.get(address.join(".")) === 0;
   }
 
+  isNodeAddress(address: Uint8Array): boolean {
+    const key = address.join(".");
+    return this.points.some(({ local }) => local.get(key) === 0);
+  }
+
   /** Whether interface numbers in a capture of this node mean the devices known here. */
   knowsIndexes(node: number): boolean {
     return !this.points[node].assumed;

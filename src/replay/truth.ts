@@ -5,7 +5,7 @@
  * An image and its view need not come from the same row: a datagram's fragments leave when the last one has come,
  * and an ICMP error is a packet of its own in the capture. What is not matched at once waits on one of two lists
  * and is settled when its partner comes or the window ends. Nothing is forgiven: a view without image and an image
- * without view are disagreements, each with its passage.
+ * without view are disagreements, each with its passage. Packets that are stated, not seen, hold nothing against it.
  */
 import type { StepResults } from "../dataplane.js";
 import { Emission, End } from "../dataplane.js";
@@ -85,6 +85,7 @@ export class Truth {
    * where the packet set out before it was seen. `reason` names an undecided row.
    */
   settle(views: readonly View[], expected: number, results: StepResults, row: number, reason: string): void {
+    if (views[0].stated) return;
     const from = results.firstEmission[row];
     const to = results.firstEmission[row + 1];
     if (results.end[row] === End.Undecided) {
@@ -109,6 +110,7 @@ export class Truth {
    * of the rest nobody can say.
    */
   settleIfSame(views: readonly View[], expected: number, results: StepResults, reason: string): void {
+    if (views[0].stated) return;
     const from = results.firstEmission[0];
     const to = results.firstEmission[1];
     if (results.end[0] !== End.Undecided && this.matchesAll(views, expected, results, from, to)) {
@@ -139,7 +141,7 @@ export class Truth {
 
   /** Nobody can say what becomes of it. */
   undecided(views: readonly View[], reason: string): void {
-    this.countUndecided(Math.max(1, views.length - 1), reason);
+    if (!views[0].stated) this.countUndecided(Math.max(1, views.length - 1), reason);
   }
 
   /** The packet answers what never arrived in this plane, although the recording shows its answer. */

@@ -2,7 +2,7 @@
  * One record of a capture, as one point saw it: where, when, which way, and the packet's fields. Views are pooled:
  * the replay holds as many as lie in its time window, and uses each again.
  */
-import { Emission } from "../dataplane.js";
+import { Emission, type Pin } from "../dataplane.js";
 import { TUPLE_BYTES } from "./tuple.js";
 
 /** What a record holds, as far as replaying it goes. */
@@ -26,6 +26,11 @@ export class View {
   /** Which capture, and its record number from 1. */
   capture = 0;
   record = 0;
+
+  /** Known to have been sent, not seen: no evidence of what else the device carried. */
+  stated = false;
+  /** Of a stated packet: where it is known to have been sent on to; null: not known. */
+  backend: Pin["backend"] = null;
 
   class: number = ViewClass.Packet;
   etherType = 0;

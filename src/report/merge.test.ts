@@ -42,7 +42,8 @@ const report = fc.record({
   truth: {
     views: made.packets.records, agreed: made.packets.same, disagreed: 0, undecided: made.undecided, consumed: 1, disagreements: ["d"],
   },
-  entries: null, untouched: { services: made.services, policies: [] }, problems: [{ where: null, severity: "warning", what: "the same" }],
+  entries: null, flows: null, untouched: { services: made.services, policies: [] },
+  problems: [{ where: null, severity: "warning", what: "the same" }],
   verdict: { exitCode: made.exitCode, why: `because ${made.exitCode}` },
 }) as Report);
 

@@ -56,7 +56,7 @@ export function mergeReports(parts: readonly NamedReport[]): MergedReport {
     undecided: mergeCounted(reports.map((one) => one.undecided)),
     findings, limits,
     truth: mergeTruth(reports.map((one) => one.truth)),
-    entries: null,
+    entries: null, flows: null,
     untouched: {
       services: inAll(reports.map((one) => one.untouched.services)),
       policies: inAll(reports.map((one) => one.untouched.policies)),

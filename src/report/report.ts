@@ -92,6 +92,27 @@ export interface EntrySummary {
   readonly unplaced: readonly (readonly [reason: string, entries: number])[];
 }
 
+/** Connections of flow logs, each replayed as its first packet. */
+export interface FlowSummary {
+  /** Events of the logs, and those of them that are of answers or of connections like others that are replayed. */
+  readonly events: number;
+  readonly answers: number;
+  readonly alike: number;
+  /** Events that the logs themselves say they lost. */
+  readonly lost: number;
+  /** What the logs hold beside connections, by why it is left aside. */
+  readonly aside: readonly (readonly [why: string, lines: number])[];
+  /** What the logs say became of them, by events; where no policy engine reports, FORWARDED says nothing. */
+  readonly verdicts: readonly (readonly [verdict: string, events: number])[];
+  readonly connections: number;
+  readonly replayed: number;
+  /** Of those replayed: to a backend, where the log does not tell whether a service was asked first. */
+  readonly notExercised: number;
+  /** Of those replayed: with an address of the snapshot in place of the recorded one, found by name. */
+  readonly readdressed: number;
+  readonly unplaced: readonly (readonly [reason: string, connections: number])[];
+}
+
 export interface Report {
   readonly twinplane: string;
   readonly captures: readonly CaptureSummary[];
@@ -125,6 +146,8 @@ export interface Report {
   readonly truth: TruthSummary;
   /** null: no conntrack entries were given to replay. */
   readonly entries: EntrySummary | null;
+  /** null: no flow logs were given to replay. */
+  readonly flows: FlowSummary | null;
   /** Services and policies that no packet touched. */
   readonly untouched: { readonly services: readonly string[]; readonly policies: readonly string[] };
   readonly problems: readonly Problem[];

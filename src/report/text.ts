@@ -117,7 +117,7 @@ function ground(report: Report, { paint, verbose }: TextOptions): string[] {
   ];
   for (const [reason, views] of truth.undecided) lines.push(`  ${views} views undecided: ${reason}`);
   for (const line of truth.disagreements.slice(0, verbose ? 100 : 5)) lines.push(paint("red", `  ${line}`));
-  lines.push(...entryLines(report, paint), ...rulesLines(report, paint));
+  lines.push(...entryLines(report, paint), ...flowLines(report, paint), ...rulesLines(report, paint));
   const assumed = report.facts.filter((one) => one.source === "assumed").map((one) => one.node);
   if (assumed.length > 0) lines.push(paint("yellow", `  devices and routes assumed, not read: ${assumed.join(", ")}`));
   const { services, policies } = report.untouched;
@@ -141,6 +141,31 @@ function entryLines({ entries }: Report, paint: TextOptions["paint"]): string[] 
   }
   for (const [reason, number] of entries.unplaced) {
     lines.push(paint("yellow", `  ${count(number, "entry", "entries")} undecided: ${reason}`));
+  }
+  return lines;
+}
+
+/** Flow logs: what of them was replayed, what that leaves open, and why some was not. */
+function flowLines({ flows }: Report, paint: TextOptions["paint"]): string[] {
+  if (flows === null) return [];
+  const lines = [`  ${flows.replayed} of ${count(flows.connections, "recorded connection")} replayed, each as its first packet;`
+    + ` ${count(flows.events, "event")}, ${flows.answers} of answers,`
+    + ` ${flows.alike} of further connections that differ in the client's port alone`];
+  if (flows.verdicts.length > 0) {
+    lines.push(`  recorded verdicts, not relied on: ${flows.verdicts.map(([verdict, number]) => `${number} ${verdict}`).join(", ")}`);
+  }
+  if (flows.notExercised > 0) {
+    lines.push(paint("yellow", `  ${count(flows.notExercised, "connection")} recorded behind the balancing only: the service stage is`
+      + " not exercised for them"));
+  }
+  if (flows.readdressed > 0) {
+    lines.push(paint("yellow", `  ${count(flows.readdressed, "connection")} of pods or services found by name: with the addresses`
+      + " they have in the snapshot"));
+  }
+  if (flows.lost > 0) lines.push(paint("yellow", `  ${count(flows.lost, "event")} lost before being recorded, by the log's own account`));
+  for (const [why, number] of flows.aside) lines.push(`  ${count(number, "line")} left aside: ${why}`);
+  for (const [reason, number] of flows.unplaced) {
+    lines.push(paint("yellow", `  ${count(number, "connection")} undecided: ${reason}`));
   }
   return lines;
 }

@@ -1,6 +1,7 @@
 /** A node's devices as the packet path needs them: by ifindex, with the sysctls that apply to each. */
 import type { Address } from "../../cluster/address.js";
 import type { Device, NodeFacts } from "../../cluster/cluster.js";
+import { End } from "../../dataplane.js";
 
 export interface DeviceEntry {
   readonly index: number;
@@ -8,6 +9,8 @@ export interface DeviceEntry {
   readonly kind: Device["kind"];
   readonly mtu: number;
   readonly up: boolean;
+  /** What became of a packet that left by it, VXLAN apart; a tunnel of another kind takes it nobody knows where. */
+  readonly behind: typeof End.Delivered | typeof End.Left | typeof End.Undecided;
   readonly mac: Uint8Array;
   readonly vxlan: { readonly vni: number; readonly port: number; readonly local: Address | null } | null;
   readonly forwarding4: boolean;
@@ -71,6 +74,7 @@ function entryOf(device: Device, sysctls: Readonly<Record<string, string>>): Dev
   const forwarding = Number.parseInt(sysctls["net.ipv4.ip_forward"] ?? "1", 10);
   return {
     index: device.index, name: device.name, kind: device.kind, mtu: device.mtu, up: device.up,
+    behind: device.kind === "pod" ? End.Delivered : device.kind === "tunnel" ? End.Undecided : End.Left,
     mac: macBytes(device.mac), vxlan: device.vxlan,
     forwarding4: (of("ipv4", "forwarding") ?? forwarding) !== 0,
     forwarding6: (of("ipv6", "forwarding") ?? read("ipv6", "all", "forwarding") ?? 1) !== 0,

@@ -41,6 +41,7 @@ export const Reason = {
   UnknownDevice: "undecided: unknown device",
   SourceRouting: "undecided: accept_source_route is on",
   LinkLocalRoute: "undecided: route to a link-local address",
+  TunnelKind: "undecided: the route leads into a tunnel that is not VXLAN",
   NoTunnelRemote: "undecided: tunnel endpoint of the next hop is not known",
   TooDeep: "undecided: packet loops inside the node",
 } as const;

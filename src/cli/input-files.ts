@@ -1,0 +1,151 @@
+/**
+ * What `--input-file` names, read in bounded memory: conntrack's entries of a node, or flow logs, told by what is in
+ * them. Plain, gzip or zstd, a file, a folder or `-` for standard input.
+ */
+import { type ConntrackFlow, readConntrackFlows } from "../cluster/conntrack-flow.js";
+import type { Problem } from "../cluster/problem.js";
+import { Connections, type ConnectionSet } from "../flows/connections.js";
+import { FlowLog } from "../flows/log.js";
+import type { EntryFile } from "../replay/entries.js";
+import { fileChunks } from "./chunks.js";
+import { list } from "./files.js";
+import { type Inputs, nodeFailure, nodeOf, splitNode } from "./inputs.js";
+
+const FLOW_NAME = /\.(jsonl?|ndjson|log|csv|conntrack|ct-events\.txt)(\.(gz|zst))?$/i;
+/** A line longer than this is no flow. */
+const LONGEST = 1 << 24;
+
+export interface InputFiles {
+  readonly entries: readonly EntryFile[];
+  /** null: no flow log was among them. */
+  readonly flows: ConnectionSet | null;
+}
+
+/** The inputs with what these arguments (`[node=]path`) name. */
+export async function withInputFiles(inputs: Inputs, paths: readonly string[] = []): Promise<Inputs & InputFiles> {
+  const reading = new InputReading(inputs);
+  for (const argument of paths) {
+    const { said, path } = splitNode(argument);
+    const listed = path === "-" ? { folder: false, files: ["-"], failures: [] } : list(path);
+    for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
+    const files = listed.files.filter((file) => !listed.folder || FLOW_NAME.test(file));
+    if (files.length === 0 && listed.failures.length === 0) {
+      reading.unusable(path, "no flow log in this folder; expected *.jsonl, *.json, *.log or *.csv, or these with .gz");
+    }
+    for (const file of files) await reading.read(file, said);
+  }
+  return reading.result();
+}
+
+class InputReading {
+  private readonly problems: Problem[] = [];
+  private readonly entries: EntryFile[] = [];
+  private readonly connections = new Connections();
+  private logs = 0;
+  private unreadable = 0;
+  private readonly nodes: readonly string[];
+
+  constructor(private readonly inputs: Inputs) {
+    this.nodes = inputs.objects.nodes.map((node) => node.name);
+  }
+
+  unusable(file: string, what: string): void {
+    this.problems.push({ where: { file, line: 0 }, severity: "error", what });
+    this.unreadable++;
+  }
+
+  async read(file: string, said: string): Promise<void> {
+    let damaged = false;
+    const lines = new Lines();
+    let log: FlowLog | null = null;
+    let text: string[] | null = null;
+    const chunks = fileChunks(file, (what) => {
+      damaged = true;
+      this.problems.push({ where: { file, line: 0 }, severity: "error", what });
+    });
+    const take = (line: string): void => {
+      if (log === null && text === null) {
+        if (line.trim() === "" && log === null) {
+          lines.skipped++;
+          return;
+        }
+        if (isFlowLog(line)) log = new FlowLog(file, this.connections, this.problems);
+        else text = new Array<string>(lines.skipped).fill("");
+        for (let blank = 0; log !== null && blank < lines.skipped; blank++) log.push("");
+      }
+      if (log !== null) log.push(line);
+      else text?.push(line);
+    };
+    for await (const chunk of chunks) lines.push(chunk, take);
+    lines.end(take);
+    if (log !== null) this.endLog(file, log);
+    else if (text !== null) this.readEntries(file, said, (text as string[]).join("\n"));
+    else if (damaged) this.unreadable++;
+    else this.readEntries(file, said, "");
+  }
+
+  result(): Inputs & InputFiles {
+    const conntrack = new Map<string, readonly ConntrackFlow[]>(this.inputs.conntrack);
+    // What a node's own sockets sent is known from the same entries.
+    for (const { node, flows } of this.entries) conntrack.set(node, [...conntrack.get(node) ?? [], ...flows]);
+    const { inputs } = this;
+    const added = this.problems;
+    return { ...inputs, conntrack, entries: this.entries, flows: this.logs === 0 ? null : this.connections.finish(),
+      // Grows while captures are read.
+      get problems() { return [...inputs.problems, ...added]; },
+      unreadable: inputs.unreadable + this.unreadable };
+  }
+
+  private endLog(file: string, log: FlowLog): void {
+    log.finish();
+    this.logs++;
+    if (log.used === 0) this.unusable(file, "no flow in this file; expected what hubble observe -o jsonpb prints, or conntrack -L");
+  }
+
+  private readEntries(file: string, said: string, text: string): void {
+    const node = said === "" ? nodeOf(file, this.nodes) : said;
+    const failure = nodeFailure(file, node, this.nodes, "--input-file");
+    if (failure !== null || node === null) {
+      this.unusable(file, failure?.what ?? "");
+      return;
+    }
+    const { flows, problems } = readConntrackFlows({ name: file, text });
+    this.problems.push(...problems);
+    if (flows.length === 0) {
+      this.problems.push({ where: { file, line: 0 }, severity: problems.length > 0 ? "error" : "warning",
+        what: "no conntrack entry and no flow in this file; expected what conntrack -L, conntrack -E or hubble observe -o jsonpb prints" });
+    }
+    this.entries.push({ file, node, flows });
+  }
+}
+
+/** JSON, or a header of columns; conntrack's lines begin with a time in brackets or a protocol and have equals signs. */
+function isFlowLog(line: string): boolean {
+  const head = line.replace(/^\ufeff/, "").trimStart();
+  return head.startsWith("{") || /^"?[A-Za-z_]+"?,/.test(head);
+}
+
+/** Text lines from chunks of bytes. */
+class Lines {
+  /** Blank lines before the first that says something. */
+  skipped = 0;
+  private readonly decoder = new TextDecoder();
+  private rest = "";
+
+  push(chunk: Uint8Array, take: (line: string) => void): void {
+    const text = this.rest + this.decoder.decode(chunk, { stream: true });
+    let from = 0;
+    for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", from)) {
+      take(text.slice(from, text[end - 1] === "\r" ? end - 1 : end));
+      from = end + 1;
+    }
+    this.rest = text.slice(from);
+    // What is cut here is refused as the flow that it is none of.
+    if (this.rest.length > LONGEST) this.rest = this.rest.slice(0, 1024);
+  }
+
+  end(take: (line: string) => void): void {
+    const last = this.rest + this.decoder.decode();
+    if (last !== "") take(last);
+  }
+}

@@ -1,0 +1,134 @@
+/** Flow logs as input of `compare`: Hubble's JSON, Azure's tables; what cannot be placed is undecided with its reason. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterAll, describe, expect, it } from "vitest";
+import type { Report } from "../src/report/report.js";
+import { runCli, spawnCli } from "./cli.js";
+
+const LAB = "traces/lab";
+const CLUSTER = ["cluster.yaml", "node1.net.json", "node2.net.json", "node1.sysctl", "node2.sysctl"].flatMap((name) => ["-f", `${LAB}/${name}`]);
+const NETWORK = ["--cluster-cidr", "10.244.0.0/16", "fd00:10:244::/48", "--non-masquerade-cidr", "192.168.50.0/24", "fd00:50::/64"];
+const folder = mkdtempSync(join(tmpdir(), "twinplane-flows-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function file(name: string, content: string | Uint8Array): string {
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+async function replay(...files: string[]): Promise<{ exitCode: number; report: Report }> {
+  const { exitCode, stdout } = await runCli(["compare", ...CLUSTER, ...NETWORK, "-o", "json", "--input-file", ...files]);
+  return { exitCode, report: JSON.parse(stdout) as Report };
+}
+
+type Ends = { from?: string; to?: string; fromPod?: string; toPod?: string; toWorkload?: string; sport?: number; dport?: number; more?: object };
+
+function flow({ from = "10.244.1.20", to = "10.96.0.10", fromPod, toPod, toWorkload, sport = 40001, dport = 80, more = {} }: Ends = {}): string {
+  const party = (name: string | undefined): object => {
+    const [namespace, pod] = (name ?? "/").split("/");
+    return { namespace, pod_name: pod };
+  };
+  return JSON.stringify({ flow: { time: "2026-11-01T10:00:00.123456789Z", verdict: "FORWARDED", IP: { source: from, destination: to },
+    l4: { TCP: { source_port: sport, destination_port: dport } }, source: party(fromPod), is_reply: false, node_name: "lab/node1",
+    destination: { ...party(toPod), workloads: toWorkload === undefined ? [] : [{ name: toWorkload, kind: "Deployment" }] }, ...more } });
+}
+
+const lines = (...texts: string[]): string => `${texts.join("\n")}\n`;
+const BEHIND = flow({ to: "10.244.2.10", dport: 8080, toPod: "default/web-b" });
+
+describe("flows of Hubble", () => {
+  it("to a service, with the backend that the log shows behind it: one connection, both sides pinned to that backend", async () => {
+    const { report } = await replay(file("both.jsonl", lines(flow(), BEHIND)));
+    expect(report.flows).toMatchObject({ connections: 1, replayed: 1, notExercised: 0, events: 2, unplaced: [] });
+    expect(report.planes.map((one) => one.pinsTaken)).toEqual([1, 1]);
+    expect([report.packets.replayed, report.packets.same, report.packets.undecided]).toEqual([1, 1, 0]);
+  });
+
+  it("to a backend alone: the service stage is not exercised, and the screen says so", async () => {
+    const path = file("behind.jsonl", lines(BEHIND));
+    const { report } = await replay(path);
+    expect(report.flows).toMatchObject({ connections: 1, replayed: 1, notExercised: 1 });
+    const { stdout } = await runCli(["compare", ...CLUSTER, ...NETWORK, "--input-file", path]);
+    expect(stdout).toMatch(/1 connection recorded behind the balancing only: the service stage is not exercised/);
+    expect(stdout).toMatch(/recorded verdicts, not relied on: 1 FORWARDED/);
+  });
+
+  it("that both planes treat differently are found, with their line", async () => {
+    const { exitCode, report } = await replay(file("empty.jsonl", lines("", flow({ to: "10.96.0.70", more: { verdict: "DROPPED" } }))));
+    expect([exitCode, report.findings.map((one) => [one.id, one.example.line, one.example.record])]).toEqual([1,
+      [[expect.not.stringMatching("UNEXPLAINED"), true, 2]]]);
+  });
+
+  it("from a node's socket, from outside to a node port, and of ICMP", async () => {
+    const { report } = await replay(file("places.jsonl", lines(
+      flow({ from: "192.168.50.11", to: "10.244.2.10", dport: 8080 }), flow({ from: "203.0.113.10", to: "192.168.50.12", dport: 30080 }),
+      flow({ to: "10.244.2.10", more: { l4: { ICMPv4: { type: 8 } } } }), flow({ to: "10.244.2.10", more: { l4: { ICMPv4: {} } } }),
+      flow({ from: "203.0.113.10", to: "198.51.100.10", more: { trace_observation_point: "FROM_NETWORK" } }))));
+    expect(report.flows).toMatchObject({ connections: 4, replayed: 4, answers: 1, unplaced: [] });
+    expect([report.packets.replayed, report.packets.undecided, report.findings.filter((one) => one.id === "UNEXPLAINED")]).toEqual([4, 0, []]);
+  });
+
+  it("answers, losses and other events are counted; one bad line costs that line", async () => {
+    const { report } = await replay(file("mixed.jsonl", lines(flow(), "garbage", "[1]", flow({ more: { is_reply: true } }),
+      JSON.stringify({ lost_events: { num_events_lost: "12" } }), JSON.stringify({ node_status: { state_change: 1 } }),
+      flow({ more: { Type: "L7", l7: {} } }), flow({ from: "10.244.1.300" }))));
+    expect(report.flows).toMatchObject({ connections: 1, events: 2, answers: 1, lost: 12, aside: [[expect.any(String), 1], [expect.any(String), 1]] });
+    expect(report.problems.filter((one) => one.severity === "error").map((one) => one.where?.line)).toEqual([2, 3, 8]);
+  });
+
+  it("gzip and standard input are read; several files in any order give the same report", async () => {
+    const one = file("one.jsonl", lines(flow(), flow({ to: "10.96.0.70" })));
+    const two = file("two.jsonl.gz", gzipSync(lines(BEHIND, flow({ sport: 40002 }))));
+    const forth = await replay(one, two);
+    expect(forth.report.flows).toMatchObject({ connections: 3, events: 4 });
+    expect(await replay(two, one)).toEqual(forth);
+    const piped = spawnCli(["compare", ...CLUSTER, ...NETWORK, "-o", "json", "--input-file", "-"], lines(flow(), BEHIND));
+    expect((JSON.parse(piped.stdout) as Report).flows).toMatchObject({ connections: 1, replayed: 1 });
+  });
+});
+
+describe("a party that is not what the snapshot has", () => {
+  it.each<[string, string, RegExp]>([
+    ["a pod that is gone", flow({ from: "10.244.1.99", fromPod: "default/gone" }), /stale snapshot: the source's pod is not in it/],
+    ["an address of another pod since", flow({ fromPod: "default/gone" }), /stale snapshot: the source's pod is not in it/],
+    ["an address that no pod has", flow({ to: "10.244.2.99", dport: 8080 }), /stale snapshot: no pod of it has the destination's address/],
+    ["a service that is gone", flow({ to: "10.96.9.9", more: { destination_service: { name: "gone", namespace: "default" } } }),
+      /stale snapshot: the service that was connected to is not in it/],
+    ["no direction and no service", flow({ to: "10.244.2.20", dport: 9999, more: { is_reply: null } }), /who connected to whom is not told/],
+    ["from outside to outside", flow({ from: "203.0.113.10", to: "203.0.113.11" }), /neither end is in the cluster/],
+    ["from outside to a service on an unknown node", flow({ from: "203.0.113.10" }), /the node that it came to from outside is not told/],
+    ["no party", flow({ more: { IP: {} } }), /neither the address nor the pod of the source is named/],
+  ])("%s: undecided, and too much of it is no success", async (_what, line, reason) => {
+    const { exitCode, report } = await replay(file("stale.jsonl", lines(flow({ sport: 41000 }), line)));
+    expect(report.flows).toMatchObject({ connections: 2, replayed: 1, unplaced: [[expect.stringMatching(reason), 1]] });
+    expect([exitCode, report.verdict.why]).toEqual([3, expect.stringMatching(/50\.0 % of the packets were decided/)]);
+  });
+
+  it("a pod with another address is found by its name, and that is said", async () => {
+    const path = file("renamed.jsonl", lines(flow({ from: "10.244.7.7", fromPod: "default/cli-a" })));
+    expect((await replay(path)).report.flows).toMatchObject({ replayed: 1, readdressed: 1, unplaced: [] });
+    expect((await runCli(["compare", ...CLUSTER, ...NETWORK, "--input-file", path])).stdout).toMatch(/found by name: with the addresses/);
+  });
+});
+
+describe("Azure's container network logs", () => {
+  const ROW = { NodeName: "node1", SourceNamespace: "default", SourcePodName: "cli-a", DestinationNamespace: "default", DestinationPodName: "web-b",
+    IP: "", Layer4: JSON.stringify({ TCP: { destination_port: 8080 } }), Verdict: "FORWARDED", Reply: "false", FlowType: "L3_L4" };
+  const csv = (value: string): string => `"${value.replaceAll('"', '""')}"`;
+
+  it("as CSV, without addresses: pods found by their names", async () => {
+    const text = lines(Object.keys(ROW).map(csv).join(","), Object.values(ROW).map(csv).join(","),
+      Object.values({ ...ROW, SourcePodName: "gone", Verdict: 'a\nb, "c"' }).map(csv).join(","));
+    const { report } = await replay(file("logs.csv", text));
+    expect(report.flows).toMatchObject({ connections: 2, replayed: 1, readdressed: 1, unplaced: [[expect.stringMatching(/stale snapshot/), 1]] });
+    expect(report.flows?.verdicts).toEqual([['FORWARDED', 1], ['a\nb, "c"', 1]]);
+  });
+
+  it("as JSON lines, with dynamic columns as values", async () => {
+    const row = { ...ROW, IP: { source: "10.244.1.20", destination: "10.244.2.10" }, Layer4: { TCP: { destination_port: 8080, source_port: 4242 } } };
+    expect((await replay(file("logs.jsonl", lines(JSON.stringify(row))))).report.flows).toMatchObject({ replayed: 1, readdressed: 0 });
+  });
+});
