@@ -16,7 +16,6 @@ import { type View, ViewClass } from "../replay/view.js";
 import { nameOf, type Situation } from "./catalogue/index.js";
 import { checksumsAgree, differingFacets, Facet, FACET_NAMES } from "./facets.js";
 import { Coverage } from "./coverage.js";
-import { Losses } from "./losses.js";
 import { type Affinity, endText, Memory } from "./memory.js";
 import { END_WORDS, type JudgedClass, protocolName, type Teller } from "./judged.js";
 import type { Frontend, Names } from "./names.js";
@@ -76,7 +75,6 @@ export class Comparison implements Judge {
   private why = "";
   /** Of the packet under way. */
   private affinity: Affinity | null = null;
-  private readonly losses = new Losses();
   /** Flows to services with session affinity. */
   private readonly sticky = new WeakMap<Flow, { readonly client: string; readonly frontend: string }>();
 
@@ -124,10 +122,10 @@ export class Comparison implements Judge {
     }
     if (packet.moot[0] || packet.moot[1]) return "moot";
     if (current.end === End.Held || target.end === End.Held) {
-      this.losses.note(packet);
+      this.memory.losses.note(packet);
       return "held";
     }
-    const lost = this.losses.of(packet);
+    const lost = this.memory.losses.of(packet);
     if (lost !== null) return this.record(lost, Facet.Reached);
     const isReply = packet.kind === "reply";
     if (current.arrived && target.arrived && packet.kind !== "error" && !checksumsAgree(current, target)) {

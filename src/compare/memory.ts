@@ -8,6 +8,7 @@
 
 import { addressFromBytes } from "../cluster/address.js";
 import { Tuple } from "../replay/tuple.js";
+import { Losses } from "./losses.js";
 
 /** The endpoints, as endText, that one client's connections to one frontend reached in each plane. */
 export interface Tied {
@@ -26,6 +27,8 @@ export interface Affinity {
 const MOST = 65_536;
 
 export class Memory {
+  /** Datagrams of which one plane dropped a part. */
+  readonly losses = new Losses();
   /** By client and service port: the frontends in the order of their last new choice. */
   private readonly clients = new Map<string, Map<string, Tied>>();
   private readonly remotes = new Map<string, number>();

@@ -28,8 +28,9 @@ export class Names {
   /** `namespace/service:port/PROTOCOL address:port` of every endpoint. */
   private readonly backends = new Set<string>();
   private readonly everBackends = new Set<string>();
-  /** Service ports with an endpoint that has a topology hint. */
-  private readonly hinted = new Set<string>();
+  /** `namespace/service:port/PROTOCOL address port zone=…`, or `node=…`, of every topology hint. */
+  private readonly hints = new Set<string>();
+  private readonly zones = new Map<string, string>();
   /** `node PROTOCOL/port` */
   private readonly hostPorts = new Map<string, Pod>();
   private readonly internal = new Set<string>();
@@ -41,6 +42,7 @@ export class Names {
     this.policies = cluster.networkPolicies;
     this.hasTunnels = cluster.nodes.some((node) => node.facts.devices.some((device) => device.kind === "tunnel"));
     for (const node of cluster.nodes) {
+      this.zones.set(node.name, node.labels["topology.kubernetes.io/zone"] ?? "");
       for (const { address, type } of node.addresses) {
         this.nodes.set(address.text, node.name);
         if (type === "InternalIP") this.internal.add(address.text);
@@ -61,10 +63,11 @@ export class Names {
         const key = `${slice.namespace}/${slice.serviceName}:${port.name}/${port.protocol}`;
         this.endpoints.set(key, (this.endpoints.get(key) ?? 0) + usable);
         for (const endpoint of slice.endpoints) {
-          if (endpoint.hintZones.length + endpoint.hintNodes.length > 0) this.hinted.add(key);
           for (const address of endpoint.addresses) {
             this.backends.add(`${key} ${address.text} ${port.port}`);
             this.everBackends.add(`${key} ${address.text} ${port.port}`);
+            for (const zone of endpoint.hintZones) this.hints.add(`${key} ${address.text} ${port.port} zone=${zone}`);
+            for (const node of endpoint.hintNodes) this.hints.add(`${key} ${address.text} ${port.port} node=${node}`);
           }
         }
       }
@@ -89,9 +92,10 @@ export class Names {
     return this.everBackends.has(backendKey(frontend, address, port));
   }
 
-  /** Whether endpoints of the service port say for which zones or nodes they are. */
-  hasHints({ service, port }: Frontend): boolean {
-    return port !== null && this.hinted.has(`${service.namespace}/${service.name}:${port.name}/${port.protocol}`);
+  /** Whether an endpoint's topology hints are for a node or its zone. */
+  isHintedTo(node: string, frontend: Frontend, address: string, port: number): boolean {
+    const key = backendKey(frontend, address, port);
+    return this.hints.has(`${key} node=${node}`) || this.hints.has(`${key} zone=${this.zones.get(node) ?? ""}`);
   }
 
   /** The pod that has this port of the node with this address as its host port. */

@@ -82,6 +82,7 @@ class ScenarioRun {
   private denies: ReturnType<typeof policyDenial> | null = null;
   private readonly timesNs: readonly number[];
   private connection = 0;
+  private readonly connections = new Map<string, number>();
   private readonly memory = new Memory();
   /** By tuple: the connection as its packet before left it. */
   private readonly flows = new Map<string, Flow>();
@@ -201,8 +202,8 @@ class ScenarioRun {
     const comparison = this.comparison();
     const seen = new Map<string, Seen[]>(this.planes.map(({ name }) => [name, []]));
     for (let turn = 0; turn < probe.repeat; turn++) {
-      const packet = this.packet(probe, way, index, turn);
-      const number = hasAnswer(probe, way) ? this.connection : null;
+      const { packet, connection } = this.packet(probe, way, index, turn);
+      const number = hasAnswer(probe, way) ? connection : null;
       const found = this.planes.map(({ connections }) => connections.open(packet, number));
       this.planes.forEach(({ name }, at) => seen.get(name)!.push(found[at]));
       if (comparison !== null) compareSeen(comparison, packet, this.flowOf(packet, found[0], found[1]), found[0], found[1]);
@@ -258,14 +259,24 @@ class ScenarioRun {
     return flow;
   }
 
-  private packet(probe: Probe, way: Way, index: number, turn: number): View {
+  private packet(probe: Probe, way: Way, index: number, turn: number): { packet: View; connection: number } {
     this.connection++;
     // Ports of connections that say nothing of theirs stay apart through the whole scenario.
     const sourcePort = probe.sourcePort === null ? FIRST_SOURCE_PORT + (this.connection % 20_000)
       : ((probe.sourcePort + turn) & 0xffff) || 1;
-    const { bytes, etherType } = packetOf(probe, way, sourcePort, this.connection);
+    const connection = this.connectionOf(probe, way, sourcePort);
+    const { bytes, etherType } = packetOf(probe, way, sourcePort, connection);
     const node = this.planes[0].plane.nodes.indexOf(way.node);
-    return viewOf(bytes, etherType, node, way.device, this.timesNs[index] + turn * REPEAT_AFTER_NS);
+    return { packet: viewOf(bytes, etherType, node, way.device, this.timesNs[index] + turn * REPEAT_AFTER_NS), connection };
+  }
+
+  /** A new number, or where no connection is opened that of the last one with the same ends. */
+  private connectionOf({ tcpFlags }: Probe, { source, destination, port, protocol }: Way, sourcePort: number): number {
+    const key = `${protocol} ${source.text} ${sourcePort} ${destination.text} ${port}`;
+    const opens = tcpFlags === null || tcpFlags.includes("SYN");
+    const number = opens ? this.connection : this.connections.get(key) ?? this.connection;
+    this.connections.set(key, number);
+    return number;
   }
 }
 

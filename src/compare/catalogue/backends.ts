@@ -73,8 +73,8 @@ export const BACKENDS: readonly Difference[] = [
   {
     id: "SVC-TOPOLOGY",
     title: "Endpoints with topology hints: kube-proxy keeps to the zone, Cilium only with enable-service-topology",
-    matches: (s) => s.facets === Facet.Destination && s.frontend !== null && s.names.hasHints(s.frontend)
-      && s.target.option("enable-service-topology") !== true && isFewer(s.current, s.target)
+    matches: (s) => s.facets === Facet.Destination && s.frontend !== null && s.target.option("enable-service-topology") !== true
+      && isHinted(s, s.frontend, s.current) && !isHinted(s, s.frontend, s.target)
       && isEndpoint(s, s.frontend, s.current) && isEndpoint(s, s.frontend, s.target),
     page: {
       shownBy: "packets",
@@ -164,10 +164,10 @@ function hasLeft({ names }: Situation, frontend: Frontend, side: Side): boolean 
   return side.outcome.arrived && names.wasEndpoint(frontend, side.destination, port) && !names.isEndpoint(frontend, side.destination, port);
 }
 
-/** One could have chosen only some of what the other could. */
-function isFewer(few: Side, many: Side): boolean {
-  const [some, all] = [few.journey.eligibleBackends, many.journey.eligibleBackends];
-  return some !== null && all !== null && some.length < all.length && some.every((one) => all.includes(one));
+/** The endpoint that it arrived at is hinted to the node of the pod that asked. */
+function isHinted({ names, source }: Situation, frontend: Frontend, side: Side): boolean {
+  const node = names.pod(source)?.nodeName ?? names.node(source);
+  return node !== null && names.isHintedTo(node, frontend, side.destination, Tuple.destinationPort(side.outcome.image));
 }
 
 /** An endpoint's packet comes from two of its services' addresses; the current side's is the flow's own where that is known. */

@@ -193,13 +193,13 @@ export const SERVICES: readonly Difference[] = [
       shownBy: "state or option",
       kubeProxy: "The CNI plugin portmap translates every host port, on every address of the node.",
       cilium: "A host port inside node-port-range is ignored with a warning in the agent's log: the packet reaches the node's own"
-        + " sockets. Two protocols on one port work from 1.19 on; before, the later may take the place of the former. hostIP 127.0.0.1"
-        + " is not served.",
+        + " sockets. In 1.16 one port has one protocol, and 1.18 before 1.18.3 took the later of two for both. hostIP 127.0.0.1 is not"
+        + " served.",
       bitten: ["cilium#14287", "cilium#40721"],
       advice: "Move host ports out of 30000-32767 before the switch.",
       sources: [
         { what: "Cilium pkg/loadbalancer/reflectors/k8s.go, upsertHostPort", known: "read in source" },
-        { what: "Cilium commit 98854093f8 of 2025-09-15 (two protocols)", known: "read in source" },
+        { what: "Cilium commit 98854093f8 of 2025-09-15 (two protocols), in the tree of 1.18.3", known: "read in source" },
       ],
     },
   },
