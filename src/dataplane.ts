@@ -13,6 +13,7 @@
  */
 import type { Address } from "./cluster/address.js";
 import type { Cluster, ConntrackDelete } from "./cluster/cluster.js";
+import type { DNSNames } from "./cluster/names.js";
 import type { Problem, Where } from "./cluster/problem.js";
 
 /** Which way a frame crossed a device, seen from the node. */
@@ -242,6 +243,8 @@ export interface Journey {
   /** Text of the reason: a Cilium drop reason's name, a chain, `undecided` cause. Empty where there is none. */
   readonly reason: string;
   readonly becauses: readonly Because[];
+  /** What let it through before that decision: the rule of the sender's policy, where the receiver's decided. */
+  readonly passed: readonly Because[];
   /** The backends the plane could have chosen, `ip:port`, sorted; null where no choice was made. */
   readonly eligibleBackends: readonly string[] | null;
   /** First and last source port the plane could have chosen; null where no choice was made. */
@@ -275,14 +278,14 @@ export interface Plane {
    * it, and the application still sees the service. false: translated on the way, so answers must be translated back.
    */
   readonly balancesAtSockets: boolean;
-  /** One of its options by the product's own name (`enable-sctp`); undefined where it has none of that name. */
-  option(name: string): unknown;
   /** What was found wrong or not modelled while compiling. */
   readonly problems: readonly Problem[];
 
   step(frames: FrameBlock, results: StepResults): void;
   /** Replaces the cluster at a time; live state (conntrack, NAT) stays. */
   change(cluster: Cluster, timeNs: number): void;
+  /** What is known of DNS names from a time on; null: nothing new. */
+  learn(names: DNSNames | null, timeNs: number): void;
   deleteConntrack(entry: ConntrackDelete, timeNs: number): void;
   journey(id: number): Journey;
   /** Steps of the last row stepped, in order; empty unless the plane was built with `traced`. */

@@ -3,6 +3,7 @@
  */
 import { type Address, addressFromBytes } from "./cluster/address.js";
 import type { Cluster } from "./cluster/cluster.js";
+import type { DNSNames } from "./cluster/names.js";
 import { ciliumOptions } from "./ebpf/options.js";
 import type { PolicyEngine } from "./iptables/policy.js";
 import type { Profile } from "./planes.js";
@@ -25,11 +26,12 @@ export type Denial = (source: Uint8Array, destination: Uint8Array, protocol: num
  * where it is switched on, and NetworkPolicy by the API's words too; the words as engine read the API's kinds alone.
  *
  * @param given the user's own option values for a Cilium profile
+ * @param names what is known of DNS names; where that is not all, rules by names deny nothing for sure
  */
-export function policyDenial(cluster: Cluster, profile: Profile, given: Readonly<Record<string, unknown>> = {}): Denial {
+export function policyDenial(cluster: Cluster, profile: Profile, given: Readonly<Record<string, unknown>> = {}, names?: DNSNames): Denial {
   const inForce = profile.engine === "kube-proxy+spec" ? {} : { adminKinds: [] };
   const index = new PolicyIndex(cluster, { ipBlockMatchesPods: false, ...inForce });
-  const cilium = profile.engine === "cilium" ? ciliumWords(cluster, profile, given) : null;
+  const cilium = profile.engine === "cilium" ? ciliumWords(cluster, profile, given, names) : null;
   return (source, destination, protocol, port) => {
     const ends = [addressFromBytes(source), addressFromBytes(destination)] as const;
     const found = evaluateAddresses(index, ...ends, protocol, port);
@@ -41,14 +43,22 @@ export function policyDenial(cluster: Cluster, profile: Profile, given: Readonly
 /** ICMP types are not given: a flow that begins with ICMP begins with an echo request. */
 const ECHO_REQUEST: Readonly<Record<number, number>> = { 1: 8, 58: 128 };
 
-function ciliumWords(cluster: Cluster, profile: Profile, given: Readonly<Record<string, unknown>>)
+function ciliumWords(cluster: Cluster, profile: Profile, given: Readonly<Record<string, unknown>>, names: DNSNames | undefined)
   : (source: Address, destination: Address, protocol: number, port: number) => boolean {
   // Nothing that NetworkPolicy's words do not say, where there is nothing else to read.
   if (cluster.ciliumPolicies.length === 0 && cluster.adminPolicies.length === 0) return () => false;
   const { options } = ciliumOptions(profile.text, cluster, given);
-  const spec = new CiliumSpec(cluster, ciliumSpecOptions(Number(options.version.split(".")[1]), { ...options }));
+  const spec = new CiliumSpec(cluster, { ...ciliumSpecOptions(Number(options.version.split(".")[1]), { ...options }),
+    ...(names?.complete === true ? { domainNames: byAddress(names) } : {}) });
   return (source, destination, protocol, port) => {
     const { egress, ingress } = spec.evaluate(source, destination, protocol, ECHO_REQUEST[protocol] ?? port);
     return egress.verdict === "deny" || ingress.verdict === "deny";
   };
+}
+
+/** Names of each address, by its text. */
+function byAddress({ addresses }: DNSNames): Map<string, string[]> {
+  const found = new Map<string, string[]>();
+  for (const [name, list] of addresses) for (const { text } of list) found.set(text, [...found.get(text) ?? [], name]);
+  return found;
 }

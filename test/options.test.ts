@@ -43,6 +43,7 @@ const ROWS: Readonly<Partial<Record<OptionName, Row>>> = {
   "cluster-id": { inert: "it tells clusters of a mesh apart, and there is one cluster here" },
   "policy-default-local-cluster": { inert: "it leaves out pods of a mesh's other clusters, and there are none here" },
   "allow-localhost": { value: "policy" },
+  "tofqdns-min-ttl": { inert: "no map says how long a name's answer counts; test/dns-answers.test.ts shows it" },
   "enable-l7-proxy": {
     objects: POLICY('{endpointSelector: {}, ingress: [{toPorts: [{ports: [{port: "80", protocol: TCP}], rules: {http: [{}]}}]}]}') },
   "enable-node-selector-labels": { objects: POLICY("{endpointSelector: {}, ingress: [{fromNodes: [{matchLabels: {zone: a}}]}]}") },

@@ -46,6 +46,7 @@ export class Passage {
     Service.revNat = 0;
     Service.backendId = 0;
     Policy.cookie = 0;
+    Policy.before = 0;
   }
 
   /** The bytes of the packet under way, with an empty link header in front. */

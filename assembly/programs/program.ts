@@ -63,6 +63,7 @@ export function run_program(program: Program, frame: usize, length: u32, wireLen
   Service.revNat = 0;
   Service.backendId = 0;
   Policy.cookie = 0;
+  Policy.before = 0;
   Steps.frame = 0;
   mark = 0;
   partial = false;

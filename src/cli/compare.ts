@@ -21,6 +21,7 @@ import { sentenceOf } from "./files.js";
 import { type Inputs, type NamedCapture, readInputs } from "./inputs.js";
 import { addInputOptions, addPlaneOptions, type InputOptions, networkOf, numberOf, type PlaneOptions, profileOf,
   refuseUnmodelled, wholeNumberOf } from "./options.js";
+import { withLearnedNames } from "./learned-names.js";
 import { ownProgram } from "./own-program.js";
 import { Progress } from "./progress.js";
 import { UsageError } from "./usage.js";
@@ -94,7 +95,7 @@ interface Result {
 
 async function compareOnce(options: CompareOptions, progress: Progress): Promise<Result> {
   const inputs = await withInputFiles(readInputs(options.file ?? [], options.read ?? [], options), options.inputFile);
-  const input = sessionInput(options, inputs, (options.change ?? []).map(changeOf));
+  const input = await withLearnedNames(sessionInput(options, inputs, (options.change ?? []).map(changeOf)), inputs.captures);
   const { report } = await runSession({ ...input, ...await targetWasm(options), onProgress: (records) => progress.show(records) });
   return printed(options, strictly(options, report), renderText);
 }
@@ -230,9 +231,9 @@ function deviceProblems({ file, node, device }: NamedCapture, cluster: Cluster):
 type Paint = (style: "bold" | "red" | "yellow" | "green" | "dim", text: string) => string;
 
 /** Colour where the terminal takes it (NO_COLOR, FORCE_COLOR and a pipe are heeded). */
-function painter(): Paint {
+export function painter(): Paint {
   const colours = picocolors.createColors(process.stdout.isTTY === true && process.env.NO_COLOR === undefined);
   return (style, text) => colours[style](text);
 }
 
-const plainly: Paint = (_style, text) => text;
+export const plainly: Paint = (_style, text) => text;

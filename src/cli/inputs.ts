@@ -35,6 +35,8 @@ export interface NamedCapture {
   readonly lines?: readonly number[];
   readonly stated?: CaptureInput["stated"];
   readonly chunks: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
+  /** Its bytes from the start once more, for another reader; absent: it can be read only once. */
+  readonly again?: () => AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
 }
 
 export interface Inputs {
@@ -200,11 +202,13 @@ function capturesOf(argument: string, nodes: readonly string[], reading: Reading
     if (failure !== null || node === null) return [];
     if (ARCHIVE_NAME.test(file)) {
       return addArchive(file, node, reading, found)
-        .map(({ name, bytes }) => ({ file: `${file}/${name}`, node, device, chunks: [bytes][Symbol.iterator]() }));
+        .map(({ name, bytes }) => ({ file: `${file}/${name}`, node, device, chunks: [bytes][Symbol.iterator](),
+          again: () => [bytes][Symbol.iterator]() }));
     }
     return [{ file, node, device, chunks: fileChunks(file, (what) => {
       reading.problems.push({ where: { file, line: 0 }, severity: "error", what });
-    }) }];
+    // What is damaged is said where the packets are read.
+    }), again: () => fileChunks(file, () => {}) }];
   });
 }
 

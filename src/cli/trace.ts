@@ -6,6 +6,7 @@ import { runSession } from "../session.js";
 import { changeOf } from "./changes.js";
 import { addReplayOptions, type CompareOptions, sessionInput, targetWasm } from "./compare.js";
 import { type Inputs, readInputs } from "./inputs.js";
+import { withLearnedNames } from "./learned-names.js";
 import { addInputOptions, addPlaneOptions, wholeNumberOf } from "./options.js";
 import { UsageError } from "./usage.js";
 
@@ -35,8 +36,8 @@ async function trace(options: TraceOptions): Promise<number> {
   const inputs = readInputs(options.file, options.read, options);
   const capture = captureNamed(options.capture, inputs);
   const session = await runSession({
-    ...sessionInput(options, inputs, (options.change ?? []).map(changeOf)), ...await targetWasm(options),
-    traced: true, until: { capture, record },
+    ...await withLearnedNames(sessionInput(options, inputs, (options.change ?? []).map(changeOf)), inputs.captures),
+    ...await targetWasm(options), traced: true, until: { capture, record },
   });
   for (const problem of session.report.problems) process.stderr.write(`${formatProblem(problem)}\n`);
   const watched = session.traced;

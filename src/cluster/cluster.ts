@@ -8,6 +8,7 @@ import type { Address, Prefix } from "./address.js";
 import type { AdminPolicy } from "./admin-policy.js";
 import type { CiliumCIDRGroup, CiliumPolicy } from "./cilium/types.js";
 import type { FieldLines } from "./lines.js";
+import type { DNSNames } from "./names.js";
 import type { Problem, Where } from "./problem.js";
 
 /** Kubernetes' spelling. */
@@ -235,6 +236,8 @@ export interface ConntrackDelete {
 
 export type TimelineChange =
   | { readonly atNs: bigint; readonly kind: "cluster"; readonly cluster: Cluster }
+  /** What agents know of DNS names from then on: of the current side and of the target; null: nothing new. */
+  | { readonly atNs: bigint; readonly kind: "names"; readonly names: readonly [DNSNames | null, DNSNames | null] }
   | { readonly atNs: bigint; readonly kind: "conntrack-delete"; readonly entry: ConntrackDelete };
 
 /** Snapshots and dated changes, oldest first. Times are ns since the Unix epoch. */

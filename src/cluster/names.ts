@@ -1,6 +1,7 @@
 /**
  * What is known of DNS names: the list of an agent (`cilium-dbg fqdn cache list -o json`), or a mapping from names to lists
- * of addresses. A file is taken for all there is: a name that is not in it has no address.
+ * of addresses, and what answers in the captures say. A file is taken for all there is: a name that is not in it has no
+ * address but what a later answer gives it.
  */
 import { type Address, parseAddress } from "./address.js";
 import type { Problem } from "./problem.js";
@@ -11,6 +12,18 @@ export interface DNSNames {
   readonly addresses: ReadonlyMap<string, readonly Address[]>;
   /** Whether a name that is not there has no address; else its addresses are not known. */
   readonly complete: boolean;
+  /** What single agents know of answers to their own pods. */
+  readonly learned?: readonly LearnedAddress[];
+}
+
+/** An address of a name, as one node's agent learned it from an answer. */
+export interface LearnedAddress {
+  readonly node: string;
+  /** Lower case, without a final dot. */
+  readonly name: string;
+  readonly address: Address;
+  /** Its time to live is over: whether the agent still has it cannot be said. */
+  readonly expired: boolean;
 }
 
 export function readNames({ name: file, text }: NamedText): { names: DNSNames; problems: Problem[] } {

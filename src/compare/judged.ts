@@ -13,10 +13,11 @@ import type { Names } from "./names.js";
 
 /**
  * `same`; `otherChoice`: same but for another member of one eligible set; `different`: shows a finding; `consequence`: a
- * later packet of a flow that differs; `moot`: what it answers did not arrive; `held`: a fragment that waits;
+ * later packet of a flow that differs; `moot`: what it answers arrived on one side only; `contradicted`: it was recorded after
+ * packets that neither side delivers; `held`: a fragment that waits;
  * `undecided`: not judged.
  */
-export type JudgedClass = "same" | "otherChoice" | "different" | "consequence" | "moot" | "held" | "undecided";
+export type JudgedClass = "same" | "otherChoice" | "different" | "consequence" | "moot" | "contradicted" | "held" | "undecided";
 
 /** Addresses as text, ports in host order; 0 where the protocol has none. For ICMP echo both ports are the identifier. */
 export interface FiveTuple {

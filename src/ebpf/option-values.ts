@@ -21,6 +21,7 @@ export interface OptionValues {
   "enable-policy": "default" | "always" | "never";
   "policy-cidr-match-mode": "" | "nodes";
   "policy-audit-mode": boolean;
+  "tofqdns-min-ttl": number;
   "policy-deny-response": "none" | "icmp";
   "allow-localhost": "auto" | "always" | "policy";
   "allow-icmp-frag-needed": boolean;
@@ -109,6 +110,7 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "enable-policy": "default",
   "policy-cidr-match-mode": "",
   "policy-audit-mode": false,
+  "tofqdns-min-ttl": 0,
   "policy-deny-response": "none",
   // `auto` becomes `always` under Kubernetes (daemon/cmd/daemon.go).
   "allow-localhost": "auto",

@@ -29,7 +29,7 @@ import { Journeys } from "./journeys.js";
 import { capacitiesOf, Loader } from "./loader.js";
 import type { Machine, Modules } from "./machine.js";
 import { createMachine } from "./machine.js";
-import type { CiliumOptions, OptionName } from "./options.js";
+import type { CiliumOptions } from "./options.js";
 import { ciliumOptions } from "./options.js";
 import { dropReasonName } from "./reasons.js";
 import { hasNodeStack } from "./stack/cilium-rules.js";
@@ -106,6 +106,7 @@ export class EbpfPlane implements Plane {
     end: End.None,
     reason: "",
     cookie: 0,
+    before: 0,
     service: 0,
     backend: 0,
     program: 0,
@@ -117,11 +118,15 @@ export class EbpfPlane implements Plane {
     denyingPolicy: -1,
     denyingEgress: false,
   };
+  private names: DNSNames | undefined;
+  private cluster: Cluster;
   private saidExhausted = false;
   private lastRow = -1;
 
   constructor(private readonly given: EbpfPlaneOptions) {
     this.name = given.name;
+    this.names = given.names;
+    this.cluster = given.cluster;
     this.profile = given.profile;
     this.epochNs = given.epochNs;
     this.nodes = given.nodes ?? nodeNames(given.cluster);
@@ -149,10 +154,6 @@ export class EbpfPlane implements Plane {
     this.index();
   }
 
-  option(name: string): unknown {
-    return Object.hasOwn(this.options, name) ? this.options[name as OptionName] : undefined;
-  }
-
   step(frames: FrameBlock, results: StepResults): void {
     results.clear();
     let row = 0;
@@ -162,11 +163,22 @@ export class EbpfPlane implements Plane {
   }
 
   change(cluster: Cluster, _timeNs: number): void {
-    this.image = this.compile(cluster);
+    this.cluster = cluster;
+    this.recompile();
+    this.stack?.change(cluster);
+  }
+
+  learn(names: DNSNames | null, _timeNs: number): void {
+    if (names === null) return;
+    this.names = names;
+    this.recompile();
+  }
+
+  private recompile(): void {
+    this.image = this.compile(this.cluster);
     this.loader.load(this.image);
     this.journeys.use(this.image);
     this.index();
-    this.stack?.change(cluster);
   }
 
   /**
@@ -194,7 +206,7 @@ export class EbpfPlane implements Plane {
       seed: BigInt(this.given.seed ?? 0),
       plane: this.given.plane ?? 0,
       nodeStack: this.stack !== null,
-      ...(this.given.names === undefined ? {} : { names: this.given.names }),
+      ...(this.names === undefined ? {} : { names: this.names }),
     });
     const known = new Set(this.problems.map(formatProblem));
     this.problems.push(...image.problems.filter((one) => !known.has(formatProblem(one))));
@@ -307,6 +319,7 @@ export class EbpfPlane implements Plane {
     const { view, facts } = this;
     facts.hash = view.getUint32(at + OUTCOME.journey, true);
     facts.cookie = view.getUint32(at + OUTCOME.cookie, true);
+    facts.before = view.getUint32(at + OUTCOME.before, true);
     facts.service = view.getUint32(at + OUTCOME.service, true);
     facts.backend = view.getUint32(at + OUTCOME.backend, true);
     facts.program = view.getUint32(at + OUTCOME.program, true);

@@ -7,6 +7,7 @@
  * rows in order, nothing thrown for what a frame holds, chance a hash of seed, plane, node, flow and draw.
  */
 import type { Cluster, ConntrackDelete, Node } from "../cluster/cluster.js";
+import type { DNSNames } from "../cluster/names.js";
 import type { Problem } from "../cluster/problem.js";
 import { End, type FrameBlock, type Journey, type Plane, type Step, type StepResults } from "../dataplane.js";
 import { buildFabric, type Fabric } from "../fabric/fabric.js";
@@ -61,8 +62,6 @@ class IptablesPlane implements Plane {
   readonly reasons: readonly string[];
   /** DNAT is in OUTPUT, behind the socket. */
   readonly balancesAtSockets = false;
-  /** kube-proxy's own are in its rules. */
-  readonly option = (): undefined => undefined;
   readonly problems: Problem[] = [];
   private readonly journeys = new Journeys();
   private readonly steps: Step[] | null;
@@ -142,6 +141,9 @@ class IptablesPlane implements Plane {
       else node?.change(cluster, object, this.engine, this.options.udpCleanup !== false);
     }
   }
+
+  /** No program of iptables' side reads names. */
+  learn(_names: DNSNames | null, _timeNs: number): void {}
 
   deleteConntrack(entry: ConntrackDelete, _timeNs: number): void {
     const number = this.numbers.get(entry.node);

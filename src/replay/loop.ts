@@ -9,8 +9,8 @@
  * What the node makes itself (ICMP errors, rebuilt fragments, tunnel outers) is expected output, never input.
  * Nothing here throws for what a capture holds, and memory holds one window of traffic and a bounded flow table.
  */
-
 import { Emission, End, FrameBlock, PacketType, type Pin, StepResults } from "../dataplane.js";
+import { applyChange } from "./changes.js";
 import { choiceOf, observedChoice } from "./choice.js";
 import { Datagrams } from "./datagrams.js";
 import { type Flow, Flows, type PlaneSide } from "./flows.js";
@@ -25,7 +25,7 @@ import { Truth } from "./truth.js";
 import { copyTuple, sameBytes, sameEnd, sameTuple, Tuple, turnTuple, TUPLE_BYTES } from "./tuple.js";
 import { type View, ViewClass, ViewPool } from "./view.js";
 
-export type { Judge, Packet, ReplayOptions } from "./judge.js";
+export type { Judge, Packet, PlaneChange, ReplayOptions } from "./judge.js";
 
 export interface ReplayCounts {
   records: number;
@@ -387,12 +387,11 @@ export class Replay {
       const atNs = Number(change.atNs - epochNs);
       if (atNs > timeNs) return;
       this.nextChange++;
+      applyChange(change, planes, atNs);
+      // What a name stands for is no reason to choose a backend again.
+      if (change.kind === "names") continue;
       this.counts.changes++;
-      for (const plane of planes) {
-        if (change.kind === "cluster") plane.change(change.cluster, atNs);
-        else plane.deleteConntrack(change.entry, atNs);
-      }
-      if (change.kind === "cluster") this.options.onCluster(change.cluster);
+      if (change.kind === "cluster") this.options.onCluster(change.cluster, change.only);
       else this.flows.end(change.entry);
     }
   }

@@ -24,7 +24,7 @@ const report = fc.record({
   packets: fc.record({
     records: number, copies: number, replayed: number, inferred: number, matched: number, same: number,
     otherChoice: number, different: number,
-    consequence: number, moot: number, held: number, undecided: number, aside: counted,
+    consequence: number, moot: number, contradicted: number, held: number, undecided: number, aside: counted,
   }),
   undecided: counted,
   findings: fc.array(finding, { maxLength: 6 }),
@@ -63,7 +63,7 @@ describe("mergeReports", () => {
     check(fc.property(parts, (given) => {
       const merged = mergeReports(given);
       for (const key of ["records", "copies", "replayed", "inferred", "matched",
-        "same", "otherChoice", "different", "consequence", "moot", "held",
+        "same", "otherChoice", "different", "consequence", "moot", "contradicted", "held",
         "undecided"] as const) {
         expect(merged.packets[key]).toBe(sum(given, (one) => one.packets[key]));
       }

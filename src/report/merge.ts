@@ -114,6 +114,7 @@ function mergePackets(packets: readonly Report["packets"][]): Report["packets"] 
     records: of("records"), copies: of("copies"), replayed: of("replayed"), inferred: of("inferred"), matched: of("matched"),
     same: of("same"),
     otherChoice: of("otherChoice"), different: of("different"), consequence: of("consequence"), moot: of("moot"),
+    contradicted: of("contradicted"),
     held: of("held"), undecided: of("undecided"), aside: mergeCounted(packets.map((one) => one.aside)),
   };
 }

@@ -135,6 +135,8 @@ export interface Report {
     readonly different: number;
     readonly consequence: number;
     readonly moot: number;
+    /** Recorded after packets that neither side delivers: not judged. */
+    readonly contradicted: number;
     readonly held: number;
     readonly undecided: number;
     /** Not injected, by why. */
@@ -158,6 +160,7 @@ export interface VerdictInput {
   readonly replayed: number;
   readonly matched: number;
   readonly undecided: number;
+  readonly contradicted: number;
   readonly findings: number;
   readonly limits: number;
   readonly unreadable: number;
@@ -179,9 +182,11 @@ export function verdictOf(input: VerdictInput): Report["verdict"] {
         + ` (--min-judged ${percent(input.minJudged)})`,
     };
   }
-  const decided = 1 - input.undecided / input.replayed;
+  const decided = 1 - (input.undecided + input.contradicted) / input.replayed;
   if (decided < input.minJudged) {
-    return { exitCode: 3, why: `${percent(decided)} of the packets were decided (--min-judged ${percent(input.minJudged)})` };
+    const against = input.contradicted === 0 ? ""
+      : `; ${count(input.contradicted, "packet")} went on where neither side delivers what came before`;
+    return { exitCode: 3, why: `${percent(decided)} of the packets were decided (--min-judged ${percent(input.minJudged)})${against}` };
   }
   const counted = input.failOn === "any" ? input.findings + input.limits : input.failOn === "unexplained" ? input.unexplained : 0;
   if (counted > 0) {

@@ -88,7 +88,7 @@ function judged(report: Report, { paint }: TextOptions): string[] {
     `${count(packets.replayed, "packet")} replayed from ${count(packets.records, "record")}`
       + ` (${packets.copies} further copies of the same packets); ${percent(matched)} match the cluster`,
     `  same ${packets.same}, same but for the random choice ${packets.otherChoice}, different ${packets.different},`
-      + ` consequences ${packets.consequence}, moot ${packets.moot}, held fragments ${packets.held}`,
+      + ` consequences ${packets.consequence}, moot ${packets.moot}, contradicted ${packets.contradicted}, held fragments ${packets.held}`,
   ];
   if (packets.inferred > 0) {
     lines.push(`  ${count(packets.inferred, "packet")} from where nothing was captured, put in at the sender; the way from there`

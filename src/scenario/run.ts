@@ -5,12 +5,14 @@
  */
 import type { Cluster } from "../cluster/cluster.js";
 import type { Problem, Where } from "../cluster/problem.js";
+import type { SettingSide } from "../compare/catalogue/index.js";
 import { Comparison } from "../compare/comparison.js";
 import { Memory } from "../compare/memory.js";
 import { Names } from "../compare/names.js";
 import type { Plane } from "../dataplane.js";
-import { assumedNetwork, buildPlane, parseProfile, type PlaneInputs, policyDenial, type Profile, wrongOptions } from "../planes.js";
-import { Flow, tupleText } from "../replay/flows.js";
+import { assumedNetwork, buildPlane, parseProfile, type PlaneInputs, policyDenial, type Profile, settingOf,
+  wrongOptions } from "../planes.js";
+import { Flow } from "../replay/flows.js";
 import { viewOf } from "../replay/reading.js";
 import type { Packet } from "../replay/loop.js";
 import type { View } from "../replay/view.js";
@@ -65,6 +67,7 @@ interface RunningPlane {
   readonly name: string;
   readonly plane: Plane;
   readonly profile: Profile;
+  readonly setting: SettingSide;
   readonly connections: Connections;
   /** Its clusters, by index of the probe they begin with. */
   readonly clusters: ReadonlyMap<number, Cluster>;
@@ -84,7 +87,7 @@ class ScenarioRun {
   private connection = 0;
   private readonly connections = new Map<string, number>();
   private readonly memory = new Memory();
-  /** By tuple: the connection as its packet before left it. */
+  /** By entry point and tuple: the connection as its packet before left it. */
   private readonly flows = new Map<string, Flow>();
 
   constructor(private readonly scenario: Scenario, private readonly inputs: ScenarioInputs) {
@@ -164,7 +167,8 @@ class ScenarioRun {
       // What a plane does not model makes its packets undecided, which is seen there.
       this.problems.push({ severity: "warning", where: problem.where ?? where, what: `${name}: ${problem.what}` });
     }
-    this.planes.push({ name, plane, profile, connections: new Connections(plane),
+    const setting = settingOf(profile, cluster, network, spec.cilium);
+    this.planes.push({ name, plane, profile, setting, connections: new Connections(plane),
       clusters: timeline === null ? this.clusters : this.clustersOf(timeline) });
   }
 
@@ -230,19 +234,20 @@ class ScenarioRun {
     if (second === undefined) return null;
     return new Comparison([first.plane, second.plane], () => this.names, first.profile.policyEngine,
       (source, destination, protocol, port) => {
-        this.denies ??= policyDenial(this.cluster, second.profile);
+        this.denies ??= policyDenial(this.cluster, second.profile, this.scenario.planes.get(second.name)?.cilium);
         return this.denies(source, destination, protocol, port);
-      }, null, this.memory);
+      }, null, [first.setting, second.setting], { memory: this.memory });
   }
 
   /** The connection of a packet, as replay would have it, without what was found of it before. */
   private flowOf(view: View, first: Seen, second: Seen): Flow {
-    const key = tupleText(view.tuple);
+    const key = `${view.node} ${view.device} ${view.tuple.join(" ")}`;
     const before = this.flows.get(key);
     const flow = new Flow();
     flow.entry[0].set(view.tuple);
     flow.entryNode[0] = view.node;
     flow.entryDevice[0] = view.device;
+    flow.packets = before === undefined ? 1 : 2;
     flow.lastNs = view.timeNs;
     flow.pausedNs = view.timeNs - (before?.lastNs ?? 0);
     const opens = view.protocol !== 6 || (view.tcpFlags & (SYN | ACK)) === SYN;

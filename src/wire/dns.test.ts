@@ -8,8 +8,8 @@ const seed = testSeed("dns");
 const name = (text: string): number[] =>
   [...text.split(".").flatMap((label) => [label.length, ...[...label].map((one) => one.charCodeAt(0))]), 0];
 const word = (value: number): number[] => [value >> 8, value & 0xff];
-const record = (owner: number[], type: number, data: number[]): number[] =>
-  [...owner, ...word(type), ...word(1), 0, 0, 0, 60, ...word(data.length), ...data];
+const record = (owner: number[], type: number, data: number[], ttlSec = 60): number[] =>
+  [...owner, ...word(type), ...word(1), 0, 0, 0, ttlSec, ...word(data.length), ...data];
 /** The question's name stands at offset 12. */
 const QUESTION = [0xc0, 12];
 
@@ -22,13 +22,14 @@ describe("readDNSAnswer", () => {
   it("reads addresses of both families, through compressed names", () => {
     const found = readDNSAnswer(answer([record(QUESTION, 1, [192, 0, 2, 1]),
       record(QUESTION, 28, [0x20, 1, 0xd, 0xb8, ...Array(11).fill(0), 7])]));
-    expect(found).toMatchObject({ name: "api.example.com", addresses: [{ text: "192.0.2.1" }, { text: "2001:db8::7" }] });
+    expect(found).toMatchObject({ name: "api.example.com", addresses: [{ text: "192.0.2.1" }, { text: "2001:db8::7" }], ttlSec: 60 });
   });
 
   it("follows aliases, and takes nothing that they do not lead to", () => {
-    const found = readDNSAnswer(answer([record(QUESTION, 5, name("edge.net")), record(name("edge.net"), 1, [192, 0, 2, 2]),
+    const found = readDNSAnswer(answer([record(QUESTION, 5, name("edge.net"), 20), record(name("edge.net"), 1, [192, 0, 2, 2]),
       record(name("other.net"), 1, [192, 0, 2, 3])]));
     expect(found!.addresses.map(({ text }) => text)).toEqual(["192.0.2.2"]);
+    expect(found!.ttlSec).toBe(20);
   });
 
   it.each([["a question", answer([], 0x0100)], ["no such name", answer([], 0x8183)], ["no records", answer([])],

@@ -10,6 +10,8 @@ export interface DNSAnswer {
   /** Lower case, without a final dot. */
   readonly name: string;
   readonly addresses: readonly Address[];
+  /** Seconds: the lowest of the records on the way to the addresses. */
+  readonly ttlSec: number;
 }
 
 const HEADER = 12;
@@ -32,6 +34,7 @@ export function readDNSAnswer(message: Uint8Array): DNSAnswer | null {
   if (question === null) return null;
   const aliases = new Set([question.name]);
   const addresses: Address[] = [];
+  let ttlSec = Number.POSITIVE_INFINITY;
   let at = question.end + 4;
   for (let left = view.getUint16(6); left > 0; left--) {
     const owner = readName(message, at);
@@ -47,9 +50,10 @@ export function readDNSAnswer(message: Uint8Array): DNSAnswer | null {
       aliases.add(alias.name);
     } else if ((type === TYPE_A && length === 4) || (type === TYPE_AAAA && length === 16)) {
       addresses.push(addressFromBytes(message.subarray(data, at)));
-    }
+    } else continue;
+    ttlSec = Math.min(ttlSec, view.getUint32(owner.end + 4));
   }
-  return addresses.length === 0 ? null : { name: question.name, addresses };
+  return addresses.length === 0 ? null : { name: question.name, addresses, ttlSec };
 }
 
 /** A name from this offset, and the offset after it. */

@@ -73,7 +73,7 @@ export const BACKENDS: readonly Difference[] = [
   {
     id: "SVC-TOPOLOGY",
     title: "Endpoints with topology hints: kube-proxy keeps to the zone, Cilium only with enable-service-topology",
-    matches: (s) => s.facets === Facet.Destination && s.frontend !== null && s.target.option("enable-service-topology") !== true
+    matches: (s) => s.facets === Facet.Destination && s.frontend !== null && s.target.options["enable-service-topology"] !== true
       && isHinted(s, s.frontend, s.current) && !isHinted(s, s.frontend, s.target)
       && isEndpoint(s, s.frontend, s.current) && isEndpoint(s, s.frontend, s.target),
     page: {

@@ -9,7 +9,7 @@ export const CONNTRACK: readonly Difference[] = [
     title: "A TCP connection that was silent for hours: kube-proxy's conntrack still knows it, Cilium has forgotten it and chooses anew",
     matches: (s) => s.protocol === "TCP" && s.packet.kind === "request" && (s.packet.view.tcpFlags & SYN) === 0
       && s.facets === Facet.Destination && s.frontend !== null && isEndpoint(s, s.frontend, s.current) && isEndpoint(s, s.frontend, s.target)
-      && s.idleNs > seconds(s.target.option("bpf-ct-timeout-service-tcp")) && s.packet.flow?.planes[1][0].moved === true
+      && s.idleNs > seconds(s.target.options["bpf-ct-timeout-service-tcp"]) && s.packet.flow?.planes[1][0].moved === true
       && s.packet.flow.planes[0][0].moved === false,
     page: {
       shownBy: "state or option",

@@ -39,7 +39,7 @@ export const NAT: readonly Difference[] = [
     id: "NAT-PORT-CLASH",
     title: "A pod's masqueraded source port is a node port: its answers are taken for requests to that service",
     matches: (s) => s.packet.kind === "reply" && s.packet.restored[0] && !s.packet.restored[1] && s.names.pod(s.source) !== null
-      && s.target.option("enable-bpf-masquerade") !== true && returnsToNodePort(s),
+      && s.target.options["enable-bpf-masquerade"] !== true && returnsToNodePort(s),
     appliesTo: ({ cluster, target }) => (target.options["kube-proxy-replacement"] !== true || target.options["enable-bpf-masquerade"] === true
       ? [] : cluster.services.flatMap((service) => service.ports.filter(({ nodePort }) => nodePort !== 0)
         .map(({ nodePort }) => `Service ${service.namespace}/${service.name} has node port ${nodePort}`)).slice(0, 10)),
@@ -85,7 +85,7 @@ export const NAT: readonly Difference[] = [
   {
     id: "NAT-PROTO",
     title: "Protocols that eBPF masquerading does not translate: pods' own addresses leave, or SCTP that needs another port is dropped",
-    matches: (s) => s.target.option("enable-bpf-masquerade") === true && s.current.outcome.end === End.Left
+    matches: (s) => s.target.options["enable-bpf-masquerade"] === true && s.current.outcome.end === End.Left
       && s.names.node(s.current.sourceSeen) !== null && s.names.pod(s.source) !== null
       && (s.protocol === "SCTP" ? s.frontend === null && s.target.reason === "ERROR_WHILE_CORRECTING_L4_CHECKSUM"
         : s.facets === Facet.Source && s.protocol.startsWith("protocol ") && s.target.sourceSeen === s.source),
@@ -174,7 +174,7 @@ function returnsToNodePort({ names, packet, protocol }: Situation): boolean {
 
 /** The ports that Cilium masquerades to: those above node ports. */
 function masqueradePorts({ target }: Situation): number {
-  const range = target.option("node-port-range");
+  const range = target.options["node-port-range"];
   return 65_535 - (Array.isArray(range) ? Number(range[1]) : 32_767);
 }
 

@@ -11,7 +11,7 @@ export const PROTOCOL: readonly Difference[] = [
     id: "PROTO-SCTP",
     title: "Cilium handles SCTP only where it is switched on; conntrack and iptables translate it",
     matches: (s) => s.protocol === "SCTP" && s.current.outcome.arrived && s.target.outcome.end === End.Dropped
-      && (s.target.option("enable-sctp") === true ? needsOtherPort(s) : isUnknownL4(s.target)),
+      && (s.target.options["enable-sctp"] === true ? needsOtherPort(s) : isUnknownL4(s.target)),
     page: {
       shownBy: "packets",
       kubeProxy: "SCTP services are translated, ports included; node ports work.",
@@ -32,7 +32,7 @@ export const PROTOCOL: readonly Difference[] = [
     // A packet that the captures saw again after the node was not dropped there: a capture with holes makes a modelled
     // conntrack call good segments INVALID, and that must not pass for a difference between the planes.
     matches: (s) => (s.facets === Facet.Reached || s.facets === Facet.Refusal) && s.current.outcome.end === End.Dropped
-      && s.current.reason === "filter/KUBE-FORWARD" && s.packet.views.length === 1,
+      && (s.current.reason === "filter/KUBE-FORWARD" || isInvalidForCalico(s)) && s.packet.views.length === 1,
     page: {
       shownBy: "packets",
       kubeProxy: "KUBE-FORWARD drops what conntrack calls INVALID: segments outside the TCP window, a lone RST, FIN or SYN-ACK, a"
@@ -103,6 +103,14 @@ function needsOtherPort({ frontend, port, current, target }: Situation): boolean
   return frontend !== null && frontend.port !== null && target.reason === "ERROR_WHILE_CORRECTING_L4_CHECKSUM"
     && Tuple.destinationPort(current.outcome.image) !== port;
 }
+
+/** Calico's chain of the pod drops INVALID by itself, before policies; a SYN alone is never that. */
+function isInvalidForCalico({ current, protocol, packet }: Situation): boolean {
+  return protocol === "TCP" && current.profile === "kube-proxy+calico" && /^filter\/cali-[ft]w-/.test(current.reason)
+    && packet.view.tcpFlags !== SYN && current.journey.becauses.every(({ object }) => object === "calico felix");
+}
+
+const SYN = 0x02;
 
 function isFragmentReason(reason: string): boolean {
   return reason.startsWith("FIRST_LOGICAL_DATAGRAM_FRAGMENT") || reason.startsWith("IP_FRAGMENTATION")

@@ -10,7 +10,7 @@ export const SERVICES: readonly Difference[] = [
     id: "SVC-CLUSTERIP-EXT",
     title: "A ClusterIP reached from outside: iptables forwards it, Cilium drops it (IS_A_CLUSTERIP)",
     matches: (s) => s.target.reason === "IS_A_CLUSTERIP" && s.frontend?.kind === "ClusterIP" && s.frontend.port !== null
-      && s.target.option("bpf-lb-external-clusterip") !== true,
+      && s.target.options["bpf-lb-external-clusterip"] !== true,
     page: {
       shownBy: "packets",
       kubeProxy: "A packet from outside to a ClusterIP is translated, masqueraded and forwarded.",
@@ -188,7 +188,7 @@ export const SERVICES: readonly Difference[] = [
     id: "SVC-HOSTPORT",
     title: "A host port in the range of node ports: the portmap plugin serves it, Cilium ignores it",
     matches: (s) => s.facets === Facet.Destination && isHostPort(s) && isUntranslated(s)
-      && isBetween(s.port, s.target.option("node-port-range")),
+      && isBetween(s.port, s.target.options["node-port-range"]),
     page: {
       shownBy: "state or option",
       kubeProxy: "The CNI plugin portmap translates every host port, on every address of the node.",
@@ -250,7 +250,7 @@ function isServiceDrop(side: Side): boolean {
 
 /** A node port's refusal that 1.16 drops on its own way out (snat_v4_nat_handle_icmp_error). */
 function isStifledAnswer(s: Situation): boolean {
-  return s.frontend?.kind === "NodePort" && s.target.reason === "UNKNOWN_ICMPV4_CODE" && s.target.option("enable-bpf-masquerade") === true;
+  return s.frontend?.kind === "NodePort" && s.target.reason === "UNKNOWN_ICMPV4_CODE" && s.target.options["enable-bpf-masquerade"] === true;
 }
 
 /** A node's own packet to a service's outer address goes out as if there were no service. */

@@ -12,7 +12,7 @@
  * A verdict is for the first packet of a flow, with the destination after service translation.
  */
 import type { Address } from "../../cluster/address.js";
-import type { CiliumRequirement } from "../../cluster/cilium/types.js";
+import type { CiliumFQDN, CiliumRequirement } from "../../cluster/cilium/types.js";
 import type { Cluster, Pod } from "../../cluster/cluster.js";
 import type { Because } from "../../dataplane.js";
 import { hasTierRules, tierVerdict } from "./cluster-network-policy.js";
@@ -30,6 +30,8 @@ export interface CiliumVerdict {
   readonly proxied: Answer["proxied"];
   /** An allow: whether the rules that match ask for authentication. */
   readonly authenticated: Answer["proxied"];
+  /** An allow: the names that rules which match let through the DNS proxy. */
+  readonly queries: readonly CiliumFQDN[];
   /** Some rule of which the objects do not say whether it matches; the verdict is the same either way. */
   readonly unknown: boolean;
 }
@@ -40,7 +42,7 @@ export interface CiliumEvaluation {
   readonly ingress: CiliumVerdict;
 }
 
-const OPEN: CiliumVerdict = { verdict: "allow", by: [], proxied: "none", authenticated: "none", unknown: false };
+const OPEN: CiliumVerdict = { verdict: "allow", by: [], proxied: "none", authenticated: "none", queries: [], unknown: false };
 
 export class CiliumSpec {
   private readonly subjects: Subjects;
@@ -98,7 +100,8 @@ export class CiliumSpec {
     const allows = that("allow", true);
     if (allows.length === 0) return answers.length > 0 ? { ...OPEN, verdict: "maybe", by: becauses(answers) } : null;
     return { verdict: "allow", by: becauses(allows), proxied: together(allows.map((one) => one.proxied)),
-      authenticated: together(allows.map((one) => (one.authenticated ? "all" : "none"))), unknown: answers.length > allows.length };
+      authenticated: together(allows.map((one) => (one.authenticated ? "all" : "none"))),
+      queries: allows.flatMap((one) => one.queries), unknown: answers.length > allows.length };
   }
 
   private byDefault(statements: readonly Statement[], peer: Subject, { direction }: Traffic, pod: Pod): CiliumVerdict {

@@ -7,7 +7,8 @@
  *
  * Source: Cilium's documentation, "Policy Enforcement Modes", "Deny Policies", "Kubernetes Network Policy".
  */
-import type { CiliumDirectionRule, CiliumPolicy, CiliumPortRule, CiliumRequirement, CiliumRule } from "../../cluster/cilium/types.js";
+import type { CiliumDirectionRule, CiliumFQDN, CiliumPolicy, CiliumPortRule, CiliumRequirement, CiliumRule }
+  from "../../cluster/cilium/types.js";
 import type { LabelSelector, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyRule } from "../../cluster/cluster.js";
 import type { Because } from "../../dataplane.js";
 import type { CiliumSpecOptions } from "./options.js";
@@ -21,6 +22,8 @@ export interface Answer {
   /** Every matching item hands the packet to a proxy; `some`: others do not. */
   readonly proxied: "all" | "some" | "none";
   readonly authenticated: boolean;
+  /** Names that the DNS proxy lets through, where it gets the packet. */
+  readonly queries: readonly CiliumFQDN[];
 }
 
 export interface Statement {
@@ -32,7 +35,7 @@ export interface Statement {
 
 export type DirectionName = "ingress" | "egress";
 
-const NO: Answer = { match: false, proxied: "none", authenticated: false };
+const NO: Answer = { match: false, proxied: "none", authenticated: false, queries: [] };
 
 /** Whether this Cilium takes the object at all. */
 export function isTaken({ conditions }: Pick<CiliumPolicy, "conditions">, { version, on }: CiliumSpecOptions): boolean {
@@ -82,7 +85,7 @@ function answer(rule: CiliumDirectionRule, peer: Subject, traffic: Traffic, cont
   const items = ports === null || ports === "icmp" ? [] : ports;
   const proxied = items.filter(isProxied).length;
   return { match: named ?? true, authenticated: rule.authentication !== null && rule.authentication !== "disabled",
-    proxied: proxied === 0 ? "none" : proxied === items.length ? "all" : "some" };
+    proxied: proxied === 0 ? "none" : proxied === items.length ? "all" : "some", queries: items.flatMap(({ rules }) => rules?.dns ?? []) };
 }
 
 function isProxied(item: CiliumPortRule): boolean {

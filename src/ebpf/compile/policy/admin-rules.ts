@@ -2,7 +2,6 @@
  * ClusterNetworkPolicy as Cilium 1.20 takes it with enable-k8s-cluster-network-policy (`pkg/k8s/cluster_network_policy.go`
  * ParseClusterNetworkPolicy): tiers Admin and Baseline, a priority for every rule, no default deny.
  */
-import { prefixOf } from "../../../cluster/address.js";
 import type { AdminPeer, AdminPolicy, AdminPort, AdminRule, PodsPeer } from "../../../cluster/admin-policy.js";
 import type { LabelSelector } from "../../../cluster/cluster.js";
 import type { Problem } from "../../../cluster/problem.js";
@@ -10,7 +9,7 @@ import { NAMESPACE_LABELS_PREFIX, POD_NAMESPACE_LABEL } from "../labels.js";
 import { nodeRequirements, type PeerContext } from "./cilium-peers.js";
 import { ANY_PORT, IP_PROTOCOL, NO_RULES, type Peer, type PolicyEntry, type PolicyRules, type PortRange, type Requirement, Tier,
   type Verdict } from "./entry.js";
-import { matchesFQDN } from "./fqdn.js";
+import { namedPeers } from "./fqdn.js";
 
 const VERDICTS: Readonly<Record<AdminRule["action"], Verdict>> = { Allow: "allow", Deny: "deny", Pass: "pass" };
 const PROTOCOLS = ["TCP", "UDP", "SCTP"] as const;
@@ -83,11 +82,7 @@ function domainEntries({ names: domains }: Extract<AdminPeer, { kind: "domainNam
   const asked = entry({ kind: "labels", requirements: DNS_PODS }, "allow", dns, ": DNS");
   const selectors = domains.map((domain) => (domain.startsWith("*") ? { matchName: null, matchPattern: `*${domain}` }
     : { matchName: domain, matchPattern: null }));
-  const known = [...(names?.addresses ?? [])].filter(([name]) => selectors.some((one) => matchesFQDN(one, name, options.version)))
-    .flatMap(([, addresses]) => addresses.map((address) =>
-      entry({ kind: "cidr", prefix: prefixOf(address, address.bytes.length * 8), except: [] }, "allow")));
-  if (names?.complete === true) return [asked, ...known];
-  return [asked, ...known, entry({ kind: "unknown" }, "allow", undefined, ": its addresses are not known")];
+  return [asked, ...namedPeers(selectors, names, options.version).map(({ peer, note }) => entry(peer, "allow", undefined, note))];
 }
 
 /** Pods by the labels of their namespace and their own; host-network pods are none. */

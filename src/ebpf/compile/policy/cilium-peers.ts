@@ -2,14 +2,14 @@
  * Who the other side of a Cilium rule is: its L3 members as peers, with the namespace and cluster that Cilium adds to
  * selectors that name none (`pkg/k8s/apis/cilium.io/utils` getEndpointSelector, `pkg/policy/api/entity.go`).
  */
-import { type Prefix, prefixOf } from "../../../cluster/address.js";
+import type { Prefix } from "../../../cluster/address.js";
 import type { CiliumCIDRGroup, CiliumCIDRRule, CiliumDirectionRule, CiliumEntity, CiliumRule, CiliumSelector }
   from "../../../cluster/cilium/types.js";
 import type { DNSNames } from "../../../cluster/names.js";
 import type { CiliumOptions } from "../../options.js";
 import { CLUSTER_LABEL, NAMESPACE_LABELS_PREFIX, POD_NAMESPACE_LABEL } from "../labels.js";
 import { localCluster, type Peer, type Requirement } from "./entry.js";
-import { matchesFQDN } from "./fqdn.js";
+import { namedPeers } from "./fqdn.js";
 import { satisfies } from "./selectors.js";
 import type { ServicePeers } from "./service-peers.js";
 
@@ -61,9 +61,7 @@ export function ciliumPeers(rule: CiliumDirectionRule, deny: boolean, namespace:
     for (const peer of context.services.peersOf(reference)) found.push({ peer, path: at("Services", index) });
   });
   (rule.fqdns ?? []).forEach((selector, index) => {
-    const { known, complete } = fqdnPeers(selector, context);
-    for (const peer of known) found.push({ peer, path: at("FQDNs", index) });
-    if (!complete) found.push({ peer: { kind: "unknown" }, path: at("FQDNs", index), note: ": its addresses are not known" });
+    for (const one of namedPeers([selector], context.names, options.version)) found.push({ ...one, path: at("FQDNs", index) });
   });
   // A group that is not there or a name without addresses selects nothing. Services that are not there leave a rule without
   // peers, which with ports is a rule for any peer.
@@ -130,13 +128,4 @@ function cidrSetPeers(set: CiliumCIDRRule, { cidrGroups, options }: PeerContext)
   const groups = cidrGroups.filter((group) => (set.cidrGroupRef !== null ? group.name === set.cidrGroupRef
     : satisfies(new Map(Object.entries(group.labels)), set.cidrGroupSelector!.requirements.map((one) => ({ ...one, source: "k8s" })))));
   return groups.flatMap((group) => group.externalCIDRs.map(peer));
-}
-
-function fqdnPeers(selector: { matchName: string | null; matchPattern: string | null }, { names, options }: PeerContext)
-  : { known: Peer[]; complete: boolean } {
-  if (names === null) return { known: [], complete: false };
-  const known = [...names.addresses].filter(([name]) => matchesFQDN(selector, name, options.version))
-    .flatMap(([, addresses]) => addresses.map((address): Peer =>
-      ({ kind: "cidr", prefix: prefixOf(address, address.bytes.length * 8), except: [] })));
-  return { known, complete: names.complete };
 }

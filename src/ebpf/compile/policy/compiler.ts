@@ -71,14 +71,14 @@ export class Compiler {
     if (this.options.version === "1.16") conflicts.push(...plans.flatMap(({ filters }) => filters.authenticated));
     if (conflicts.length > 0) return this.unknown(names, [...new Set(conflicts)]);
     const state = this.stateFor(plans);
-    const undecided = new Set<number>();
-    const left = plans.flatMap((plan) => this.fill(state, plan, subject, undecided));
+    const left = plans.flatMap((plan) => this.fill(state, plan, subject));
+    const entries = state.entries();
     return {
-      ...state.entries(),
+      ...entries,
       size: state.size,
       denyIngress: plans[0].deny,
       denyEgress: plans[1].deny,
-      undecided: [...undecided].sort((a, b) => a - b),
+      undecided: undecidedOf(entries),
       policies: names,
       shadowed: left.length === 0 ? state.shadowed : [...state.shadowed, ...left],
     };
@@ -155,15 +155,15 @@ export class Compiler {
   }
 
   /** Returns what a filter's wildcard makes needless: a row for each selector, which names its first identity. */
-  private fill(state: PolicyState, plan: Plan, subject: Subject, undecided: Set<number>): Shadowed[] {
+  private fill(state: PolicyState, plan: Plan, subject: Subject): Shadowed[] {
     const left: Shadowed[] = [];
     for (const filter of plan.filters.list) {
       const wildcard = filter.selectors.get("");
-      for (const policy of filter.overruled) this.insert(state, plan.direction, filter, policy, subject, undecided);
+      for (const policy of filter.overruled) this.insert(state, plan.direction, filter, policy, subject);
       for (const policy of filter.selectors.values()) {
         const skipped = wildcard !== undefined && policy !== wildcard && !isAnyPort(filter.range)
           && coveredByWildcard(policy, wildcard, this.options.version);
-        if (!skipped) this.insert(state, plan.direction, filter, policy, subject, undecided);
+        if (!skipped) this.insert(state, plan.direction, filter, policy, subject);
         else left.push(this.leftOut(plan.direction, filter, policy, wildcard, subject.host));
       }
     }
@@ -185,11 +185,9 @@ export class Compiler {
     };
   }
 
-  private insert(state: PolicyState, direction: number, filter: Filter, policy: SelectorPolicy, subject: Subject,
-    undecided: Set<number>): void {
+  private insert(state: PolicyState, direction: number, filter: Filter, policy: SelectorPolicy, subject: Subject): void {
     const { peer, cookie } = policy;
     const value = this.valueOf(policy, direction);
-    if (this.values.get(value).proxyPort === UNDECIDED_PORT) undecided.add(cookie);
     const ids = peer.kind === "any" ? ANY_IDENTITY : this.selectors.selectIds(peer, subject.host);
     const { range } = filter;
     if (range.name === null) {
@@ -284,6 +282,13 @@ function required(entry: PolicyEntry, requirements: readonly Requirement[]): Pol
   if (peer.kind === "any" && peer.endpoints === true) return { ...entry, peer: { kind: "labels", requirements } };
   if (peer.kind !== "labels" || peer.fixed === true) return entry;
   return { ...entry, peer: { kind: "labels", requirements: [...peer.requirements, ...requirements] } };
+}
+
+/** Two that are not known stand in one entry, with a cookie of both. */
+function undecidedOf({ proxyPort, cookie }: MapEntries): number[] {
+  const found = new Set<number>();
+  for (let row = 0; row < cookie.length; row++) if (proxyPort[row] === UNDECIDED_PORT) found.add(cookie[row]);
+  return [...found].sort((a, b) => a - b);
 }
 
 function isAnyPort(range: PortRange): boolean {

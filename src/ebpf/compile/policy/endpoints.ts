@@ -88,14 +88,19 @@ class Maps {
   readonly drafts: Draft[] = [];
   private readonly groups = new Map<string, number>();
   private readonly contents = new Map<number, readonly number[]>();
+  /** Of each of the rules: some peer is one node's alone. */
+  private readonly byNode: readonly boolean[];
 
   constructor(private readonly options: CiliumOptions, private readonly rules: readonly PolicyRules[],
-    private readonly compiler: Compiler) {}
+    private readonly compiler: Compiler) {
+    this.byNode = rules.map(({ ingress, egress }) => [...ingress.entries, ...egress.entries].some(({ peer }) => "node" in peer));
+  }
 
   of(policies: readonly number[], subject: Subject): number {
     const { isHost, host } = subject;
     const view = `${isHost ? "host" : ""}${host.labels.join(" ")} ${host.prefixes.map(({ text }) => text).join(" ")}`;
-    const group = `${policies.join(",")}|${this.namedPorts(policies, subject)}|${view}`;
+    const node = policies.some((at) => this.byNode[at]) ? host.node : "";
+    const group = `${policies.join(",")}|${this.namedPorts(policies, subject)}|${view}|${node}`;
     let map = this.groups.get(group);
     if (map === undefined) {
       const draft = overflowed(this.compiler.compile(policies.map((at) => this.rules[at]), subject), this.options, this.compiler);
@@ -153,7 +158,7 @@ function hostViews(cluster: Cluster, options: CiliumOptions): Map<string, HostVi
     const prefixes: Prefix[] = nodes ? addresses.map((address) => prefixOf(address, address.bytes.length * 8)) : [];
     const labels = nodeSelectorLabels(node, options);
     if (addresses.some((address) => apiserver.has(address.text))) labels.push("reserved:kube-apiserver");
-    return [node.name, { prefixes, labels: labels.sort() }];
+    return [node.name, { node: node.name, prefixes, labels: labels.sort() }];
   }));
 }
 

@@ -25,14 +25,15 @@ export interface Requirement {
 /**
  * The other side. `any` is identity 0; `labels` are those whose labels satisfy all; a CIDR selects CIDR identities and
  * world. `fixed`: not narrowed by fromRequires. `unknown`: what it selects is among the identities
- * outside the cluster, and cannot be said.
+ * outside the cluster, or `within` one prefix of it, and cannot be said. `node`: for that node's endpoints alone.
  */
 export type Peer =
   /** `endpoints`: as a wildcard among fromEndpoints, which fromRequires narrows. */
   | { readonly kind: "any"; readonly endpoints?: true }
   | { readonly kind: "labels"; readonly requirements: readonly Requirement[]; readonly fixed?: true }
-  | { readonly kind: "cidr"; readonly prefix: Prefix; readonly except: readonly Prefix[] }
-  | { readonly kind: "unknown" };
+  | { readonly kind: "cidr"; readonly prefix: Prefix; readonly except: readonly Prefix[];
+    readonly node?: string }
+  | { readonly kind: "unknown"; readonly within?: Prefix; readonly node?: string };
 
 /** A redirect to a proxy. */
 export interface Redirect {

@@ -59,9 +59,10 @@ export function selectorKeys(policy: NetworkPolicy): Set<string> {
 
 /** Every prefix that the rules name; each becomes an identity (`pkg/policy`, CIDR rule prefixes). */
 export function policyPrefixes(rules: PolicyRules): Prefix[] {
-  return [...rules.ingress.entries, ...rules.egress.entries].flatMap(({ peer }) =>
-    peer.kind === "cidr" ? [peer.prefix, ...peer.except] : [],
-  );
+  return [...rules.ingress.entries, ...rules.egress.entries].flatMap(({ peer }) => {
+    if (peer.kind === "unknown" && peer.within !== undefined) return [peer.within];
+    return peer.kind === "cidr" ? [peer.prefix, ...peer.except] : [];
+  });
 }
 
 function entriesOf(

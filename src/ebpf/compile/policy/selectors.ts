@@ -17,13 +17,14 @@ const NONE: readonly Identity[] = [];
 
 /** What differs from node to node: `host` is another address on each, and may run the API server. */
 export interface HostView {
+  readonly node: string;
   /** The node's addresses where CIDRs may select nodes, empty elsewhere. */
   readonly prefixes: readonly Prefix[];
   /** Labels beside reserved:host: that the API server runs there, the node's own where policies may select by them. */
   readonly labels: readonly string[];
 }
 
-export const PLAIN_HOST: HostView = { prefixes: [], labels: [] };
+export const PLAIN_HOST: HostView = { node: "", prefixes: [], labels: [] };
 
 interface LabelOf {
   readonly source: string;
@@ -66,6 +67,7 @@ export class SelectorCache {
 
   /** The identities a peer selects, as a node sees them. */
   select(peer: Peer, host: HostView): readonly Identity[] {
+    if ("node" in peer && peer.node !== host.node) return NONE;
     switch (peer.kind) {
       case "any": throw new Error("the wildcard peer is identity 0, not a list");
       case "labels": {
@@ -76,7 +78,7 @@ export class SelectorCache {
         const own = host.prefixes.map((prefix) => prefix.text).join(",");
         return this.cached(`${own}!${this.textOf(peer)}`, () => this.cidrPeers(peer.prefix, peer.except, host.prefixes));
       }
-      case "unknown": return this.cached(this.textOf(peer), () => this.unknownPeers());
+      case "unknown": return this.cached(this.textOf(peer), () => this.unknownPeers(peer.within));
     }
   }
 
@@ -174,9 +176,10 @@ export class SelectorCache {
     return identity.kind === "cidr" && identity.labels.includes(world.labels[0]);
   }
 
-  /** Everything that such a peer might select: all of the outside. */
-  private unknownPeers(): readonly Identity[] {
+  /** Everything that such a peer might select: all of the outside, or of one prefix of it. */
+  private unknownPeers(within: Prefix | undefined): readonly Identity[] {
     const { world, all } = this.identities;
+    if (within !== undefined) return this.cidrPeers(within, [], []);
     return all.filter(({ id, kind }) => kind === "cidr" || id === world.v4.id || id === world.v6.id);
   }
 }
@@ -236,9 +239,13 @@ function peerText(peer: Peer): string {
   switch (peer.kind) {
     case "any": return "";
     case "labels": return `labels ${requirementsText(peer.requirements)}`;
-    case "cidr": return `cidr ${peer.prefix.text}!${peer.except.map((except) => except.text).join(",")}`;
-    case "unknown": return "unknown";
+    case "cidr": return `cidr ${peer.prefix.text}!${peer.except.map((except) => except.text).join(",")}${onNode(peer.node)}`;
+    case "unknown": return `unknown ${peer.within?.text ?? ""}${onNode(peer.node)}`;
   }
+}
+
+function onNode(node: string | undefined): string {
+  return node === undefined ? "" : ` on ${node}`;
 }
 
 function requirementsText(requirements: readonly Requirement[]): string {
