@@ -212,8 +212,8 @@ export class Comparison implements Judge {
       flow.matched = known ? 1 : 0;
       if (frontend?.service.sessionAffinity === "ClientIP" && frontend.port !== null) {
         const { namespace, name } = frontend.service;
-        this.sticky.set(flow, { client: `${addressText(Tuple.source(tuple))} ${namespace}/${name}:${frontend.port.name}/${frontend.port.protocol}`,
-          frontend: endText(tuple) });
+        const port = `${namespace}/${name}:${frontend.port.name}/${frontend.port.protocol}`;
+        this.sticky.set(flow, { client: `${addressText(Tuple.source(tuple))} ${port}`, frontend: endText(tuple) });
       }
     }
     return known;
@@ -346,7 +346,8 @@ export class Comparison implements Judge {
    */
   private isTied(flow: Flow, packet: Packet): boolean {
     const [current, target] = packet.outcomes;
-    if (target.end === End.Left && flow.packets <= 1 && !sameSource(target.image, flow.entry[0])) this.memory.masquerade(this.remoteOf(packet));
+    const isMasqueraded = target.end === End.Left && !sameSource(target.image, flow.entry[0]);
+    if (isMasqueraded && flow.packets <= 1) this.memory.masquerade(this.remoteOf(packet));
     const sticky = this.sticky.get(flow);
     if (sticky === undefined || !current.arrived || !target.arrived) return false;
     this.affinity = this.memory.affinity(sticky.client, sticky.frontend);

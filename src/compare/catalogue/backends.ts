@@ -10,7 +10,7 @@ import { isEndpoint, isNoBackend, refuses } from "./ends.js";
 export const BACKENDS: readonly Difference[] = [
   {
     id: "SVC-UDP-STALE",
-    title: "UDP after its endpoint left the service: kube-proxy deletes the conntrack entry, Cilium keeps the backend while it serves another",
+    title: "UDP after its endpoint left the service: kube-proxy deletes the conntrack entry, Cilium keeps the backend",
     matches: (s) => s.protocol === "UDP" && s.facets === Facet.Destination && s.frontend !== null
       && isEndpoint(s, s.frontend, s.current) && !isEndpoint(s, s.frontend, s.target)
       && s.names.wasEndpoint(s.frontend, s.target.destination, Tuple.destinationPort(s.target.outcome.image)),
@@ -33,7 +33,8 @@ export const BACKENDS: readonly Difference[] = [
   {
     id: "SVC-BACKEND-GONE",
     title: "A TCP connection whose endpoint left the service while its pod goes on: conntrack keeps it, Cilium sends it to another",
-    matches: (s) => s.protocol === "TCP" && !isSyn(s) && s.frontend !== null && s.frontend.port !== null && hasLeft(s, s.frontend, s.current)
+    matches: (s) => s.protocol === "TCP" && !isSyn(s) && s.frontend !== null && s.frontend.port !== null
+      && hasLeft(s, s.frontend, s.current)
       && (s.facets === Facet.Destination ? isEndpoint(s, s.frontend, s.target)
         : s.facets === Facet.Reached && (refuses(s.target.outcome) || isNoBackend(s.target))),
     page: {
@@ -60,8 +61,8 @@ export const BACKENDS: readonly Difference[] = [
       shownBy: "packets",
       kubeProxy: "The key is the client's address and the service port: ClusterIP, node port and load balancer lead to the same endpoint."
         + " Three hours by default, from the last new connection. A list has room for 100 clients of an endpoint (xt_recent).",
-      cilium: "The key is the client and the frontend: each address of the service chooses for itself. The client is its address in packets,"
-        + " its network namespace where the socket is balanced at connect(). The time runs from the last packet.",
+      cilium: "The key is the client and the frontend: each address of the service chooses for itself. The client is its address in"
+        + " packets, its network namespace where the socket is balanced at connect(). The time runs from the last packet.",
       bitten: ["cilium#25568", "cilium#35254", "k8s#103000", "cilium#26709"],
       advice: "Have a client use one of the service's addresses; keep state outside endpoints.",
       sources: [
@@ -174,9 +175,8 @@ function isHinted({ names, source }: Situation, frontend: Frontend, side: Side):
 function isAnswerOfOtherService(s: Situation): boolean {
   const { names, packet, protocol, current, target } = s;
   const isReply = packet.kind === "reply";
-  if (s.facets !== (isReply ? Facet.Reply : Facet.Source) || current.outcome.end !== End.Delivered || target.outcome.end !== End.Delivered) {
-    return false;
-  }
+  if (s.facets !== (isReply ? Facet.Reply : Facet.Source)) return false;
+  if (current.outcome.end !== End.Delivered || target.outcome.end !== End.Delivered) return false;
   if (current.sourceSeen === target.sourceSeen || current.destination !== target.destination) return false;
   // What the endpoint sent: an answer is the target's image of the request turned round.
   const request = packet.flow?.planes[1][0].image ?? s.tuple;

@@ -1,6 +1,6 @@
 /** Differences in how long and how many connections are remembered, and in which family policy is enforced. */
 import { Facet } from "../facets.js";
-import type { Difference, Situation } from "./difference.js";
+import type { Difference } from "./difference.js";
 import { isEndpoint, isPolicyDrop } from "./ends.js";
 
 export const CONNTRACK: readonly Difference[] = [
@@ -8,7 +8,8 @@ export const CONNTRACK: readonly Difference[] = [
     id: "CT-TIMEOUT",
     title: "A TCP connection that was silent for hours: kube-proxy's conntrack still knows it, Cilium has forgotten it and chooses anew",
     matches: (s) => s.protocol === "TCP" && s.packet.kind === "request" && (s.packet.view.tcpFlags & SYN) === 0
-      && s.facets === Facet.Destination && s.frontend !== null && isEndpoint(s, s.frontend, s.current) && isEndpoint(s, s.frontend, s.target)
+      && s.facets === Facet.Destination && s.frontend !== null
+      && isEndpoint(s, s.frontend, s.current) && isEndpoint(s, s.frontend, s.target)
       && s.idleNs > seconds(s.target.options["bpf-ct-timeout-service-tcp"]) && s.packet.flow?.planes[1][0].moved === true
       && s.packet.flow.planes[0][0].moved === false,
     page: {

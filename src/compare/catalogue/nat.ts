@@ -40,16 +40,17 @@ export const NAT: readonly Difference[] = [
     title: "A pod's masqueraded source port is a node port: its answers are taken for requests to that service",
     matches: (s) => s.packet.kind === "reply" && s.packet.restored[0] && !s.packet.restored[1] && s.names.pod(s.source) !== null
       && s.target.options["enable-bpf-masquerade"] !== true && returnsToNodePort(s),
-    appliesTo: ({ cluster, target }) => (target.options["kube-proxy-replacement"] !== true || target.options["enable-bpf-masquerade"] === true
+    appliesTo: ({ cluster, target }) => (target.options["kube-proxy-replacement"] !== true
+      || target.options["enable-bpf-masquerade"] === true
       ? [] : cluster.services.flatMap((service) => service.ports.filter(({ nodePort }) => nodePort !== 0)
         .map(({ nodePort }) => `Service ${service.namespace}/${service.name} has node port ${nodePort}`)).slice(0, 10)),
     page: {
       shownBy: "state or option",
       kubeProxy: "conntrack knows the connection: its answers come back to the pod, whatever the port. Masquerading keeps the pod's port"
         + " where it is free, and takes one of 1024 to 65535 with --random-fully.",
-      cilium: "Where iptables masquerade (no enable-bpf-masquerade, as AKS without eBPF host routing) ports are of the same range. Programs at"
-        + " the device look up services before the kernel sees the packet: an answer to the node's address and a node port is sent to that"
-        + " service's endpoint, and the connection fails. eBPF masquerading keeps clear of node-port-range. The other way round, both may"
+      cilium: "Where iptables masquerade (no enable-bpf-masquerade, as AKS without eBPF host routing) ports are of the same range. Programs"
+        + " at the device look up services before the kernel sees the packet: an answer to the node's address and a node port is sent to"
+        + " that service's endpoint, and the connection fails. eBPF masquerading keeps clear of node-port-range. The other way round, both may"
         + " give one port to two connections.",
       bitten: ["cilium#23604", "cilium#33723", "cilium#16826"],
       advice: "Let eBPF masquerade, or limit masquerading to ports outside 30000-32767 (--to-ports).",
@@ -67,8 +68,8 @@ export const NAT: readonly Difference[] = [
       && s.target.reason === "NO_MAPPING_FOR_NAT_MASQUERADE" && s.masqueraded() * 2 >= masqueradePorts(s),
     page: {
       shownBy: "state or option",
-      kubeProxy: "A connection keeps its port if it is free; else nf_nat tries 128 ports from a random one on, then 64, 32, 16 and 8, out of"
-        + " 64,512 for ports from 1024. With 1 % free, 9 % of connections fail; with 10 % free, none did. One that finds none is dropped"
+      kubeProxy: "A connection keeps its port if it is free; else nf_nat tries 128 ports from a random one on, then 64, 32, 16 and 8, out"
+        + " of 64,512 for ports from 1024. With 1 % free, 9 % of connections fail; with 10 % free, none did. One that finds none is dropped"
         + " in silence and counted as insert_failed. In newer kernels a SYN may take the port of a TCP connection that is closing.",
       cilium: "32,768 to 65,535: half as many. 32 tries, of which only the first is random and the others climb in steps: a block of used"
         + " ports is not left. Then NO_MAPPING_FOR_NAT_MASQUERADE. The map is an LRU of 524,288 entries and evicts living connections"
@@ -76,7 +77,8 @@ export const NAT: readonly Difference[] = [
       bitten: ["cilium#33074", "cilium#8740", "cilium#24555", "cilium#29305"],
       advice: "Watch connections of one node to one remote port; from 16,000 on spread them over nodes or addresses.",
       sources: [
-        { what: "1,800 UDP flows through Linux 6.18 with 645 of 64,512 ports free: 169 lost, 248 independent tries predict 169", known: "executed" },
+        { what: "1,800 UDP flows through Linux 6.18 with 645 of 64,512 ports free: 169 lost, as 248 independent tries predict",
+          known: "executed" },
         { what: "Linux net/netfilter/nf_nat_core.c, nf_nat_l4proto_unique_tuple", known: "read in source" },
         { what: "Cilium bpf/lib/nat.h, snat_v4_new_mapping; recorded runs", known: "executed" },
       ],
@@ -126,10 +128,10 @@ export const NAT: readonly Difference[] = [
     matches: (s) => s.facets === Facet.Source && (isTunnelsAddress(s) || isToNode(s)),
     page: {
       shownBy: "packets",
-      kubeProxy: "ip-masq-agent masquerades all but the CIDRs it lists, with the address of the outgoing device: a tunnel's own, where the CNI"
-        + " has tunnels.",
-      cilium: "eBPF masquerading leaves out the native routing CIDR and, unless enable-remote-node-masquerade is set (1.19 and later), other"
-        + " nodes, their ExternalIPs too. An empty ip-masq-agent configuration means 11 built-in CIDRs, among them 100.64.0.0/10,"
+      kubeProxy: "ip-masq-agent masquerades all but the CIDRs it lists, with the address of the outgoing device: a tunnel's own, where the"
+        + " CNI has tunnels.",
+      cilium: "eBPF masquerading leaves out the native routing CIDR and, unless enable-remote-node-masquerade is set (1.19 and later),"
+        + " other nodes, their ExternalIPs too. An empty ip-masq-agent configuration means 11 built-in CIDRs, among them 100.64.0.0/10,"
         + " 198.18.0.0/15 and 240.0.0.0/4, and 169.254.0.0/16 unless masqLinkLocal.",
       bitten: ["cilium#35823", "cilium#25437", "cilium#17177"],
       advice: "Compare the list of azure-ip-masq-agent-config with ipv4-native-routing-cidr before the switch; let nodes' firewalls accept"

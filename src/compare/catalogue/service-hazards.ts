@@ -28,7 +28,7 @@ export const SERVICE_HAZARDS: readonly Difference[] = [
   },
   {
     id: "SVC-AFFINITY-AZURE",
-    title: "sessionAffinity on a load balancer's service: Azure's own load balancer chooses the node before either side chooses the endpoint",
+    title: "sessionAffinity on a load balancer's service: Azure's load balancer chooses the node before either side chooses the endpoint",
     appliesTo: ({ cluster }) => cluster.services.filter((one) => one.type === "LoadBalancer" && one.sessionAffinity === "ClientIP")
       .map((service) => `Service ${service.namespace}/${service.name} has sessionAffinity ClientIP`),
     page: {
@@ -115,5 +115,6 @@ function nodePorts({ cluster }: Setting): string[] {
 
 /** The first few, and how many there are. */
 function some(names: readonly string[], what: string): string[] {
-  return names.length <= 5 ? names.map((one) => `${one} has a ${what}`) : [`${names.length} services have a ${what}, ${names[0]} the first`];
+  if (names.length <= 5) return names.map((one) => `${one} has a ${what}`);
+  return [`${names.length} services have a ${what}, ${names[0]} the first`];
 }

@@ -179,7 +179,8 @@ export const SERVICES: readonly Difference[] = [
       bitten: ["cilium#14558", "cilium#21471", "cilium#24481", "cilium#12508"],
       advice: "Set nodeport-addresses to the networks from which node ports are used.",
       sources: [
-        { what: "Cilium pkg/datapath/tables/node_address.go; Documentation/network/kubernetes/kubeproxy-free.rst", known: "read in source" },
+        { what: "Cilium pkg/datapath/tables/node_address.go; Documentation/network/kubernetes/kubeproxy-free.rst",
+          known: "read in source" },
         { what: "kube-proxy's rules on a kernel", known: "executed" },
       ],
     },
@@ -271,7 +272,7 @@ function isUntranslated({ names, target, destination, port }: Situation): boolea
 
 function isHostPort({ names, destination, protocol, port, current }: Situation): boolean {
   const pod = names.hostPort(destination, protocol, port);
-  return pod !== null && pod.ips.some((ip) => ip.text === current.destination);
+  return pod?.ips.some((ip) => ip.text === current.destination) === true;
 }
 
 function isBetween(port: number, range: unknown): boolean {
