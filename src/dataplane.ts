@@ -247,6 +247,8 @@ export interface Journey {
   readonly passed: readonly Because[];
   /** The backends the plane could have chosen, `ip:port`, sorted; null where no choice was made. */
   readonly eligibleBackends: readonly string[] | null;
+  /** The one it chose, where that is known of a frame that did not arrive too; absent: it is not said. */
+  readonly backend?: string;
   /** First and last source port the plane could have chosen; null where no choice was made. */
   readonly eligibleSourcePorts: readonly [number, number] | null;
 }

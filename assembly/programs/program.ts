@@ -68,6 +68,7 @@ export function run_program(program: Program, frame: usize, length: u32, wireLen
   mark = 0;
   partial = false;
   Tunnel.vni = vni;
+  Tunnel.received = 0;
   vni = 0;
   if (program == Program.SOCK4_CONNECT || program == Program.SOCK6_CONNECT) {
     const short = Packet.parse();

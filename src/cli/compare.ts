@@ -1,11 +1,12 @@
 /** `twinplane compare`: the main job. */
-import { closeSync, openSync, writeFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import picocolors from "picocolors";
 import type { Cluster } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
 import { assumedNetwork } from "../planes.js";
 import { mergeReports, type NamedReport } from "../report/merge.js";
+import { printableData } from "../report/printable.js";
+import type { FilterTerm } from "../report/flows/filter.js";
 import { count, type FlowSummary, type Report } from "../report/report.js";
 import { renderStories } from "../report/stories.js";
 import { renderText, type TextOptions } from "../report/text.js";
@@ -17,19 +18,20 @@ import { runSession, type SessionInput } from "../session.js";
 import { verifyDumps } from "../verification.js";
 import { type Change, changeOf, timelineOf } from "./changes.js";
 import { DEMO_NETWORK, demoStories } from "./demo.js";
-import { sentenceOf } from "./files.js";
 import { type Inputs, type NamedCapture, readInputs } from "./inputs.js";
 import { addInputOptions, addPlaneOptions, type InputOptions, networkOf, numberOf, type PlaneOptions, profileOf,
   refuseUnmodelled, wholeNumberOf } from "./options.js";
 import { withLearnedNames } from "./learned-names.js";
+import { addOutputOptions, type OutputOptions, Outputs } from "./outputs.js";
 import { ownProgram } from "./own-program.js";
 import { Progress } from "./progress.js";
 import { UsageError } from "./usage.js";
 import { version } from "./version.js";
+import { type AcceptedOptions, acceptedOf, addAcceptedOptions } from "./accepted.js";
 import { judgeDumps, unusedDumps } from "./dumps.js";
 import { readWasm } from "./wasm.js";
 
-export interface CompareOptions extends InputOptions, PlaneOptions {
+export interface CompareOptions extends InputOptions, PlaneOptions, OutputOptions, AcceptedOptions {
   readonly demo?: boolean;
   readonly inputFile?: readonly string[];
   readonly followCapture?: boolean;
@@ -37,22 +39,19 @@ export interface CompareOptions extends InputOptions, PlaneOptions {
   readonly copyWindow: string;
   readonly minJudged: string;
   readonly failOn: "any" | "unexplained" | "none";
-  readonly output: "text" | "json";
-  readonly outFile?: string;
   readonly verbose?: boolean;
 }
 
 export function compareCommand(program: Command, exit: (code: number) => void): void {
   const command = program.command("compare").description("replay captures through both dataplanes and name every difference");
-  addReplayOptions(addPlaneOptions(addInputOptions(command, true)))
+  const terms = addOutputOptions(command);
+  addAcceptedOptions(addReplayOptions(addPlaneOptions(addInputOptions(command, true))))
     .option("--input-file <path...>", "instead of captures, flows: hubble observe -o jsonpb, Hubble's or Azure's flow logs, each"
       + " connection replayed as its first packet; or conntrack -L or -E of a node, each entry replayed as its first packet and first"
       + " answer, pinned to the recorded choices; [node=]path, - for stdin")
     .option("--demo", "run on the recordings that come with twinplane, instead of -f and -r")
     .addOption(new Option("--fail-on <what>", "what makes the exit code 1").choices(["any", "unexplained", "none"]).default("any"))
     .option("--min-judged <percent>", "least share of packets that must match the cluster and be decided", "90")
-    .addOption(new Option("-o, --output <format>", "report format").choices(["text", "json"]).default("text"))
-    .option("--out-file <path>", "write the report here instead of standard output")
     .option("-v, --verbose", "list every problem and disagreement")
     .addHelpText("after", `
 Exit codes:
@@ -67,8 +66,10 @@ Examples:
   twinplane compare -f cluster.yaml --rules node1=node1.iptables-save -r node1=node1.pcap
   twinplane compare -f cluster.yaml --input-file node1=conntrack.txt
   hubble observe -o jsonpb --last 10000 | twinplane compare -f cluster.yaml --input-file -
-  twinplane compare -f cluster.yaml -r node1:eth0=uplink.pcapng -o json | jq '.findings[].id'`)
-    .action(async (options: CompareOptions) => exit(await compare(options)));
+  twinplane compare -f cluster.yaml -r node1:eth0=uplink.pcapng -o json | jq '.findings[].id'
+  twinplane compare -f cluster.yaml -r node1.pcap -o text -o json=report.json -o pcapng=commented.pcapng
+  twinplane compare -f cluster.yaml -r node1.pcap -o compact --verdict DROPPED --not --port 53`)
+    .action(async (options: CompareOptions) => exit(await compare(options, terms)));
 }
 
 export function addReplayOptions(command: Command): Command {
@@ -78,42 +79,49 @@ export function addReplayOptions(command: Command): Command {
     .option("--copy-window <ms>", "how long copies of one packet may lie apart", "50");
 }
 
-async function compare(options: CompareOptions): Promise<number> {
+async function compare(options: CompareOptions, terms: readonly FilterTerm[]): Promise<number> {
   checkUsage(options);
+  const outputs = new Outputs(options, terms);
   const progress = new Progress(process.stderr);
-  const text = options.demo === true ? await compareDemo(options, progress) : await compareOnce(options, progress);
+  const exitCode = options.demo === true ? await compareDemo(options, outputs, progress) : await compareOnce(options, outputs, progress);
   progress.clear();
-  if (options.outFile === undefined) process.stdout.write(text.text);
-  else writeFileSync(options.outFile, text.text);
-  return text.exitCode;
+  return exitCode;
 }
 
-interface Result {
-  readonly text: string;
-  readonly exitCode: number;
-}
-
-async function compareOnce(options: CompareOptions, progress: Progress): Promise<Result> {
+async function compareOnce(options: CompareOptions, outputs: Outputs, progress: Progress): Promise<number> {
   const inputs = await withInputFiles(readInputs(options.file ?? [], options.read ?? [], options), options.inputFile);
-  const input = await withLearnedNames(sessionInput(options, inputs, (options.change ?? []).map(changeOf)), inputs.captures);
-  const { report } = await runSession({ ...input, ...await targetWasm(options), onProgress: (records) => progress.show(records) });
-  return printed(options, strictly(options, report), renderText);
+  const input = inOrder(await withLearnedNames(sessionInput(options, inputs, (options.change ?? []).map(changeOf)), inputs.captures));
+  const { report } = await runSession({ ...input, ...await targetWasm(options), ...listening(outputs, input),
+    onProgress: (records) => progress.show(records) });
+  return printed(options, outputs, strictly(options, report), renderText);
+}
+
+/** Records of equal times are taken in the order of the captures: whatever order they are named in, it is this one. */
+function inOrder(input: SessionInput): SessionInput {
+  const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+  return { ...input, captures: [...input.captures].sort((a, b) => compareText(a.file, b.file) || compareText(a.node, b.node)) };
 }
 
 /** Each recording is a session of its own. */
-async function compareDemo(given: CompareOptions, progress: Progress): Promise<Result> {
+async function compareDemo(given: CompareOptions, outputs: Outputs, progress: Progress): Promise<number> {
   const options: CompareOptions = { ...DEMO_NETWORK, ...given, followCapture: true };
   const own = await targetWasm(options);
   const parts: NamedReport[] = [];
   let before = 0;
   for (const story of demoStories()) {
     const input = sessionInput(options, readInputs(story.file, story.read), story.change);
-    const { report } = await runSession({ ...input, ...own, onProgress: (records) => progress.show(before + records) });
+    const { report } = await runSession({ ...input, ...own, ...listening(outputs, input),
+      onProgress: (records) => progress.show(before + records) });
     before += report.packets.records;
     progress.show(before);
     parts.push({ name: story.name, report: strictly(options, report) });
   }
-  return printed(options, mergeReports(parts), renderStories);
+  return printed(options, outputs, mergeReports(parts), renderStories);
+}
+
+function listening(outputs: Outputs, input: SessionInput): Pick<SessionInput, "onJudged"> {
+  const onJudged = outputs.listener(input.captures);
+  return onJudged === undefined ? {} : { onJudged };
 }
 
 /** The user's own program, where one is named. */
@@ -140,19 +148,14 @@ function checkUsage(options: CompareOptions): void {
       throw new UsageError("no captures; give -r with a capture or folder, or try --demo");
     }
   }
-  if (options.outFile === undefined) return;
-  try {
-    closeSync(openSync(options.outFile, "a"));
-  } catch (error) {
-    throw new UsageError(`cannot write ${options.outFile}: ${sentenceOf(error)}`);
-  }
 }
 
-function printed<R extends Report>(options: CompareOptions, report: R, render: (report: R, options: TextOptions) => string): Result {
-  const paint = options.outFile === undefined ? painter() : plainly;
-  const text = options.output === "json" ? `${JSON.stringify(report, null, 2)}\n`
-    : render(report, { paint, verbose: options.verbose === true });
-  return { text, exitCode: report.verdict.exitCode };
+async function printed<R extends Report>(options: CompareOptions, outputs: Outputs, report: R,
+  render: (report: R, options: TextOptions) => string): Promise<number> {
+  const safe = printableData(report);
+  await outputs.finish(report, (_format, onScreen) => render(safe, { paint: onScreen ? painter() : plainly,
+    verbose: options.verbose === true }));
+  return report.verdict.exitCode;
 }
 
 function strictly(options: InputOptions, report: Report): Report {
@@ -164,6 +167,7 @@ function strictly(options: InputOptions, report: Report): Report {
 export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "followCapture" | "copyWindow"> & Partial<CompareOptions>,
   inputs: Inputs & Partial<InputFiles>, changes: readonly Change[]): SessionInput {
   const { timeline, problems, unreadable } = timelineOf(inputs, changes);
+  const accepted = acceptedOf(options);
   const current = profileOf(options.current);
   const target = profileOf(options.target);
   refuseUnmodelled(timeline.initial, [current, target]);
@@ -178,7 +182,8 @@ export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "follo
   return {
     version: version(),
     // Problems of captures are added while they are read; the report takes the list at the end.
-    timeline: { ...timeline, get problems() { return [...inputs.problems, ...timeline.problems, ...problems]; } },
+    timeline: { ...timeline, get problems() { return [...inputs.problems, ...timeline.problems, ...problems,
+      ...(accepted?.problems ?? [])]; } },
     captures: entries === null && flows === null ? inputs.captures
       : [...(entries?.captures ?? []).map(captureOf), ...(flows?.captures ?? []).map(flowCaptureOf)],
     conntrack: inputs.conntrack,
@@ -190,7 +195,7 @@ export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "follo
     minJudged: numberOf(options.minJudged ?? "90", "--min-judged", 0, 100) / 100, failOn: options.failOn ?? "any",
     unreadable: inputs.unreadable + unreadable + dumps.refused, rulesByNode: dumps.usable,
     verified: verifyDumps(timeline.initial, network, given, dumps.usable), wasm: readWasm(), network, seed: seedOf(options),
-    traced: false,
+    traced: false, ...(accepted === null ? {} : { accepted: accepted.input }),
   };
 }
 

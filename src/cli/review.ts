@@ -86,7 +86,7 @@ async function reviewed(options: ReviewOptions, progress: Progress): Promise<Rev
   const both = buildTimeline({ initial: sides.before, changes: [{ atNs: 0n, kind: "objects", objects: sides.after }], facts });
   const [changed] = both.changes;
   if (changed?.kind !== "cluster") throw new Error("the cluster after the change was not built");
-  const base = sessionInput({ ...options, current: options.profile, target: options.profile, failOn: "any", output: "json" }, inputs, []);
+  const base = sessionInput({ ...options, current: options.profile, target: options.profile, failOn: "any", output: [] }, inputs, []);
   const problems: Problem[] = [];
   const targetNetwork = assumedNetwork(changed.cluster, networkOf({ ...options, target: options.profile }), problems);
   const timeline: Timeline = { ...base.timeline, initial: both.initial,

@@ -319,7 +319,7 @@ export class Comparison implements Judge {
     let finding = this.findings.get(key);
     if (finding === undefined) {
       finding = {
-        ...row, becauses: [...situation.current.journey.becauses, ...situation.target.journey.becauses], flows: 0, packets: 0,
+        ...row, becauses: becausesOf(situation), flows: 0, packets: 0,
         firstCapture: packet.view.capture, firstRecord: packet.view.record, firstFlow: tupleText(situation.tuple),
       };
       this.findings.set(key, finding);
@@ -379,6 +379,13 @@ export class Comparison implements Judge {
     note(0, current);
     note(1, target);
   }
+}
+
+/** Of the side that does not deliver first, its last decision foremost: that is what the reader looks for. */
+function becausesOf({ current, target }: Situation): Because[] {
+  if (current.outcome.arrived && !target.outcome.arrived) return [...target.journey.becauses].reverse().concat(current.journey.becauses);
+  if (target.outcome.arrived && !current.outcome.arrived) return [...current.journey.becauses].reverse().concat(target.journey.becauses);
+  return [...current.journey.becauses, ...target.journey.becauses];
 }
 
 export type PolicyDenies = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;

@@ -38,6 +38,8 @@ export interface JudgedSide {
   readonly becauses: readonly Because[];
   /** The backends that the plane could have chosen, `ip:port`; null where it made no choice. */
   readonly eligibleBackends: readonly string[] | null;
+  /** The one it chose, also of a packet that did not arrive; null: none, or it is not known. */
+  readonly backend: string | null;
   /** As it was put in: an answer is the plane's own image of the request turned round. */
   readonly entered: FiveTuple;
   /** Where it reached a pod, a node's socket or the outside: its addresses there. null: it did not. */
@@ -117,7 +119,8 @@ export class Teller {
       const outcome = packet.outcomes[index];
       return {
         end: outcome.end as End, reason: said.reason, text: said.text,
-        becauses: said.journey.becauses, eligibleBackends: said.journey.eligibleBackends, entered: enteredAs(packet, index),
+        becauses: said.journey.becauses, eligibleBackends: said.journey.eligibleBackends,
+        backend: said.journey.backend ?? null, entered: enteredAs(packet, index),
         arrived: outcome.arrived ? fiveTuple(outcome.image) : null, node: said.node === "" ? this.nodes[view.node] : said.node,
       };
     };

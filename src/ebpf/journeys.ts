@@ -108,6 +108,7 @@ export class Journeys {
       becauses: this.becauses(facts),
       passed: facts.before === facts.cookie ? [] : [...(this.image.cookies.get(facts.before) ?? [])],
       eligibleBackends: this.eligible(facts),
+      ...this.chosen(facts),
       eligibleSourcePorts: this.decisions[facts.decided].ports ?? (facts.masqueraded ? this.sourcePorts() : null),
     });
     return id;
@@ -130,6 +131,11 @@ export class Journeys {
     const frontend = this.frontendOf(facts);
     if (frontend === undefined) return null;
     return frontend.active.map((id) => this.backends.get(id)!).sort();
+  }
+
+  private chosen({ backend }: OutcomeFacts): Pick<Journey, "backend"> {
+    const text = this.backends.get(backend);
+    return text === undefined ? {} : { backend: text };
   }
 
   /** The frontend as the node where the frame entered has it. */

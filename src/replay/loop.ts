@@ -366,7 +366,10 @@ export class Replay {
   private close(flow: Flow, index: number, outcome: Outcome): void {
     const atSocket = flow.entryDevice[0] === 0 && this.options.planes[index].balancesAtSockets;
     turnTuple(atSocket ? flow.planes[index][0].image : flow.entry[0], 0, this.scratch, 0);
-    const back = outcome.arrived && outcome.node === flow.entryNode[0] && outcome.device === flow.entryDevice[0]
+    // What leaves the cluster comes to a client outside from whichever node (direct server return).
+    const left = outcome.end === End.Left
+      && this.options.points.deviceKind(flow.entryNode[0], flow.entryDevice[0]) === "uplink";
+    const back = outcome.arrived && (left || (outcome.node === flow.entryNode[0] && outcome.device === flow.entryDevice[0]))
       && sameTuple(outcome.image, 0, this.scratch, 0);
     this.restored[index] = back;
     if (!back) flow.closed[index] = 0;

@@ -168,7 +168,9 @@ class ScenarioRun {
       this.problems.push({ severity: "warning", where: problem.where ?? where, what: `${name}: ${problem.what}` });
     }
     const setting = settingOf(profile, cluster, network, spec.cilium);
-    this.planes.push({ name, plane, profile, setting, connections: new Connections(plane),
+    const isUplink = (node: number, device: number): boolean => cluster.nodes.find((one) => one.name === plane.nodes[node])
+      ?.facts.devices.find((one) => one.index === device)?.kind === "uplink";
+    this.planes.push({ name, plane, profile, setting, connections: new Connections(plane, isUplink),
       clusters: timeline === null ? this.clusters : this.clustersOf(timeline) });
   }
 
