@@ -50,8 +50,8 @@ export const NAT: readonly Difference[] = [
         + " where it is free, and takes one of 1024 to 65535 with --random-fully.",
       cilium: "Where iptables masquerade (no enable-bpf-masquerade, as AKS without eBPF host routing) ports are of the same range. Programs"
         + " at the device look up services before the kernel sees the packet: an answer to the node's address and a node port is sent to"
-        + " that service's endpoint, and the connection fails. eBPF masquerading keeps clear of node-port-range. The other way round, both may"
-        + " give one port to two connections.",
+        + " that service's endpoint, and the connection fails. eBPF masquerading keeps clear of node-port-range. The other way round, both"
+        + " may give one port to two connections.",
       bitten: ["cilium#23604", "cilium#33723", "cilium#16826"],
       advice: "Let eBPF masquerade, or limit masquerading to ports outside 30000-32767 (--to-ports).",
       sources: [
