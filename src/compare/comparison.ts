@@ -12,13 +12,14 @@ import { tupleText } from "../replay/flows.js";
 import type { Flow } from "../replay/flows.js";
 import type { Judge, Packet } from "../replay/loop.js";
 import type { Outcome } from "../replay/outcome.js";
-import { Tuple } from "../replay/tuple.js";
+import { sameSource, Tuple } from "../replay/tuple.js";
 import { type View, ViewClass } from "../replay/view.js";
 import { nameOf, type SettingSide, type Situation } from "./catalogue/index.js";
 import { checksumsAgree, differingFacets, Facet, FACET_NAMES } from "./facets.js";
 import { Coverage } from "./coverage.js";
+import { type Affinity, endText, Memory } from "./memory.js";
 import { END_WORDS, type JudgedClass, protocolName, type Teller } from "./judged.js";
-import type { Names } from "./names.js";
+import type { Frontend, Names } from "./names.js";
 
 /** One row of the report: a difference, for flows that are alike. */
 export interface Finding {
@@ -102,6 +103,11 @@ export class Comparison implements Judge {
   /** What the packet under way shows, and why it is undecided. */
   private shown: Finding | null = null;
   private why = "";
+  /** Of the packet under way. */
+  private affinity: Affinity | null = null;
+  private readonly memory: Memory;
+  /** Flows to services with session affinity. */
+  private readonly sticky = new WeakMap<Flow, { readonly client: string; readonly frontend: string }>();
 
   constructor(
     private readonly planes: readonly [Plane, Plane],
@@ -120,14 +126,19 @@ export class Comparison implements Judge {
       readonly targetNames?: () => Names;
       /** Why a packet cannot be put to two clusters at once; empty where it can. */
       readonly strange?: (packet: Packet) => string;
+      /** Of earlier flows, where others were compared before. */
+      readonly memory?: Memory;
     } = {},
-  ) {}
+  ) {
+    this.memory = given.memory ?? new Memory();
+  }
 
   judge(packet: Packet): void {
     this.counts.packets++;
     if (this.matches(packet)) this.counts.matched++;
     this.shown = null;
     this.why = "";
+    this.affinity = null;
     const found = this.classify(packet);
     this.counts[found]++;
     this.teller?.packet(packet, this.names(), { class: found, finding: this.shown, undecided: this.why }, (index) => {
@@ -139,7 +150,7 @@ export class Comparison implements Judge {
   undecided(view: View, reason: string): void {
     this.counts.packets++;
     this.counts.undecided++;
-    if (this.touch(view.tuple, view.protocol)) this.counts.matched++;
+    if (this.touch(view.tuple, view.protocol).known) this.counts.matched++;
     this.note(reason);
     this.teller?.unasked(view, this.names(), reason);
   }
@@ -164,14 +175,20 @@ export class Comparison implements Judge {
     if (packet.moot[0] && packet.moot[1]) return "contradicted";
     if (packet.moot[0] || packet.moot[1]) return "moot";
     if (this.follows(packet)) return "contradicted";
-    if (current.end === End.Held || target.end === End.Held) return "held";
+    if (current.end === End.Held || target.end === End.Held) {
+      this.memory.losses.note(packet);
+      return "held";
+    }
     this.cover(packet);
+    const lost = this.memory.losses.of(packet);
+    if (lost !== null) return this.record(lost, Facet.Reached);
     const isReply = packet.kind === "reply";
     if (current.arrived && target.arrived && packet.kind !== "error" && !checksumsAgree(current, target)) {
       return this.record(packet, Facet.Damage);
     }
     const facets = differingFacets(current, target, isReply, packet.restored[0] && packet.restored[1]);
-    if (facets === Facet.Destination && flow !== null && this.choseFromEqualSets(flow, packet)) return "otherChoice";
+    const tied = flow !== null && packet.kind === "request" && this.isTied(flow, packet);
+    if (facets === Facet.Destination && flow !== null && (this.choseFromEqualSets(flow, packet) || tied)) return "otherChoice";
     if (facets === 0 && packet.kind === "request" && differentHops(packet)) return this.record(packet, Facet.Hops);
     return facets === 0 ? "same" : this.record(packet, facets);
   }
@@ -189,8 +206,16 @@ export class Comparison implements Judge {
   private matches(packet: Packet): boolean {
     const { flow, view } = packet;
     if (flow !== null && flow.matched >= 0) return flow.matched === 1;
-    const known = view.class === ViewClass.Packet && this.touch(flow?.entry[0] ?? view.tuple, view.protocol);
-    if (flow !== null) flow.matched = known ? 1 : 0;
+    const tuple = flow?.entry[0] ?? view.tuple;
+    const { known, frontend } = view.class === ViewClass.Packet ? this.touch(tuple, view.protocol) : UNKNOWN;
+    if (flow !== null) {
+      flow.matched = known ? 1 : 0;
+      if (frontend?.service.sessionAffinity === "ClientIP" && frontend.port !== null) {
+        const { namespace, name } = frontend.service;
+        const port = `${namespace}/${name}:${frontend.port.name}/${frontend.port.protocol}`;
+        this.sticky.set(flow, { client: `${addressText(Tuple.source(tuple))} ${port}`, frontend: endText(tuple) });
+      }
+    }
     return known;
   }
 
@@ -207,13 +232,13 @@ export class Comparison implements Judge {
     }
   }
 
-  private touch(tuple: Uint8Array, protocol: number): boolean {
+  private touch(tuple: Uint8Array, protocol: number): { known: boolean; frontend: Frontend | null } {
     const names = this.names();
     const source = addressText(Tuple.source(tuple));
     const destination = addressText(Tuple.destination(tuple));
     const frontend = names.frontend(destination, protocolName(protocol), Tuple.destinationPort(tuple));
     this.coverage.touch(frontend);
-    return frontend !== null || names.knows(source) || names.knows(destination);
+    return { known: frontend !== null || names.knows(source) || names.knows(destination), frontend };
   }
 
   private record(packet: Packet, facets: number): JudgedClass {
@@ -253,6 +278,9 @@ export class Comparison implements Judge {
       frontend: names.frontend(destination, protocol, Tuple.destinationPort(tuple)),
       current: this.side(0, current), target: this.side(1, target),
       currentHasPolicy: this.currentHasPolicy, seenBefore: (packet.flow?.packets ?? 0) > 1,
+      idleNs: packet.flow === null || packet.flow.pausedNs === packet.flow.lastNs ? 0 : packet.flow.pausedNs,
+      affinity: this.affinity,
+      masqueraded: () => this.memory.masqueraded(this.remoteOf(packet)),
       policyDenies: () => current.arrived && this.policyDenies(Tuple.source(current.image), Tuple.destination(current.image),
         Tuple.protocol(current.image), Tuple.destinationPort(current.image)),
       policyDeniesSender: () => current.arrived && this.policyDenies(Tuple.source(tuple), Tuple.destination(current.image),
@@ -312,6 +340,32 @@ export class Comparison implements Judge {
     return flow.sameChoice;
   }
 
+  /**
+   * Whether session affinity led the packet where it led this client before, in each plane, by the same frontend: a
+   * choice that was made then. Keeps what is chosen now, and counts what the target masquerades.
+   */
+  private isTied(flow: Flow, packet: Packet): boolean {
+    const [current, target] = packet.outcomes;
+    const isMasqueraded = target.end === End.Left && !sameSource(target.image, flow.entry[0]);
+    if (isMasqueraded && flow.packets <= 1) this.memory.masquerade(this.remoteOf(packet));
+    const sticky = this.sticky.get(flow);
+    if (sticky === undefined || !current.arrived || !target.arrived) return false;
+    this.affinity = this.memory.affinity(sticky.client, sticky.frontend);
+    const { here } = this.affinity;
+    const now = { current: endText(current.image), target: endText(target.image) };
+    const chosen = this.planes[0].journey(current.journey).eligibleBackends !== null && this.choseFromEqualSets(flow, packet);
+    if (here === null || chosen) this.memory.tie(sticky.client, sticky.frontend, now);
+    const kept = here !== null && here.current === now.current && here.target === now.target;
+    if (kept) flow.sameChoice = true;
+    return kept;
+  }
+
+  /** The node that a packet set out from or came to last, and the remote port it is for. */
+  private remoteOf({ outcomes: [, target], view, flow }: Packet): string {
+    const tuple = flow?.entry[0] ?? view.tuple;
+    return `${target.node >= 0 ? target.node : view.node} ${Tuple.protocol(tuple)} ${endText(tuple)}`;
+  }
+
   private note(reason: string): void {
     this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1);
     this.why = this.why === "" ? reason : `${this.why}; ${reason}`;
@@ -365,6 +419,7 @@ function receiverOf({ current, target, destination }: Situation, names: Names, t
 /** TCP flag bits. */
 const SYN = 0x02;
 const ACK = 0x10;
+const UNKNOWN = { known: false, frontend: null };
 const AFTER_UNDECIDED = "differs, and an earlier packet of the flow is undecided";
 const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], passed: [], eligibleBackends: null,
   eligibleSourcePorts: null };

@@ -36,6 +36,13 @@ export class Names {
   /** `namespace/service:port/PROTOCOL address:port` of every endpoint. */
   private readonly backends = new Set<string>();
   private readonly everBackends = new Set<string>();
+  /** `namespace/service:port/PROTOCOL address port zone=…`, or `node=…`, of every topology hint. */
+  private readonly hints = new Set<string>();
+  private readonly zones = new Map<string, string>();
+  /** `node PROTOCOL/port` */
+  private readonly hostPorts = new Map<string, Pod>();
+  private readonly internal = new Set<string>();
+  private readonly tunnels = new Set<string>();
 
   /** `before`: the names until a change, whose endpoints are remembered. */
   constructor(cluster: Cluster, before: Names | null = null) {
@@ -49,14 +56,20 @@ export class Names {
       || before.ciliumPolicies !== cluster.ciliumPolicies);
     this.hasTunnels = cluster.nodes.some((node) => node.facts.devices.some((device) => device.kind === "tunnel"));
     for (const node of cluster.nodes) {
-      for (const { address } of node.addresses) this.nodes.set(address.text, node.name);
+      this.zones.set(node.name, node.labels["topology.kubernetes.io/zone"] ?? "");
+      for (const { address, type } of node.addresses) {
+        this.nodes.set(address.text, node.name);
+        if (type === "InternalIP") this.internal.add(address.text);
+      }
       for (const device of node.facts.devices) {
         for (const { address } of device.addresses) {
           if (device.kind !== "loopback" && !this.nodes.has(address.text)) this.nodes.set(address.text, node.name);
+          if (device.kind === "tunnel") this.tunnels.add(address.text);
         }
       }
     }
     for (const pod of cluster.pods) if (!pod.hostNetwork) for (const ip of pod.ips) this.pods.set(ip.text, pod);
+    for (const pod of cluster.pods) this.addHostPorts(pod);
     for (const service of cluster.services) this.addService(service);
     for (const slice of cluster.endpointSlices) {
       const usable = slice.endpoints.filter((endpoint) => endpoint.ready || endpoint.serving).length;
@@ -67,6 +80,8 @@ export class Names {
           for (const address of endpoint.addresses) {
             this.backends.add(`${key} ${address.text} ${port.port}`);
             this.everBackends.add(`${key} ${address.text} ${port.port}`);
+            for (const zone of endpoint.hintZones) this.hints.add(`${key} ${address.text} ${port.port} zone=${zone}`);
+            for (const node of endpoint.hintNodes) this.hints.add(`${key} ${address.text} ${port.port} node=${node}`);
           }
         }
       }
@@ -94,6 +109,27 @@ export class Names {
   /** The same at some time since the timeline began. */
   wasEndpoint(frontend: Frontend, address: string, port: number): boolean {
     return this.everBackends.has(backendKey(frontend, address, port));
+  }
+
+  /** Whether an endpoint's topology hints are for a node or its zone. */
+  isHintedTo(node: string, frontend: Frontend, address: string, port: number): boolean {
+    const key = backendKey(frontend, address, port);
+    return this.hints.has(`${key} node=${node}`) || this.hints.has(`${key} zone=${this.zones.get(node) ?? ""}`);
+  }
+
+  /** The pod that has this port of the node with this address as its host port. */
+  hostPort(address: string, protocol: string, port: number): Pod | null {
+    return this.hostPorts.get(`${this.nodes.get(address) ?? ""} ${protocol}/${port}`) ?? null;
+  }
+
+  /** Whether it is the address by which the cluster knows the node. */
+  isInternal(address: string): boolean {
+    return this.internal.has(address);
+  }
+
+  /** Whether it is of a tunnel device of the CNI that the node has now. */
+  isOfTunnel(address: string): boolean {
+    return this.tunnels.has(address);
   }
 
   knows(address: string): boolean {
@@ -132,6 +168,13 @@ export class Names {
     const owners = this.frontends.get(address);
     if (owners !== undefined) return `service ${owners[0].service.namespace}/${owners[0].service.name}`;
     return address;
+  }
+
+  private addHostPorts(pod: Pod): void {
+    if (pod.hostNetwork) return;
+    for (const { hostPort, protocol } of pod.ports) {
+      if (hostPort !== 0) this.hostPorts.set(`${pod.nodeName} ${protocol}/${hostPort}`, pod);
+    }
   }
 
   private addService(service: Service): void {

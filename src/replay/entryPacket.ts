@@ -17,7 +17,8 @@ export interface PacketTuple {
 }
 
 const SYN = 0x02;
-const SYN_ACK = 0x12;
+const ACK = 0x10;
+const SYN_ACK = SYN | ACK;
 /** Offset of the checksum in the upper-layer header. */
 const CHECKSUM_AT: Readonly<Record<number, number>> = { 1: 2, 58: 2, 6: 16, 17: 6, 132: 8 };
 const fields = new Decoded();
@@ -84,8 +85,9 @@ function upperLayer(protocol: number, tuple: PacketTuple, answer: boolean, conne
 function tcp(tuple: PacketTuple, answer: boolean, connection: number, flags: number): Uint8Array {
   const view = new DataView(new ArrayBuffer(20));
   ports(view, tuple);
-  view.setUint32(4, connection >>> 0);
-  if (answer) view.setUint32(8, (connection + 1) >>> 0);
+  // Both sides begin at the same number; what is no SYN comes after them, and acknowledges the other's.
+  view.setUint32(4, (connection + ((flags & SYN) === 0 ? 1 : 0)) >>> 0);
+  if (answer || (flags & SYN_ACK) === ACK) view.setUint32(8, (connection + 1) >>> 0);
   view.setUint8(12, 5 << 4);
   view.setUint8(13, flags);
   view.setUint16(14, 0xffff);

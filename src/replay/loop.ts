@@ -357,6 +357,9 @@ export class Replay {
       side.arrived = outcome.arrived;
       if (direction === 1) this.close(flow, index, outcome);
     }
+    const [[current], [target]] = flow.planes;
+    // After a pause both may have forgotten it and chosen anew; only one that did is another end of a living connection.
+    if (flow.pausedNs > PAUSE_NS && current.moved && target.moved) current.moved = target.moved = false;
   }
 
   /** An answer must come from where the sender's socket sent to: for a socket that was translated, the backend. */
@@ -373,9 +376,10 @@ export class Replay {
     else if (flow.closed[index] < 0) flow.closed[index] = 1;
   }
 
-  /** Within a flow that neither paused nor opened anew, the destination stays. */
+  /** Within a flow that does not open anew the destination stays; of datagrams only while they do not pause. */
   private movesOn(flow: Flow, side: PlaneSide, outcome: Outcome): boolean {
-    if (!side.arrived || outcome.withoutPorts || this.mayChoose || flow.pausedNs > PAUSE_NS) return false;
+    if (!side.arrived || outcome.withoutPorts || this.mayChoose) return false;
+    if (flow.pausedNs > PAUSE_NS && Tuple.protocol(outcome.image) !== 6) return false;
     return !sameEnd(side.image, outcome.image);
   }
 

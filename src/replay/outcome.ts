@@ -36,6 +36,15 @@ export class Outcome {
   /** Source address of that answer: 16 bytes, IPv4 in the first four. */
   readonly answerSource = new Uint8Array(16);
 
+  /** One that stays while this is read into again. */
+  copy(): Outcome {
+    const copy = new Outcome();
+    copy.image.set(this.image);
+    copy.answerSource.set(this.answerSource);
+    const { image, answerSource } = copy;
+    return Object.assign(copy, this, { image, answerSource });
+  }
+
   /** Not stepped: the frame could not be, because what it answers never arrived. */
   skip(): void {
     this.end = End.None;

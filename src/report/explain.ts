@@ -13,6 +13,7 @@ export const SHOWN_BY: Readonly<Record<Page["shownBy"], string>> = {
   "state or option": "needs state or option: a node's state, dated changes of objects, or an option's value beside the packets",
   hazard: "hazard: no packet shows it beforehand; its precondition is checked",
   capacity: "capacity: counted in the compiled target, without traffic",
+  "no difference": "no difference: often taken for one, and both sides do the same in the versions modelled",
 };
 const WIDTH = 100;
 /** Names that citations leave out. */

@@ -7,6 +7,7 @@ import type { Cluster } from "../cluster/cluster.js";
 import type { Problem, Where } from "../cluster/problem.js";
 import type { SettingSide } from "../compare/catalogue/index.js";
 import { Comparison } from "../compare/comparison.js";
+import { Memory } from "../compare/memory.js";
 import { Names } from "../compare/names.js";
 import type { Plane } from "../dataplane.js";
 import { assumedNetwork, buildPlane, parseProfile, type PlaneInputs, policyDenial, type Profile, settingOf,
@@ -15,6 +16,7 @@ import { Flow } from "../replay/flows.js";
 import { viewOf } from "../replay/reading.js";
 import type { Packet } from "../replay/loop.js";
 import type { View } from "../replay/view.js";
+import { sameEnd } from "../replay/tuple.js";
 import { parsePrefix } from "../cluster/address.js";
 import { kubeProxyObjects, type Load, scenarioObjects, type ScenarioObjects, timelineFor } from "./clusters.js";
 import { Connections, type Seen } from "./connection.js";
@@ -52,6 +54,9 @@ export interface ScenarioResult {
 const EPOCH_NS = 1_000_000_000n;
 const REPEAT_AFTER_NS = 1e6;
 const FIRST_SOURCE_PORT = 40_000;
+/** TCP flag bits. */
+const SYN = 0x02;
+const ACK = 0x10;
 
 export function runScenario(scenario: Scenario, inputs: ScenarioInputs): ScenarioResult {
   const run = new ScenarioRun(scenario, inputs);
@@ -82,8 +87,10 @@ class ScenarioRun {
   private denies: ReturnType<typeof policyDenial> | null = null;
   private readonly timesNs: readonly number[];
   private connection = 0;
-  /** Entry points and tuples of packets so far. */
-  private readonly met = new Set<string>();
+  private readonly connections = new Map<string, number>();
+  private readonly memory = new Memory();
+  /** By entry point and tuple: the connection as its packet before left it. */
+  private readonly flows = new Map<string, Flow>();
 
   constructor(private readonly scenario: Scenario, private readonly inputs: ScenarioInputs) {
     this.timesNs = timesOf(scenario);
@@ -203,11 +210,11 @@ class ScenarioRun {
     const comparison = this.comparison();
     const seen = new Map<string, Seen[]>(this.planes.map(({ name }) => [name, []]));
     for (let turn = 0; turn < probe.repeat; turn++) {
-      const packet = this.packet(probe, way, index, turn);
-      const number = hasAnswer(probe, way) ? this.connection : null;
+      const { packet, connection } = this.packet(probe, way, index, turn);
+      const number = hasAnswer(probe, way) ? connection : null;
       const found = this.planes.map(({ connections }) => connections.open(packet, number));
       this.planes.forEach(({ name }, at) => seen.get(name)!.push(found[at]));
-      if (comparison !== null) compareSeen(comparison, packet, this.flowOf(packet), found[0], found[1]);
+      if (comparison !== null) compareSeen(comparison, packet, this.flowOf(packet, found[0], found[1]), found[0], found[1]);
     }
     const judged = this.planes.map(({ name }): readonly [string, Judged] =>
       [name, judge(probe.expect.get(name)!, seen.get(name)!, way.client.text, this.cluster, this.names)]);
@@ -234,29 +241,52 @@ class ScenarioRun {
       (source, destination, protocol, port) => {
         this.denies ??= policyDenial(this.cluster, second.profile, this.scenario.planes.get(second.name)?.cilium);
         return this.denies(source, destination, protocol, port);
-      }, null, [first.setting, second.setting]);
+      }, null, [first.setting, second.setting], { memory: this.memory });
   }
 
-  /** A flow of its own for each probe, which knows whether packets of the same addresses and ports came before. */
-  private flowOf(view: View): Flow {
+  /** The connection of a packet, as replay would have it, without what was found of it before. */
+  private flowOf(view: View, first: Seen, second: Seen): Flow {
     const key = `${view.node} ${view.device} ${view.tuple.join(" ")}`;
+    const before = this.flows.get(key);
     const flow = new Flow();
     flow.entry[0].set(view.tuple);
     flow.entryNode[0] = view.node;
     flow.entryDevice[0] = view.device;
-    flow.packets = this.met.has(key) ? 2 : 1;
-    this.met.add(key);
+    flow.packets = before === undefined ? 1 : 2;
+    flow.lastNs = view.timeNs;
+    flow.pausedNs = view.timeNs - (before?.lastNs ?? 0);
+    const opens = view.protocol !== 6 || (view.tcpFlags & (SYN | ACK)) === SYN;
+    for (const [index, { request }] of [first, second].entries()) {
+      const side = flow.planes[index][0];
+      const last = before?.planes[index][0];
+      side.arrived = request.arrived;
+      side.image.set(request.image);
+      side.moved = !opens && last?.arrived === true && request.arrived && !sameEnd(last.image, request.image);
+    }
+    const [[current], [target]] = flow.planes;
+    if (current.moved && target.moved) current.moved = target.moved = false;
+    this.flows.set(key, flow);
     return flow;
   }
 
-  private packet(probe: Probe, way: Way, index: number, turn: number): View {
+  private packet(probe: Probe, way: Way, index: number, turn: number): { packet: View; connection: number } {
     this.connection++;
     // Ports of connections that say nothing of theirs stay apart through the whole scenario.
     const sourcePort = probe.sourcePort === null ? FIRST_SOURCE_PORT + (this.connection % 20_000)
       : ((probe.sourcePort + turn) & 0xffff) || 1;
-    const { bytes, etherType } = packetOf(probe, way, sourcePort, this.connection);
+    const connection = this.connectionOf(probe, way, sourcePort);
+    const { bytes, etherType } = packetOf(probe, way, sourcePort, connection);
     const node = this.planes[0].plane.nodes.indexOf(way.node);
-    return viewOf(bytes, etherType, node, way.device, this.timesNs[index] + turn * REPEAT_AFTER_NS);
+    return { packet: viewOf(bytes, etherType, node, way.device, this.timesNs[index] + turn * REPEAT_AFTER_NS), connection };
+  }
+
+  /** A new number, or where no connection is opened that of the last one with the same ends. */
+  private connectionOf({ tcpFlags }: Probe, { source, destination, port, protocol }: Way, sourcePort: number): number {
+    const key = `${protocol} ${source.text} ${sourcePort} ${destination.text} ${port}`;
+    const opens = tcpFlags === null || tcpFlags.includes("SYN");
+    const number = opens ? this.connection : this.connections.get(key) ?? this.connection;
+    this.connections.set(key, number);
+    return number;
   }
 }
 

@@ -25,6 +25,7 @@ describe("the catalogue", () => {
     if (page.shownBy === "hazard") expect(matches).toBeUndefined();
     if (page.shownBy === "hazard") expect(appliesTo).toBeDefined();
     if (page.shownBy === "state or option") expect(matches ?? appliesTo).toBeDefined();
+    if (page.shownBy === "no difference") expect(matches ?? appliesTo).toBeUndefined();
     if (page.shownBy === "capacity") expect(matches ?? appliesTo).toBeUndefined();
   });
 });

@@ -8,6 +8,7 @@ import type { Cluster } from "../../cluster/cluster.js";
 import type { Journey } from "../../dataplane.js";
 import type { Packet } from "../../replay/loop.js";
 import type { Outcome } from "../../replay/outcome.js";
+import type { Affinity } from "../memory.js";
 import type { Frontend, Names } from "../names.js";
 
 export interface Difference {
@@ -40,9 +41,9 @@ export interface Page {
 /**
  * `packets`: a capture and the objects suffice. `state or option`: it also takes an option's value, a node's state or
  * dated changes of objects. `hazard`: no packet shows it beforehand; only its precondition can be checked. `capacity`:
- * counted in the compiled target, without traffic.
+ * counted in the compiled target, without traffic. `no difference`: often taken for one, and both sides do the same in what is modelled.
  */
-export type ShownBy = "packets" | "state or option" | "hazard" | "capacity";
+export type ShownBy = "packets" | "state or option" | "hazard" | "capacity" | "no difference";
 
 export interface Source {
   /** Document, file with version, thread, or what was executed. */
@@ -69,6 +70,12 @@ export interface Situation {
   readonly current: Side;
   readonly target: Side;
   readonly currentHasPolicy: boolean;
+  /** ns since the flow's packet before; 0 for its first. */
+  readonly idleNs: number;
+  /** Where session affinity tied this client before; null: the service has none, or this is no request. */
+  readonly affinity: Affinity | null;
+  /** Connections, this one left out, that the target masqueraded to the same remote port from the sender's node. */
+  masqueraded(): number;
   /** The flow had packets before this one. */
   readonly seenBefore: boolean;
   /** NetworkPolicy by the words of its API denies the flow as the current side delivers it. */

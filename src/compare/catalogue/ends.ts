@@ -1,7 +1,9 @@
 /** How a packet ended, in the words that predicates of several files need. */
 import { End } from "../../dataplane.js";
 import type { Outcome } from "../../replay/outcome.js";
-import type { Side } from "./difference.js";
+import { Tuple } from "../../replay/tuple.js";
+import type { Frontend } from "../names.js";
+import type { Side, Situation } from "./difference.js";
 
 export function isPolicyDrop(side: Side): boolean {
   return side.outcome.end === End.Dropped && (side.reason === "POLICY_DENIED" || side.reason === "POLICY_DENY");
@@ -16,4 +18,14 @@ export function refuses(outcome: Outcome): boolean {
   if (outcome.end !== End.Rejected) return false;
   return (outcome.answerProtocol === 1 && outcome.answerType === 3 && outcome.answerCode === 3)
     || (outcome.answerProtocol === 58 && outcome.answerType === 1 && outcome.answerCode === 4);
+}
+
+/** No backend to send to: dropped, or refused to a socket that connects. */
+export function isNoBackend(side: Side): boolean {
+  return (side.outcome.end === End.Dropped || side.outcome.end === End.Rejected) && side.reason === "SERVICE_BACKEND_NOT_FOUND";
+}
+
+/** It arrived at an endpoint of the frontend. */
+export function isEndpoint({ names }: Situation, frontend: Frontend, side: Side): boolean {
+  return side.outcome.arrived && names.isEndpoint(frontend, side.destination, Tuple.destinationPort(side.outcome.image));
 }

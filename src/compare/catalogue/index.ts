@@ -3,7 +3,9 @@
  * packet; what none fits stays UNEXPLAINED.
  */
 import type { Cluster } from "../../cluster/cluster.js";
+import { BACKENDS } from "./backends.js";
 import { CAPACITY } from "./capacity.js";
+import { CONNTRACK } from "./conntrack.js";
 import type { Difference, SettingSide, Situation } from "./difference.js";
 import { HAZARDS } from "./hazards.js";
 import { NAT } from "./nat.js";
@@ -11,6 +13,7 @@ import { NODE } from "./node.js";
 import { OWN } from "./own-program.js";
 import { POLICY } from "./policy.js";
 import { PROTOCOL } from "./protocol.js";
+import { SERVICE_HAZARDS } from "./service-hazards.js";
 import { SERVICES } from "./services.js";
 
 export type { Difference, Evidence, Page, Setting, SettingSide, ShownBy, Side, Situation, Source } from "./difference.js";
@@ -18,7 +21,8 @@ export type { Difference, Evidence, Page, Setting, SettingSide, ShownBy, Side, S
 export const UNEXPLAINED = "UNEXPLAINED";
 
 export const CATALOGUE: readonly Difference[] = [
-  ...OWN, ...POLICY, ...PROTOCOL, ...NODE, ...SERVICES, ...NAT, ...CAPACITY, ...HAZARDS,
+  ...OWN, ...POLICY, ...PROTOCOL, ...NODE, ...SERVICES, ...BACKENDS, ...CONNTRACK, ...NAT, ...CAPACITY,
+  ...HAZARDS, ...SERVICE_HAZARDS,
 ];
 
 const BY_ID: ReadonlyMap<string, Difference> = new Map(CATALOGUE.map((one) => [one.id, one]));

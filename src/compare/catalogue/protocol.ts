@@ -1,6 +1,7 @@
 /** Differences in protocols: SCTP, fragments, what conntrack and the IP stack refuse, lifetimes. */
 import { End } from "../../dataplane.js";
 import type { Outcome } from "../../replay/outcome.js";
+import { Tuple } from "../../replay/tuple.js";
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
 import { isUnknownL4 } from "./ends.js";
@@ -9,15 +10,20 @@ export const PROTOCOL: readonly Difference[] = [
   {
     id: "PROTO-SCTP",
     title: "Cilium handles SCTP only where it is switched on; conntrack and iptables translate it",
-    matches: (s) => s.protocol === "SCTP" && s.target.outcome.end === End.Dropped && isUnknownL4(s.target),
+    matches: (s) => s.protocol === "SCTP" && s.current.outcome.arrived && s.target.outcome.end === End.Dropped
+      && (s.target.options["enable-sctp"] === true ? needsOtherPort(s) : isUnknownL4(s.target)),
     page: {
       shownBy: "packets",
       kubeProxy: "SCTP services are translated, ports included; node ports work.",
       cilium: "Dropped with CT_UNKNOWN_L4_PROTOCOL unless enable-sctp is set. With it targetPort must equal port, and there are no"
-        + " node ports with the kube-proxy replacement, no BPF masquerade and no multihoming.",
+        + " node ports that differ from it: a port that would be rewritten is dropped with ERROR_WHILE_CORRECTING_L4_CHECKSUM, and so"
+        + " is a masqueraded one (NAT-PROTO). No multihoming. Without enable-sctp a node port for SCTP reaches the node's own sockets.",
       bitten: ["cilium#5719", "cilium#20033", "cilium#32412", "cilium#38540"],
       advice: "Set enable-sctp, and give each SCTP service a targetPort equal to its port.",
-      sources: [{ what: "Cilium Documentation/configuration/sctp.rst", known: "documented" }],
+      sources: [
+        { what: "Cilium Documentation/configuration/sctp.rst", known: "documented" },
+        { what: "Cilium bpf/lib/csum.h, l4_modify_port; recorded runs", known: "executed" },
+      ],
     },
   },
   {
@@ -29,25 +35,36 @@ export const PROTOCOL: readonly Difference[] = [
       && (s.current.reason === "filter/KUBE-FORWARD" || isInvalidForCalico(s)) && s.packet.views.length === 1,
     page: {
       shownBy: "packets",
-      kubeProxy: "KUBE-FORWARD drops what conntrack calls INVALID, as segments outside the TCP window.",
-      cilium: "No counterpart: the packet is forwarded.",
+      kubeProxy: "KUBE-FORWARD drops what conntrack calls INVALID: segments outside the TCP window, a lone RST, FIN or SYN-ACK, a"
+        + " bad checksum. A bare ACK opens an entry (nf_conntrack_tcp_loose). The rule is left out where kube-proxy found"
+        + " nf_conntrack_tcp_be_liberal set.",
+      cilium: "No counterpart: no window or handshake is checked, and the packet is forwarded. Only through a service a segment without SYN"
+        + " or ACK may be refused (CT_MISSING_TCP_ACK_FLAG).",
       bitten: ["k8s#74840"],
       advice: "Nothing: connections that were cut before are not afterwards.",
-      sources: [{ what: "kube-proxy pkg/proxy/iptables/proxier.go; Cilium's CI skips the Kubernetes test of it", known: "read in source" }],
+      sources: [
+        { what: "kube-proxy pkg/proxy/iptables/proxier.go; Cilium's CI skips the Kubernetes test of it", known: "read in source" },
+        { what: "kube-proxy's rules on a kernel", known: "executed" },
+      ],
     },
   },
   {
     id: "PROTO-FRAG",
     title: "Cilium follows fragments through the first one's ports and in that order only; conntrack rebuilds the datagram",
-    matches: (s) => s.packet.view.isFragment && (isFragmentReason(s.target.reason) || isFragmentReason(s.current.reason)),
+    matches: (s) => s.packet.view.isFragment && s.facets !== Facet.Source && s.facets !== Facet.Destination
+      && (isFragmentReason(s.target.reason) || isFragmentReason(s.current.reason)),
     page: {
       shownBy: "packets",
       kubeProxy: "conntrack puts the datagram together first: the fragments' order does not matter.",
-      cilium: "The first fragment must come first; others are dropped with FIRST_LOGICAL_DATAGRAM_FRAGMENT_NOT_FOUND. The map has"
-        + " room for 8,192 datagrams.",
+      cilium: "The first fragment must come first; others are dropped with FIRST_LOGICAL_DATAGRAM_FRAGMENT_NOT_FOUND, and the"
+        + " datagram is lost. The map has room for 8,192 datagrams. IPv6 fragments are dropped up to 1.17 and followed from 1.18 on;"
+        + " fragmented ICMP passes up to 1.17 and is dropped from 1.18 on.",
       bitten: ["cilium#8185", "cilium#22624"],
       advice: "Keep UDP datagrams below the path's MTU.",
-      sources: [{ what: "Cilium Documentation/network/concepts/fragmentation.rst", known: "documented" }],
+      sources: [
+        { what: "Cilium Documentation/network/concepts/fragmentation.rst", known: "documented" },
+        { what: "Cilium bpf/lib/ipv4.h, ipfrag.h; recorded runs of 1.16 to 1.20", known: "executed" },
+      ],
     },
   },
   {
@@ -80,6 +97,12 @@ export const PROTOCOL: readonly Difference[] = [
     },
   },
 ];
+
+/** A service's port is not its endpoint's. */
+function needsOtherPort({ frontend, port, current, target }: Situation): boolean {
+  return frontend !== null && frontend.port !== null && target.reason === "ERROR_WHILE_CORRECTING_L4_CHECKSUM"
+    && Tuple.destinationPort(current.outcome.image) !== port;
+}
 
 /** Calico's chain of the pod drops INVALID by itself, before policies; a SYN alone is never that. */
 function isInvalidForCalico({ current, protocol, packet }: Situation): boolean {

@@ -1,126 +1,280 @@
-/** Differences in how services are reached: frontends, backends, who may call them. */
+/** Differences in which frontends of services there are, and who is answered there. */
 import { End } from "../../dataplane.js";
-import { Tuple } from "../../replay/tuple.js";
 import { Facet } from "../facets.js";
 import type { Frontend } from "../names.js";
 import type { Difference, Side, Situation } from "./difference.js";
-import { refuses } from "./ends.js";
+import { isEndpoint, isNoBackend, refuses } from "./ends.js";
 
 export const SERVICES: readonly Difference[] = [
   {
-    id: "SVC-UDP-STALE",
-    title: "UDP after its endpoint left the service: kube-proxy deletes the conntrack entry, Cilium keeps the backend",
-    matches: (s) => s.protocol === "UDP" && s.facets === Facet.Destination && s.frontend !== null
-      && isEndpoint(s, s.frontend, s.current) && !isEndpoint(s, s.frontend, s.target)
-      && s.names.wasEndpoint(s.frontend, s.target.destination, Tuple.destinationPort(s.target.outcome.image)),
-    page: {
-      shownBy: "state or option",
-      kubeProxy: "kube-proxy deletes the conntrack entries of UDP endpoints that are gone; the next datagram goes to another one.",
-      cilium: "The service's conntrack entry keeps its backend until it expires.",
-      bitten: ["k8s#139628", "k8s#139629", "k8s#126130", "cilium#42649", "cilium#28820", "cilium#12859"],
-      advice: "Have UDP clients open a new socket when answers stay away.",
-      sources: [{ what: "Cilium Documentation/network/kubernetes/kubeproxy-free.rst, Known issues", known: "documented" }],
-    },
-  },
-  {
     id: "SVC-CLUSTERIP-EXT",
     title: "A ClusterIP reached from outside: iptables forwards it, Cilium drops it (IS_A_CLUSTERIP)",
-    matches: (s) => s.target.reason === "IS_A_CLUSTERIP" && s.frontend?.kind === "ClusterIP",
+    matches: (s) => s.target.reason === "IS_A_CLUSTERIP" && s.frontend?.kind === "ClusterIP" && s.frontend.port !== null
+      && s.target.options["bpf-lb-external-clusterip"] !== true,
     page: {
       shownBy: "packets",
-      kubeProxy: "A packet from outside to a ClusterIP is translated and forwarded.",
-      cilium: "Dropped with IS_A_CLUSTERIP unless bpf-lb-external-clusterip is set.",
+      kubeProxy: "A packet from outside to a ClusterIP is translated, masqueraded and forwarded.",
+      cilium: "Dropped with IS_A_CLUSTERIP, in every version from 1.16 on, unless bpf-lb-external-clusterip is set.",
       bitten: [],
       advice: "Expose the service by a load balancer, or set bpf-lb-external-clusterip.",
-      sources: [{ what: "Cilium Documentation/network/kubernetes/kubeproxy-free.rst", known: "documented" }],
+      sources: [
+        { what: "Cilium Documentation/network/kubernetes/kubeproxy-free.rst", known: "documented" },
+        { what: "Cilium bpf/lib/nodeport.h, nodeport_svc_lb4; recorded runs of 1.16 to 1.20", known: "executed" },
+      ],
     },
   },
   {
     id: "SVC-LBSRCRANGES",
-    title: "loadBalancerSourceRanges: kube-proxy applies them to pods too, Cilium only to traffic from outside",
-    matches: (s) => s.frontend !== null && s.frontend.service.loadBalancerSourceRanges.length > 0
-      && s.current.reason === "filter/KUBE-PROXY-FIREWALL" && s.target.outcome.arrived && s.names.knows(s.source),
+    title: "loadBalancerSourceRanges: kube-proxy applies them to pods and nodes too, Cilium only to traffic from outside",
+    matches: (s) => s.frontend?.kind === "LoadBalancer" && s.frontend.service.loadBalancerSourceRanges.length > 0
+      && s.current.reason === "filter/KUBE-PROXY-FIREWALL" && s.target.outcome.arrived && isEndpoint(s, s.frontend, s.target)
+      && s.names.knows(s.source),
     page: {
       shownBy: "packets",
-      kubeProxy: "Enforced on the load balancer's address for pods too, unless they are listed.",
-      cilium: "Not applied to clients in the cluster; node ports and ClusterIPs only with bpf-lb-source-range-all-types.",
+      kubeProxy: "KUBE-FW and KUBE-PROXY-FIREWALL hold for the load balancer's address whoever asks: pods and nodes are dropped unless"
+        + " a range has them. Where a range has the node's own address, what the load balancer's address itself sends passes too. Node"
+        + " ports and ClusterIPs are not limited.",
+      cilium: "A client in the cluster is balanced at its own node, where ranges are not looked at. From outside they hold for the load"
+        + " balancer's address; for node ports too with bpf-lb-source-range-all-types (1.17 and later). The annotation"
+        + " service.cilium.io/src-ranges-policy: deny turns the list round (1.17 and later).",
       bitten: ["cilium#17440", "cilium#30843", "cilium#34903", "cilium#44718", "cilium#42334"],
       advice: "Deny clients in the cluster by NetworkPolicy where the ranges were meant to.",
-      sources: [{ what: "Cilium Documentation/network/kubernetes/kubeproxy-free.rst", known: "documented" }],
+      sources: [
+        { what: "kube-proxy pkg/proxy/iptables/proxier.go; its rules on a kernel", known: "executed" },
+        { what: "Cilium Documentation/network/kubernetes/kubeproxy-free.rst, LoadBalancer Source Ranges Checks", known: "documented" },
+      ],
     },
   },
   {
     id: "SVC-NOENDPOINT",
-    title: "A service without endpoints: both refuse, kube-proxy from the node's address, Cilium from the service's",
+    title: "A service without endpoints: kube-proxy refuses from the node's address, Cilium from the service's or at connect()",
     matches: (s) => s.frontend !== null && s.frontend.port !== null && s.frontend.endpoints === 0
-      && s.current.outcome.end === End.Rejected && (refuses(s.target.outcome) || isNoBackend(s.target)),
+      && (refuses(s.target.outcome) || isNoBackend(s.target))
+      && (s.current.outcome.end === End.Rejected || isLeftUnchanged(s)),
     page: {
       shownBy: "packets",
-      kubeProxy: "REJECT: port unreachable from the node's address, for new flows.",
-      cilium: "service-no-backend-response=reject answers port unreachable from the service's address; drop is silent.",
+      kubeProxy: "REJECT in the filter table for new flows: port unreachable from the node's address, for TCP too. What a node itself"
+        + " sends to a load balancer's or external address is not rejected and leaves unchanged, since OUTPUT does not come by"
+        + " KUBE-EXTERNAL-SERVICES.",
+      cilium: "service-no-backend-response=reject answers port unreachable from the service's address; the default since 1.15, on"
+        + " kernels from 5.10 on, silent drop before. The answer may be dropped by the client's own ingress policy. A socket that is"
+        + " balanced at connect() gets an error there, whatever the option says.",
       bitten: ["cilium#10002", "cilium#28025", "cilium#33041", "cilium#45184", "projectcalico/calico#3548"],
       advice: "Keep service-no-backend-response at reject where clients rely on a quick error.",
-      sources: [{ what: "Cilium pkg/defaults, service-no-backend-response", known: "read in source" }],
+      sources: [
+        { what: "Cilium commit 40c58d4517 of 2023-11-23 (1.15.0-dev); pkg/defaults of 1.16 to 1.20", known: "read in source" },
+        { what: "kube-proxy's rules on a kernel", known: "executed" },
+        { what: "Cilium .github/workflows/k8s-kind-network-e2e.yaml still skips `rejected` tests, with a reason from before 1.15",
+          known: "read in source" },
+      ],
     },
   },
   {
     id: "SVC-ETPLOCAL-NOLOCAL",
     title: "Traffic policy Local without a local endpoint: kube-proxy drops silently, Cilium answers or drops as for no backend",
     matches: (s) => s.frontend !== null && s.frontend.endpoints > 0 && isLocal(s.frontend)
-      && s.current.outcome.end === End.Dropped && !s.target.outcome.arrived
-      && (refuses(s.target.outcome) || isNoBackend(s.target)),
+      && s.current.outcome.end === End.Dropped && isServiceDrop(s.current) && !s.target.outcome.arrived
+      && (refuses(s.target.outcome) || isNoBackend(s.target) || isStifledAnswer(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "DROP where an endpoint exists elsewhere, REJECT where none exists at all.",
-      cilium: "As for a service without backends: service-no-backend-response.",
+      cilium: "The frontend has no backend on that node: as for a service without endpoints, port unreachable from the service's"
+        + " address by default. In 1.16 the answer of a node port is itself dropped where eBPF masquerades (UNKNOWN_ICMPV4_CODE), so the"
+        + " client hears nothing.",
       bitten: ["k8s#121371"],
-      advice: "Nothing: neither side serves it.",
-      sources: [{ what: "kube-proxy's rules on a kernel", known: "executed" }],
+      advice: "Nothing: neither side serves it. Load balancers that take an answer for health should probe healthCheckNodePort.",
+      sources: [
+        { what: "kube-proxy's rules on a kernel", known: "executed" },
+        { what: "Cilium pkg/loadbalancer/writer, shouldUseLocalBackends; bpf/lib/lb.h, lb4_local", known: "read in source" },
+      ],
     },
   },
   {
-    id: "SVC-VIP-ICMP",
-    title: "A ping to a service address is no service traffic: masqueraded or routed differently on each side",
-    matches: (s) => (s.protocol === "ICMP" || s.protocol === "ICMPv6") && s.packet.kind !== "error"
-      && s.names.describe(s.destination).startsWith("service ") && !reachesPod(s, s.current) && !reachesPod(s, s.target),
+    id: "SVC-ETPLOCAL-INTERNAL",
+    title: "A pod to another node's port of a Local service: the receiving node decides, or Cilium at the pod among all endpoints",
+    matches: (s) => s.frontend?.kind === "NodePort" && s.frontend.service.externalTrafficPolicy === "Local"
+      && isPodOfAnotherNode(s) && s.target.outcome.arrived && isEndpoint(s, s.frontend, s.target)
+      && (s.current.reason === "filter/KUBE-EXTERNAL-SERVICES" || (s.facets === Facet.Destination
+        && isEndpoint(s, s.frontend, s.current) && s.names.pod(s.current.destination)?.nodeName === s.names.node(s.destination))),
     page: {
       shownBy: "packets",
-      kubeProxy: "No answer unless the address is local to the node.",
-      cilium: "No answer; the packet is routed on, or dropped as traffic to world by policy.",
-      bitten: ["cilium#14118", "cilium#28458", "cilium#32411"],
-      advice: "Do not probe services by ping.",
-      sources: [{ what: "kube-proxy's rules on a kernel", known: "executed" }],
+      kubeProxy: "The load balancer's address and the node's own port lead a pod to all endpoints (KUBE-EXT sends pods to KUBE-SVC)."
+        + " Another node's port is that node's to decide; if the pod was masqueraded on the way, it counts as outside there, and only"
+        + " that node's endpoints serve it.",
+      cilium: "All endpoints, wherever the pod is, by the service's internal scope. Another node's port is balanced at the pod from"
+        + " 1.20 on, before that only where sockets are balanced at connect(); else it is the receiving node's to decide too."
+        + " In 1.19 the load balancer's address failed for clients in the cluster (cilium#45252); that is not modelled.",
+      bitten: ["cilium#45252", "cilium#42245", "cilium#11724", "cilium#27358", "cilium#37613"],
+      advice: "Let clients in the cluster use the ClusterIP.",
+      sources: [
+        { what: "Cilium bpf/lib/lb.h, lb4_lookup_wildcard_service; recorded runs of 1.16 to 1.20", known: "executed" },
+        { what: "kube-proxy's rules on a kernel", known: "executed" },
+        { what: "cilium#45252 (regression in 1.19)", known: "thread" },
+      ],
     },
   },
   {
     id: "SVC-UNKNOWN-PORT",
-    title: "A service address with a port that is none of its ports",
-    matches: (s) => s.frontend !== null && s.frontend.port === null && !reachesPod(s, s.current) && !reachesPod(s, s.target),
+    title: "A service address with a port that is none of its ports: iptables routes it on, Cilium 1.19 and later drop it from outside",
+    matches: (s) => s.frontend !== null && s.frontend.port === null && s.facets === Facet.Reached
+      && s.current.outcome.arrived && s.current.destination === s.destination && isNoBackend(s.target) && s.names.pod(s.source) === null,
     page: {
       shownBy: "packets",
-      kubeProxy: "Falls through to routing; the nftables mode rejects it.",
-      cilium: "Forwarded out, looped, or denied as traffic to world.",
+      kubeProxy: "Falls through to routing, and may come back in a loop until its TTL ends. The nftables mode rejects it.",
+      cilium: "1.19 and later: from outside dropped with SERVICE_BACKEND_NOT_FOUND where the address is a ClusterIP or a load balancer's"
+        + " that Cilium manages (wildcard entries). Before, and for pods always, the packet goes on to routing as if it were to the world.",
       bitten: ["cilium#13329", "cilium#37623"],
       advice: "Nothing: neither side serves it.",
-      sources: [{ what: "kube-proxy's rules on a kernel", known: "executed" }],
+      sources: [
+        { what: "Cilium commit 9f67ad4471 of 2025-08-27; pkg/loadbalancer/writer/wild_addr_reconciler.go", known: "read in source" },
+        { what: "Recorded runs of 1.16 to 1.20", known: "executed" },
+      ],
+    },
+  },
+  {
+    id: "SVC-VIP-ICMP",
+    title: "A ping to a service address is no service traffic on either side",
+    page: {
+      shownBy: "no difference",
+      kubeProxy: "No rule matches: the packet is routed on, and masqueraded as other traffic. It is answered only where the address is"
+        + " on the node's own devices; the IPVS mode puts it there.",
+      cilium: "No entry matches ICMP: the packet is routed on, from pods as traffic to world, which policy may deny. An answer by Cilium"
+        + " itself was proposed in cilium#47130 and is in no version modelled.",
+      bitten: ["cilium#14118", "cilium#28458", "cilium#32411"],
+      advice: "Do not probe services by ping.",
+      sources: [{ what: "Both on recorded runs and on a kernel", known: "executed" }],
+    },
+  },
+  {
+    id: "SVC-LBIP-NODEPORT",
+    title: "A node port on a load balancer's address that is also the node's: kube-proxy serves it, Cilium does not",
+    matches: (s) => s.frontend?.kind === "NodePort" && s.facets === Facet.Destination && isEndpoint(s, s.frontend, s.current)
+      && s.frontend.service.loadBalancerIngress.some(({ ip }) => ip.text === s.destination) && isUntranslated(s)
+      && !s.names.isInternal(s.destination),
+    page: {
+      shownBy: "packets",
+      kubeProxy: "Node ports answer on every address of the node (addrtype LOCAL). A load balancer's address is one of them only where"
+        + " something put it on a device: the IPVS mode, an appliance's agent, a floating address. Otherwise the packet is routed on.",
+      cilium: "Node ports answer on chosen addresses of the node's devices only; the load balancer's address has the service's port.",
+      bitten: ["cilium#35518"],
+      advice: "Have clients use the service's port on the load balancer's address.",
+      sources: [
+        { what: "kube-proxy pkg/proxy/iptables/proxier.go; its rules on a kernel", known: "executed" },
+        { what: "Cilium pkg/datapath/tables/node_address.go", known: "read in source" },
+        { what: "cilium#35518 compares with Calico's eBPF dataplane", known: "thread" },
+      ],
+    },
+  },
+  {
+    id: "SVC-NODEPORT-ADDRS",
+    title: "A node port on a further address of the node: kube-proxy serves every local address, Cilium one of each device",
+    matches: (s) => s.frontend?.kind === "NodePort" && s.facets === Facet.Destination && isEndpoint(s, s.frontend, s.current)
+      && isUntranslated(s) && !s.names.isInternal(s.destination),
+    page: {
+      shownBy: "state or option",
+      kubeProxy: "Every address that is local to the node, unless nodePortAddresses limits them. The nftables mode serves the primary"
+        + " address only.",
+      cilium: "One address of each family of each device with a default route or a node address: the InternalIP, else the first private"
+        + " one, else the first; all that nodeport-addresses covers where it is set. Other addresses reach the node's own sockets.",
+      bitten: ["cilium#14558", "cilium#21471", "cilium#24481", "cilium#12508"],
+      advice: "Set nodeport-addresses to the networks from which node ports are used.",
+      sources: [
+        { what: "Cilium pkg/datapath/tables/node_address.go; Documentation/network/kubernetes/kubeproxy-free.rst",
+          known: "read in source" },
+        { what: "kube-proxy's rules on a kernel", known: "executed" },
+      ],
+    },
+  },
+  {
+    id: "SVC-HOSTPORT",
+    title: "A host port in the range of node ports: the portmap plugin serves it, Cilium ignores it",
+    matches: (s) => s.facets === Facet.Destination && isHostPort(s) && isUntranslated(s)
+      && isBetween(s.port, s.target.options["node-port-range"]),
+    page: {
+      shownBy: "state or option",
+      kubeProxy: "The CNI plugin portmap translates every host port, on every address of the node.",
+      cilium: "A host port inside node-port-range is ignored with a warning in the agent's log: the packet reaches the node's own"
+        + " sockets. In 1.16 one port has one protocol, and 1.18 before 1.18.3 took the later of two for both. hostIP 127.0.0.1 is not"
+        + " served.",
+      bitten: ["cilium#14287", "cilium#40721"],
+      advice: "Move host ports out of 30000-32767 before the switch.",
+      sources: [
+        { what: "Cilium pkg/loadbalancer/reflectors/k8s.go, upsertHostPort", known: "read in source" },
+        { what: "Cilium commit 98854093f8 of 2025-09-15 (two protocols), in the tree of 1.18.3", known: "read in source" },
+      ],
+    },
+  },
+  {
+    id: "SVC-SOCKETLB-INVISIBLE",
+    title: "A ClusterIP that is translated at connect() never appears on the wire",
+    appliesTo: ({ cluster, target }) => (target.options["bpf-lb-sock"] !== true || target.options["bpf-lb-sock-hostns-only"] === true ? []
+      : cluster.pods.flatMap((pod) => REDIRECTING.filter((label) => Object.hasOwn(pod.labels, label))
+        .map((label) => `Pod ${pod.namespace}/${pod.name} has the label ${label}`))),
+    page: {
+      shownBy: "hazard",
+      kubeProxy: "The service's address is on the wire up to the node, which translates it.",
+      cilium: "With bpf-lb-sock the socket is connected to the endpoint itself: sidecars that redirect by address, and virtual machines or"
+        + " mounts whose traffic has no socket of the pod, do not see or get the translation. Captures from such nodes show endpoints"
+        + " instead of services. bpf-lb-sock-hostns-only limits it to the node's own sockets.",
+      bitten: ["cilium#16583", "cilium#21541", "istio/istio#27619"],
+      advice: "Set bpf-lb-sock-hostns-only where meshes, KubeVirt or Kata run.",
+      sources: [{ what: "Cilium Documentation/network/kubernetes/kubeproxy-free.rst, Limitations; bpf/bpf_sock.c", known: "documented" }],
+    },
+  },
+  {
+    id: "SVC-AZURE-FLOATIP",
+    title: "Azure's load balancer leaves its own address in packets (floating IP): both sides serve it alike",
+    page: {
+      shownBy: "no difference",
+      kubeProxy: "The node gets the frontend's address and the service's port, not the node port, and serves them by the status of the"
+        + " Service. The node port is used only with azure-disable-load-balancer-floating-ip or an internal IPv6 load balancer.",
+      cilium: "The same frontend from the same status.",
+      bitten: [],
+      advice: "Give the Services with their status: without it such packets match nothing.",
+      sources: [{ what: "cloud-provider-azure pkg/provider/azure_loadbalancer.go", known: "read in source" }],
     },
   },
 ];
 
-function isEndpoint(situation: Situation, frontend: Frontend, side: Side): boolean {
-  return situation.names.isEndpoint(frontend, side.destination, Tuple.destinationPort(side.outcome.image));
-}
-
-function isNoBackend(side: Side): boolean {
-  return side.outcome.end === End.Dropped && side.reason === "SERVICE_BACKEND_NOT_FOUND";
-}
+/** Labels that Istio, Linkerd and KubeVirt put on pods whose traffic they redirect or bridge. */
+const REDIRECTING = ["security.istio.io/tlsMode", "linkerd.io/control-plane-ns", "kubevirt.io"];
 
 function isLocal(frontend: Frontend): boolean {
   return frontend.kind === "ClusterIP" ? frontend.service.internalTrafficPolicy === "Local"
     : frontend.service.externalTrafficPolicy === "Local";
 }
 
-/** It came to a pod, as if the service had that port; an error coming back to the flow's own sender is not that. */
-function reachesPod({ names, packet, source }: Situation, side: Side): boolean {
-  return names.pod(side.destination) !== null && !(packet.kind === "error" && side.destination === source);
+/** kube-proxy's own chains of what is not served. */
+function isServiceDrop(side: Side): boolean {
+  return side.reason === "filter/KUBE-EXTERNAL-SERVICES" || side.reason === "filter/KUBE-SERVICES";
+}
+
+/** A node port's refusal that 1.16 drops on its own way out (snat_v4_nat_handle_icmp_error). */
+function isStifledAnswer(s: Situation): boolean {
+  return s.frontend?.kind === "NodePort" && s.target.reason === "UNKNOWN_ICMPV4_CODE" && s.target.options["enable-bpf-masquerade"] === true;
+}
+
+/** A node's own packet to a service's outer address goes out as if there were no service. */
+function isLeftUnchanged(s: Situation): boolean {
+  return s.names.node(s.source) !== null && s.frontend !== null && (s.frontend.kind === "LoadBalancer" || s.frontend.kind === "ExternalIP")
+    && s.current.outcome.end === End.Left && s.current.destination === s.destination;
+}
+
+function isPodOfAnotherNode({ names, source, destination }: Situation): boolean {
+  const pod = names.pod(source);
+  return pod !== null && names.node(destination) !== null && pod.nodeName !== names.node(destination);
+}
+
+/** The target hands it to the node's own sockets, as it came. */
+function isUntranslated({ names, target, destination, port }: Situation): boolean {
+  return target.outcome.end === End.Delivered && target.destination === destination && names.node(destination) !== null && port !== 0;
+}
+
+function isHostPort({ names, destination, protocol, port, current }: Situation): boolean {
+  const pod = names.hostPort(destination, protocol, port);
+  return pod?.ips.some((ip) => ip.text === current.destination) === true;
+}
+
+function isBetween(port: number, range: unknown): boolean {
+  return Array.isArray(range) && port >= Number(range[0]) && port <= Number(range[1]);
 }

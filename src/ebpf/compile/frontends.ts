@@ -75,8 +75,10 @@ function planService(
 ): void {
   const add = planner(plans, service, options);
   const wild = (address: Address, type: FrontendType): void => {
-    if (!hasWildcard(service, address, type, nodes, options)) return;
-    plans.push(wildcard(address, type, service, only));
+    if (!hasWildcard(service, address, options)) return;
+    const owners = type === "LoadBalancer" && release(options) >= 20 ? nodes.filter(({ node }) => hasAddress(node, address)) : [];
+    if (owners.length === 0) plans.push(wildcard(address, type, service, only));
+    else for (const one of nodes) if (!owners.includes(one)) plans.push(wildcard(address, type, service, one.node.name));
   };
   if (exposes(service, "ClusterIP", options)) {
     for (const address of service.clusterIPs) {
@@ -135,19 +137,17 @@ function planner(plans: FrontendPlan[], service: Service, options: CiliumOptions
   };
 }
 
-/** isWildcardClass; from 1.20 not for a load balancer address that is a node's own. */
-function hasWildcard(
-  service: Service,
-  address: Address,
-  type: FrontendType,
-  nodes: readonly NodeAddresses[],
-  options: CiliumOptions,
-): boolean {
+/** isWildcardClass. From 1.20 a node whose own a load balancer's address is has none for it. */
+function hasWildcard(service: Service, address: Address, options: CiliumOptions): boolean {
   if (release(options) < 19 || !familyEnabled(address, options)) return false;
-  const managed = service.loadBalancerClass === ""
+  return service.loadBalancerClass === ""
     ? options["default-lb-service-ipam"] === "lbipam" : OWN_CLASSES.includes(service.loadBalancerClass);
-  const nodes20 = release(options) >= 20 && type === "LoadBalancer";
-  return managed && !(nodes20 && nodes.some(({ addresses }) => addresses.some(({ text }) => text === address.text)));
+}
+
+/** The agent's table of node addresses has those of every device that is no pod's, whether node ports answer on them or not. */
+function hasAddress(node: Node, { text }: Address): boolean {
+  return node.facts.devices.some(({ kind, addresses }) => (kind === "uplink" || kind === "tunnel" || kind === "other")
+    && addresses.some(({ address }) => address.text === text));
 }
 
 function wildcard(address: Address, type: FrontendType, service: Service, node: string | null): FrontendPlan {
