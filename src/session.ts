@@ -16,6 +16,7 @@ import type { Plane } from "./dataplane.js";
 import { buildPlane, limitsOf, policyDenial, type PlaneInputs, type Profile, settingOf } from "./planes.js";
 import { CaptureCursor, type CaptureInput, keyOfImage, readView } from "./replay/reading.js";
 import { type PlaneChange, Replay } from "./replay/loop.js";
+import { Snapshot } from "./replay/snapshot.js";
 import { SocketTuples } from "./replay/sockets.js";
 import { Topology } from "./replay/topology.js";
 import { Emission } from "./dataplane.js";
@@ -94,6 +95,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
       wasm: input.targetWasm ?? input.wasm, rulesByNode: new Map(), udpCleanup }),
   ];
   let names = new Names(cluster);
+  let snapshot = new Snapshot(cluster, epochNs);
   let targetNames = targetTimeline === undefined ? names : new Names(targetCluster);
   let denies = policyDenial(targetCluster, input.target, input.cilium, targetNetwork.names);
   const settings = settingsOf(input, cluster);
@@ -111,7 +113,9 @@ export async function runSession(input: SessionInput): Promise<Session> {
     followCapture: input.followCapture, windowNs: input.windowNs, changes: changesOf(input),
     epochNs, keyOf: keyOfImage, socketTuple: (node, tuple, timeNs) => sockets.find(node, tuple, timeNs),
     isFrontend: (address, protocol, port) => names.isFrontend(address, protocol, port), judge: watch ?? comparison,
+    unfit: (first, last, timeNs) => snapshot.unfit(first, last, timeNs),
     onCluster: (changed, only) => {
+      if (only !== 1) snapshot = new Snapshot(changed, epochNs);
       if (only !== 1) names = new Names(changed, names);
       if (only === 0) return;
       targetNames = only === undefined ? names : new Names(changed, targetNames);
