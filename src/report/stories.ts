@@ -4,7 +4,7 @@
  */
 import type { MergedFinding, MergedReport } from "./merge.js";
 import { count, type FindingRow, percent } from "./report.js";
-import { consequences, paintedId, problemLines, type TextOptions } from "./text.js";
+import { acceptedLines, consequences, hazardLines, paintedId, problemLines, type TextOptions } from "./text.js";
 
 export function renderStories(report: MergedReport, options: TextOptions): string {
   const { paint } = options;
@@ -21,7 +21,7 @@ export function renderStories(report: MergedReport, options: TextOptions): strin
     "",
     ...differences(report, options),
     `${paint("bold", "No difference:")} ${quiet.length === 0 ? "none of the recordings" : quiet.map((story) => story.name).join(", ")}`,
-    ...undecided(report, options),
+    ...undecided(report, options), ...acceptedLines(report, options), ...hazardLines(report, options),
   ];
   if (options.verbose) lines.push("", ...table(report));
   lines.push(...problemLines(report, options), "");
@@ -39,7 +39,7 @@ function trust(report: MergedReport): string {
 
 function differences(report: MergedReport, { paint }: TextOptions): string[] {
   const lines: string[] = [];
-  for (const [title, rows] of consequences<MergedFinding>(report.findings)) {
+  for (const [title, rows] of consequences<MergedFinding>(report.findings.filter(({ accepted }) => accepted === undefined))) {
     lines.push(paint("bold", `${title}: ${count(flowsOf(rows), "flow")}`));
     for (const [id, same] of byId(rows)) {
       const [first] = same;
