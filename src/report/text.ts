@@ -3,6 +3,7 @@
  * exit code and why. Prints data; computes nothing but layout.
  */
 import { formatProblem } from "../cluster/problem.js";
+import { coverageLines } from "./coverage.js";
 import { count, type FindingRow, percent, type Report } from "./report.js";
 
 /** Findings listed on the screen; the rest are in the JSON report. */
@@ -168,6 +169,7 @@ function ground(report: Report, { paint, verbose }: TextOptions): string[] {
     const word = policies.length === 1 ? "1 policy" : `${policies.length} policies`;
     lines.push(`Never exercised: ${word}${shortList(policies)}`);
   }
+  lines.push(...coverageLines(report.untouched.rules, verbose));
   return lines;
 }
 
