@@ -90,7 +90,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
   const cursors = input.captures.map((capture, index) =>
     new CaptureCursor({ ...capture, node: topology.nodeIndex(capture.node) }, index));
   const open = await openCursors(cursors);
-  const epochSec = Math.min(...open.map((cursor) => cursor.reader.record.timeSec), Number.MAX_SAFE_INTEGER);
+  const epochSec = Math.min(...open.map(firstSecond), Number.MAX_SAFE_INTEGER);
   const epochNs = BigInt(open.length === 0 ? 0 : epochSec) * 1_000_000_000n;
   const udpCleanup = !input.timeline.changes.some((change) => change.kind === "conntrack-delete");
   const planes: [Plane, Plane] = [
@@ -143,6 +143,11 @@ function changesOf({ timeline, targetTimeline }: SessionInput): readonly PlaneCh
 
 function settingsOf(input: SessionInput, cluster: Cluster): readonly [SettingSide, SettingSide] {
   return [settingOf(input.current, cluster, input.network, input.cilium), settingOf(input.target, cluster, input.network, input.cilium)];
+}
+
+/** Of its first record, by a clock that is right. */
+function firstSecond({ reader, input: { clockNs = 0 } }: CaptureCursor): number {
+  return reader.record.timeSec + Math.floor(clockNs / 1e9);
 }
 
 /** Moves every cursor to its first record; those that have one. */
