@@ -18,6 +18,7 @@ import type { Plane } from "./dataplane.js";
 import { buildPlane, limitsOf, policyDenial, type PlaneInputs, type Profile, settingOf } from "./planes.js";
 import { CaptureCursor, type CaptureInput, keyOfImage, readView } from "./replay/reading.js";
 import { type PlaneChange, Replay } from "./replay/loop.js";
+import { Snapshot } from "./replay/snapshot.js";
 import { SocketTuples } from "./replay/sockets.js";
 import { Topology } from "./replay/topology.js";
 import { Emission } from "./dataplane.js";
@@ -89,7 +90,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
   const cursors = input.captures.map((capture, index) =>
     new CaptureCursor({ ...capture, node: topology.nodeIndex(capture.node) }, index));
   const open = await openCursors(cursors);
-  const epochSec = Math.min(...open.map((cursor) => cursor.reader.record.timeSec), Number.MAX_SAFE_INTEGER);
+  const epochSec = Math.min(...open.map(firstSecond), Number.MAX_SAFE_INTEGER);
   const epochNs = BigInt(open.length === 0 ? 0 : epochSec) * 1_000_000_000n;
   const udpCleanup = !input.timeline.changes.some((change) => change.kind === "conntrack-delete");
   const planes: [Plane, Plane] = [
@@ -99,6 +100,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
       wasm: input.targetWasm ?? input.wasm, rulesByNode: new Map(), udpCleanup }),
   ];
   let names = new Names(cluster);
+  let snapshot = new Snapshot(cluster, epochNs);
   let targetNames = targetTimeline === undefined ? names : new Names(targetCluster);
   let denies = policyDenial(targetCluster, input.target, input.cilium, targetNetwork.names);
   const settings = settingsOf(input, cluster);
@@ -116,7 +118,9 @@ export async function runSession(input: SessionInput): Promise<Session> {
     followCapture: input.followCapture, windowNs: input.windowNs, changes: changesOf(input),
     epochNs, keyOf: keyOfImage, socketTuple: (node, tuple, timeNs) => sockets.find(node, tuple, timeNs),
     isFrontend: (address, protocol, port) => names.isFrontend(address, protocol, port), judge: watch ?? comparison,
+    unfit: (first, last, timeNs) => snapshot.unfit(first, last, timeNs),
     onCluster: (changed, only) => {
+      if (only !== 1) snapshot = new Snapshot(changed, epochNs);
       if (only !== 1) names = new Names(changed, names);
       if (only === 0) return;
       targetNames = only === undefined ? names : new Names(changed, targetNames);
@@ -139,6 +143,11 @@ function changesOf({ timeline, targetTimeline }: SessionInput): readonly PlaneCh
 
 function settingsOf(input: SessionInput, cluster: Cluster): readonly [SettingSide, SettingSide] {
   return [settingOf(input.current, cluster, input.network, input.cilium), settingOf(input.target, cluster, input.network, input.cilium)];
+}
+
+/** Of its first record, by a clock that is right. */
+function firstSecond({ reader, input: { clockNs = 0 } }: CaptureCursor): number {
+  return reader.record.timeSec + Math.floor(clockNs / 1e9);
 }
 
 /** Moves every cursor to its first record; those that have one. */

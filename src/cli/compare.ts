@@ -12,6 +12,7 @@ import { renderStories } from "../report/stories.js";
 import { renderText, type TextOptions } from "../report/text.js";
 import type { ConnectionSet } from "../flows/connections.js";
 import { type FlowCapture, type FlowCaptures, flowCaptures } from "../replay/flow-captures.js";
+import { withClocks } from "./clock.js";
 import { type InputFiles, withInputFiles } from "./input-files.js";
 import { type EntryCapture, type EntryCaptures, entryCaptures } from "../replay/entries.js";
 import { runSession, type SessionInput } from "../session.js";
@@ -38,6 +39,7 @@ export interface CompareOptions extends InputOptions, PlaneOptions, OutputOption
   readonly followCapture?: boolean;
   readonly change?: readonly string[];
   readonly copyWindow: string;
+  readonly clock?: readonly string[];
   readonly minJudged: string;
   readonly failOn: "any" | "unexplained" | "none";
   readonly coverage?: string;
@@ -79,6 +81,7 @@ export function addReplayOptions(command: Command): Command {
   return command
     .option("--change <time=path...>", "manifests as they are from this time on (RFC 3339, or seconds since 1970)")
     .option("--follow-capture", "pin the first packet of each flow to the recorded backend, where that was eligible")
+    .option("--clock <node=offset...>", "what to add to the times of a node's captures, such as node2=-12ms, where its clock was off")
     .option("--copy-window <ms>", "how long copies of one packet may lie apart", "50");
 }
 
@@ -171,6 +174,8 @@ function strictly(options: InputOptions, report: Report): Report {
 export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "followCapture" | "copyWindow"> & Partial<CompareOptions>,
   inputs: Inputs & Partial<InputFiles>, changes: readonly Change[]): SessionInput {
   const { timeline, problems, unreadable } = timelineOf(inputs, changes);
+  const clocked = withClocks(inputs.captures, options.clock);
+  problems.push(...clocked.said);
   const accepted = acceptedOf(options);
   const current = profileOf(options.current);
   const target = profileOf(options.target);
@@ -188,7 +193,7 @@ export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "follo
     // Problems of captures are added while they are read; the report takes the list at the end.
     timeline: { ...timeline, get problems() { return [...inputs.problems, ...timeline.problems, ...problems,
       ...(accepted?.problems ?? [])]; } },
-    captures: entries === null && flows === null ? inputs.captures
+    captures: entries === null && flows === null ? clocked.captures
       : [...(entries?.captures ?? []).map(captureOf), ...(flows?.captures ?? []).map(flowCaptureOf)],
     conntrack: inputs.conntrack,
     ...(entries === null ? {} : { entries: summaryOf(entries) }),

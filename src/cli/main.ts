@@ -7,6 +7,7 @@
 import { Command, CommanderError } from "commander";
 import { buildCommand } from "./build.js";
 import { checkCommand } from "./check.js";
+import { collectCommand } from "./collect.js";
 import { compareCommand } from "./compare.js";
 import { completionCommand } from "./completion.js";
 import { dumpCommand } from "./dump.js";
@@ -35,7 +36,7 @@ Examples:
   twinplane explain NAT-LOCAL-BACKEND
   twinplane test scenarios/`);
   const commands = [compareCommand, reviewCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand, explainCommand,
-    supportCommand, buildCommand, completionCommand];
+    collectCommand, supportCommand, buildCommand, completionCommand];
   for (const command of commands) {
     command(program, (code) => {
       exitCode = code;

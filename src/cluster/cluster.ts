@@ -51,6 +51,8 @@ export interface Pod extends ObjectMeta {
   readonly ports: readonly ContainerPort[];
   /** Name of the Deployment or the like that it is of, as far as its owner's name says; absent: none. */
   readonly owner?: string;
+  /** When it was made and when it is to be gone, ns since the Unix epoch, as far as it says. */
+  readonly lifetime?: { readonly since?: bigint; readonly until?: bigint };
   /** `Running` where status.phase is absent. Succeeded and Failed pods own no address. */
   readonly phase: string;
 }

@@ -3,6 +3,7 @@ import type { Address } from "./address.js";
 import { readAddress, readPort, readPrefix, readProtocol } from "./addresses.js";
 import type { ContainerPort, Node, ObjectMeta, Pod } from "./cluster.js";
 import type { Field } from "./field.js";
+import { timeNsOf } from "./time.js";
 
 /** A Node as its manifest has it; what is known of its devices comes from elsewhere. */
 export type NodeObject = Omit<Node, "facts">;
@@ -21,8 +22,17 @@ export function readPod(root: Field, meta: ObjectMeta): Pod {
     serviceAccountName: spec.get("serviceAccountName").string("default") || "default",
     ports: [...portsOf(spec.get("containers").items()), ...portsOf(sidecars).map((port) => ({ ...port, sidecar: true as const }))],
     phase: status.get("phase").string("Running") || "Running",
-    ...ownerOf(root.get("metadata"), meta),
+    ...ownerOf(root.get("metadata"), meta), ...lifetimeOf(root.get("metadata"), status),
   };
+}
+
+/** Deletion has the time until which the pod may take to end. */
+function lifetimeOf(metadata: Field, status: Field): Pick<Pod, "lifetime"> {
+  const time = (field: Field): bigint | null => (typeof field.value === "string" ? timeNsOf(field.value) : null);
+  const since = time(status.get("startTime")) ?? time(metadata.get("creationTimestamp"));
+  const until = time(metadata.get("deletionTimestamp"));
+  if (since === null && until === null) return {};
+  return { lifetime: { ...(since === null ? {} : { since }), ...(until === null ? {} : { until }) } };
 }
 
 /** A ReplicaSet of a Deployment has its name and the hash that its pods have as a label. */

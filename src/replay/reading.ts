@@ -21,6 +21,8 @@ export interface CaptureInput {
   readonly node: number;
   /** Device it was taken on, for captures of one interface; empty: the capture says. */
   readonly device: string;
+  /** What is to be added to its times, ns. */
+  readonly clockNs?: number;
   readonly chunks: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
   /** Where records stand for lines of a text: the line of each, in order. */
   readonly lines?: readonly number[];
@@ -73,7 +75,8 @@ export class CaptureCursor {
 
   private stamp(epochSec: number): void {
     const { record } = this.reader;
-    if (record.hasTime) this.seenNs = Math.max(this.seenNs, (record.timeSec - epochSec) * 1e9 + record.timeFracNs);
+    if (record.hasTime) this.seenNs = Math.max(this.seenNs, (record.timeSec - epochSec) * 1e9 + record.timeFracNs
+      + (this.input.clockNs ?? 0));
     this.timeNs = this.seenNs === Number.NEGATIVE_INFINITY ? 0 : this.seenNs;
   }
 }
