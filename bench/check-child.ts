@@ -11,7 +11,7 @@ import { assumedNetwork, buildPlane, parseProfile, policyDenial, type Profile } 
 
 const [currentText, pods, policies] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4])];
 const NODES = 200;
-const MOST = currentText === "kube-proxy" ? 200_000 : 40_000;
+const MOST = currentText === "kube-proxy" ? 200_000 : 45_000;
 const cpuMs = (): number => {
   const { user, system } = process.cpuUsage();
   return (user + system) / 1000;

@@ -87,7 +87,7 @@ function masqueradePrefixes({ masquerade, kubeProxy }: Network): Prefix[] {
 
 /** A node's rules are walked policy by policy where an engine of iptables keeps them: a packet costs as many steps. */
 const MOST = 200_000;
-const STEPS = 40_000_000;
+const STEPS = 45_000_000;
 
 function mostProbes({ networkPolicies }: Cluster, { engine }: Profile): number {
   if (engine === "cilium" || engine === "kube-proxy") return MOST;
