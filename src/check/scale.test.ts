@@ -21,7 +21,8 @@ function clusterOf(items: readonly object[]): Cluster {
   return buildCluster(objects);
 }
 
-const NODE = { apiVersion: "v1", kind: "Node", metadata: { name: "n1" }, status: { addresses: [{ type: "InternalIP", address: "192.168.0.1" }] } };
+const NODE = { apiVersion: "v1", kind: "Node", metadata: { name: "n1" },
+  status: { addresses: [{ type: "InternalIP", address: "192.168.0.1" }] } };
 
 /** The documented way around ipBlock, as in AKS#5969: a peer of all namespaces and all pods, at several ports. */
 const INCIDENT = clusterOf([
@@ -69,7 +70,8 @@ describe("a peer of everybody at several ports", () => {
 describe("blockers", () => {
   const found = (items: readonly object[], target = "cilium@1.20"): string[] => {
     const cluster = clusterOf([NODE, ...items]);
-    return blockersOf(cluster, settingOf(profile(target), cluster, assumedNetwork(cluster, {}, []))).map(({ id, object }) => `${id} ${object}`);
+    return blockersOf(cluster, settingOf(profile(target), cluster, assumedNetwork(cluster, {}, [])))
+      .map(({ id, object }) => `${id} ${object}`);
   };
   const pod = (ports: readonly object[]) => ({ apiVersion: "v1", kind: "Pod", metadata: { name: "p", namespace: "x" },
     spec: { nodeName: "n1", containers: [{ name: "c", ports }] }, status: { podIP: "10.0.0.9" } });
