@@ -33,7 +33,8 @@ async function fixed(story: string, policies: string, current: string): Promise<
   writeFileSync(file, policies);
   const { stdout } = await runCli(["compare", "-f", join(LAB, "cluster.yaml"), file, join(LAB, "node1.net.json"),
     join(LAB, "node2.net.json"), join(LAB, story), "-r", join(LAB, story), "--current", current,
-    "--cluster-cidr", "10.244.0.0/16", "fd00:10:244::/48", "--non-masquerade-cidr", "192.168.50.0/24", "fd00:50::/64", "--follow-capture", "--fixes", out, "-o", "json"]);
+    "--cluster-cidr", "10.244.0.0/16", "fd00:10:244::/48", "--non-masquerade-cidr", "192.168.50.0/24", "fd00:50::/64", "--follow-capture",
+    "--fixes", out, "-o", "json"]);
   return { report: JSON.parse(stdout) as Report & { fixes: FixReport }, files: readdirSync(out).sort(), out };
 }
 
@@ -79,7 +80,8 @@ describe("an ipBlock over pods", () => {
 });
 
 it("allowing the clients of a node port would open what Azure NPM denies on the other node, and is not offered", async () => {
-  const { report, files } = await fixed("loadbalancer", readFileSync(join(root, "test", "mutants.policies.yaml"), "utf8"), "kube-proxy+npm");
+  const policies = readFileSync(join(root, "test", "mutants.policies.yaml"), "utf8");
+  const { report, files } = await fixed("loadbalancer", policies, "kube-proxy+npm");
   expect(report.findings.map((one) => one.id)).toContain("POL-LB-INGRESS");
   expect(report.fixes.refused).toEqual([
     { id: "POL-LB-INGRESS", object: "NetworkPolicy default/web-lb-ingress-ingress", why: "it opens 4 other flows" }]);
