@@ -243,6 +243,8 @@ export interface Journey {
   /** Text of the reason: a Cilium drop reason's name, a chain, `undecided` cause. Empty where there is none. */
   readonly reason: string;
   readonly becauses: readonly Because[];
+  /** What let it through before that decision: the rule of the sender's policy, where the receiver's decided. */
+  readonly passed: readonly Because[];
   /** The backends the plane could have chosen, `ip:port`, sorted; null where no choice was made. */
   readonly eligibleBackends: readonly string[] | null;
   /** The one it chose, where that is known of a frame that did not arrive too; absent: it is not said. */

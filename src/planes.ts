@@ -12,6 +12,7 @@ import type { Cluster } from "./cluster/cluster.js";
 import type { Problem } from "./cluster/problem.js";
 import type { SettingSide } from "./compare/catalogue/index.js";
 import type { Plane } from "./dataplane.js";
+import { labelFilter } from "./ebpf/compile/label-filter.js";
 import { dumpImage } from "./ebpf/dump.js";
 import { compileImage, type MapImage } from "./ebpf/image.js";
 import { checkLimits } from "./ebpf/limits.js";
@@ -197,6 +198,15 @@ function agentBesideCilium({ masquerade, clusterCidrs }: Network): MasqueradeCon
   return { agent: "ip-masq-agent", chain: "IP-MASQ-AGENT", enableIPv6: clusterCidrs.some((range) => range.address.family === 6),
     nonMasqueradeCIDRs: clusterCidrs.map((range) => ({ range, where: null })), masqLinkLocal: true, masqLinkLocalIPv6: true,
     randomFully: false, stopped: false };
+}
+
+/** What preconditions of differences ask of a profile: its version and options, as a cluster and the user set them. */
+export function settingOf(profile: Profile, cluster: Cluster, network: Network, given: Readonly<Record<string, unknown>> = {})
+  : SettingSide {
+  if (profile.engine !== "cilium") return { profile: profile.text, version: "", options: {} };
+  const { options } = ciliumOptions(profile.text, cluster, given, assumedOptions(cluster, network));
+  return { profile: profile.text, version: options.version, options: { ...options },
+    keepsLabel: (key) => labelFilter(options).keeps(key) };
 }
 
 /** Limits of a built plane; none where the plane has no such maps. */

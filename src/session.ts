@@ -7,14 +7,15 @@ import type { Cluster, Timeline } from "./cluster/cluster.js";
 import type { ConntrackFlow } from "./cluster/conntrack-flow.js";
 import type { Problem } from "./cluster/problem.js";
 import { captureProblems, LinkType } from "./capture/index.js";
-import { titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
-import { Comparison } from "./compare/comparison.js";
+import { type SettingSide, type Situation, titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
+import { Comparison, type Named } from "./compare/comparison.js";
 import { type JudgedListener, Teller } from "./compare/judged.js";
 import { Names } from "./compare/names.js";
+import { strangers } from "./compare/strangers.js";
 import type { Plane } from "./dataplane.js";
-import { buildPlane, limitsOf, policyDenial, type PlaneInputs, type Profile } from "./planes.js";
+import { buildPlane, limitsOf, policyDenial, type PlaneInputs, type Profile, settingOf } from "./planes.js";
 import { CaptureCursor, type CaptureInput, keyOfImage, readView } from "./replay/reading.js";
-import { Replay } from "./replay/loop.js";
+import { type PlaneChange, Replay } from "./replay/loop.js";
 import { SocketTuples } from "./replay/sockets.js";
 import { Topology } from "./replay/topology.js";
 import { Emission } from "./dataplane.js";
@@ -26,7 +27,16 @@ import {
 
 export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | "udpCleanup"> {
   readonly version: string;
+  /** The cluster as the captures were taken in it; both planes' where `targetTimeline` does not say otherwise. */
   readonly timeline: Timeline;
+  /** The target's, where it has another cluster. */
+  readonly targetTimeline?: Timeline;
+  /** The target's, where its cluster says another. */
+  readonly targetNetwork?: PlaneInputs["network"];
+  /** What the planes are called; absent: current and target. */
+  readonly planeNames?: readonly [string, string];
+  /** How differences are named; absent: by the catalogue. */
+  readonly nameOf?: (situation: Situation) => Named;
   readonly captures: readonly (Omit<CaptureInput, "node"> & { readonly node: string })[];
   /** conntrack entries or events by node. */
   readonly conntrack: ReadonlyMap<string, readonly ConntrackFlow[]>;
@@ -67,6 +77,9 @@ const PROGRESS_EVERY = 8192;
 
 export async function runSession(input: SessionInput): Promise<Session> {
   const cluster = input.timeline.initial;
+  const { targetTimeline } = input;
+  const targetCluster = targetTimeline?.initial ?? cluster;
+  const targetNetwork = input.targetNetwork ?? input.network;
   const topology = new Topology(cluster);
   const cursors = input.captures.map((capture, index) =>
     new CaptureCursor({ ...capture, node: topology.nodeIndex(capture.node) }, index));
@@ -75,32 +88,52 @@ export async function runSession(input: SessionInput): Promise<Session> {
   const epochNs = BigInt(open.length === 0 ? 0 : epochSec) * 1_000_000_000n;
   const udpCleanup = !input.timeline.changes.some((change) => change.kind === "conntrack-delete");
   const planes: [Plane, Plane] = [
-    buildPlane("current", input.current, { ...input, cluster, epochNs, udpCleanup }),
+    buildPlane(input.planeNames?.[0] ?? "current", input.current, { ...input, cluster, epochNs, udpCleanup }),
     // What stands on a node stands there now.
-    buildPlane("target", input.target, { ...input, wasm: input.targetWasm ?? input.wasm, rulesByNode: new Map(), cluster, epochNs,
-      udpCleanup }),
+    buildPlane(input.planeNames?.[1] ?? "target", input.target, { ...input, network: targetNetwork, cluster: targetCluster, epochNs,
+      wasm: input.targetWasm ?? input.wasm, rulesByNode: new Map(), udpCleanup }),
   ];
   let names = new Names(cluster);
-  let denies = policyDenial(cluster, input.target, input.cilium, input.network.names);
+  let targetNames = targetTimeline === undefined ? names : new Names(targetCluster);
+  let denies = policyDenial(targetCluster, input.target, input.cilium, targetNetwork.names);
+  const settings = settingsOf(input, cluster);
   const comparison = new Comparison(planes, () => names, input.current.policyEngine,
     (source, destination, protocol, port) => denies(source, destination, protocol, port),
-    input.onJudged === undefined ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, input.onJudged));
+    input.onJudged === undefined ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, input.onJudged), settings, {
+      targetNames: () => targetNames,
+      ...(input.nameOf === undefined ? {} : { nameOf: input.nameOf }),
+      ...(targetTimeline === undefined ? {} : { strange: strangers(cluster, targetCluster) }),
+    });
   const watch = input.until === undefined ? null : new StepWatch(comparison, planes, input.until);
   const sockets = new SocketTuples(cluster, topology.nodes, input.conntrack, epochNs);
   const replay = new Replay({
     planes, points: topology, seesAll: open.every(seesAll),
-    followCapture: input.followCapture, windowNs: input.windowNs, changes: input.timeline.changes,
+    followCapture: input.followCapture, windowNs: input.windowNs, changes: changesOf(input),
     epochNs, keyOf: keyOfImage, socketTuple: (node, tuple, timeNs) => sockets.find(node, tuple, timeNs),
     isFrontend: (address, protocol, port) => names.isFrontend(address, protocol, port), judge: watch ?? comparison,
-    onCluster: (changed: Cluster) => {
-      names = new Names(changed, names);
-      denies = policyDenial(changed, input.target, input.cilium, input.network.names);
+    onCluster: (changed, only) => {
+      if (only !== 1) names = new Names(changed, names);
+      if (only === 0) return;
+      targetNames = only === undefined ? names : new Names(changed, targetNames);
+      denies = policyDenial(changed, input.target, input.cilium, targetNetwork.names);
     },
   });
   await merge(open, epochSec, topology, replay, input);
   replay.finish();
   return { report: reportOf(input, cursors, topology, replay, comparison, planes, cluster), replay, planes, comparison,
     traced: watch?.found ?? null };
+}
+
+/** The changes of both planes by time; deleted conntrack entries were deleted on the nodes, whatever their cluster. */
+function changesOf({ timeline, targetTimeline }: SessionInput): readonly PlaneChange[] {
+  if (targetTimeline === undefined) return timeline.changes;
+  const own = timeline.changes.map((one): PlaneChange => (one.kind === "cluster" ? { ...one, only: 0 } : one));
+  const target = targetTimeline.changes.filter((one) => one.kind === "cluster").map((one): PlaneChange => ({ ...one, only: 1 }));
+  return [...own, ...target].sort((a, b) => (a.atNs < b.atNs ? -1 : a.atNs > b.atNs ? 1 : 0));
+}
+
+function settingsOf(input: SessionInput, cluster: Cluster): readonly [SettingSide, SettingSide] {
+  return [settingOf(input.current, cluster, input.network, input.cilium), settingOf(input.target, cluster, input.network, input.cilium)];
 }
 
 /** Moves every cursor to its first record; those that have one. */
@@ -179,7 +212,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
     truth: truthOf(replay, cursors, topology),
     entries: input.entries === undefined ? null : { ...input.entries, disagreeing: disagreeingLines(replay, cursors) },
     flows: input.flows ?? null,
-    untouched: comparison.coverage.untouched(cluster),
+    untouched: comparison.coverage.untouched(cluster, planes),
     problems,
     verdict: verdictOf({
       // An entry or connection that could not be placed is a packet that was not judged.

@@ -30,8 +30,12 @@ kind: EndpointSlice
 metadata: {name: dns-1, namespace: default, labels: {kubernetes.io/service-name: dns}}
 addressType: IPv4
 ports: [{name: dns, port: 53, protocol: UDP}, {name: web, port: 8080, protocol: TCP}]
-endpoints: [${[...(state === null ? [] : [`{addresses: [${B}], nodeName: node-1, conditions: {${state}}}`]), other].filter((one) => one !== "").join(", ")}]
+endpoints: [${[state === null ? "" : `{addresses: [${B}], nodeName: node-1, conditions: {${state}}}`, other].filter((one) => one !== "")
+  .join(", ")}]
 `;
+
+const TERMINATING = "ready: false, serving: true, terminating: true";
+const OTHER = `{addresses: [${FAR}], nodeName: node-2, conditions: {ready: true}}`;
 
 const at = (seconds: number): { timeNs: number } => ({ timeNs: (1000 + seconds) * 1e9 });
 const said = ({ end, reason, last }: Went): string => (end === "Undecided" || end === "Dropped" ? reason : last);
@@ -87,6 +91,18 @@ describe.each(VERSIONS)("Cilium %s", (version) => {
     expect([60, 61, 91].map(reply)).toEqual([`out ${A}:40053 > ${CLIENT}:7000`, GC, `out ${NODE}:40053 > ${CLIENT}:7000`]);
   });
 
+  it("a reply to the outside passes an egress gateway policy by only while the entry lives", () => {
+    const policy = "\napiVersion: cilium.io/v2\nkind: CiliumEgressGatewayPolicy\nmetadata: {name: nowhere}\nspec: {selectors: [{podSelector: "
+      + "{}}], destinationCIDRs: [203.0.113.0/24], egressGateway: {nodeSelector: {matchLabels: {no: node}}}}\n";
+    const reply = (seconds: number): string => {
+      const { send } = bench({ "conntrack-gc-interval": "30s", "enable-egress-gateway": "true", "enable-ipv4-egress-gateway": "true" },
+        { objects: policy });
+      send({ from: CLIENT, to: A, protocol: "UDP", sport: 7000, dport: 40053 }, { ...at(0), at: "uplink" });
+      return said(send({ from: A, to: CLIENT, protocol: "UDP", sport: 40053, dport: 7000 }, at(seconds)));
+    };
+    expect([60, 61, 91].map(reply)).toEqual([`out ${A}:40053 > ${CLIENT}:7000`, GC, "NO_EGRESS_GATEWAY"]);
+  });
+
   it("a service's answer comes from the service only while the entry lives", () => {
     const reply = (seconds: number): string => {
       const { send } = bench({ "conntrack-gc-interval": "30s" });
@@ -135,9 +151,10 @@ describe.each(VERSIONS)("Cilium %s", (version) => {
     ["from outside, maglev", "maglev", { from: CLIENT, to: NODE, protocol: "UDP", sport: 6000, dport: 30053 }, { at: "uplink" }],
   ] as const)("a backend that a new choice could not come to is kept only while the entry lives (%s)", (_, algorithm, packet, where) => {
     const terminating = (seconds: number): string => {
-      const { send, change } = bench({ "conntrack-gc-interval": "30s", "bpf-lb-algorithm": algorithm }, { objects: service("ready: true") });
+      const { send, change } = bench({ "conntrack-gc-interval": "30s", "bpf-lb-algorithm": algorithm },
+        { objects: service("ready: true") });
       send(packet, { ...at(0), ...where });
-      change(service("ready: false, serving: true, terminating: true", `{addresses: [${FAR}], nodeName: node-2, conditions: {ready: true}}`));
+      change(service(TERMINATING, OTHER));
       return said(send(packet, { ...at(seconds), ...where })).replace(/.* > /, "to ");
     };
     expect([60, 61, 91].map(terminating)).toEqual([`to ${B}:53`, GC, `to ${FAR}:53`]);
@@ -148,7 +165,7 @@ describe.each(VERSIONS)("Cilium %s", (version) => {
     const { send, change } = bench(config, { objects: service("ready: true") });
     send(first, at(0));
     send(later, at(0));
-    change(service("ready: false, serving: true, terminating: true", `{addresses: [${FAR}], nodeName: node-2, conditions: {ready: true}}`));
+    change(service(TERMINATING, OTHER));
     return said(send(later, at(seconds))).replace(/.* > /, "to ");
   };
 
@@ -174,7 +191,7 @@ describe.each(VERSIONS)("Cilium %s", (version) => {
       const segment: PacketInput = { from: A, to: SERVICE, protocol: "TCP", sport: 6000, dport: 80 };
       for (const flags of [SYN, ACK, FIN | ACK]) send({ ...segment, flags }, at(0));
       // Pod b stays a backend of another service, and so active.
-      change(service(null, `{addresses: [${FAR}], nodeName: node-2, conditions: {ready: true}}`));
+      change(service(null, OTHER));
       return said(send({ ...segment, flags: SYN | ACK }, at(seconds))).replace(/.* > /, "to ");
     };
     const seconds = Number.parseInt(text, 10);
@@ -206,5 +223,6 @@ it("1.20: a packet to a node port is an older connection's only while that one's
     change(service("ready: true"));
     return said(send(packet, at(seconds)));
   };
-  expect([60, 61, 91].map(sent)).toEqual([expect.stringMatching(/^out 192\.168\.50\.12:\d+ > 10\.244\.1\.11:53$/), GC, `out ${A}:6000 > ${B}:53`]);
+  expect([60, 61, 91].map(sent)).toEqual([
+    expect.stringMatching(/^out 192\.168\.50\.12:\d+ > 10\.244\.1\.11:53$/), GC, `out ${A}:6000 > ${B}:53`]);
 });

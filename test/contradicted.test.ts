@@ -15,7 +15,7 @@ async function compare(...more: readonly string[]): Promise<Report> {
 
 describe("packets after what neither side delivers", () => {
   it("are contradicted: the recorded cluster had no policy engine, both sides here enforce one", async () => {
-    const report = await compare("-f", join(root, "examples/policies/before"), "--current", "kube-proxy+npm");
+    const report = await compare("-f", join(root, "examples/migration"), "--current", "kube-proxy+npm");
     // Six connections to a backend on another node, where the policy sees the node as the sender: all but their SYNs.
     expect(report.packets.contradicted).toBe(42);
     expect(report.findings.map((one) => one.id)).not.toContain("UNEXPLAINED");

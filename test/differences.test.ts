@@ -2,7 +2,7 @@
  * Stories of differences (traces/differences/<ID>/scenario.yaml): each holds, shows the difference that it is named for,
  * and shows beside it packets that do not differ.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { describe, expect, it } from "vitest";
 import { CATALOGUE } from "../src/compare/catalogue/index.js";
@@ -17,6 +17,11 @@ describe("stories of differences", () => {
   it("are of rows of the catalogue that packets show", () => {
     const shown = CATALOGUE.filter(({ matches }) => matches !== undefined).map(({ id }) => id);
     expect(stories.filter((id) => !shown.includes(id))).toEqual([]);
+  });
+
+  it("are there for every row on policy that packets show", () => {
+    const wanted = CATALOGUE.filter(({ id, matches }) => matches !== undefined && id.startsWith("POL-")).map(({ id }) => id);
+    expect(wanted.filter((id) => !existsSync(pathOf(id)))).toEqual([]);
   });
 
   it.each(stories)("%s holds, and shows what it is named for beside what does not differ", async (id) => {

@@ -54,6 +54,7 @@ describe("the planes share input and no opinion", () => {
     ["src/fabric/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/"]],
     ["src/compare/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/contract/"]],
     ["src/replay/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/contract/", "src/compare/"]],
+    ["src/review/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/contract/"]],
     ["src/report/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/contract/"]],
     ["src/check/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/contract/", "src/cli/"]],
     ["src/scenario/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/contract/"]],

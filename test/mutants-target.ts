@@ -69,7 +69,7 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
     why: "what leaves for a pod of another node leaves the cluster instead",
   },
   {
-    id: "native-range-of-one-address", file: RECORDS, stories: ["lab/clusterip-tcp", "lab/dns-udp"],
+    id: "native-range-of-one-address", file: "src/ebpf/config-record.ts", stories: ["lab/clusterip-tcp", "lab/dns-udp"],
     find: "native_routing_cidr4_length: native4?.length ?? NO_PREFIX,", replace: "native_routing_cidr4_length: 32,",
     why: "ipv4-native-routing-cidr excludes nothing: pods see the node's address of other pods",
   },

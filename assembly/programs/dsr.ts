@@ -2,7 +2,8 @@
  * Direct server return (bpf/lib/nodeport.h): a request to a backend of another node goes there with the client's address,
  * and carries the service's in an option; the backend's node remembers that, and its replies go straight to the client.
  *
- *     load balancer   option into the packet -> out by the routes; nothing is remembered but the choice
+ *     load balancer   option into the packet -> out by the routes, or option of a tunnel (dsr_geneve.ts) -> into the tunnel;
+ *                     nothing is remembered but the choice
  *     backend's node  option read -> conntrack entry with the service's address -> on to the pod
  *     reply           nodeport.ts puts the service's address back, from that entry (up to 1.18: from the NAT table)
  *
@@ -10,8 +11,8 @@
  * with their bytes the wrong way round; both ends agree on that.
  */
 import {
-  CtBit, CtDirection, CtStatus, CtTuple, DropReason, DsrMode, LbOption, NatEntry, ServiceEntry,
-  ServiceFlag2, TupleFlag, UndecidedReason, UpdateFlag,
+  CtBit, CtDirection, CtStatus, CtTuple, DropReason, DsrMode, LbOption, NatEntry, Program, ServiceEntry,
+  ServiceFlag2, TunnelProtocol, TupleFlag, UndecidedReason, UpdateFlag,
 } from "../abi.gen";
 import { Checksum } from "../wire/checksum";
 import { Ethernet } from "../wire/ethernet";
@@ -22,12 +23,14 @@ import { Address } from "./address";
 import { Conntrack, ENTRY_DSR, FORWARD } from "./conntrack";
 import { Deliver } from "./deliver";
 import { answerTooLarge } from "./dsr_answer";
+import { DsrGeneve } from "./dsr_geneve";
 import { Identities } from "./identity";
 import { Maps } from "./maps";
 import { Options } from "./options";
 import { Overdue } from "./overdue";
 import { Packet, TCP } from "./packet";
 import { ROOM } from "./room";
+import { Steps } from "./steps";
 import { Tuple } from "./tuple";
 import { GO_ON, Verdict } from "./verdict";
 
@@ -49,6 +52,9 @@ const ENTRY: usize = memory.data(<i32>NatEntry.SIZE, 16);
 let servicePort: u16 = 0;
 
 export class Dsr {
+  /** The packet under way belongs to a connection that another node balanced; `receive` says it. */
+  static received: bool = false;
+
   /** nodeport_uses_dsr: requests for this service's remote backends go to them directly. */
   static uses(found: ServiceEntry, protocol: u8): bool {
     const mode = Options.config.dsr_mode;
@@ -72,11 +78,25 @@ export class Dsr {
     return mode == <u8>DsrMode.DSR_OPT || mode == <u8>DsrMode.HYBRID_OPT || mode == <u8>DsrMode.OWN_OPT;
   }
 
+  /** In a Geneve tunnel's header (DSR_ENCAP_GENEVE). */
+  @inline
+  static get byTunnel(): bool {
+    const mode = Options.config.dsr_mode;
+    return mode == <u8>DsrMode.DSR_GENEVE || mode == <u8>DsrMode.HYBRID_GENEVE || mode == <u8>DsrMode.OWN_GENEVE;
+  }
+
+  /** In an IP header of its own (DSR_ENCAP_IPIP), which is not emulated. */
+  @inline
+  static get byIpip(): bool {
+    return Options.dsr && !Dsr.byOption && !Dsr.byTunnel;
+  }
+
   /**
    * tail_nodeport_ipv4_dsr: sends the packet, which is addressed to its backend, with 16 bytes of service address and the
    * port in wire order.
    */
   static send(address: usize, port: u16): i32 {
+    if (Dsr.byTunnel) return intoTunnel(address, port);
     if (!Dsr.byOption) return Verdict.undecided(UndecidedReason.DSR);
     const verdict = addOption(address, port);
     if (verdict != GO_ON) return verdict;
@@ -90,9 +110,13 @@ export class Dsr {
    * where PASS comes back.
    */
   static receive(tuple: CtTuple): i32 {
-    if (!Dsr.byOption) return GO_ON;
+    Dsr.received = false;
+    const here = Dsr.byTunnel ? Program.FROM_OVERLAY : Program.FROM_NETDEV;
+    if (Dsr.byIpip || Steps.program != <u8>here) return GO_ON;
     const carries = read(tuple);
-    return carries == Verdict.PASS ? remember(tuple) : carries;
+    if (carries != Verdict.PASS) return carries;
+    Dsr.received = true;
+    return remember(tuple);
   }
 
   /** Where the reply of a remembered connection comes from: the address at `to`; the port, or 0 where nothing is known. */
@@ -110,6 +134,17 @@ export class Dsr {
     Address.copy(to, changetype<usize>(entry));
     return entry.port;
   }
+}
+
+/** encap_geneve_dsr_opt4, encap_geneve_dsr_opt6. */
+function intoTunnel(address: usize, port: u16): i32 {
+  const info = DsrGeneve.remote();
+  if (info === null) return -DropReason.DROP_NO_TUNNEL_ENDPOINT;
+  if (Options.config.tunnel_protocol != <u8>TunnelProtocol.GENEVE) return Verdict.undecided(UndecidedReason.DSR);
+  const carries = Packet.protocol == TCP ? hasSyn() : Verdict.PASS;
+  if (carries < 0) return carries;
+  const room = roomFor(DsrGeneve.overhead(carries == Verdict.PASS));
+  return room != 0 ? answerTooLarge(room, address, port) : DsrGeneve.send(info, address, port, carries == Verdict.PASS);
 }
 
 /** dsr_set_opt4, dsr_set_ext6. */
@@ -206,6 +241,10 @@ function read(tuple: CtTuple): i32 {
     }
   }
   // A SYN without the option leaves an older connection's entry: ct_update_dsr looks for it under the wrong direction.
+  if (Dsr.byTunnel) {
+    servicePort = DsrGeneve.read(SERVICE_ADDRESS);
+    return servicePort != 0 ? Verdict.PASS : GO_ON;
+  }
   return Packet.family == 4 ? readOption4() : readOption6();
 }
 

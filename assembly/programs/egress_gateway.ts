@@ -17,6 +17,7 @@ import { Maps } from "./maps";
 import { Options } from "./options";
 import { Overdue } from "./overdue";
 import { Packet } from "./packet";
+import { Policy } from "./policy";
 import { Snat } from "./snat";
 import { Tunnel } from "./tunnel";
 import { Tuple } from "./tuple";
@@ -52,7 +53,8 @@ export class EgressGateway {
   /** 1.16 asks at the pod already: `status` is the connection's. */
   static fromPod(status: i32): i32 {
     if (!EgressGateway.on || Options.version != 16) return GO_ON;
-    return status == CtStatus.REPLY || status == CtStatus.RELATED ? GO_ON : throughGateway();
+    if (status != CtStatus.REPLY && status != CtStatus.RELATED) return throughGateway();
+    return !Overdue.doubtful || throughGateway() == GO_ON ? GO_ON : Overdue.undecided();
   }
 
   /** egress_gw_snat_needed: GO_ON with the address in Snat, 204 where the gateway has none, PASS: no policy. */
@@ -130,6 +132,7 @@ function throughGateway(): i32 {
   const policy = Maps.egressPolicy(SOURCE, DESTINATION);
   if (policy === null) return GO_ON;
   const gateway = gatewayOf(policy);
+  if (policy.cookie != 0) Policy.cookie = policy.cookie;
   if (gateway == UNKNOWN) return Verdict.undecided(UndecidedReason.EGRESS_GATEWAY);
   if (gateway == NO_GATEWAY) return -DropReason.DROP_NO_EGRESS_GATEWAY;
   if (gateway == EXCLUDED || Maps.isHost4(changetype<usize>(policy) + EgressPolicyEntry.GATEWAY_IP)) return GO_ON;
@@ -142,7 +145,9 @@ function throughGateway(): i32 {
 function matching(source: usize, destination: usize): EgressPolicyEntry | null {
   if (isCluster(destination, true)) return null;
   const policy = Maps.egressPolicy(source, destination);
-  return policy !== null && leads(policy) ? policy : null;
+  if (policy === null || !leads(policy)) return null;
+  if (policy.cookie != 0) Policy.cookie = policy.cookie;
+  return policy;
 }
 
 function leads(policy: EgressPolicyEntry): bool {

@@ -7,6 +7,7 @@ import { Ethernet } from "../wire/ethernet";
 import { Icmpv6 } from "../wire/icmpv6";
 import { Address } from "./address";
 import { Deliver } from "./deliver";
+import { Dsr } from "./dsr";
 import { HostPolicy } from "./host_policy";
 import { Identities } from "./identity";
 import { Maps } from "./maps";
@@ -17,6 +18,9 @@ import { ICMPV6, Packet } from "./packet";
 import { GO_ON, Verdict } from "./verdict";
 
 const ADDRESS: usize = memory.data(16, 16);
+/** IPPROTO_IPIP and IPPROTO_IPV6. */
+const IPIP: u8 = 4;
+const IPV6: u8 = 41;
 
 export function fromNetdev(): i32 {
   if (!Ethernet.fits(Packet.captured)) return Verdict.undecided(UndecidedReason.TRUNCATED);
@@ -26,6 +30,8 @@ export function fromNetdev(): i32 {
   if (!ipv4 && !ipv6) return foreign(type);
   const short = Packet.parse();
   if (short < 0) return short;
+  // Another node's request in an IP header of its own: from 1.20 a program takes it off, before that the kernel may.
+  if (Dsr.byIpip && Packet.protocol == (Packet.family == 4 ? IPIP : IPV6)) return Verdict.undecided(UndecidedReason.DSR);
   Address.read(ADDRESS, Packet.source, Packet.family);
   Packet.sourceIdentity = Identities.resolveSource(0, ADDRESS);
   if (Packet.fragment && !Options.fragments) {

@@ -3,16 +3,18 @@
  *
  *     identity -> fragments -> services and returning translations -> endpoint of this node | the node itself
  */
-import { ConfigOption, DropReason, Identity, UndecidedReason } from "../abi.gen";
+import { ConfigOption, DropReason, Identity, LinkPacketType, UndecidedReason } from "../abi.gen";
 import { Ethernet } from "../wire/ethernet";
 import { Address } from "./address";
 import { Deliver } from "./deliver";
+import { Dsr } from "./dsr";
 import { EgressGateway } from "./egress_gateway";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
 import { Nodeport } from "./nodeport";
 import { Options } from "./options";
 import { Packet } from "./packet";
+import { Passage } from "./passage";
 import { Tunnel } from "./tunnel";
 import { GO_ON, Verdict } from "./verdict";
 
@@ -32,6 +34,7 @@ export function fromOverlay(): i32 {
   const short = Packet.parse();
   if (short < 0) return short;
   if (Packet.fragment && !Options.fragments) return -DropReason.DROP_FRAG_NOSUPPORT;
+  Dsr.received = false;
   if (Options.has(ConfigOption.ENABLE_NODEPORT)) {
     const verdict = Nodeport.ingress();
     if (verdict != GO_ON) return verdict;
@@ -45,6 +48,11 @@ function deliver(carried: u32): i32 {
   Packet.sourceIdentity = identity;
   const leaves = EgressGateway.arrival(identity);
   if (leaves != GO_ON) return leaves;
+  // The reply will pass the node's netfilter, which must know the connection (from 1.18).
+  if (Dsr.received && !Options.hostRouting && Options.version >= 18) {
+    Passage.packetType = <u8>LinkPacketType.Host;
+    return Verdict.PASS;
+  }
   Address.read(ADDRESS, Packet.destination, Packet.family);
   const endpoint = Maps.endpoint(ADDRESS);
   if (endpoint !== null && !Deliver.toHost(endpoint)) {
@@ -57,9 +65,9 @@ function deliver(carried: u32): i32 {
   return expired != GO_ON ? expired : Verdict.HOST;
 }
 
-/** Of a node the address says more (kube-apiserver, a node's labels). */
+/** Of a node the address says more (kube-apiserver, a node's labels), and of a client whose request another node balanced. */
 function sender(carried: u32): u32 {
-  if (!Identities.isRemoteNode(carried)) return carried;
+  if (!Identities.isRemoteNode(carried) && !(Dsr.received && carried == Identities.world)) return carried;
   Address.read(ADDRESS, Packet.source, Packet.family);
   const info = Maps.ipcache(ADDRESS);
   return info === null ? carried : Identities.known(info, ADDRESS);

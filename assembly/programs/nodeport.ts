@@ -116,6 +116,8 @@ function frontendOf(entry: CtEntry, tuple: CtTuple): u16 {
 
 /** nodeport_svc_lb4. */
 function request(found: ServiceEntry, tuple: CtTuple): i32 {
+  // What is refused is refused because of this service.
+  Service.revNat = found.rev_nat_index;
   if (Service.wildcard) return -DropReason.DROP_NO_SERVICE;
   if (!Service.sourceAllowed(found, Tuple.saddr(tuple))) return -DropReason.DROP_NOT_IN_SRC_RANGE;
   // A redirected frontend can be reached from outside, whatever it was before.
@@ -129,7 +131,10 @@ function request(found: ServiceEntry, tuple: CtTuple): i32 {
   const local = Maps.endpoint(Service.backend) !== null;
   if (!local && (found.flags & <u8>ServiceFlag.HOSTPORT)) return -DropReason.DROP_INVALID;
   if (local && Service.delegates(found)) return Verdict.undecided(UndecidedReason.L7_PROXY);
-  const direct = !local && Dsr.uses(found, tuple.nexthdr);
+  const uses = Dsr.uses(found, tuple.nexthdr);
+  // In an IP header of its own the request is not translated; up to 1.19 that holds for a local backend too.
+  if (uses && Dsr.byIpip && (!local || Options.version < 20)) return Verdict.undecided(UndecidedReason.DSR);
+  const direct = !local && uses;
   Address.copy(FRONTEND, Tuple.daddr(tuple));
   const port = tuple.sport;
   const wrong = Translate.dnat(tuple, Service.chosen(), loopback(tuple));

@@ -81,6 +81,7 @@ export class Outcome {
     outcome.emissions = Outcome.emitted - outcome.first_emission;
     outcome.flags = Service.pinned;
     outcome.cookie = Policy.cookie;
+    outcome.before = Policy.before;
     outcome.service = Service.revNat;
     outcome.backend = Service.revNat == 0 ? 0 : Service.backendId;
     outcome.src_sec_id = Packet.sourceIdentity;
@@ -88,6 +89,7 @@ export class Outcome {
     mixJourney(<u32>outcome.end | (<u32>outcome.reason << 8));
     mixJourney(outcome.program);
     mixJourney(outcome.cookie);
+    mixJourney(outcome.before);
     mixJourney(outcome.service);
     mixJourney(outcome.backend);
     mixJourney(outcome.src_sec_id);

@@ -46,6 +46,7 @@ export class Passage {
     Service.revNat = 0;
     Service.backendId = 0;
     Policy.cookie = 0;
+    Policy.before = 0;
   }
 
   /** The bytes of the packet under way, with an empty link header in front. */
@@ -79,14 +80,15 @@ export class Passage {
   }
 
   /**
-   * The device where the frame comes in first says how large the parts of a merged one are at most. In tunnel mode the
-   * routes in a pod leave room for the tunnel's headers (pkg/mtu, RouteMTU).
+   * The device where the frame comes in first says how large the parts of a merged one are at most. In tunnel mode, and with
+   * egress gateways, the routes in a pod leave room for the tunnel's headers (pkg/mtu, RouteMTU).
    */
   static enter(device: DeviceEntry): void {
     if (Passage.entryMtu != 0 || Passage.merged) return;
     const larger = <u32>(Packet.wire - Ethernet.LENGTH) > device.mtu;
     Passage.merged = larger && Packet.protocol == TCP && !Packet.fragment;
-    const roomed = device.kind == <u8>DeviceKind.POD && Options.has(ConfigOption.TUNNEL_MODE);
+    const roomed = device.kind == <u8>DeviceKind.POD
+      && (Options.has(ConfigOption.TUNNEL_MODE) || Options.has(ConfigOption.ENABLE_EGRESS_GATEWAY));
     Passage.entryMtu = roomed ? device.mtu - min(device.mtu, Tunnel.overhead) : device.mtu;
   }
 

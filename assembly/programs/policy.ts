@@ -37,6 +37,8 @@ export class Policy {
   /** Wire order; 0: no redirect. */
   static proxyPort: u16 = 0;
   static cookie: u32 = 0;
+  /** Cookie of the decision before the last: what let the packet out of its pod, where another decides on its way in. */
+  static before: u32 = 0;
   static match: i32 = 0;
   static audited: bool = false;
 
@@ -85,6 +87,7 @@ function audit(verdict: i32): i32 {
 function decide(policy: u32, remote: u32, protocol: u8, port: u16, egress: bool,
   untrackedFragment: bool): i32 {
   Policy.proxyPort = 0;
+  if (Policy.cookie != 0) Policy.before = Policy.cookie;
   Policy.cookie = 0;
   Policy.match = MatchType.NONE;
   let keyPort = port;

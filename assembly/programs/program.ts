@@ -63,10 +63,12 @@ export function run_program(program: Program, frame: usize, length: u32, wireLen
   Service.revNat = 0;
   Service.backendId = 0;
   Policy.cookie = 0;
+  Policy.before = 0;
   Steps.frame = 0;
   mark = 0;
   partial = false;
   Tunnel.vni = vni;
+  Tunnel.received = 0;
   vni = 0;
   if (program == Program.SOCK4_CONNECT || program == Program.SOCK6_CONNECT) {
     const short = Packet.parse();

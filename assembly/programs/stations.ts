@@ -275,6 +275,7 @@ function outOfUnseenTunnel(): i32 {
     const info = Maps.ipcache(ADDRESS);
     if (info !== null && Identities.tunnelled(info) && info.sec_identity > <u32>Identity.WORLD) {
       Tunnel.vni = info.sec_identity;
+      Tunnel.received = 0;
       return outOfTunnel();
     }
   }

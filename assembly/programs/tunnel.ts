@@ -28,9 +28,13 @@ import { GO_ON, Verdict } from "./verdict";
 const TTL: u8 = 64;
 /** The largest frame that is taken into a tunnel; a larger one is a capture's merged segments. */
 const MOST: i32 = 1 << 16;
-/** Headers of an IPv6 tunnel without options. */
+/** Headers of an IPv6 tunnel without options, and the longest option. */
 const HEADERS: i32 = 14 + 40 + 8 + 8;
+const MOST_OPTION: i32 = 24;
+const OPTION: usize = memory.data(MOST_OPTION, 8);
 const REMOTE: usize = memory.data(16, 16);
+/** Of the Geneve option to send. */
+let optionLength: i32 = 0;
 /** Lowest port and number of ports of udp_flow_src_port. */
 const FIRST_PORT: u32 = 32768;
 const PORTS: u32 = 28232;
@@ -38,7 +42,7 @@ const FNV: u32 = 0x01000193;
 
 export class Tunnel {
   /** Bytes that a tunnel puts in front at most. */
-  static readonly OVERHEAD: u32 = HEADERS;
+  static readonly OVERHEAD: u32 = HEADERS + MOST_OPTION;
   /** Bytes that the tunnel of this plane puts in front of a packet (TunnelOverheadIPv4, TunnelOverheadIPv6). */
   @inline
   static get overhead(): u32 {
@@ -49,6 +53,9 @@ export class Tunnel {
   static vni: u32 = 0;
   /** Family of the tunnel's other end. */
   static family: u8 = 4;
+  /** Options of the Geneve header that was taken off last, and their bytes; 0: there were none. */
+  static received: usize = 0;
+  static receivedLength: i32 = 0;
 
   /** The tunnel's other end. */
   @inline
@@ -61,6 +68,7 @@ export class Tunnel {
     Address.copy(REMOTE, changetype<usize>(info) + IpcacheEntry.TUNNEL_ENDPOINT);
     Tunnel.family = (info.flags & <u8>IpcacheFlag.IPV6_TUNNEL_EP) != 0 ? 6 : 4;
     Tunnel.vni = tunnelId(identity == <u32>Identity.HOST ? <u32>Identity.REMOTE_NODE : identity);
+    optionLength = 0;
     return Verdict.TUNNEL;
   }
 
@@ -69,7 +77,15 @@ export class Tunnel {
     Address.copy(REMOTE, node);
     Tunnel.family = 4;
     Tunnel.vni = tunnelId(identity == <u32>Identity.HOST ? <u32>Identity.REMOTE_NODE : identity);
+    optionLength = 0;
     return Verdict.TUNNEL;
+  }
+
+  /** Room for an option of `length` bytes, a multiple of four, in the Geneve header of the tunnel chosen last; zeros. */
+  static option(length: i32): usize {
+    optionLength = length;
+    memory.fill(OPTION, 0, MOST_OPTION);
+    return OPTION;
   }
 
   /** get_id_from_tunnel_id: the identity that came with the tunnel's packet; the inner packet says of which family. */
@@ -84,7 +100,7 @@ export class Tunnel {
     if (Address.isZero(source)) return Verdict.undecided(UndecidedReason.NO_NODE_FACTS);
     if (Packet.wire > MOST) return Verdict.undecided(UndecidedReason.MTU);
     const header = Tunnel.family == 4 ? Ipv4.MIN_LENGTH : Ipv6.LENGTH;
-    const inner = Ethernet.LENGTH + header + Udp.LENGTH + Vxlan.LENGTH;
+    const inner = Ethernet.LENGTH + header + Udp.LENGTH + Vxlan.LENGTH + optionLength;
     const ecn = outerEcn();
     const port = sourcePort();
     const length = Packet.wire + inner - Ethernet.LENGTH;
@@ -100,7 +116,7 @@ export class Tunnel {
     store<u16>(udp, Options.config.tunnel_port, 2);
     store<u16>(udp, bswap(<u16>(length - header)), 4);
     const geneve = Options.config.tunnel_protocol == <u8>TunnelProtocol.GENEVE;
-    if (geneve) Geneve.write(udp + Udp.LENGTH, Tunnel.vni);
+    if (geneve) Geneve.write(udp + Udp.LENGTH, Tunnel.vni, OPTION, optionLength);
     else Vxlan.write(udp + Udp.LENGTH, Tunnel.vni);
     if (Tunnel.family == 4) outerHeader4(source, ecn, length);
     else outerHeader6(source, ecn, length - header, udp);
@@ -124,6 +140,8 @@ export class Tunnel {
     const inner = at + (geneve ? Geneve.length(header) : Vxlan.LENGTH);
     if (inner + Ethernet.LENGTH > Packet.captured) return Verdict.undecided(UndecidedReason.TUNNEL);
     Tunnel.vni = geneve ? Geneve.vni(header) : Vxlan.vni(header);
+    Tunnel.receivedLength = geneve ? Geneve.length(header) - Geneve.LENGTH : 0;
+    Tunnel.received = Tunnel.receivedLength == 0 ? 0 : header + Geneve.LENGTH;
     Packet.frame += inner;
     Packet.captured -= inner;
     Packet.wire -= inner;

@@ -28,9 +28,12 @@ export class Geneve {
     return bswap(load<u32>(header, 4)) >> 8;
   }
 
-  /** A header without options. */
-  static write(header: usize, vni: u32): void {
-    store<u16>(header, 0);
+  /** A header with the options at `options`, `length` bytes in words of four; a critical one is announced. */
+  static write(header: usize, vni: u32, options: usize, length: i32): void {
+    const critical = length != 0 && (load<u8>(options, 2) & 0x80) != 0;
+    store<u8>(header, <u8>(length >> 2));
+    store<u8>(header, critical ? 0x40 : 0, 1);
+    memory.copy(header + Geneve.LENGTH, options, length);
     store<u16>(header, Geneve.ETHERNET, 2);
     store<u32>(header, bswap(vni << 8), 4);
   }

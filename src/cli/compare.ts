@@ -233,9 +233,9 @@ function deviceProblems({ file, node, device }: NamedCapture, cluster: Cluster):
 type Paint = (style: "bold" | "red" | "yellow" | "green" | "dim", text: string) => string;
 
 /** Colour where the terminal takes it (NO_COLOR, FORCE_COLOR and a pipe are heeded). */
-function painter(): Paint {
+export function painter(): Paint {
   const colours = picocolors.createColors(process.stdout.isTTY === true && process.env.NO_COLOR === undefined);
   return (style, text) => colours[style](text);
 }
 
-const plainly: Paint = (_style, text) => text;
+export const plainly: Paint = (_style, text) => text;

@@ -11,6 +11,7 @@ import { compareCommand } from "./compare.js";
 import { completionCommand } from "./completion.js";
 import { dumpCommand } from "./dump.js";
 import { explainCommand } from "./explain.js";
+import { reviewCommand } from "./review.js";
 import { supportCommand } from "./support.js";
 import { testCommand } from "./test.js";
 import { traceCommand } from "./trace.js";
@@ -33,8 +34,8 @@ Examples:
   twinplane check -f cluster.yaml
   twinplane explain NAT-LOCAL-BACKEND
   twinplane test scenarios/`);
-  const commands = [compareCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand, explainCommand, supportCommand,
-    buildCommand, completionCommand];
+  const commands = [compareCommand, reviewCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand, explainCommand,
+    supportCommand, buildCommand, completionCommand];
   for (const command of commands) {
     command(program, (code) => {
       exitCode = code;

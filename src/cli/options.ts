@@ -50,8 +50,11 @@ export function addPlaneOptions(command: Command): Command {
 }
 
 export function addTargetOptions(command: Command): Command {
+  return addNetworkOptions(command.option("--target <profile>", "the dataplane it is to have", "cilium@1.20"));
+}
+
+export function addNetworkOptions(command: Command): Command {
   return command
-    .option("--target <profile>", "the dataplane it is to have", "cilium@1.20")
     .option("--cluster-cidr <cidr...>", "pod address ranges (default: kube-proxy's clusterCIDR, else from the nodes' podCIDRs)")
     .option("--non-masquerade-cidr <cidr...>", "destinations that see a pod's own address "
       + "(default: ip-masq-agent's list, else the nodes' networks)")

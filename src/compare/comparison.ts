@@ -5,7 +5,8 @@
  * The first differing packet of a flow makes a finding; what differs later in that flow is its consequence and is
  * counted apart. A packet that one plane cannot judge is undecided, never the same.
  */
-import { addressFromBytes } from "../cluster/address.js";
+import { addressFromBytes, parseAddress } from "../cluster/address.js";
+import type { Where } from "../cluster/problem.js";
 import { type Because, End, type Journey, type Plane } from "../dataplane.js";
 import { tupleText } from "../replay/flows.js";
 import type { Flow } from "../replay/flows.js";
@@ -13,7 +14,7 @@ import type { Judge, Packet } from "../replay/loop.js";
 import type { Outcome } from "../replay/outcome.js";
 import { Tuple } from "../replay/tuple.js";
 import { type View, ViewClass } from "../replay/view.js";
-import { nameOf, type Situation } from "./catalogue/index.js";
+import { nameOf, type SettingSide, type Situation } from "./catalogue/index.js";
 import { checksumsAgree, differingFacets, Facet, FACET_NAMES } from "./facets.js";
 import { Coverage } from "./coverage.js";
 import { END_WORDS, type JudgedClass, protocolName, type Teller } from "./judged.js";
@@ -26,18 +27,35 @@ export interface Finding {
   readonly facet: string;
   readonly source: string;
   readonly destination: string;
+  /** Where it arrives on one of the sides, the current one first; the destination where it does not. */
+  readonly receiver: string;
   readonly protocol: string;
   readonly port: number;
   readonly current: string;
   readonly target: string;
   readonly reachesNow: boolean;
   readonly becauses: readonly Because[];
+  /** Lines that differ between the planes' clusters and make it; none where both have one cluster. */
+  readonly causes: readonly ChangedLine[];
   flows: number;
   packets: number;
   /** `capture record time` of the first packet. */
   readonly firstCapture: number;
   readonly firstRecord: number;
   readonly firstFlow: string;
+}
+
+/** A line of a manifest, and what a change did to it. */
+export interface ChangedLine extends Because {
+  readonly change: "added" | "removed" | "changed";
+  /** The line to look at after the change: what stands in its place, else its object; null where that is gone. */
+  readonly after: Where | null;
+}
+
+export interface Named {
+  /** Id of the catalogue, or UNEXPLAINED. */
+  readonly id: string;
+  readonly causes: readonly ChangedLine[];
 }
 
 export interface ComparisonCounts {
@@ -59,13 +77,16 @@ export interface ComparisonCounts {
   /** Waiting for further fragments in at least one plane. */
   held: number;
   undecided: number;
+  /** Of those, that the current plane alone could judge. */
+  newlyUndecided: number;
   /** Packets with an address that the cluster knows. */
   matched: number;
 }
 
 export class Comparison implements Judge {
   readonly counts: ComparisonCounts = {
-    packets: 0, same: 0, otherChoice: 0, different: 0, consequence: 0, moot: 0, contradicted: 0, held: 0, undecided: 0, matched: 0,
+    packets: 0, same: 0, otherChoice: 0, different: 0, consequence: 0, moot: 0, contradicted: 0, held: 0, undecided: 0, newlyUndecided: 0,
+    matched: 0,
   };
   /** Reasons, prefixed by the plane's name. */
   readonly reasons = new Map<string, number>();
@@ -74,6 +95,8 @@ export class Comparison implements Judge {
   private readonly found: Finding[] = [];
   /** Flows of which a packet was undecided: what a plane remembers of them is not what it would. */
   private readonly open = new WeakSet<Flow>();
+  /** Flows whose way through a service was noted. */
+  private readonly served = new WeakSet<Flow>();
   /** TCP flows whose last SYN neither side delivered. */
   private readonly unborn = new WeakSet<Flow>();
   /** What the packet under way shows, and why it is undecided. */
@@ -88,6 +111,16 @@ export class Comparison implements Judge {
     private readonly policyDenies: PolicyDenies,
     /** Tells of every packet; null where nobody listens. */
     private readonly teller: Teller | null = null,
+    /** Versions and options of both, for differences that depend on them. */
+    private readonly settings: readonly [SettingSide, SettingSide] | null = null,
+    private readonly given: {
+      /** How a difference is named; absent: by the catalogue. */
+      readonly nameOf?: (situation: Situation) => Named;
+      /** Names of the target's cluster, where it is another. */
+      readonly targetNames?: () => Names;
+      /** Why a packet cannot be put to two clusters at once; empty where it can. */
+      readonly strange?: (packet: Packet) => string;
+    } = {},
   ) {}
 
   judge(packet: Packet): void {
@@ -114,7 +147,16 @@ export class Comparison implements Judge {
   private classify(packet: Packet): JudgedClass {
     const [current, target] = packet.outcomes;
     const flow = packet.flow;
+    const strange = this.given.strange?.(packet) ?? "";
+    if (strange !== "") {
+      this.note(strange);
+      this.why = strange;
+      this.counts.newlyUndecided++;
+      if (flow !== null) this.open.add(flow);
+      return "undecided";
+    }
     if (current.end === End.Undecided || target.end === End.Undecided) {
+      if (current.end !== End.Undecided) this.counts.newlyUndecided++;
       this.noteUndecided(current, target);
       if (flow !== null) this.open.add(flow);
       return "undecided";
@@ -123,6 +165,7 @@ export class Comparison implements Judge {
     if (packet.moot[0] || packet.moot[1]) return "moot";
     if (this.follows(packet)) return "contradicted";
     if (current.end === End.Held || target.end === End.Held) return "held";
+    this.cover(packet);
     const isReply = packet.kind === "reply";
     if (current.arrived && target.arrived && packet.kind !== "error" && !checksumsAgree(current, target)) {
       return this.record(packet, Facet.Damage);
@@ -148,10 +191,20 @@ export class Comparison implements Judge {
     if (flow !== null && flow.matched >= 0) return flow.matched === 1;
     const known = view.class === ViewClass.Packet && this.touch(flow?.entry[0] ?? view.tuple, view.protocol);
     if (flow !== null) flow.matched = known ? 1 : 0;
-    for (const outcome of packet.outcomes) {
-      if (outcome.arrived) this.coverage.receive(this.names().pod(addressText(Tuple.destination(outcome.image))));
-    }
     return known;
+  }
+
+  private cover(packet: Packet): void {
+    const { flow, view, outcomes, kind } = packet;
+    const opens = kind === "request" && (flow === null || !this.served.has(flow));
+    if (flow !== null) this.served.add(flow);
+    const tuple = flow?.entry[0] ?? view.tuple;
+    const addressed = opens && this.names().frontend(addressText(Tuple.destination(tuple)), protocolName(Tuple.protocol(tuple)),
+      Tuple.destinationPort(tuple)) !== null;
+    for (const index of [0, 1] as const) {
+      this.coverage.walk(index, outcomes[index], view.tuple);
+      if (addressed) this.coverage.serve(index, outcomes[index], tuple);
+    }
   }
 
   private touch(tuple: Uint8Array, protocol: number): boolean {
@@ -159,7 +212,7 @@ export class Comparison implements Judge {
     const source = addressText(Tuple.source(tuple));
     const destination = addressText(Tuple.destination(tuple));
     const frontend = names.frontend(destination, protocolName(protocol), Tuple.destinationPort(tuple));
-    this.coverage.touch(names.pod(source), names.pod(destination), frontend);
+    this.coverage.touch(frontend);
     return frontend !== null || names.knows(source) || names.knows(destination);
   }
 
@@ -175,7 +228,8 @@ export class Comparison implements Judge {
       return "undecided";
     }
     const situation = this.situation(packet, facets);
-    const finding = this.finding(situation, nameOf(situation), facets);
+    const named = this.given.nameOf?.(situation) ?? { id: nameOf(situation), causes: [] };
+    const finding = this.finding(situation, named, facets);
     finding.flows++;
     finding.packets++;
     if (flow !== null) {
@@ -198,38 +252,46 @@ export class Comparison implements Judge {
       port: Tuple.destinationPort(tuple),
       frontend: names.frontend(destination, protocol, Tuple.destinationPort(tuple)),
       current: this.side(0, current), target: this.side(1, target),
-      currentHasPolicy: this.currentHasPolicy,
+      currentHasPolicy: this.currentHasPolicy, seenBefore: (packet.flow?.packets ?? 0) > 1,
       policyDenies: () => current.arrived && this.policyDenies(Tuple.source(current.image), Tuple.destination(current.image),
         Tuple.protocol(current.image), Tuple.destinationPort(current.image)),
       policyDeniesSender: () => current.arrived && this.policyDenies(Tuple.source(tuple), Tuple.destination(current.image),
         Tuple.protocol(current.image), Tuple.destinationPort(current.image)),
+      policyDeniesBetween: (from, to, at) => {
+        const ends = [parseAddress(from)?.bytes, parseAddress(to)?.bytes];
+        return ends[0] !== undefined && ends[1] !== undefined && this.policyDenies(ends[0], ends[1], Tuple.protocol(tuple), at);
+      },
     };
   }
 
   private side(index: number, outcome: Outcome): Situation["current"] {
     const plane = this.planes[index];
     const journey = outcome.end === End.None ? NO_JOURNEY : plane.journey(outcome.journey);
+    const setting = this.settings?.[index];
     return {
-      outcome, journey, profile: plane.profile, reason: plane.reasons[outcome.reason] ?? "", node: plane.nodes[outcome.node] ?? "",
+      outcome, journey, profile: plane.profile, version: setting?.version ?? "", options: setting?.options ?? {},
+      ...(setting?.keepsLabel === undefined ? {} : { keepsLabel: setting.keepsLabel }),
+      reason: plane.reasons[outcome.reason] ?? "", node: plane.nodes[outcome.node] ?? "",
       sourceSeen: outcome.arrived ? addressText(Tuple.source(outcome.image)) : "",
       destination: outcome.arrived ? addressText(Tuple.destination(outcome.image)) : "",
     };
   }
 
-  private finding(situation: Situation, id: string, facets: number): Finding {
+  private finding(situation: Situation, { id, causes }: Named, facets: number): Finding {
     const { packet, names } = situation;
+    const targetNames = this.given.targetNames?.() ?? names;
     const ports = situation.protocol === "TCP" || situation.protocol === "UDP" || situation.protocol === "SCTP";
     const row = {
       id, facet: FACET_NAMES[facets], source: names.describe(situation.source), destination: names.describe(situation.destination),
       protocol: packet.kind === "error" ? `ICMP error about ${situation.protocol}` : situation.protocol, port: ports ? situation.port : 0,
-      current: describeSide(situation.current, names), target: describeSide(situation.target, names),
-      reachesNow: situation.current.outcome.arrived,
+      current: describeSide(situation.current, names), target: describeSide(situation.target, targetNames),
+      reachesNow: situation.current.outcome.arrived, causes, receiver: receiverOf(situation, names, targetNames),
     };
     const key = JSON.stringify(row);
     let finding = this.findings.get(key);
     if (finding === undefined) {
       finding = {
-        ...row, becauses: [...situation.current.journey.becauses, ...situation.target.journey.becauses], flows: 0, packets: 0,
+        ...row, becauses: becausesOf(situation), flows: 0, packets: 0,
         firstCapture: packet.view.capture, firstRecord: packet.view.record, firstFlow: tupleText(situation.tuple),
       };
       this.findings.set(key, finding);
@@ -265,6 +327,13 @@ export class Comparison implements Judge {
   }
 }
 
+/** Of the side that does not deliver first, its last decision foremost: that is what the reader looks for. */
+function becausesOf({ current, target }: Situation): Because[] {
+  if (current.outcome.arrived && !target.outcome.arrived) return [...target.journey.becauses].reverse().concat(current.journey.becauses);
+  if (target.outcome.arrived && !current.outcome.arrived) return [...current.journey.becauses].reverse().concat(target.journey.becauses);
+  return [...current.journey.becauses, ...target.journey.becauses];
+}
+
 export type PolicyDenies = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;
 
 /**
@@ -288,11 +357,17 @@ function holds(backends: readonly string[], outcome: Outcome): boolean {
   return outcome.withoutPorts || backends.includes(address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`);
 }
 
+function receiverOf({ current, target, destination }: Situation, names: Names, targetNames: Names): string {
+  if (current.outcome.arrived) return names.describe(current.destination);
+  return target.outcome.arrived ? targetNames.describe(target.destination) : names.describe(destination);
+}
+
 /** TCP flag bits. */
 const SYN = 0x02;
 const ACK = 0x10;
 const AFTER_UNDECIDED = "differs, and an earlier packet of the flow is undecided";
-const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], eligibleBackends: null, eligibleSourcePorts: null };
+const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], passed: [], eligibleBackends: null,
+  eligibleSourcePorts: null };
 
 /** `delivered to default/web-a, source node1`, `dropped (POLICY_DENIED)`. */
 function describeSide(side: Situation["current"], names: Names): string {

@@ -3,6 +3,7 @@
  * of differences; it decides nothing about traffic.
  */
 import { type Address, addressFromBytes } from "../cluster/address.js";
+import type { CiliumPolicy } from "../cluster/cilium/types.js";
 import type { Cluster, NetworkPolicy, Pod, Service, ServicePort } from "../cluster/cluster.js";
 
 export interface Frontend {
@@ -18,6 +19,13 @@ const PROTOCOLS: Readonly<Record<number, string>> = { 6: "TCP", 17: "UDP", 132: 
 
 export class Names {
   readonly policies: readonly NetworkPolicy[];
+  readonly ciliumPolicies: readonly CiliumPolicy[];
+  /** Every pod with an address of its own. */
+  readonly allPods: readonly Pod[];
+  /** Nodes whose conntrack takes no TCP connection up in the middle. */
+  readonly strictNodes: ReadonlySet<string>;
+  /** Policies are not what they were when the timeline began. */
+  readonly policiesChanged: boolean;
   /** Some node has a tunnel device of the CNI it has now. */
   readonly hasTunnels: boolean;
   private readonly pods = new Map<string, Pod>();
@@ -33,6 +41,12 @@ export class Names {
   constructor(cluster: Cluster, before: Names | null = null) {
     for (const backend of before?.everBackends ?? []) this.everBackends.add(backend);
     this.policies = cluster.networkPolicies;
+    this.ciliumPolicies = cluster.ciliumPolicies;
+    this.allPods = cluster.pods.filter((pod) => !pod.hostNetwork);
+    this.strictNodes = new Set(cluster.nodes.filter(({ facts }) => facts.sysctls["net.netfilter.nf_conntrack_tcp_loose"] === "0")
+      .map(({ name }) => name));
+    this.policiesChanged = before !== null && (before.policiesChanged || before.policies !== cluster.networkPolicies
+      || before.ciliumPolicies !== cluster.ciliumPolicies);
     this.hasTunnels = cluster.nodes.some((node) => node.facts.devices.some((device) => device.kind === "tunnel"));
     for (const node of cluster.nodes) {
       for (const { address } of node.addresses) this.nodes.set(address.text, node.name);
@@ -65,6 +79,11 @@ export class Names {
 
   node(address: string): string | null {
     return this.nodes.get(address) ?? null;
+  }
+
+  /** Every address of a node, with the node's name. */
+  nodeAddresses(): ReadonlyMap<string, string> {
+    return this.nodes;
   }
 
   /** Whether an address and port are an endpoint of the service port now. */

@@ -65,6 +65,7 @@ export const OutcomeRecord = struct("OutcomeRecord", "What became of a row.", {
   emissions: [u32, "how many"],
   journey: [u32, "hash of what was decided and why: equal for packets that fared alike"],
   cookie: [u32, "rule set of the deciding policy entry"],
+  before: [u32, "rule set of the entry that the decision before it was made by: the sender's egress, say; 0: none"],
   service: [u32, "rev_nat_index of the service used; 0: none"],
   backend: [u32, "backend chosen or kept; 0: none"],
   program: [u32, "Program that decided"],

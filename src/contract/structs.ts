@@ -293,6 +293,7 @@ export const EgressPolicyKey = struct("EgressPolicyKey", "egress_gw_policy_key: 
 export const EgressPolicyEntry = struct("EgressPolicyEntry", "egress_gw_policy_entry.", {
   egress_ip: [address, "source address to use; zero: none found"],
   gateway_ip: [address, "gateway node; first bytes 0: none, 1: excluded destination"],
+  cookie: [u32, "rule-set id of the policy; not in Cilium's entry"],
 });
 
 // ---- nodes and the fabric ------------------------------------------------------------------------------------

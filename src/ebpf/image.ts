@@ -31,7 +31,6 @@ import { becauseText } from "./compile/policy/cookies.js";
 import { compileServices } from "./compile/service.js";
 import type { CompiledServices } from "./compile/service.js";
 import {
-  configRecord,
   deviceRecords,
   egressGatewayRecord,
   endpointRecords,
@@ -41,6 +40,7 @@ import {
   nodeRecord,
   serviceRecords,
 } from "./records.js";
+import { configRecord } from "./config-record.js";
 import type { CiliumOptions } from "./options.js";
 
 export type MapEntry = readonly [AnyRecord, AnyRecord];
@@ -107,8 +107,7 @@ export function compileImage(input: ImageInput): MapImage {
   const put = (name: MapName, entry: MapEntry): void => {
     entries.get(name)!.push(entry);
   };
-  const gateways = compileEgressGateways(cluster, policies.identities);
-  put("twinplane_config", configRecord(options, input.seed ?? 0n, input.plane ?? 0, gateways.length > 0));
+  put("twinplane_config", configRecord(options, input.seed ?? 0n, input.plane ?? 0));
   hosts.nodes.forEach((node, index) => put("twinplane_nodes", nodeRecord(node, index, options, input.nodeStack === true)));
   for (const device of hosts.devices) put("twinplane_devices", deviceRecords(device, hosts, options));
   hosts.nodes.forEach((node, index) => {
@@ -121,7 +120,9 @@ export function compileImage(input: ImageInput): MapImage {
   for (const entry of policies.ipcache)
     if (entry.node === null) put("cilium_ipcache_v2", ipcacheRecord(entry));
   for (const entry of compileIpMasq(cluster, options, problems)) put(...ipMasqRecord(entry));
-  for (const entry of gateways) put(...egressGatewayRecord(entry));
+  for (const entry of compileEgressGateways(cluster, options, policies.identities, problems)) {
+    put(...egressGatewayRecord(entry, cookieOf(entry.because)));
+  }
   serviceRecords(services, options, numberOf, cookieOf, put);
   return { options, nodes, maps: entries, policies, services, maglev, hosts, fib, cookies, problems };
 }

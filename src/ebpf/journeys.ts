@@ -18,6 +18,8 @@ export interface OutcomeFacts {
   end: End;
   reason: string;
   cookie: number;
+  /** Of the decision before: the sender's egress, where `cookie` is the receiver's ingress. */
+  before: number;
   service: number;
   backend: number;
   program: number;
@@ -104,6 +106,7 @@ export class Journeys {
       end: facts.end,
       reason: facts.reason,
       becauses: this.becauses(facts),
+      passed: facts.before === facts.cookie ? [] : [...(this.image.cookies.get(facts.before) ?? [])],
       eligibleBackends: this.eligible(facts),
       ...this.chosen(facts),
       eligibleSourcePorts: this.decisions[facts.decided].ports ?? (facts.masqueraded ? this.sourcePorts() : null),
@@ -161,6 +164,7 @@ function sameFacts(a: OutcomeFacts, b: OutcomeFacts): boolean {
     a.end === b.end &&
     a.reason === b.reason &&
     a.cookie === b.cookie &&
+    a.before === b.before &&
     a.service === b.service &&
     a.backend === b.backend &&
     a.program === b.program &&

@@ -17,6 +17,7 @@ export interface OptionValues {
   "enable-endpoint-routes": boolean;
   "enable-host-legacy-routing": boolean;
   "enable-host-firewall": boolean;
+  "enable-egress-gateway": boolean;
 
   "enable-policy": "default" | "always" | "never";
   "policy-cidr-match-mode": "" | "nodes";
@@ -107,6 +108,7 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "enable-endpoint-routes": false,
   "enable-host-legacy-routing": false,
   "enable-host-firewall": false,
+  "enable-egress-gateway": false,
   "enable-policy": "default",
   "policy-cidr-match-mode": "",
   "policy-audit-mode": false,

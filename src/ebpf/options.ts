@@ -62,11 +62,11 @@ export function ciliumOptions(
   readValues(assumed, null, values, grades, problems, "assumed");
   const config = cluster === null ? null : ciliumConfig(cluster);
   if (config !== null) {
-    readValues(data(config), config.where, values, grades, problems);
+    readValues(formerNames(data(config), version), config.where, values, grades, problems);
     problems.push(...foreignProblems(data(config), config.where));
   }
   imply(values, grades, config?.where ?? null, problems);
-  readValues(overrides, null, values, grades, problems);
+  readValues(formerNames(overrides, version), null, values, grades, problems);
   fixAbsent(version, config?.where ?? null, values, grades, problems);
   // An agent beside Cilium masquerades where Cilium does not do it in eBPF.
   const masqueradeAgent = preset.kind === "aks" && values["enable-bpf-masquerade"] !== true;
@@ -219,6 +219,13 @@ function ciliumConfig(cluster: Cluster): OtherObject | null {
 function data(config: OtherObject): Readonly<Record<string, unknown>> {
   const found = config.object["data"];
   return typeof found === "object" && found !== null ? (found as Record<string, unknown>) : {};
+}
+
+/** enable-egress-gateway was enable-ipv4-egress-gateway up to 1.17; 1.18 takes both. */
+function formerNames(from: Readonly<Record<string, unknown>>, version: CiliumVersion): Readonly<Record<string, unknown>> {
+  const former = from["enable-ipv4-egress-gateway"];
+  if (former === undefined || version > "1.18" || String(from["enable-egress-gateway"]) === "true") return from;
+  return { ...from, "enable-egress-gateway": former };
 }
 
 function readValues(

@@ -106,6 +106,7 @@ export class EbpfPlane implements Plane {
     end: End.None,
     reason: "",
     cookie: 0,
+    before: 0,
     service: 0,
     backend: 0,
     program: 0,
@@ -318,6 +319,7 @@ export class EbpfPlane implements Plane {
     const { view, facts } = this;
     facts.hash = view.getUint32(at + OUTCOME.journey, true);
     facts.cookie = view.getUint32(at + OUTCOME.cookie, true);
+    facts.before = view.getUint32(at + OUTCOME.before, true);
     facts.service = view.getUint32(at + OUTCOME.service, true);
     facts.backend = view.getUint32(at + OUTCOME.backend, true);
     facts.program = view.getUint32(at + OUTCOME.program, true);

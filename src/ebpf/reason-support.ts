@@ -27,7 +27,6 @@ const absent = (why: string): ReasonSupport => ({ status: "absent", why });
 const NAT46X64 = "a service between IPv4 and IPv6 is undecided";
 const TAIL_CALL = "programs are one module here, so there is no call that can fail";
 const PROXY = "what goes to a proxy ends there, redirected, with the verdict of layer 4";
-const EGRESS_GATEWAY = "which node is an egress policy's gateway is not evaluated: what the policy may touch is undecided before";
 const MULTICAST = "multicast is undecided, or what a program hands to the node's kernel";
 
 export const REASON_SUPPORT: Readonly<Record<DropName, ReasonSupport>> = {
@@ -55,7 +54,7 @@ export const REASON_SUPPORT: Readonly<Record<DropName, ReasonSupport>> = {
   DROP_FRAG_NOSUPPORT: MODELLED,
   DROP_NO_SERVICE: MODELLED,
   DROP_UNSUPP_SERVICE_PROTO: absent("services are of TCP, UDP and SCTP"),
-  DROP_NO_TUNNEL_ENDPOINT: undecided("a remote node without an address is undecided"),
+  DROP_NO_TUNNEL_ENDPOINT: MODELLED,
   DROP_NAT_46X64_DISABLED: undecided(NAT46X64),
   DROP_EDT_HORIZON: absent("bandwidth limits (enable-bandwidth-manager) are not evaluated"),
   DROP_UNKNOWN_CT: guard("conntrack knows five states"),
@@ -87,8 +86,8 @@ export const REASON_SUPPORT: Readonly<Record<DropName, ReasonSupport>> = {
   DROP_CT_NO_MAP_FOUND: absent("cluster mesh with overlapping addresses is not emulated"),
   DROP_SNAT_NO_MAP_FOUND: absent("cluster mesh with overlapping addresses is not emulated"),
   DROP_INVALID_CLUSTER_ID: absent("cluster mesh with overlapping addresses is not emulated"),
-  DROP_DSR_ENCAP_UNSUPP_PROTO: undecided("direct server return by encapsulation is undecided"),
-  DROP_NO_EGRESS_GATEWAY: guard(EGRESS_GATEWAY),
+  DROP_DSR_ENCAP_UNSUPP_PROTO: absent("no program of these versions returns it"),
+  DROP_NO_EGRESS_GATEWAY: MODELLED,
   DROP_UNENCRYPTED_TRAFFIC: absent("encryption between nodes is not emulated"),
   DROP_TTL_EXCEEDED: MODELLED,
   DROP_NO_NODE_ID: absent("node numbers serve IPsec, which is not emulated"),
@@ -98,7 +97,7 @@ export const REASON_SUPPORT: Readonly<Record<DropName, ReasonSupport>> = {
   DROP_MULTICAST_HANDLED: undecided(MULTICAST),
   DROP_HOST_NOT_READY: absent("nodes and endpoints are ready from the first packet on"),
   DROP_EP_NOT_READY: absent("nodes and endpoints are ready from the first packet on"),
-  DROP_NO_EGRESS_IP: guard(EGRESS_GATEWAY),
+  DROP_NO_EGRESS_IP: MODELLED,
   DROP_PUNT_PROXY: absent(PROXY),
   DROP_NO_DEVICE: absent("what a node's facts do not say of a device is undecided"),
 };

@@ -3,26 +3,20 @@
  * here, only field by field translation into keys and values.
  */
 import type { Address, Prefix } from "../cluster/address.js";
-import { parseAddress, parsePrefix } from "../cluster/address.js";
 import type { AnyRecord } from "../contract/codec.js";
 import { addressField } from "../contract/codec.js";
 import {
   AllNodes,
   BackendState,
-  ConfigOption,
   DeviceFlag,
   DeviceKind,
-  DsrMode,
   EndpointFlag,
   Family,
   FibKind,
   IpcacheFlag,
-  LbAlgorithm,
-  LbOption,
   NodeOption,
   ServiceFlag,
   ServiceFlag2,
-  TunnelProtocol,
 } from "../contract/codes.js";
 import type { MapName } from "../contract/maps.js";
 import type { Because } from "../dataplane.js";
@@ -32,165 +26,18 @@ import { Reserved } from "./compile/identity.js";
 import type { EgressGatewayEntry } from "./compile/egress-gateway.js";
 import type { IpMasqEntry } from "./compile/ipmasq.js";
 import type { IpcacheEntry } from "./compile/ipcache.js";
-import { maglevSeeds } from "./compile/maglev.js";
 import type { CompiledDevice, CompiledEndpoint, CompiledNode, CompiledNodes } from "./compile/node.js";
 import { parseMac } from "./compile/node.js";
 import type { CompiledServices, Frontend } from "./compile/service.js";
 import type { MapEntry } from "./image.js";
-import type { CiliumOptions, OptionValues } from "./options.js";
+import type { CiliumOptions } from "./options.js";
 
 /** Node number that means every node. */
 const EVERY_NODE = AllNodes.values.ALL;
 /** Length that means no prefix. */
-const NO_PREFIX = 255;
+export const NO_PREFIX = 255;
 /** Bits in front of the address in LPM keys. */
 const HEAD_BITS = 32;
-/** enable-ipv6's loopback for hairpin traffic (pkg/defaults). */
-const SERVICE_LOOPBACK_IPV6 = "fe80::1";
-/** TCP flags that are reported at once: FIN, SYN, RST (monitor-aggregation-flags). */
-const REPORT_FLAGS = 0x07;
-
-export function configRecord(options: CiliumOptions, seed: bigint, plane: number, egressGateways = false): MapEntry {
-  const [nodePortMin, nodePortMax] = options["node-port-range"];
-  const native4 = parsePrefix(options["ipv4-native-routing-cidr"]);
-  const native6 = parsePrefix(options["ipv6-native-routing-cidr"]);
-  const [, jhash4, jhash6] = maglevSeeds(options["bpf-lb-maglev-hash-seed"]);
-  return [
-    { node: 0 },
-    {
-      native_routing_cidr4: fieldOf(native4?.address ?? null),
-      native_routing_cidr4_length: native4?.length ?? NO_PREFIX,
-      native_routing_cidr6: fieldOf(native6?.address ?? null),
-      native_routing_cidr6_length: native6?.length ?? NO_PREFIX,
-      service_loopback_ipv4: fieldOf(parseAddress(options["ipv4-service-loopback-address"])),
-      service_loopback_ipv6: fieldOf(parseAddress(SERVICE_LOOPBACK_IPV6)),
-      seed: BigInt.asUintN(64, seed),
-      plane,
-      options: (optionBits(options) | (egressGateways ? ConfigOption.values.ENABLE_EGRESS_GATEWAY : 0)) >>> 0,
-      version: Number(options.version.slice(2)),
-      ct_connection_timeout_tcp: options["bpf-ct-timeout-regular-tcp"],
-      ct_connection_timeout_other: options["bpf-ct-timeout-regular-any"],
-      ct_service_timeout_tcp: options["bpf-ct-timeout-service-tcp"],
-      ct_service_timeout_other: options["bpf-ct-timeout-service-any"],
-      ct_service_close_grace: options["bpf-ct-timeout-service-tcp-grace"],
-      ct_syn_timeout: options["bpf-ct-timeout-regular-tcp-syn"],
-      ct_close_timeout: options["bpf-ct-timeout-regular-tcp-fin"],
-      ct_gc_seconds: longestCollection(options),
-      ct_report_interval: 5,
-      ct_report_flags: REPORT_FLAGS,
-      maglev_table_size: options["bpf-lb-maglev-table-size"],
-      hash_init4_seed: jhash4,
-      hash_init6_seed: jhash6,
-      snat_collision_retries: 32,
-      cluster_id: options["cluster-id"],
-      nodeport_port_min: nodePortMin,
-      nodeport_port_max: nodePortMax,
-      // The range behind the node ports; without node ports SNAT starts where ephemeral ports do.
-      nodeport_snat_port_min: options["kube-proxy-replacement"] ? nodePortMax + 1 : 32768,
-      nodeport_snat_port_max: 65535,
-      tunnel_port: tunnelPort(options),
-      tunnel_protocol: tunnelProtocol(options),
-      lb_algorithm:
-        options["bpf-lb-algorithm"] === "maglev" ? LbAlgorithm.values.MAGLEV : LbAlgorithm.values.RANDOM,
-      monitor_aggregation: 3,
-      dsr_mode: dsrMode(options),
-      lb_options: LB_SWITCHES.reduce((bits, [bit, on]) => (on(options) ? bits | bit : bits), 0),
-    },
-  ];
-}
-
-/** Encapsulation is there for pods' traffic in tunnel mode (pkg/datapath/tunnel). */
-export function tunnelProtocol(options: OptionValues): number {
-  if (options["routing-mode"] !== "tunnel") return TunnelProtocol.values.NONE;
-  return options["tunnel-protocol"] === "vxlan" ? TunnelProtocol.values.VXLAN : TunnelProtocol.values.GENEVE;
-}
-
-/** tunnel-port 0 is the protocol's own: Linux's for VXLAN, IANA's for Geneve (pkg/defaults). */
-export function tunnelPort(options: OptionValues): number {
-  if (options["tunnel-port"] !== 0) return options["tunnel-port"];
-  return options["tunnel-protocol"] === "vxlan" ? 8472 : 6081;
-}
-
-/** ConntrackGCMaxLRUInterval (pkg/defaults): where nothing is set the agent adapts the interval, up to this. */
-const LONGEST_GC = 12 * 3600;
-
-function longestCollection(options: CiliumOptions): number {
-  return options["conntrack-gc-interval"] || options["conntrack-gc-max-interval"] || LONGEST_GC;
-}
-
-const LB_SWITCHES: readonly (readonly [number, (options: OptionValues) => boolean])[] = [
-  [LbOption.values.ALGORITHM_ANNOTATION, (o) => o["bpf-lb-algorithm-annotation"]],
-  [LbOption.values.PMTU_DISCOVERY, (o) => o["enable-pmtu-discovery"]],
-  [LbOption.values.NO_ENDPOINTS_UNROUTABLE, (o) => !o["enable-no-service-endpoints-routable"]],
-];
-
-/** bpf-lb-mode and bpf-lb-dsr-dispatch in one; services have a mode of their own from 1.17 on. */
-function dsrMode(options: CiliumOptions): number {
-  const own = options["bpf-lb-mode-annotation"] && options.version !== "1.16";
-  const mode = own ? "OWN" : options["bpf-lb-mode"] === "hybrid" ? "HYBRID" : "DSR";
-  if (!own && options["bpf-lb-mode"] === "snat") return DsrMode.values.SNAT;
-  const dispatch = { opt: "OPT", geneve: "GENEVE", ipip: "IPIP" } as const;
-  return DsrMode.values[`${mode}_${dispatch[options["bpf-lb-dsr-dispatch"]]}`];
-}
-
-/** `agent`: a masquerade agent writes the node's iptables. */
-const SWITCHES: readonly (readonly [number, (options: OptionValues, agent: boolean) => boolean])[] = [
-  [ConfigOption.values.ENABLE_IPV4, (o) => o["enable-ipv4"]],
-  [ConfigOption.values.ENABLE_IPV6, (o) => o["enable-ipv6"]],
-  [ConfigOption.values.DUAL_STACK, (o) => o["enable-ipv4"] && o["enable-ipv6"]],
-  [ConfigOption.values.ENABLE_SOURCE_IP_VERIFICATION, (o) => o["enable-source-ip-verification"]],
-  [ConfigOption.values.ENABLE_IPV4_FRAGMENT_TRACKING, (o) => o["enable-ipv4-fragment-tracking"]],
-  [ConfigOption.values.ENABLE_IPV6_FRAGMENT_TRACKING, (o) => o["enable-ipv6-fragment-tracking"]],
-  [ConfigOption.values.ENABLE_ICMP_RULES, (o) => o["enable-icmp-rules"]],
-  [ConfigOption.values.ALLOW_ICMP_FRAG_NEEDED, (o) => o["allow-icmp-frag-needed"]],
-  [ConfigOption.values.POLICY_AUDIT_MODE, (o) => o["policy-audit-mode"]],
-  [ConfigOption.values.POLICY_DENY_RESPONSE_ICMP, (o) => o["policy-deny-response"] === "icmp"],
-  [
-    ConfigOption.values.SERVICE_NO_BACKEND_RESPONSE_REJECT,
-    (o) => o["service-no-backend-response"] === "reject",
-  ],
-  [
-    ConfigOption.values.ENABLE_BPF_MASQUERADE_IPV4,
-    (o) => o["enable-bpf-masquerade"] && o["enable-ipv4-masquerade"],
-  ],
-  [
-    ConfigOption.values.ENABLE_BPF_MASQUERADE_IPV6,
-    (o) => o["enable-bpf-masquerade"] && o["enable-ipv6-masquerade"] && o["enable-ipv6"],
-  ],
-  [
-    ConfigOption.values.IPTABLES_MASQUERADE_IPV4,
-    (o, agent) => !o["enable-bpf-masquerade"] && (o["enable-ipv4-masquerade"] || agent),
-  ],
-  [
-    ConfigOption.values.IPTABLES_MASQUERADE_IPV6,
-    (o, agent) => !o["enable-bpf-masquerade"] && o["enable-ipv6"] && (o["enable-ipv6-masquerade"] || agent),
-  ],
-  [ConfigOption.values.ENABLE_IP_MASQ_AGENT, (o) => o["enable-ip-masq-agent"] && o["enable-bpf-masquerade"]],
-  [ConfigOption.values.ENABLE_REMOTE_NODE_MASQUERADE, (o) => o["enable-remote-node-masquerade"]],
-  [ConfigOption.values.TUNNEL_MODE, (o) => o["routing-mode"] === "tunnel"],
-  [ConfigOption.values.ENABLE_ENDPOINT_ROUTES, (o) => o["enable-endpoint-routes"]],
-  [ConfigOption.values.ENABLE_NODEPORT, (o) => o["kube-proxy-replacement"]],
-  [ConfigOption.values.ENABLE_PER_PACKET_LB, (o) => !o["bpf-lb-sock"] || o["bpf-lb-sock-hostns-only"]],
-  [ConfigOption.values.ENABLE_SOCKET_LB, (o) => o["bpf-lb-sock"]],
-  [ConfigOption.values.SOCKET_LB_HOST_ONLY, (o) => o["bpf-lb-sock-hostns-only"]],
-  [ConfigOption.values.ENABLE_HOST_FIREWALL, (o) => o["enable-host-firewall"]],
-  // BPF host routing needs kube-proxy replacement and BPF masquerading (daemon/cmd/daemon.go).
-  [
-    ConfigOption.values.ENABLE_HOST_ROUTING,
-    (o) =>
-      !o["enable-host-legacy-routing"] &&
-      o["kube-proxy-replacement"] &&
-      (o["enable-bpf-masquerade"] || !o["enable-ipv4-masquerade"]),
-  ],
-  [ConfigOption.values.ENABLE_EXTENDED_IP_PROTOCOLS, (o) => o["enable-extended-ip-protocols"]],
-  [ConfigOption.values.EXTERNAL_CLUSTERIP, (o) => o["bpf-lb-external-clusterip"]],
-  [ConfigOption.values.ENABLE_SCTP, (o) => o["enable-sctp"]],
-  [ConfigOption.values.ENABLE_POLICY, (o) => o["enable-policy"] !== "never"],
-];
-
-function optionBits(options: CiliumOptions): number {
-  return SWITCHES.reduce((bits, [bit, on]) => (on(options, options.masqueradeAgent) ? bits | bit : bits), 0) >>> 0;
-}
 
 export function nodeRecord(node: CompiledNode, index: number, options: CiliumOptions, nodeStack = false): MapEntry {
   const agent = (options.masqueradeAgent ? NodeOption.values.MASQUERADE_AGENT : 0) | (nodeStack ? NodeOption.values.HOST_STACK : 0);
@@ -307,13 +154,15 @@ export function ipMasqRecord({ range }: IpMasqEntry): [MapName, MapEntry] {
     [{ prefixlen: range.length, address: addressField(range.address.bytes) }, { present: 1 }]];
 }
 
-/** 0.0.0.2: a gateway that is not evaluated; see assembly/programs/egress_gateway.ts. */
-const UNKNOWN_GATEWAY = Uint8Array.of(0, 0, 0, 2);
+/** Gateways that are none (assembly/programs/egress_gateway.ts): 0.0.0.2, ours, is one that is not evaluated. */
+const NO_GATEWAY: Readonly<Record<"none" | "excluded" | "unknown", number>> = { none: 0, excluded: 1, unknown: 2 };
 
-export function egressGatewayRecord({ source, destination }: EgressGatewayEntry): [MapName, MapEntry] {
+export function egressGatewayRecord(entry: EgressGatewayEntry, cookie: number): [MapName, MapEntry] {
+  const { source, destination, way, gateway, egress } = entry;
+  const address = way === "gateway" ? gateway!.bytes : Uint8Array.of(0, 0, 0, NO_GATEWAY[way]);
   return [source.family === 4 ? "cilium_egress_gw_policy_v4" : "cilium_egress_gw_policy_v6",
     [{ prefixlen: 128 + destination.length, saddr: addressField(source.bytes), daddr: addressField(destination.address.bytes) },
-      { gateway_ip: addressField(UNKNOWN_GATEWAY) }]];
+      { gateway_ip: addressField(address), egress_ip: fieldOf(egress), cookie }]];
 }
 
 const FIB_KIND: Readonly<Record<FibRow["kind"], number>> = {
@@ -457,7 +306,7 @@ function lpmKey(prefix: Prefix, rest: AnyRecord): AnyRecord {
   return { prefixlen: HEAD_BITS + prefix.length, address: addressField(prefix.address.bytes), ...rest };
 }
 
-function fieldOf(address: Address | null): Uint8Array {
+export function fieldOf(address: Address | null): Uint8Array {
   return address === null ? new Uint8Array(16) : addressField(address.bytes);
 }
 

@@ -3,6 +3,7 @@
  * each is a Problem that says what is evaluated instead.
  */
 import type { Problem } from "../cluster/problem.js";
+import { usesDsr } from "./encapsulation.js";
 import type { CiliumOptions } from "./options.js";
 import type { OptionName } from "./option-values.js";
 
@@ -39,8 +40,20 @@ const UNMODELLED: readonly {
   },
   {
     name: "bpf-lb-dsr-dispatch",
-    when: (o) => o["bpf-lb-dsr-dispatch"] !== "opt" && (o["bpf-lb-mode"] !== "snat" || o["bpf-lb-mode-annotation"]),
-    what: "direct server return in Geneve or IPIP headers is not modelled; requests to remote backends are undecided",
+    when: (o) => o["bpf-lb-dsr-dispatch"] === "ipip" && usesDsr(o),
+    what: "direct server return in IP headers of its own is not modelled; what it may touch is undecided",
+  },
+  {
+    name: "tunnel-protocol",
+    when: (o) => o["tunnel-protocol"] !== "geneve" && o["bpf-lb-dsr-dispatch"] === "geneve" && usesDsr(o),
+    what: "the agent refuses direct server return in Geneve headers with another tunnel protocol; requests to remote backends " +
+      "are undecided",
+  },
+  {
+    name: "enable-egress-gateway",
+    when: (o) => o["enable-egress-gateway"] && !(o["enable-bpf-masquerade"] && o["enable-ipv4-masquerade"] && o["kube-proxy-replacement"]),
+    what: "the agent refuses egress gateways without enable-bpf-masquerade, enable-ipv4-masquerade and kube-proxy-replacement; " +
+      "the programs are evaluated as if it did not",
   },
   {
     name: "bpf-lb-mode",

@@ -104,7 +104,7 @@ export class Journeys {
   private add(end: End, reason: number, choice: number, because: number): number {
     const { backends, sourcePorts } = this.choices[choice];
     const id = this.found.length;
-    this.found.push({ id, end, reason: this.reasons[reason], becauses: this.becauses[because],
+    this.found.push({ id, end, reason: this.reasons[reason], becauses: this.becauses[because], passed: [],
       eligibleBackends: backends, eligibleSourcePorts: sourcePorts });
     return id;
   }

@@ -28,6 +28,8 @@ const INGRESS_ALLOWED = "AZURE-NPM-INGRESS-ALLOW-MARK";
 /** Rules that decided something about a packet; the others only led there. */
 const DECIDING = new Set(["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "DROP", "REJECT", "UNDECIDED", "KUBE-MARK-MASQ",
   "AZURE-NPM-ACCEPT", INGRESS_ALLOWED]);
+/** Chains of a policy of Calico's, which return what one of its rules accepted. */
+const CALICO_POLICY = /^cali-p[io]-/;
 
 export class NodeHooks implements NetfilterHooks {
   reason = "";
@@ -98,6 +100,7 @@ export class NodeHooks implements NetfilterHooks {
 
   private judge(gate: PolicyGate, hook: Hook, skb: Skb): Verdict {
     const verdict = gate.judge(hook, skb);
+    this.pending.push(...gate.allowing);
     if (verdict === Verdict.Accept) return verdict;
     this.reason = gate.reason;
     this.because = this.journeys.joinBecauses(this.because, this.journeys.because(gate.becauses));
@@ -139,7 +142,7 @@ export class NodeHooks implements NetfilterHooks {
 
   private readonly sink = (table: string, chain: string, position: number, text: string, verdict: string): void => {
     const { steps, node } = this.options;
-    const deciding = DECIDING.has(verdict);
+    const deciding = DECIDING.has(verdict) || (verdict === "RETURN" && CALICO_POLICY.test(chain));
     const marks = verdict === "MARK" && chain.startsWith(DROP_MARKS);
     if (steps === null && !deciding && !marks) return;
     const becauses = this.origin(this.family, table, chain, position);

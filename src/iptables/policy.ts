@@ -11,7 +11,7 @@ import { Hook, Verdict, type Skb } from "../linux/skb.js";
 
 export interface PolicyVerdict {
   readonly verdict: "allow" | "deny" | "undecided";
-  /** For a denial: the policies that isolate the pod. */
+  /** For a denial: the policies that isolate the pod; else the rules that allow. */
   readonly by: readonly Because[];
 }
 
@@ -26,6 +26,8 @@ export class PolicyGate {
   reason = "";
   /** Of the last refusal. */
   becauses: readonly Because[] = [];
+  /** Rules that allowed the packet judged last, also where it was then refused at its destination. */
+  readonly allowing: Because[] = [];
   private readonly podDevices: ReadonlySet<number>;
 
   constructor(devices: readonly Device[], private readonly engine: PolicyEngine) {
@@ -34,6 +36,7 @@ export class PolicyGate {
 
   /** What becomes of the first packet of a connection that netfilter accepted in `hook`. */
   judge(hook: Hook, skb: Skb): Verdict {
+    this.allowing.length = 0;
     if (hook !== Hook.Forward && hook !== Hook.Input) return Verdict.Accept;
     const egress = this.podDevices.has(skb.inDevice);
     const ingress = hook === Hook.Forward && this.podDevices.has(skb.outDevice);
@@ -47,7 +50,10 @@ export class PolicyGate {
   }
 
   private refusal({ verdict, by }: PolicyVerdict): Verdict {
-    if (verdict === "allow") return Verdict.Accept;
+    if (verdict === "allow") {
+      this.allowing.push(...by);
+      return Verdict.Accept;
+    }
     const objects = [...new Set(by.map((because) => because.object))].sort().join("+");
     this.becauses = by;
     this.reason = verdict === "deny" ? `networkpolicy/${objects}` : `undecided: network policy: ${objects}`;

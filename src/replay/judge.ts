@@ -31,7 +31,8 @@ export interface ReplayOptions {
   readonly seesAll: boolean;
   /** ns in which copies of a packet are looked for. */
   readonly windowNs: number;
-  readonly changes: readonly TimelineChange[];
+  /** By time. */
+  readonly changes: readonly PlaneChange[];
   readonly epochNs: bigint;
   readonly keyOf: KeyOf;
   /** The tuple a node's socket used before OUTPUT translated it, by the tuple seen on the wire; null: not known. */
@@ -39,9 +40,12 @@ export interface ReplayOptions {
   /** Whether an address and port are a service's: only a translation made before can send from there. */
   readonly isFrontend: (address: Uint8Array, protocol: number, port: number) => boolean;
   readonly judge: Judge;
-  /** Told when a dated change replaced the cluster. */
-  readonly onCluster: (cluster: Cluster) => void;
+  /** Told when a dated change replaced the cluster, of one plane or of both. */
+  readonly onCluster: (cluster: Cluster, only?: 0 | 1) => void;
 }
+
+/** A change of both planes; with `only`, of the one whose cluster it is. */
+export type PlaneChange = TimelineChange & { readonly only?: 0 | 1 };
 
 /** Told of every packet that both planes were asked about. */
 export interface Judge {

@@ -25,7 +25,7 @@ import { Truth } from "./truth.js";
 import { copyTuple, sameBytes, sameEnd, sameTuple, Tuple, turnTuple, TUPLE_BYTES } from "./tuple.js";
 import { type View, ViewClass, ViewPool } from "./view.js";
 
-export type { Judge, Packet, ReplayOptions } from "./judge.js";
+export type { Judge, Packet, PlaneChange, ReplayOptions } from "./judge.js";
 
 export interface ReplayCounts {
   records: number;
@@ -363,7 +363,10 @@ export class Replay {
   private close(flow: Flow, index: number, outcome: Outcome): void {
     const atSocket = flow.entryDevice[0] === 0 && this.options.planes[index].balancesAtSockets;
     turnTuple(atSocket ? flow.planes[index][0].image : flow.entry[0], 0, this.scratch, 0);
-    const back = outcome.arrived && outcome.node === flow.entryNode[0] && outcome.device === flow.entryDevice[0]
+    // What leaves the cluster comes to a client outside from whichever node (direct server return).
+    const left = outcome.end === End.Left
+      && this.options.points.deviceKind(flow.entryNode[0], flow.entryDevice[0]) === "uplink";
+    const back = outcome.arrived && (left || (outcome.node === flow.entryNode[0] && outcome.device === flow.entryDevice[0]))
       && sameTuple(outcome.image, 0, this.scratch, 0);
     this.restored[index] = back;
     if (!back) flow.closed[index] = 0;
@@ -387,7 +390,7 @@ export class Replay {
       // What a name stands for is no reason to choose a backend again.
       if (change.kind === "names") continue;
       this.counts.changes++;
-      if (change.kind === "cluster") this.options.onCluster(change.cluster);
+      if (change.kind === "cluster") this.options.onCluster(change.cluster, change.only);
       else this.flows.end(change.entry);
     }
   }

@@ -39,7 +39,8 @@ export class Connections {
   private readonly block = new FrameBlock(1);
   private readonly results = new StepResults(1);
 
-  constructor(private readonly plane: Plane) {}
+  /** `isUplink`: of a node, by its number, and a device. */
+  constructor(private readonly plane: Plane, private readonly isUplink: (node: number, device: number) => boolean) {}
 
   /** @param connection a number of its own; null: nothing answers */
   open(packet: View, connection: number | null): Seen {
@@ -95,8 +96,10 @@ export class Connections {
     const wanted = new Uint8Array(TUPLE_BYTES);
     // A socket that was translated at connect() hears from the backend.
     turnTuple(packet.device === 0 && this.plane.balancesAtSockets ? request.image : packet.tuple, 0, wanted, 0);
-    const back = answer.arrived && answer.node === packet.node && answer.device === packet.device
-      && sameTuple(answer.image, 0, wanted, 0);
+    // What leaves the cluster comes to a client outside from whichever node (direct server return).
+    const here = answer.node === packet.node && answer.device === packet.device;
+    const left = answer.end === End.Left && this.isUplink(packet.node, packet.device);
+    const back = answer.arrived && (here || left) && sameTuple(answer.image, 0, wanted, 0);
     return { reply: back ? "restored" : "lost", replyReason };
   }
 }

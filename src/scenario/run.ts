@@ -5,10 +5,12 @@
  */
 import type { Cluster } from "../cluster/cluster.js";
 import type { Problem, Where } from "../cluster/problem.js";
+import type { SettingSide } from "../compare/catalogue/index.js";
 import { Comparison } from "../compare/comparison.js";
 import { Names } from "../compare/names.js";
 import type { Plane } from "../dataplane.js";
-import { assumedNetwork, buildPlane, parseProfile, type PlaneInputs, policyDenial, type Profile, wrongOptions } from "../planes.js";
+import { assumedNetwork, buildPlane, parseProfile, type PlaneInputs, policyDenial, type Profile, settingOf,
+  wrongOptions } from "../planes.js";
 import { Flow } from "../replay/flows.js";
 import { viewOf } from "../replay/reading.js";
 import type { Packet } from "../replay/loop.js";
@@ -60,6 +62,7 @@ interface RunningPlane {
   readonly name: string;
   readonly plane: Plane;
   readonly profile: Profile;
+  readonly setting: SettingSide;
   readonly connections: Connections;
   /** Its clusters, by index of the probe they begin with. */
   readonly clusters: ReadonlyMap<number, Cluster>;
@@ -77,6 +80,8 @@ class ScenarioRun {
   private denies: ReturnType<typeof policyDenial> | null = null;
   private readonly timesNs: readonly number[];
   private connection = 0;
+  /** Entry points and tuples of packets so far. */
+  private readonly met = new Set<string>();
 
   constructor(private readonly scenario: Scenario, private readonly inputs: ScenarioInputs) {
     this.timesNs = timesOf(scenario);
@@ -155,7 +160,10 @@ class ScenarioRun {
       // What a plane does not model makes its packets undecided, which is seen there.
       this.problems.push({ severity: "warning", where: problem.where ?? where, what: `${name}: ${problem.what}` });
     }
-    this.planes.push({ name, plane, profile, connections: new Connections(plane),
+    const setting = settingOf(profile, cluster, network, spec.cilium);
+    const isUplink = (node: number, device: number): boolean => cluster.nodes.find((one) => one.name === plane.nodes[node])
+      ?.facts.devices.find((one) => one.index === device)?.kind === "uplink";
+    this.planes.push({ name, plane, profile, setting, connections: new Connections(plane, isUplink),
       clusters: timeline === null ? this.clusters : this.clustersOf(timeline) });
   }
 
@@ -197,7 +205,7 @@ class ScenarioRun {
       const number = hasAnswer(probe, way) ? this.connection : null;
       const found = this.planes.map(({ connections }) => connections.open(packet, number));
       this.planes.forEach(({ name }, at) => seen.get(name)!.push(found[at]));
-      if (comparison !== null) compareSeen(comparison, packet, found[0], found[1]);
+      if (comparison !== null) compareSeen(comparison, packet, this.flowOf(packet), found[0], found[1]);
     }
     const judged = this.planes.map(({ name }): readonly [string, Judged] =>
       [name, judge(probe.expect.get(name)!, seen.get(name)!, way.client.text, this.cluster, this.names)]);
@@ -221,9 +229,21 @@ class ScenarioRun {
     if (second === undefined) return null;
     return new Comparison([first.plane, second.plane], () => this.names, first.profile.policyEngine,
       (source, destination, protocol, port) => {
-        this.denies ??= policyDenial(this.cluster, second.profile);
+        this.denies ??= policyDenial(this.cluster, second.profile, this.scenario.planes.get(second.name)?.cilium);
         return this.denies(source, destination, protocol, port);
-      });
+      }, null, [first.setting, second.setting]);
+  }
+
+  /** A flow of its own for each probe, which knows whether packets of the same addresses and ports came before. */
+  private flowOf(view: View): Flow {
+    const key = `${view.node} ${view.device} ${view.tuple.join(" ")}`;
+    const flow = new Flow();
+    flow.entry[0].set(view.tuple);
+    flow.entryNode[0] = view.node;
+    flow.entryDevice[0] = view.device;
+    flow.packets = this.met.has(key) ? 2 : 1;
+    this.met.add(key);
+    return flow;
   }
 
   private packet(probe: Probe, way: Way, index: number, turn: number): View {
@@ -249,11 +269,7 @@ function timesOf({ probes }: Scenario): number[] {
 }
 
 /** Tells the comparison of a connection as replay does of a flow: its request, and where both planes had one, its answer. */
-function compareSeen(comparison: Comparison, view: View, first: Seen, second: Seen): void {
-  const flow = new Flow();
-  flow.entry[0].set(view.tuple);
-  flow.entryNode[0] = view.node;
-  flow.entryDevice[0] = view.device;
+function compareSeen(comparison: Comparison, view: View, flow: Flow, first: Seen, second: Seen): void {
   const packet: Packet = { view, views: [view], flow, direction: 0, kind: "request", outcomes: [first.request, second.request],
     moot: [false, false], restored: [false, false] };
   comparison.judge(packet);

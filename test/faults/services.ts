@@ -62,7 +62,7 @@ export const SERVICE_FAULTS: readonly Fault[] = [
     why: "a service's own forwarding mode is not read",
   },
   {
-    id: "hybrid-is-dsr", file: "src/ebpf/records.ts", seenBy: PLANE,
+    id: "hybrid-is-dsr", file: "src/ebpf/config-record.ts", seenBy: PLANE,
     find: "options[\"bpf-lb-mode\"] === \"hybrid\" ? \"HYBRID\" : \"DSR\"", replace: "\"DSR\"",
     why: "hybrid mode sends UDP's replies past the load balancer too",
   },

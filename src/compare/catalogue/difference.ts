@@ -69,19 +69,21 @@ export interface Situation {
   readonly current: Side;
   readonly target: Side;
   readonly currentHasPolicy: boolean;
+  /** The flow had packets before this one. */
+  readonly seenBefore: boolean;
   /** NetworkPolicy by the words of its API denies the flow as the current side delivers it. */
   policyDenies(): boolean;
   /** The same for who sent it, whatever address the current side gave the packet on its way. */
   policyDeniesSender(): boolean;
+  /** The same between any two addresses, to a port, by the flow's protocol. */
+  policyDeniesBetween(source: string, destination: string, port: number): boolean;
 }
 
 /** What became of the packet in one plane. */
-export interface Side {
+export interface Side extends SettingSide {
   readonly outcome: Outcome;
   readonly journey: Journey;
   readonly reason: string;
-  /** The plane's, as the user names it. */
-  readonly profile: string;
   /** Node where the image ended. */
   readonly node: string;
   /** Addresses of the image where it arrived; empty where it did not. */
@@ -103,4 +105,6 @@ export interface SettingSide {
   readonly version: string;
   /** Cilium's options by Cilium's names; none where it is no Cilium. */
   readonly options: Readonly<Record<string, unknown>>;
+  /** Whether a pod's label with this key is part of Cilium's identities; absent where it is no Cilium. */
+  readonly keepsLabel?: (key: string) => boolean;
 }

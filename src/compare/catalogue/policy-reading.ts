@@ -1,16 +1,22 @@
-/** Which policies select the ends of a flow, and how a peer's address stands in their rules: for predicates on policy. */
+/**
+ * How NetworkPolicies that select the ends of a flow stand to its peer and port, in both planes' readings: for predicates
+ * on policy. A predicate names the rule that the planes read in two ways; a drop that no such rule explains is none of its.
+ */
 import { type Address, parseAddress, prefixContains } from "../../cluster/address.js";
-import type { NetworkPolicy, NetworkPolicyRule, Pod } from "../../cluster/cluster.js";
+import type { LabelSelector, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyRule, Pod } from "../../cluster/cluster.js";
 import { matchesSelector } from "../../cluster/selector.js";
 import { End } from "../../dataplane.js";
+import { Tuple } from "../../replay/tuple.js";
 import { Facet } from "../facets.js";
-import type { Situation } from "./difference.js";
+import type { Side, Situation } from "./difference.js";
 
 export interface Selection {
   readonly policy: NetworkPolicy;
   readonly direction: "Ingress" | "Egress";
   /** The other end's address. */
   readonly peer: string;
+  /** The end whose port is meant; null where it is no pod. */
+  readonly receiver: Pod | null;
 }
 
 /** Arrives where a policy engine lets it, and Cilium's default deny drops it. */
@@ -19,33 +25,89 @@ export function newlyDenied(s: Situation): boolean {
     && s.target.outcome.end === End.Dropped && s.target.reason === "POLICY_DENIED";
 }
 
-/** Policies that select the sending pod for egress or the receiving pod for ingress. */
-export function selecting(s: Situation): Selection[] {
+/** A policy engine's own chain drops it, and it arrives behind Cilium. */
+export function newlyAllowed(s: Situation): boolean {
+  return s.currentHasPolicy && s.facets === Facet.Reached && s.target.outcome.arrived && isEngineDrop(s.current);
+}
+
+/** Dropped by Azure NPM, Calico, or the words of the API. */
+export function isEngineDrop({ outcome, reason }: Side): boolean {
+  return outcome.end === End.Dropped && /^filter\/(AZURE-NPM|cali-)|^networkpolicy\//.test(reason);
+}
+
+/** Policies that select the sending pod for egress or the receiving pod for ingress, as the packet arrives on one side. */
+export function selecting(s: Situation, side: Side = s.current): Selection[] {
   const found: Selection[] = [];
+  const receiver = s.names.pod(side.destination);
   const select = (pod: Pod | null, direction: Selection["direction"], peer: string): void => {
     if (pod === null) return;
     for (const policy of s.names.policies) {
-      if (policy.namespace === pod.namespace && matchesSelector(policy.podSelector, pod.labels)) found.push({ policy, direction, peer });
+      if (policy.namespace === pod.namespace && matchesSelector(policy.podSelector, pod.labels)) {
+        found.push({ policy, direction, peer, receiver });
+      }
     }
   };
-  select(s.names.pod(s.source), "Egress", s.current.destination);
-  select(s.names.pod(s.current.destination), "Ingress", s.current.sourceSeen);
+  select(s.names.pod(s.source), "Egress", side.destination);
+  select(receiver, "Ingress", side.sourceSeen);
   return found;
 }
 
-/** Some rule on the flow's way has an ipBlock over the peer, which is of the kind asked for. */
-export function allowsByBlock(s: Situation, isKind: (address: string) => boolean): boolean {
-  return selecting(s).some(({ policy, direction, peer }) => {
-    const address = parseAddress(peer);
-    return address !== null && isKind(peer) && rulesOf(policy, direction).some((rule) => hasBlock(rule, address));
+/** Those that count for their direction by the API's words. */
+export function enforced(s: Situation, side: Side = s.current): Selection[] {
+  return selecting(s, side).filter(({ policy, direction }) => policy.policyTypes.includes(direction));
+}
+
+/**
+ * A rule that lets the port pass has an ipBlock over the peer, which is of the kind asked for; and no other rule lets
+ * every peer pass, which Cilium would take too.
+ */
+export function allowedByBlockAlone(s: Situation, isKind: (address: string) => boolean): boolean {
+  const selections = enforced(s);
+  return selections.some((one) => {
+    const address = parseAddress(one.peer);
+    if (address === null || !isKind(one.peer)) return false;
+    const same = selections.filter(({ direction }) => direction === one.direction);
+    return rulesFor(s, one).some((rule) => hasBlock(rule, address))
+      && !same.some((other) => rulesFor(s, other).some(({ peers }) => peers === null));
   });
+}
+
+/** Rules of the selection's direction that name the packet's port, or none. */
+export function rulesFor(s: Situation, { policy, direction, receiver }: Selection, side: Side = s.current): NetworkPolicyRule[] {
+  return rulesOf(policy, direction).filter((rule) => permitsPort(rule, s.protocol, arrivedPort(side), receiver));
 }
 
 export function rulesOf(policy: NetworkPolicy, direction: Selection["direction"]): readonly NetworkPolicyRule[] {
   return direction === "Ingress" ? policy.ingress : policy.egress;
 }
 
-function hasBlock(rule: NetworkPolicyRule, address: Address): boolean {
+/** Port of the packet where it arrived, in host order. */
+export function arrivedPort({ outcome }: Side): number {
+  return Tuple.destinationPort(outcome.image);
+}
+
+export function hasBlock(rule: NetworkPolicyRule, address: Address): boolean {
   return (rule.peers ?? []).some(({ ipBlock }) => ipBlock !== null && prefixContains(ipBlock.cidr, address)
     && !ipBlock.except.some((hole) => prefixContains(hole, address)));
+}
+
+/** A peer that every pod but some namespaces' is: Cilium before 1.19, and Azure NPM, find it in addresses that are no pods too. */
+export function isNegative({ namespaceSelector, podSelector }: NetworkPolicyPeer): boolean {
+  return namespaceSelector !== null && namespaceSelector.matchExpressions.length > 0 && hasOnlyNegative(namespaceSelector)
+    && (podSelector === null || hasOnlyNegative(podSelector));
+}
+
+function hasOnlyNegative({ matchLabels, matchExpressions }: LabelSelector): boolean {
+  return Object.keys(matchLabels).length === 0
+    && matchExpressions.every(({ operator }) => operator === "NotIn" || operator === "DoesNotExist");
+}
+
+function permitsPort({ ports }: NetworkPolicyRule, protocol: string, port: number, receiver: Pod | null): boolean {
+  return ports === null || ports.some((one) => {
+    if (one.protocol !== protocol) return false;
+    if (one.port === null) return true;
+    if (typeof one.port === "number") return port >= one.port && port <= (one.endPort ?? one.port);
+    return receiver?.ports.some(({ name, containerPort, protocol: own }) =>
+      name === one.port && containerPort === port && own === protocol) === true;
+  });
 }

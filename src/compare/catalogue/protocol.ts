@@ -26,7 +26,7 @@ export const PROTOCOL: readonly Difference[] = [
     // A packet that the captures saw again after the node was not dropped there: a capture with holes makes a modelled
     // conntrack call good segments INVALID, and that must not pass for a difference between the planes.
     matches: (s) => (s.facets === Facet.Reached || s.facets === Facet.Refusal) && s.current.outcome.end === End.Dropped
-      && s.current.reason === "filter/KUBE-FORWARD" && s.packet.views.length === 1,
+      && (s.current.reason === "filter/KUBE-FORWARD" || isInvalidForCalico(s)) && s.packet.views.length === 1,
     page: {
       shownBy: "packets",
       kubeProxy: "KUBE-FORWARD drops what conntrack calls INVALID, as segments outside the TCP window.",
@@ -80,6 +80,14 @@ export const PROTOCOL: readonly Difference[] = [
     },
   },
 ];
+
+/** Calico's chain of the pod drops INVALID by itself, before policies; a SYN alone is never that. */
+function isInvalidForCalico({ current, protocol, packet }: Situation): boolean {
+  return protocol === "TCP" && current.profile === "kube-proxy+calico" && /^filter\/cali-[ft]w-/.test(current.reason)
+    && packet.view.tcpFlags !== SYN && current.journey.becauses.every(({ object }) => object === "calico felix");
+}
+
+const SYN = 0x02;
 
 function isFragmentReason(reason: string): boolean {
   return reason.startsWith("FIRST_LOGICAL_DATAGRAM_FRAGMENT") || reason.startsWith("IP_FRAGMENTATION")

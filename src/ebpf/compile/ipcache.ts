@@ -8,6 +8,7 @@ import type { Address, Prefix } from "../../cluster/address.js";
 import { parsePrefix, prefixContains, prefixOf } from "../../cluster/address.js";
 import type { Cluster } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
+import { hasTunnel } from "../encapsulation.js";
 import type { CiliumOptions } from "../options.js";
 import type { Identities } from "./identity.js";
 import { byPrefix, isEndpoint, nodeAddresses, Reserved } from "./identity.js";
@@ -18,7 +19,7 @@ export interface IpcacheEntry {
   readonly node: string | null;
   readonly prefix: Prefix;
   readonly identity: number;
-  /** Node address behind which the prefix is, in tunnel mode; null elsewhere. */
+  /** Node address behind which the prefix is, where there are tunnels; null elsewhere. */
   readonly tunnelEndpoint: Address | null;
   /** An address of a node in its own network: no route of Cilium's leads to it. */
   readonly nodeAddress: boolean;
@@ -31,7 +32,7 @@ export function compileIpcache(
   problems: Problem[],
 ): IpcacheEntry[] {
   const shared = new Map<string, IpcacheEntry>();
-  const tunnel = options["routing-mode"] === "tunnel";
+  const tunnel = hasTunnel(options);
   const nodeAddress = new Map<string, Address>();
   for (const node of cluster.nodes) {
     const internal = node.addresses.find(({ type }) => type === "InternalIP");

@@ -7,6 +7,7 @@
 import type { Address, Prefix } from "../../cluster/address.js";
 import type { Cluster, Device, Node, Pod } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
+import { hasTunnel } from "../encapsulation.js";
 import type { CiliumOptions } from "../options.js";
 import type { CompiledPolicies } from "./policies.js";
 import { isEndpoint, isLinkLocal, nodeAddresses, Reserved } from "./identity.js";
@@ -168,10 +169,10 @@ export function routerAddress(node: Node, family: 4 | 6): Address | null {
   return host?.addresses.find(({ address }) => address.family === family && !isLinkLocal(address))?.address ?? null;
 }
 
-/** Cilium's own tunnel device, where the node has it; in native routing any tunnel is the present network's. */
+/** Cilium's own tunnel device, where the node has it; without tunnels of Cilium's any is the present network's. */
 function ciliumTunnel(node: Node, options: CiliumOptions): number {
   const tunnels = node.facts.devices.filter((device) => device.kind === "tunnel");
-  if (options["routing-mode"] !== "tunnel") return tunnels[0]?.index ?? 0;
+  if (!hasTunnel(options)) return tunnels[0]?.index ?? 0;
   return tunnels.find((device) => device.name === "cilium_vxlan" || device.name === "cilium_geneve")?.index ?? 0;
 }
 

@@ -5,7 +5,6 @@ import type { CiliumVersion } from "../../presets.js";
 /** Objects that are read and have no effect in what is emulated, and what is evaluated instead. */
 export const UNMODELLED_KINDS: Readonly<Record<string, string>> = {
   CiliumLocalRedirectPolicy: "what is sent to frontends that it redirects is undecided",
-  CiliumEgressGatewayPolicy: "what the pods it selects send to its destinations outside the cluster is undecided",
 };
 
 /** Kinds that Cilium does not read, and when it does. */
@@ -22,6 +21,7 @@ export const POLICY_KINDS: Readonly<Record<string, (version: CiliumVersion) => s
     version >= "1.19" ? "; fromRequires and toRequires refused, as this version does" : ""}`,
   CiliumClusterwideNetworkPolicy: () => "read; node policies where the host firewall is",
   CiliumCIDRGroup: () => "read",
+  CiliumEgressGatewayPolicy: (version) => `read with enable-egress-gateway${version < "1.18" ? ", IPv4" : ""}`,
   ClusterNetworkPolicy: (version) => (version === "1.20" ? "read with enable-k8s-cluster-network-policy, else ignored as Cilium does"
     : "ignored, as this version does"),
   AdminNetworkPolicy: () => "ignored, as Cilium does",

@@ -1,0 +1,117 @@
+/** A review on the screen: consequence first, by which changed lines, then what was not exercised or judged. Prints data. */
+import { formatProblem, type Where } from "../cluster/problem.js";
+import type { ChangedLine } from "../compare/comparison.js";
+import { type CoverageReport, isExercised } from "../compare/coverage.js";
+import type { Review, ReviewRow } from "../review/report.js";
+import { count, percent } from "./report.js";
+import type { TextOptions } from "./text.js";
+
+/** Rows listed on the screen; the rest are in the JSON. */
+const LISTED = 20;
+const GROUPS: readonly (readonly [string, (row: ReviewRow) => boolean])[] = [
+  ["UNEXPLAINED, please report", (row) => row.unexplained],
+  ["Newly dropped", (row) => !row.unexplained && row.change === "dropped"],
+  ["Newly opened", (row) => !row.unexplained && row.change === "opened"],
+  ["Changed otherwise", (row) => !row.unexplained && row.change === "other"],
+];
+
+export function renderReview(review: Review, { paint, verbose }: TextOptions): string {
+  const { packets, truth, verdict } = review;
+  const lines = [paint("bold", `${review.before.join(" ")}  ->  ${review.after.join(" ")}, both on ${review.profile}`), ""];
+  if (review.rows.length === 0) {
+    lines.push(verdict.exitCode >= 2 ? paint("yellow", `Not judged: ${verdict.why}.`)
+      : paint("green", "Nothing in the traffic given fares differently."));
+  }
+  let listed = 0;
+  for (const [title, wanted] of GROUPS) {
+    const rows = review.rows.filter(wanted);
+    if (rows.length === 0) continue;
+    lines.push(paint("bold", `${title}: ${sums(rows)}`));
+    for (const row of rows) if (listed++ < LISTED) lines.push(...rowLines(row, paint));
+  }
+  if (listed > LISTED) lines.push(`  … ${count(listed - LISTED, "more row")} in --output json`);
+  if (review.effects.length > 0) lines.push("", paint("bold", "By changed object and pod"));
+  for (const { object, pod, dropped, opened, other } of review.effects) {
+    const said = [["dropped", dropped], ["opened", opened], ["other", other]] as const;
+    lines.push(`  ${object}: ${pod}  ${said.filter(([, one]) => one.flows > 0)
+      .map(([word, one]) => `${word} ${count(one.flows, "flow")}, ${count(one.packets, "packet")}`).join("; ")}`);
+  }
+  lines.push("", ...unexercisedLines(review, paint), ...limitLines(review, paint));
+  const matched = packets.replayed === 0 ? 0 : packets.matched / packets.replayed;
+  lines.push(`${count(packets.replayed, "packet")} replayed from ${count(packets.records, "record")};`
+    + ` ${percent(matched)} match the cluster;`
+    + ` same ${packets.same + packets.otherChoice}, different ${packets.different}, consequences ${packets.consequence}`);
+  const newly = review.newlyUndecided > 0 ? `, of those ${review.newlyUndecided} decided before` : "";
+  const undecided = `  undecided ${packets.undecided}${newly}`;
+  lines.push(packets.undecided > 0 ? paint("yellow", undecided) : undecided);
+  for (const [reason, number] of review.undecided) lines.push(`    ${number}  ${reason}`);
+  lines.push(`Trust: ${truth.agreed} of ${truth.views} recorded views are as the cluster before the change has them on ${review.profile}`);
+  lines.push(...coverageSummary(review.coverage, verbose));
+  const shown = verbose ? review.problems : review.problems.filter((one) => one.severity === "error");
+  for (const problem of shown.slice(0, verbose ? undefined : 8)) lines.push(paint("yellow", formatProblem(problem)));
+  const hidden = review.problems.length - Math.min(shown.length, verbose ? Infinity : 8);
+  if (hidden > 0) lines.push(`${count(hidden, "further problem")} of the inputs: -v`);
+  lines.push("", `exit code ${paint("bold", String(verdict.exitCode))}: ${verdict.why}`);
+  return `${lines.join("\n")}\n`;
+}
+
+/** `ingress[0].from[1] of default/web was removed (web.yaml:12)`. */
+export function causeText({ object, rule, change, where }: ChangedLine): string {
+  return `${object} ${rule}, ${change}${placeText(where)}`;
+}
+
+function rowLines(row: ReviewRow, paint: TextOptions["paint"]): string[] {
+  const port = row.port > 0 ? `:${row.port}` : "";
+  const lines = [`  ${row.source} -> ${row.destination}${port} ${row.protocol}, ${sums([row])}`,
+    `      before: ${row.before}`, `      after:  ${row.after}`];
+  for (const cause of row.causes) lines.push(paint("yellow", `      by ${causeText(cause)}`));
+  if (row.unexplained) lines.push(paint("red", "      no changed line makes it"));
+  for (const { object, rule, where } of row.becauses.slice(0, 3)) {
+    lines.push(paint("dim", `      because ${object} ${rule}${placeText(where)}`));
+  }
+  const { file, line, record, flow } = row.example;
+  lines.push(paint("dim", `      first: ${file} ${line ? "line" : "packet"} ${record}, ${flow}`));
+  return lines;
+}
+
+function unexercisedLines({ changed, notExercised }: Review, paint: TextOptions["paint"]): string[] {
+  if (changed.length === 0) return [paint("yellow", "No object differs before and after."), ""];
+  if (notExercised.length === 0) return [`${count(changed.length, "changed object")}, each exercised by this traffic`, ""];
+  const lines = [paint("bold", `Changed, not exercised by this traffic: ${notExercised.length} of`
+    + ` ${count(changed.length, "changed object")}`)];
+  for (const { kind, namespace, name, change, before, after, lines: own } of notExercised.slice(0, LISTED)) {
+    lines.push(`  ${change} ${kind} ${namespace === "" ? name : `${namespace}/${name}`}${placeText(after ?? before)}`);
+    for (const line of own.slice(0, 5)) lines.push(paint("dim", `      ${line.change} ${line.rule}${placeText(line.where)}`));
+  }
+  if (notExercised.length > LISTED) lines.push(`  … ${notExercised.length - LISTED} more in --output json`);
+  return [...lines, ""];
+}
+
+function limitLines({ limits }: Review, paint: TextOptions["paint"]): string[] {
+  return limits.map(({ id, limit, subject, used, max, newly }) =>
+    paint(newly ? "red" : "yellow", `limit ${id}: ${limit} of ${subject} ${used} of ${max}${newly ? ", newly exceeded" : ""}`));
+}
+
+/** How much of the policies and services the traffic exercised; the worst objects first. */
+export function coverageSummary({ rows, policy, services }: CoverageReport, verbose: boolean): string[] {
+  const lines: string[] = [];
+  if (policy.all > 0) lines.push(`Coverage: ${policy.exercised} of ${policy.all} policy rules, ports and default denies exercised`);
+  if (services.all > 0) lines.push(`Coverage: ${services.exercised} of ${services.all} frontends and backends exercised`);
+  const missed = rows.filter((row) => !isExercised(row) && (row.kind === "rule" || row.kind === "port" || row.kind === "default deny"));
+  const byObject = new Map<string, number>();
+  for (const { object } of missed) byObject.set(object, (byObject.get(object) ?? 0) + 1);
+  const worst = [...missed].sort((a, b) => byObject.get(b.object)! - byObject.get(a.object)!
+    || (a.object < b.object ? -1 : a.object > b.object ? 1 : 0));
+  for (const row of worst.slice(0, verbose ? undefined : 8)) lines.push(`  never: ${row.object} ${row.what}${placeText(row.where)}`);
+  if (!verbose && worst.length > 8) lines.push(`  … ${worst.length - 8} more with -v, or in --coverage FILE`);
+  return lines;
+}
+
+export function placeText(where: Where | null): string {
+  return where === null ? "" : ` (${where.file}${where.line > 0 ? `:${where.line}` : ""})`;
+}
+
+function sums(rows: readonly ReviewRow[]): string {
+  const total = (of: (row: ReviewRow) => number): number => rows.reduce((sum, row) => sum + of(row), 0);
+  return `${count(total((row) => row.flows), "flow")}, ${count(total((row) => row.packets), "packet")}`;
+}
