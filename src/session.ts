@@ -11,6 +11,7 @@ import { captureProblems, LinkType } from "./capture/index.js";
 import { hazardsOf, type SettingSide, type Situation, titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
 import { Comparison, type Finding, type Named } from "./compare/comparison.js";
 import { type JudgedListener, Teller } from "./compare/judged.js";
+import { type CoverageReport, isExercised } from "./compare/coverage.js";
 import { Names } from "./compare/names.js";
 import { strangers } from "./compare/strangers.js";
 import type { Plane } from "./dataplane.js";
@@ -21,6 +22,7 @@ import { SocketTuples } from "./replay/sockets.js";
 import { Topology } from "./replay/topology.js";
 import { Emission } from "./dataplane.js";
 import { StepWatch, type TracedPacket } from "./compare/watch.js";
+import { neverExercised } from "./report/coverage.js";
 import { trustLine, type VerifiedDump } from "./report/verify.js";
 import {
   type CaptureSummary, type EntrySummary, type FindingRow, type FlowSummary, type PlaneSummary, type Report, type TruthSummary, verdictOf,
@@ -208,7 +210,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
     truth: truthOf(replay, cursors, topology),
     entries: input.entries === undefined ? null : { ...input.entries, disagreeing: disagreeingLines(replay, cursors) },
     flows: input.flows ?? null,
-    untouched: comparison.coverage.untouched(cluster, planes),
+    untouched: untouchedOf(comparison.coverage.report(cluster, planes), comparison.coverage.untouchedServices(cluster)),
     problems,
     verdict: verdictOf({
       // An entry or connection that could not be placed is a packet that was not judged.
@@ -218,6 +220,14 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
       minJudged: input.minJudged, failOn: input.failOn,
     }),
   };
+}
+
+function untouchedOf(coverage: CoverageReport, services: readonly string[]): Report["untouched"] {
+  const objects = new Map<string, boolean>();
+  const policy = coverage.rows.filter((row) => row.kind !== "frontend" && row.kind !== "backend");
+  for (const row of policy) objects.set(row.object, (objects.get(row.object) ?? false) || isExercised(row));
+  return { services, policies: [...objects].filter(([, touched]) => !touched).map(([object]) => object).sort(),
+    rules: { all: coverage.policy.all, never: neverExercised(coverage).map(({ object, what, where }) => ({ object, what, where })) } };
 }
 
 function findingRow(one: Finding, cursors: readonly CaptureCursor[]): FindingRow {

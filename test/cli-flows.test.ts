@@ -114,6 +114,48 @@ describe("a party that is not what the snapshot has", () => {
   });
 });
 
+describe("a repository of manifests, without pods, nodes and addresses", () => {
+  const manifests = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec: {replicas: 2, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, ports: [{containerPort: 8080}]}]}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: client, namespace: shop}
+spec: {template: {metadata: {labels: {app: client}}, spec: {containers: [{name: c}]}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed, namespace: shop}
+spec: {podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress]}
+`;
+  const party = (workload: string): object => ({ namespace: "shop", pod_name: `${workload}-abc-xyz`, workloads: [{ name: workload, kind: "Deployment" }] });
+  const event = JSON.stringify({ time: "2026-11-01T10:00:00Z", verdict: "FORWARDED", IP: { source: "10.1.2.3", destination: "10.0.0.80" },
+    l4: { TCP: { source_port: 4001, destination_port: 80 } }, source: party("client"), is_reply: false,
+    destination_service: { namespace: "shop", name: "web" } });
+
+  it("flows between its workloads are judged by its policies, and all that was made up is said", async () => {
+    const args = ["compare", "-f", file("repository.yaml", manifests), "--input-file", file("repository.jsonl", lines(event, event.replace(
+      '"destination_service":{"namespace":"shop","name":"web"}', `"destination":${JSON.stringify(party("web"))}`).replace('"destination_port":80',
+      '"destination_port":8080').replace("4001", "4002")))];
+    const report = JSON.parse((await runCli([...args, "-o", "json"])).stdout) as Report;
+    expect(report.flows).toMatchObject({ connections: 2, replayed: 2, readdressed: 2, notExercised: 1, unplaced: [] });
+    expect(report.findings.map((one) => [one.id, one.becauses.map(({ object }) => object)])).toEqual([
+      ["POL-NOENGINE", expect.arrayContaining(["shop/closed"])], ["POL-NOENGINE", expect.arrayContaining(["shop/closed"])]]);
+    const { stdout } = await runCli(args);
+    for (const what of [/no Node among the objects/, /2 Deployments without pods/, /1 Service without cluster IP/, /1 Service without EndpointSlices/]) {
+      expect(stdout).toMatch(what);
+    }
+  });
+});
+
 describe("Azure's container network logs", () => {
   const ROW = { NodeName: "node1", SourceNamespace: "default", SourcePodName: "cli-a", DestinationNamespace: "default", DestinationPodName: "web-b",
     IP: "", Layer4: JSON.stringify({ TCP: { destination_port: 8080 } }), Verdict: "FORWARDED", Reply: "false", FlowType: "L3_L4" };

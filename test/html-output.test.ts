@@ -203,7 +203,7 @@ function page(): Promise<string> {
     const hostile: FindingRow = { ...first, source: `default/${HOSTILE}`, title: "</script><script>alert(1)</script>", packets: 1, flows: 1,
       becauses: [{ where: null, object: `default/${HOSTILE}`, rule: "\"'><svg onload=alert(1)>" }] };
     return renderHtml({ ...report, findings: [...report.findings, hostile],
-      untouched: { services: [`default/${HOSTILE}`], policies: [] } });
+      untouched: { ...report.untouched, services: [`default/${HOSTILE}`] } });
   })();
   return made;
 }

@@ -16,6 +16,7 @@ import { type InputFiles, withInputFiles } from "./input-files.js";
 import { type EntryCapture, type EntryCaptures, entryCaptures } from "../replay/entries.js";
 import { runSession, type SessionInput } from "../session.js";
 import { verifyDumps } from "../verification.js";
+import { COVERAGE_HELP, writeCoverage } from "./coverage.js";
 import { type Change, changeOf, timelineOf } from "./changes.js";
 import { DEMO_NETWORK, demoStories } from "./demo.js";
 import { type Inputs, type NamedCapture, readInputs } from "./inputs.js";
@@ -39,6 +40,7 @@ export interface CompareOptions extends InputOptions, PlaneOptions, OutputOption
   readonly copyWindow: string;
   readonly minJudged: string;
   readonly failOn: "any" | "unexplained" | "none";
+  readonly coverage?: string;
   readonly verbose?: boolean;
 }
 
@@ -52,6 +54,7 @@ export function compareCommand(program: Command, exit: (code: number) => void): 
     .option("--demo", "run on the recordings that come with twinplane, instead of -f and -r")
     .addOption(new Option("--fail-on <what>", "what makes the exit code 1").choices(["any", "unexplained", "none"]).default("any"))
     .option("--min-judged <percent>", "least share of packets that must match the cluster and be decided", "90")
+    .option("--coverage <file>", COVERAGE_HELP)
     .option("-v, --verbose", "list every problem and disagreement")
     .addHelpText("after", `
 Exit codes:
@@ -91,8 +94,9 @@ async function compare(options: CompareOptions, terms: readonly FilterTerm[]): P
 async function compareOnce(options: CompareOptions, outputs: Outputs, progress: Progress): Promise<number> {
   const inputs = await withInputFiles(readInputs(options.file ?? [], options.read ?? [], options), options.inputFile);
   const input = inOrder(await withLearnedNames(sessionInput(options, inputs, (options.change ?? []).map(changeOf)), inputs.captures));
-  const { report } = await runSession({ ...input, ...await targetWasm(options), ...listening(outputs, input),
+  const { report, comparison, planes } = await runSession({ ...input, ...await targetWasm(options), ...listening(outputs, input),
     onProgress: (records) => progress.show(records) });
+  if (options.coverage !== undefined) writeCoverage(options.coverage, comparison.coverage.report(input.timeline.initial, planes));
   return printed(options, outputs, strictly(options, report), renderText);
 }
 
@@ -136,8 +140,8 @@ export async function targetWasm(options: PlaneOptions): Promise<Pick<SessionInp
 /** What can be said before anything is read. */
 function checkUsage(options: CompareOptions): void {
   if (options.demo === true) {
-    if ([options.file, options.read, options.rules, options.change, options.inputFile].some((one) => one !== undefined)) {
-      throw new UsageError("--demo brings its own inputs; it is given without -f, -r, --rules, --input-file and --change");
+    if ([options.file, options.read, options.rules, options.change, options.inputFile, options.coverage].some((one) => one !== undefined)) {
+      throw new UsageError("--demo brings its own inputs; it is given without -f, -r, --rules, --input-file, --change and --coverage");
     }
   } else {
     if (options.file === undefined) throw new UsageError("no manifests; give -f with a file or folder, or try --demo");

@@ -41,18 +41,121 @@ function walk(path: string, files: string[], failures: Failure[]): boolean {
 }
 
 /** What a packed text may unpack to. */
-const MOST_BYTES = 1 << 29;
+const MOST_BYTES = 2 ** 31;
 
 /** The text of a file, unpacked where it is gzip, `-` for standard input; or why it cannot be read. */
 export function readText(file: string): { readonly text: string } | Failure {
   try {
-    const bytes = file === "-" ? Buffer.concat([...standardInput()]) : readFileSync(file);
-    return { text: withoutMark(bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes, { maxOutputLength: MOST_BYTES }) : bytes) };
+    return textOf(file, file === "-" ? Buffer.concat([...standardInput()]) : readFileSync(file));
   } catch (error) {
-    if (codeOf(error).startsWith("Z_")) return { file, what: "gzip data damaged" };
-    if (codeOf(error) === "ERR_BUFFER_TOO_LARGE") return { file, what: "unpacks to more than 512 MiB" };
     return { file, what: sentenceOf(error) };
   }
+}
+
+function textOf(file: string, bytes: Uint8Array): { readonly text: string } | Failure {
+  const unpacked = isGzip(bytes) ? unpack(file, bytes) : { bytes };
+  if ("what" in unpacked) return unpacked;
+  try {
+    return { text: withoutMark(unpacked.bytes) };
+  } catch (error) {
+    return { file, what: sentenceOf(error) };
+  }
+}
+
+function isGzip(bytes: Uint8Array): boolean {
+  return bytes[0] === 0x1f && bytes[1] === 0x8b;
+}
+
+function unpack(file: string, bytes: Uint8Array): { readonly bytes: Uint8Array } | Failure {
+  try {
+    return { bytes: gunzipSync(bytes, { maxOutputLength: MOST_BYTES }) };
+  } catch (error) {
+    if (codeOf(error).startsWith("Z_")) return { file, what: "gzip data damaged" };
+    if (codeOf(error) === "ERR_BUFFER_TOO_LARGE") return { file, what: "unpacks to more than 2 GiB" };
+    return { file, what: sentenceOf(error) };
+  }
+}
+
+/** Texts up to this are held whole. */
+const WHOLE_BYTES = 1 << 24;
+const CHUNK_BYTES = 1 << 20;
+
+/** The text of a file; of a large one its chunks, to be taken once; or why it cannot be read. */
+export function readTextOrChunks(file: string, onDamage: (what: string) => void)
+  : { readonly text: string } | { readonly head: string; readonly chunks: Iterable<string> } | Failure {
+  const bytes = bytesOf(file);
+  const first: Uint8Array[] = [];
+  let length = 0;
+  try {
+    while (length <= WHOLE_BYTES) {
+      const chunk = bytes.next();
+      if (chunk.done === true) return textOf(file, Buffer.concat(first));
+      first.push(chunk.value);
+      length += chunk.value.length;
+    }
+  } catch (error) {
+    return { file, what: sentenceOf(error) };
+  }
+  const start = Buffer.concat(first);
+  if (isGzip(start)) {
+    // What is packed is unpacked at once.
+    const unpacked = unpack(file, Buffer.concat([start, ...bytes]));
+    return "what" in unpacked ? unpacked : textOrChunks(unpacked.bytes);
+  }
+  return chunked(joined(start, bytes), onDamage);
+}
+
+/** The text of bytes that are in memory already; of many its chunks. */
+export function textOrChunks(bytes: Uint8Array): { readonly text: string } | { readonly head: string; readonly chunks: Iterable<string> } {
+  return bytes.length <= WHOLE_BYTES ? { text: withoutMark(bytes) } : chunked(slices(bytes), () => {});
+}
+
+function chunked(bytes: Iterable<Uint8Array>, onDamage: (what: string) => void): { head: string; chunks: Iterable<string> } {
+  const texts = decoded(bytes, onDamage);
+  const first = texts.next();
+  const head = first.done === true ? "" : first.value;
+  return { head: head.slice(0, 4096), chunks: joined(head, texts) };
+}
+
+function* decoded(bytes: Iterable<Uint8Array>, onDamage: (what: string) => void): Generator<string, void> {
+  let decoder: InstanceType<typeof TextDecoder> | null = null;
+  try {
+    for (const chunk of bytes) {
+      decoder ??= new TextDecoder(encodingOf(chunk));
+      // A large string is no place to begin; its chunks are.
+      for (const part of slices(chunk)) yield decoder.decode(part, { stream: true });
+    }
+  } catch (error) {
+    onDamage(`${sentenceOf(error)}; what came before was used`);
+  }
+  if (decoder !== null) yield decoder.decode();
+}
+
+function* bytesOf(file: string): Generator<Uint8Array, void> {
+  if (file === "-") {
+    yield* standardInput();
+    return;
+  }
+  const handle = openSync(file, "r");
+  try {
+    for (;;) {
+      const chunk = new Uint8Array(CHUNK_BYTES);
+      const read = readSync(handle, chunk, 0, CHUNK_BYTES, null);
+      if (read === 0) return;
+      yield chunk.subarray(0, read);
+    }
+  } finally {
+    closeSync(handle);
+  }
+}
+
+function* slices(bytes: Uint8Array): Generator<Uint8Array, void> {
+  for (let at = 0; at < bytes.length; at += CHUNK_BYTES) yield bytes.subarray(at, at + CHUNK_BYTES);
+}
+
+function* joined<T>(first: T, rest: Iterable<T>): Generator<T, void> {
+  yield first;
+  yield* rest;
 }
 
 /** Whether a file can be opened; null where it can. A pipe is not touched: what is read from it is gone. */
@@ -68,8 +171,11 @@ export function openFailure(file: string): Failure | null {
 
 /** Text editors of one system put a byte order mark first, and some shells redirect as UTF-16. */
 function withoutMark(bytes: Uint8Array): string {
-  const encoding = bytes[0] === 0xff && bytes[1] === 0xfe ? "utf-16le" : bytes[0] === 0xfe && bytes[1] === 0xff ? "utf-16be" : "utf-8";
-  return new TextDecoder(encoding).decode(bytes);
+  return new TextDecoder(encodingOf(bytes)).decode(bytes);
+}
+
+function encodingOf(bytes: Uint8Array): "utf-16le" | "utf-16be" | "utf-8" {
+  return bytes[0] === 0xff && bytes[1] === 0xfe ? "utf-16le" : bytes[0] === 0xfe && bytes[1] === 0xff ? "utf-16be" : "utf-8";
 }
 
 /** Its chunks; a terminal or a non-blocking pipe says EAGAIN while there is nothing yet. */

@@ -9,9 +9,13 @@ import { FlowLog } from "../flows/log.js";
 import type { EntryFile } from "../replay/entries.js";
 import { fileChunks } from "./chunks.js";
 import { list } from "./files.js";
+import { isSysdump, isSysdumpFlows } from "./sysdump.js";
+import { readZip, ZIP_NAME } from "./zip.js";
 import { type Inputs, nodeFailure, nodeOf, splitNode } from "./inputs.js";
 
 const FLOW_NAME = /\.(jsonl?|ndjson|log|csv|conntrack|ct-events\.txt)(\.(gz|zst))?$/i;
+/** Of a sysdump's folder only these are flows. */
+const FLOWS_OF_SYSDUMP = (files: readonly string[]): readonly string[] => (isSysdump(files) ? files.filter(isSysdumpFlows) : files);
 /** A line longer than this is no flow. */
 const LONGEST = 1 << 24;
 
@@ -28,11 +32,14 @@ export async function withInputFiles(inputs: Inputs, paths: readonly string[] = 
     const { said, path } = splitNode(argument);
     const listed = path === "-" ? { folder: false, files: ["-"], failures: [] } : list(path);
     for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
-    const files = listed.files.filter((file) => !listed.folder || FLOW_NAME.test(file));
+    const files = FLOWS_OF_SYSDUMP(listed.files).filter((file) => !listed.folder || FLOW_NAME.test(file));
     if (files.length === 0 && listed.failures.length === 0) {
       reading.unusable(path, "no flow log in this folder; expected *.jsonl, *.json, *.log or *.csv, or these with .gz");
     }
-    for (const file of files) await reading.read(file, said);
+    for (const file of files) {
+      if (ZIP_NAME.test(file)) await reading.readZip(file);
+      else await reading.read(file, said, fileChunks);
+    }
   }
   return reading.result();
 }
@@ -54,12 +61,21 @@ class InputReading {
     this.unreadable++;
   }
 
-  async read(file: string, said: string): Promise<void> {
+  /** The flows that Hubble had when a sysdump was made. */
+  async readZip(file: string): Promise<void> {
+    const read = readZip(file, isSysdumpFlows);
+    if ("what" in read) this.unusable(file, read.what);
+    else if (read.files.length === 0) this.unusable(file, "no flows in this archive; expected hubble-flows-….json of a cilium sysdump");
+    else for (const { name, bytes } of read.files) await this.read(`${file}/${name}`, "", async function* () { yield bytes; });
+  }
+
+  async read(file: string, said: string, open: (file: string, onDamage: (what: string) => void) => AsyncIterable<Uint8Array>)
+    : Promise<void> {
     let damaged = false;
     const lines = new Lines();
     let log: FlowLog | null = null;
     let text: string[] | null = null;
-    const chunks = fileChunks(file, (what) => {
+    const chunks = open(file, (what) => {
       damaged = true;
       this.problems.push({ where: { file, line: 0 }, severity: "error", what });
     });

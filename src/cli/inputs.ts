@@ -5,6 +5,7 @@
  *
  *     *.yaml *.yml *.json    manifests, or a node's `ip -j` output by its content (node1.net.json)
  *     *.sysctl               `sysctl -a` of a node
+ *     *.zip                  `cilium sysdump`, or a packed folder of manifests
  *     *.pcap *.pcapng *.gz   captures, told by their magic, never by the name
  *     *.tar.gz               a node's archive as Retina makes it: captures and rules
  *     *.ct-events.txt *.conntrack   conntrack -E or -L of a node
@@ -17,7 +18,8 @@ import { existsSync } from "node:fs";
 import { basename } from "node:path";
 import type { NodeFacts } from "../cluster/cluster.js";
 import { type ConntrackFlow, readConntrackFlows } from "../cluster/conntrack-flow.js";
-import { type ManifestObjects, readManifests } from "../cluster/manifests.js";
+import { type LargeText, type ManifestObjects, readManifests } from "../cluster/manifests.js";
+import { withSynthetic } from "../cluster/synthetic.js";
 import { readNodeFacts } from "../cluster/node-facts.js";
 import type { Problem } from "../cluster/problem.js";
 import type { NodeDump } from "../iptables/planeNode.js";
@@ -26,7 +28,9 @@ import type { CaptureInput } from "../replay/reading.js";
 import { ARCHIVE_NAME, archiveNode, readArchive } from "./archive.js";
 import { fileChunks } from "./chunks.js";
 import { dumpsByNode, findDumps, type FoundDump } from "./dumps.js";
-import { list, openFailure, readText } from "./files.js";
+import { list, openFailure, readText, readTextOrChunks, textOrChunks } from "./files.js";
+import { isSysdump, isSysdumpObject } from "./sysdump.js";
+import { readZip, ZIP_NAME } from "./zip.js";
 
 export interface NamedCapture {
   readonly file: string;
@@ -63,6 +67,8 @@ const MANIFEST_NAME = /\.(ya?ml|json|sysctl)$/i;
 const FACTS_LIST = /^\s*\[\s*(\]\s*$|(\{\s*\}\s*,\s*)*\{\s*"(ifindex|link_index|dst|type)")/;
 const FACTS_OBJECT = /^\s*\{\s*"(link|addr|route[46]?|neigh)"\s*:\s*\[/;
 const CONNTRACK_NAME = /\.(ct-events\.txt|conntrack)$/i;
+/** How a large dump begins. */
+const MANIFEST_HEAD = /^\s*\{|^(---|%YAML|apiVersion:|kind:|items:|#)/m;
 /** Files of a folder that may be a node's rules or sets; their content says whether they are. */
 const DUMP_NAME = /\.(rules|ip6?tables(-save)?|ipsets?|nft|save|dump|txt)$/i;
 
@@ -70,11 +76,13 @@ const DUMP_NAME = /\.(rules|ip6?tables(-save)?|ipsets?|nft|save|dump|txt)$/i;
 export interface FurtherInputs {
   /** Dumps of nodes' rules and sets. */
   readonly rules?: readonly string[];
+  /** false: what manifests leave to a cluster (pods of workloads, addresses) is not made up. */
+  readonly synthetic?: boolean;
 }
 
 export function readInputs(manifests: readonly string[], captures: readonly string[], further: FurtherInputs = {}): Inputs {
   const reading = new Reading();
-  const texts: Text[] = [];
+  const texts: (Text | LargeText)[] = [];
   const conntrackTexts: Text[] = [];
   const found: FoundDump[] = [];
   for (const path of new Set(manifests)) readPath(path, reading, texts, conntrackTexts, found);
@@ -85,14 +93,16 @@ export function readInputs(manifests: readonly string[], captures: readonly stri
   if (Object.values(read.objects).every((objects) => objects.length === 0) && reading.unreadable === 0 && manifests.length > 0) {
     reading.unusable(manifests[0], "no Kubernetes object could be read here; expected manifests as `kubectl get -o yaml` prints them");
   }
-  const nodes = read.objects.nodes.map((node) => node.name);
-  const facts = readFacts(factTexts, nodes, read.objects, reading.problems);
+  const { objects, problems: madeUp } = further.synthetic === false ? { objects: read.objects, problems: [] } : withSynthetic(read.objects);
+  reading.problems.push(...madeUp);
+  const nodes = objects.nodes.map((node) => node.name);
+  const facts = readFacts(factTexts, nodes, objects, reading.problems);
   const conntrack = readConntrack(conntrackTexts, nodes, reading.problems);
   // Archives among the captures hold rules too.
   const named = captures.flatMap((argument) => capturesOf(argument, nodes, reading, found));
   const dumps = dumpsByNode(found, nodes, (file) => nodeOf(file, nodes), (file, what) => reading.unusable(file, what));
   return {
-    objects: read.objects, facts, conntrack, dumps, captures: named,
+    objects, facts, conntrack, dumps, captures: named,
     problems: reading.problems, unreadable: reading.unreadable,
   };
 }
@@ -109,22 +119,44 @@ class Reading {
 }
 
 /** Adds the texts of a file, or of the manifests, conntrack entries and dumps in a folder. */
-function readPath(path: string, reading: Reading, texts: Text[], conntrack: Text[], found: FoundDump[]): void {
+function readPath(path: string, reading: Reading, texts: (Text | LargeText)[], conntrack: Text[], found: FoundDump[]): void {
   const listed = path === "-" ? { folder: false, files: ["-"], failures: [] } : list(path);
   for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
-  const wanted = listed.files.filter((file) => !listed.folder || CONNTRACK_NAME.test(file) || MANIFEST_NAME.test(file)
-    || DUMP_NAME.test(file));
+  const named = listed.files.filter((file) => !listed.folder || CONNTRACK_NAME.test(file) || MANIFEST_NAME.test(file)
+    || DUMP_NAME.test(file) || ZIP_NAME.test(file));
+  const wanted = isSysdump(named) ? named.filter(isSysdumpObject) : named;
   if (wanted.length === 0 && listed.failures.length === 0) {
     reading.unusable(path, "no manifest in this folder; expected *.yaml, *.yml or *.json");
   }
   for (const file of wanted) {
-    const read = readText(file);
+    if (ZIP_NAME.test(file)) {
+      addZip(file, reading, texts);
+      continue;
+    }
+    const read = readTextOrChunks(file, (what) => reading.problems.push({ where: { file, line: 0 }, severity: "error", what }));
     if ("what" in read) reading.unusable(file, read.what);
-    else if (addDumps(file, read.text, null, reading, found)) continue;
+    else if ("chunks" in read) {
+      if (MANIFEST_HEAD.test(read.head)) texts.push({ name: file, chunks: read.chunks });
+      else if (!listed.folder) reading.unusable(file, "this is no list of objects, and too large for anything else that is read here");
+    } else if (addDumps(file, read.text, null, reading, found)) continue;
     else if (listed.folder && !CONNTRACK_NAME.test(file) && !MANIFEST_NAME.test(file)) continue;
     else if (read.text.slice(0, 4096).includes("\0")) {
       reading.unusable(file, `this is binary, not a manifest${CAPTURE_NAME.test(file) ? "; captures are given with -r" : ""}`);
     } else (CONNTRACK_NAME.test(file) ? conntrack : texts).push({ name: file, text: read.text });
+  }
+}
+
+/** The objects in a zip: of a sysdump, or a packed folder of manifests. */
+function addZip(file: string, reading: Reading, texts: (Text | LargeText)[]): void {
+  const read = readZip(file, isSysdumpObject);
+  if ("what" in read) {
+    reading.unusable(file, read.what);
+    return;
+  }
+  if (read.files.length === 0) reading.unusable(file, "no manifest in this archive; expected a cilium sysdump, or *.yaml");
+  for (const { name, bytes } of read.files) {
+    const text = textOrChunks(bytes);
+    texts.push("text" in text ? { name: `${file}/${name}`, text: text.text } : { name: `${file}/${name}`, chunks: text.chunks });
   }
 }
 
@@ -221,10 +253,14 @@ export function nodeFailure(file: string, node: string | null, nodes: readonly s
 }
 
 /** `ip -j` output is JSON whose entries have an ifindex or a route's dst, or the lab's one object of all of them. */
-function splitFacts(texts: readonly Text[]): { facts: Text[]; manifests: Text[] } {
+function splitFacts(texts: readonly (Text | LargeText)[]): { facts: Text[]; manifests: (Text | LargeText)[] } {
   const facts: Text[] = [];
-  const manifests: Text[] = [];
+  const manifests: (Text | LargeText)[] = [];
   for (const text of texts) {
+    if ("chunks" in text) {
+      manifests.push(text);
+      continue;
+    }
     const head = text.text.slice(0, 400);
     const isFacts = FACTS_LIST.test(head) || FACTS_OBJECT.test(head) || text.name.endsWith(".sysctl");
     const isOther = /\.(ifmap|case)\.json$|(^|\/)(case|meta)\.json$/.test(text.name);

@@ -1,7 +1,7 @@
 /** `twinplane review`: what a change of manifests drops or opens for recorded traffic. */
 import { writeFileSync } from "node:fs";
 import { type Command, Option } from "commander";
-import type { Timeline } from "../cluster/cluster.js";
+import type { Timeline, TimelineChange } from "../cluster/cluster.js";
 import type { ManifestObjects } from "../cluster/manifests.js";
 import type { Problem } from "../cluster/problem.js";
 import { formatProblem } from "../cluster/problem.js";
@@ -13,12 +13,17 @@ import { renderReview } from "../report/review.js";
 import { renderReviewMarkdown } from "../report/review-markdown.js";
 import type { Review, ReviewFailOn } from "../review/report.js";
 import { reviewSides, runReview } from "../review/review.js";
+import { COVERAGE_HELP, writeCoverage } from "./coverage.js";
 import { type CompareOptions, painter, plainly, sessionInput } from "./compare.js";
 import { type InputFiles, withInputFiles } from "./input-files.js";
 import { type Inputs, readInputs } from "./inputs.js";
+import { withLearnedNames } from "./learned-names.js";
 import { addNetworkOptions, networkOf } from "./options.js";
 import { Progress } from "./progress.js";
 import { UsageError } from "./usage.js";
+
+/** After every packet. */
+const FOREVER = 1n << 63n;
 
 interface ReviewOptions extends Omit<CompareOptions, "failOn" | "output" | "rules" | "change" | "demo"> {
   readonly before: readonly string[];
@@ -48,6 +53,7 @@ export function reviewCommand(program: Command, exit: (code: number) => void): v
     .addOption(new Option("-o, --output <format>", "markdown: for a pull request's comment; github: workflow annotations")
       .choices(["text", "json", "markdown", "github"]).default("text"))
     .option("--out-file <path>", "write the report here instead of standard output")
+    .option("--coverage <file>", COVERAGE_HELP)
     .option("-v, --verbose", "list every problem and everything that was not exercised")
     .addHelpText("after", `
 Exit codes:
@@ -70,6 +76,7 @@ async function review(options: ReviewOptions): Promise<number> {
   const progress = new Progress(process.stderr);
   const found = strictly(options, await reviewed(options, progress));
   progress.clear();
+  if (options.coverage !== undefined) writeCoverage(options.coverage, found.coverage);
   const text = rendered(options, found);
   if (options.outFile === undefined) process.stdout.write(text);
   else writeFileSync(options.outFile, text);
@@ -89,8 +96,12 @@ async function reviewed(options: ReviewOptions, progress: Progress): Promise<Rev
   const base = sessionInput({ ...options, current: options.profile, target: options.profile, failOn: "any", output: [] }, inputs, []);
   const problems: Problem[] = [];
   const targetNetwork = assumedNetwork(changed.cluster, networkOf({ ...options, target: options.profile }), problems);
-  const timeline: Timeline = { ...base.timeline, initial: both.initial,
-    get problems() { return onceEach([...base.timeline.problems, ...both.problems, ...problems]); } };
+  // Names are learned for the policies of both sides.
+  const last: TimelineChange = { atNs: FOREVER, kind: "cluster", cluster: changed.cluster };
+  const learned = await withLearnedNames({ ...base, timeline: { ...base.timeline, initial: both.initial,
+    changes: [...base.timeline.changes, last], get problems() { return base.timeline.problems; } } }, inputs.captures);
+  const timeline: Timeline = { initial: both.initial, changes: learned.timeline.changes.filter((one) => one !== last),
+    get problems() { return onceEach([...learned.timeline.problems, ...both.problems, ...problems]); } };
   const { rulesByNode: _, verified: __, ...input } = base;
   const { review: found } = await runReview({
     input: { ...input, timeline, targetNetwork, onProgress: (records) => progress.show(records) },

@@ -77,7 +77,7 @@ function load(paths: readonly string[], folder: string, where: Where): LoadedPat
   const named = paths.map((path) => (isAbsolute(path) ? path : join(folder, path)));
   const found = named.flatMap((path) => (existsSync(path) ? [path] : globbed(path)));
   const missing = named.filter((path) => !existsSync(path) && globbed(path).length === 0);
-  const { objects, facts, problems } = readInputs(found, []);
+  const { objects, facts, problems } = readInputs(found, [], { synthetic: false });
   return { objects, facts, problems: [...problems, ...missing.map((path) =>
     ({ where, severity: "error" as const, what: `${path}: no such file or folder` }))] };
 }

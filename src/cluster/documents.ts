@@ -10,6 +10,7 @@ import { constructFromEvents, EVENT_ID, type Event, getScalarValue, parseEvents,
   from "js-yaml";
 import { jsonErrorOffset } from "./json-error.js";
 import { jsonValues, type JsonSlice, type JsonValueSlice } from "./json-values.js";
+import { pieces } from "./pieces.js";
 import { Positions } from "./positions.js";
 import type { Problem } from "./problem.js";
 import { type NamedText, SourceText } from "./source-text.js";
@@ -43,6 +44,20 @@ export function readDocuments(named: NamedText): Documents {
   const asYaml = new DocumentReader(source);
   asYaml.yaml();
   return asYaml.problems.length === 0 ? asYaml : reader;
+}
+
+/** The same of a large text that comes in chunks, item by item. */
+export function* readPieces(name: string, chunks: Iterable<string>): Generator<Documents> {
+  for (const { text, firstLine, list, cut } of pieces(chunks)) {
+    if (cut) {
+      yield { items: [], problems: [{ where: { file: name, line: firstLine }, severity: "error",
+        what: "the text ends inside the value that starts here; expected its closing bracket; what is complete is used" }] };
+      continue;
+    }
+    const { items, problems } = readDocuments({ name, text, firstLine });
+    // Texts cut out of a document hold on to all of it.
+    yield { problems, items: items.map(({ value, positions }) => ({ value: structuredClone(withListKind(value, list)), positions })) };
+  }
 }
 
 class DocumentReader implements Documents {

@@ -14,7 +14,7 @@ export class ObjectReading {
   title = "object";
   refused = false;
 
-  constructor(readonly positions: Positions, readonly problems: Problem[]) {}
+  constructor(readonly positions: Pick<Positions, "where">, readonly problems: Problem[]) {}
 
   root(value: unknown): Field {
     return new Field(this, value, null, "");

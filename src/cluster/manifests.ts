@@ -15,7 +15,7 @@ import { readCiliumPolicy } from "./cilium/policy.js";
 import type { CiliumCIDRGroup, CiliumPolicy } from "./cilium/types.js";
 import type { EndpointSlice, Namespace, NetworkPolicy, ObjectMeta, OtherObject, Pod, Service }
   from "./cluster.js";
-import { type ManifestItem, readDocuments } from "./documents.js";
+import { type Documents, type ManifestItem, readDocuments, readPieces } from "./documents.js";
 import { type Field, ObjectReading } from "./field.js";
 import { readLines } from "./lines.js";
 import { readMeta } from "./meta.js";
@@ -73,16 +73,25 @@ const KINDS: Readonly<Record<string, Kind>> = {
   CiliumCIDRGroup: kind("cidrGroups", false, "cilium.io/v2alpha1", [], readCIDRGroup, ["cilium.io/v2"]),
 };
 
-export function readManifests(sources: readonly NamedText[]): Manifests {
-  const problems: Problem[] = [];
-  const items: ManifestItem[] = [];
+/** A text too large to be held whole; its chunks are taken once. */
+export interface LargeText {
+  readonly name: string;
+  readonly chunks: Iterable<string>;
+}
+
+export function readManifests(sources: readonly (NamedText | LargeText)[]): Manifests {
+  const ofTexts: Problem[] = [];
+  const ofObjects: Problem[] = [];
+  const collection = new Collection(ofObjects);
+  const take = ({ items, problems }: Documents): void => {
+    ofTexts.push(...problems);
+    for (const item of items) readObject(item, collection, ofObjects);
+  };
   for (const source of sources) {
-    const documents = readDocuments(source);
-    problems.push(...documents.problems);
-    items.push(...documents.items);
+    if ("text" in source) take(readDocuments(source));
+    else for (const documents of readPieces(source.name, source.chunks)) take(documents);
   }
-  const read = readItems(items);
-  return { objects: read.objects, problems: [...problems, ...read.problems] };
+  return { objects: collection.objects(), problems: [...ofTexts, ...ofObjects] };
 }
 
 /** The same of objects that are already split into items, such as those inside another document. */

@@ -2,7 +2,7 @@
  * Reads Services and EndpointSlices, defaulted as the API server does.
  *
  * A manifest that was never in a cluster has no cluster IP and no node port: the cluster allocates them. Such
- * a Service has no address here and says so. Source: kubernetes pkg/apis/core/v1/defaults.go, and the API
+ * a Service has no address here. Source: kubernetes pkg/apis/core/v1/defaults.go, and the API
  * documentation of ServiceSpec and EndpointSlice.
  */
 import type { Address } from "./address.js";
@@ -20,10 +20,6 @@ export function readService(root: Field, meta: ObjectMeta): Service {
   const headless = spec.get("clusterIP").value === "None"
     || spec.get("clusterIPs").items()[0]?.value === "None";
   const clusterIPs = headless || type === "ExternalName" ? [] : readClusterIPs(spec);
-  if (clusterIPs.length === 0 && !headless && type !== "ExternalName") {
-    spec.warn("found no clusterIP, expected the Service as the cluster returns it; it has no address that "
-      + "traffic could match");
-  }
   const selector = spec.get("selector");
   return {
     ...meta, type, clusterIPs, headless,

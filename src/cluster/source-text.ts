@@ -7,15 +7,19 @@ export interface NamedText {
   /** The file as the user named it. */
   readonly name: string;
   readonly text: string;
+  /** Line of the file in which the text begins; 1 by default. */
+  readonly firstLine?: number;
 }
 
 export class SourceText {
   readonly name: string;
+  private readonly firstLine: number;
   readonly text: string;
   private starts: Uint32Array | null = null;
 
   constructor(source: NamedText) {
     this.name = source.name;
+    this.firstLine = source.firstLine ?? 1;
     this.text = source.text.startsWith("\ufeff") ? source.text.slice(1) : source.text;
   }
 
@@ -32,7 +36,7 @@ export class SourceText {
       if (this.starts[middle] <= offset) low = middle;
       else high = middle - 1;
     }
-    return low + 1;
+    return low + this.firstLine;
   }
 }
 

@@ -36,6 +36,16 @@ describe("buildTimeline", () => {
     expect(cluster.pods[0].ips.map((ip) => ip.text)).toEqual(["192.168.0.2"]);
   });
 
+  test("a CiliumNode gives its node the pod ranges and cilium_host's address that the Node does not say", () => {
+    const cilium = (name: string): object => ({ apiVersion: "cilium.io/v2", kind: "CiliumNode", metadata: { name }, spec: {
+      ipam: { podCIDRs: ["10.9.0.0/24"] },
+      addresses: [{ type: "InternalIP", ip: "1.2.3.4" }, { type: "CiliumInternalIP", ip: "10.9.0.7" }] } });
+    const bare = { ...NODES[0], metadata: { name: "n3" }, spec: {} };
+    const { nodes } = buildCluster(objects(NODES[0], bare, cilium("n1"), cilium("n3")));
+    expect(nodes.map((one) => [one.name, one.podCIDRs.map(({ text }) => text), one.addresses.map(({ address }) => address.text)]))
+      .toEqual([["n1", ["10.0.1.0/24"], ["192.168.0.1", "10.9.0.7"]], ["n3", ["10.9.0.0/24"], ["192.168.0.1", "10.9.0.7"]]]);
+  });
+
   test("assumed facts: uplink, a device and a host route for each pod, the other node's pods behind it",
     () => {
     const cluster = buildCluster(objects(...NODES, pod("b", "n1", "10.0.1.2"), pod("a", "n1", "10.0.1.1"),

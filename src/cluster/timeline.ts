@@ -6,6 +6,7 @@
  * gets assumed ones; its devices keep their ifindex through the whole timeline.
  */
 import { assumedFacts, podDeviceIndexes } from "./assumed-facts.js";
+import { withCiliumNodes } from "./cilium/node.js";
 import type { Cluster, ConntrackDelete, Namespace, Node, NodeFacts, Pod, Timeline, TimelineChange }
   from "./cluster.js";
 import { type ManifestObjects, withNameLabel } from "./manifests.js";
@@ -36,6 +37,7 @@ export function buildTimeline(input: TimelineInput): Timeline {
   const indexes = podDeviceIndexes(snapshots.flatMap((objects) => objects.pods));
   const cluster = (objects: ManifestObjects): Cluster => clusterOf(objects, facts, indexes);
   checkNodes(snapshots, facts, problems);
+  checkServices(input.initial, problems);
   return {
     initial: cluster(input.initial),
     changes: changes.map((change): TimelineChange => (change.kind === "objects"
@@ -51,8 +53,9 @@ export function buildCluster(objects: ManifestObjects, facts: ReadonlyMap<string
   return clusterOf(objects, facts, podDeviceIndexes(objects.pods));
 }
 
-function clusterOf(objects: ManifestObjects, facts: ReadonlyMap<string, NodeFacts>,
+function clusterOf(given: ManifestObjects, facts: ReadonlyMap<string, NodeFacts>,
   indexes: ReadonlyMap<string, number>): Cluster {
+  const objects = { ...given, nodes: withCiliumNodes(given.nodes, given.others) };
   const pods = withHostNetworkAddresses(objects.pods, objects.nodes);
   const podsByNode = groupByNode(pods);
   const assumed = (node: NodeObject): NodeFacts =>
@@ -103,6 +106,15 @@ function groupByNode(pods: readonly Pod[]): Map<string, Pod[]> {
     else group.push(pod);
   }
   return groups;
+}
+
+/** Traffic to a service that no cluster gave an address is not recognised. */
+function checkServices(objects: ManifestObjects, problems: Problem[]): void {
+  for (const { namespace, name, clusterIPs, headless, type, where } of objects.services) {
+    if (clusterIPs.length > 0 || headless || type === "ExternalName") continue;
+    problems.push({ where, severity: "warning", what: `Service ${namespace}/${name}: found no clusterIP, expected the Service as the `
+      + "cluster returns it; it has no address that traffic could match" });
+  }
 }
 
 function checkNodes(snapshots: readonly ManifestObjects[], facts: ReadonlyMap<string, NodeFacts>,

@@ -75,15 +75,10 @@ export class Coverage {
     return { rows, policy: count(["rule", "port", "default deny"]), services: count(["frontend", "backend"]) };
   }
 
-  /** Services that no packet addressed and policies of which no plane said that they decided, sorted. */
-  untouched(cluster: Cluster, planes: readonly [Plane, Plane]): { services: string[]; policies: string[] } {
-    const services = cluster.services.filter((one) => !one.headless && one.type !== "ExternalName")
-      .map((one) => `${one.namespace}/${one.name}`).filter((name) => !this.services.has(name));
-    const statements = statementsOf(cluster);
-    const rows = this.policyRows(statements, planes);
-    const touched = new Set(rows.filter(isExercised).map((row) => row.object));
-    const policies = [...new Set(statements.map((one) => one.object))].filter((object) => !touched.has(object));
-    return { services: services.sort(), policies: policies.sort() };
+  /** Services that no packet addressed, sorted. */
+  untouchedServices(cluster: Cluster): string[] {
+    return cluster.services.filter((one) => !one.headless && one.type !== "ExternalName")
+      .map((one) => `${one.namespace}/${one.name}`).filter((name) => !this.services.has(name)).sort();
   }
 
   /** Every because of a plane's journeys, with the packets that met it by protocol and port. */

@@ -9,6 +9,7 @@ import { CtInfo, Hook, Verdict, type NetfilterHooks, type Skb } from "../linux/s
 import type { Netfilter } from "../linux/netfilter/netfilter.js";
 import type { Because, Step } from "../dataplane.js";
 import { NO_CHOICE, type Journeys } from "./journeys.js";
+import { MARK } from "./calico/config.js";
 import type { PolicyGate } from "./policy.js";
 
 /** Where a rule comes from: table, chain and position from 1 (0: the policy) in the rules of a family. */
@@ -28,8 +29,9 @@ const INGRESS_ALLOWED = "AZURE-NPM-INGRESS-ALLOW-MARK";
 /** Rules that decided something about a packet; the others only led there. */
 const DECIDING = new Set(["DNAT", "SNAT", "MASQUERADE", "REDIRECT", "DROP", "REJECT", "UNDECIDED", "KUBE-MARK-MASQ",
   "AZURE-NPM-ACCEPT", INGRESS_ALLOWED]);
-/** Chains of a policy of Calico's, which return what one of its rules accepted. */
+/** Chains of a policy of Calico's, whose rules mark what they accept. */
 const CALICO_POLICY = /^cali-p[io]-/;
+const CALICO_ACCEPTS = ` -j MARK --set-xmark 0x${MARK.accept.toString(16)}/0x${MARK.accept.toString(16)}`;
 
 export class NodeHooks implements NetfilterHooks {
   reason = "";
@@ -142,7 +144,7 @@ export class NodeHooks implements NetfilterHooks {
 
   private readonly sink = (table: string, chain: string, position: number, text: string, verdict: string): void => {
     const { steps, node } = this.options;
-    const deciding = DECIDING.has(verdict) || (verdict === "RETURN" && CALICO_POLICY.test(chain));
+    const deciding = DECIDING.has(verdict) || (verdict === "MARK" && CALICO_POLICY.test(chain) && text.endsWith(CALICO_ACCEPTS));
     const marks = verdict === "MARK" && chain.startsWith(DROP_MARKS);
     if (steps === null && !deciding && !marks) return;
     const becauses = this.origin(this.family, table, chain, position);

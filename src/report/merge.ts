@@ -5,7 +5,8 @@
  */
 import type { Problem } from "../cluster/problem.js";
 import { formatProblem } from "../cluster/problem.js";
-import { count, type FindingRow, type LimitRow, type PlaneSummary, type Report, type TruthSummary } from "./report.js";
+import { count, type FindingRow, type LimitRow, type PlaneSummary, type Report, type TruthSummary, type UntouchedRule }
+  from "./report.js";
 
 export interface NamedReport {
   readonly name: string;
@@ -60,6 +61,7 @@ export function mergeReports(parts: readonly NamedReport[]): MergedReport {
     untouched: {
       services: inAll(reports.map((one) => one.untouched.services)),
       policies: inAll(reports.map((one) => one.untouched.policies)),
+      rules: mergeRules(reports.map((one) => one.untouched.rules)),
     },
     problems: uniqueBy(reports.flatMap((one): readonly Problem[] => one.problems), formatProblem),
     verdict: mergeVerdicts(parts, findings.filter(isCounted).length, limits.filter((one) => one.exceeded && isCounted(one)).length),
@@ -87,6 +89,14 @@ function mergeFindings(parts: readonly NamedReport[]): MergedFinding[] {
     }
   }
   return [...merged.values()].sort((a, b) => Number(b.id === "UNEXPLAINED") - Number(a.id === "UNEXPLAINED") || b.packets - a.packets);
+}
+
+/** Of one cluster's rules, those that no recording exercised. */
+function mergeRules(rules: readonly Report["untouched"]["rules"][]): Report["untouched"]["rules"] {
+  const text = ({ object, what, where }: UntouchedRule): string => JSON.stringify([object, what, where?.file ?? "", where?.line ?? 0]);
+  const others = rules.slice(1).map(({ never }) => new Set(never.map(text)));
+  return { all: Math.max(0, ...rules.map(({ all }) => all)),
+    never: (rules[0]?.never ?? []).filter((one) => others.every((never) => never.has(text(one)))) };
 }
 
 /** The same limit of the same thing counts once, at its fullest. */

@@ -3,7 +3,7 @@
  * here; renderers compute nothing.
  */
 import type { AcceptedRow, Acceptance } from "../accepted/accepted.js";
-import type { Problem } from "../cluster/problem.js";
+import type { Problem, Where } from "../cluster/problem.js";
 import type { HazardNote } from "../compare/catalogue/index.js";
 import type { Because } from "../dataplane.js";
 
@@ -118,6 +118,13 @@ export interface FlowSummary {
   readonly unplaced: readonly (readonly [reason: string, connections: number])[];
 }
 
+export interface UntouchedRule {
+  readonly object: string;
+  /** `ingress[0].from[1]`. */
+  readonly what: string;
+  readonly where: Where | null;
+}
+
 export interface Report {
   readonly twinplane: string;
   readonly captures: readonly CaptureSummary[];
@@ -160,7 +167,12 @@ export interface Report {
   /** null: no flow logs were given to replay. */
   readonly flows: FlowSummary | null;
   /** Services and policies that no packet touched. */
-  readonly untouched: { readonly services: readonly string[]; readonly policies: readonly string[] };
+  readonly untouched: {
+    readonly services: readonly string[];
+    readonly policies: readonly string[];
+    /** Rules by peer, their ports, and default denies: how many there are, and those that no packet met, the worst first. */
+    readonly rules: { readonly all: number; readonly never: readonly UntouchedRule[] };
+  };
   readonly problems: readonly Problem[];
   readonly verdict: { readonly exitCode: number; readonly why: string };
 }

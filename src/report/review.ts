@@ -1,8 +1,8 @@
 /** A review on the screen: consequence first, by which changed lines, then what was not exercised or judged. Prints data. */
 import { formatProblem, type Where } from "../cluster/problem.js";
 import type { ChangedLine } from "../compare/comparison.js";
-import { type CoverageReport, isExercised } from "../compare/coverage.js";
 import type { Review, ReviewRow } from "../review/report.js";
+import { coverageLines, neverExercised } from "./coverage.js";
 import { count, percent } from "./report.js";
 import type { TextOptions } from "./text.js";
 
@@ -46,7 +46,7 @@ export function renderReview(review: Review, { paint, verbose }: TextOptions): s
   lines.push(packets.undecided > 0 ? paint("yellow", undecided) : undecided);
   for (const [reason, number] of review.undecided) lines.push(`    ${number}  ${reason}`);
   lines.push(`Trust: ${truth.agreed} of ${truth.views} recorded views are as the cluster before the change has them on ${review.profile}`);
-  lines.push(...coverageSummary(review.coverage, verbose));
+  lines.push(...coverageLines({ all: review.coverage.policy.all, never: neverExercised(review.coverage) }, verbose));
   const shown = verbose ? review.problems : review.problems.filter((one) => one.severity === "error");
   for (const problem of shown.slice(0, verbose ? undefined : 8)) lines.push(paint("yellow", formatProblem(problem)));
   const hidden = review.problems.length - Math.min(shown.length, verbose ? Infinity : 8);
@@ -90,21 +90,6 @@ function unexercisedLines({ changed, notExercised }: Review, paint: TextOptions[
 function limitLines({ limits }: Review, paint: TextOptions["paint"]): string[] {
   return limits.map(({ id, limit, subject, used, max, newly }) =>
     paint(newly ? "red" : "yellow", `limit ${id}: ${limit} of ${subject} ${used} of ${max}${newly ? ", newly exceeded" : ""}`));
-}
-
-/** How much of the policies and services the traffic exercised; the worst objects first. */
-export function coverageSummary({ rows, policy, services }: CoverageReport, verbose: boolean): string[] {
-  const lines: string[] = [];
-  if (policy.all > 0) lines.push(`Coverage: ${policy.exercised} of ${policy.all} policy rules, ports and default denies exercised`);
-  if (services.all > 0) lines.push(`Coverage: ${services.exercised} of ${services.all} frontends and backends exercised`);
-  const missed = rows.filter((row) => !isExercised(row) && (row.kind === "rule" || row.kind === "port" || row.kind === "default deny"));
-  const byObject = new Map<string, number>();
-  for (const { object } of missed) byObject.set(object, (byObject.get(object) ?? 0) + 1);
-  const worst = [...missed].sort((a, b) => byObject.get(b.object)! - byObject.get(a.object)!
-    || (a.object < b.object ? -1 : a.object > b.object ? 1 : 0));
-  for (const row of worst.slice(0, verbose ? undefined : 8)) lines.push(`  never: ${row.object} ${row.what}${placeText(row.where)}`);
-  if (!verbose && worst.length > 8) lines.push(`  … ${worst.length - 8} more with -v, or in --coverage FILE`);
-  return lines;
 }
 
 export function placeText(where: Where | null): string {

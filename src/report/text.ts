@@ -4,6 +4,7 @@
  */
 import { formatProblem } from "../cluster/problem.js";
 import { changesOf, consequences, type NamedChange, openRows, waysText, worstOf } from "./changes.js";
+import { coverageLines } from "./coverage.js";
 import { count, type FindingRow, percent, type Report } from "./report.js";
 
 /** Findings listed on the screen; the rest are in the JSON report. */
@@ -174,6 +175,7 @@ function ground(report: Report, { paint, verbose }: TextOptions): string[] {
     const word = policies.length === 1 ? "1 policy" : `${policies.length} policies`;
     lines.push(`Never exercised: ${word}${shortList(policies)}`);
   }
+  lines.push(...coverageLines(report.untouched.rules, verbose));
   return lines;
 }
 

@@ -1,0 +1,18 @@
+/** `--coverage FILE`: what the traffic exercised, line by line of the manifests. */
+import { writeFileSync } from "node:fs";
+import type { CoverageReport } from "../compare/coverage.js";
+import { renderLcov } from "../report/coverage.js";
+import { sentenceOf } from "./files.js";
+import { UsageError } from "./usage.js";
+
+export const COVERAGE_HELP = "write what the traffic exercised, by manifest line: rules by peer and port, default denies, frontends,"
+  + " backends; lcov, or JSON where the name ends in .json";
+
+export function writeCoverage(file: string, coverage: CoverageReport): void {
+  const text = file.endsWith(".json") ? `${JSON.stringify(coverage, null, 2)}\n` : renderLcov(coverage);
+  try {
+    writeFileSync(file, text);
+  } catch (error) {
+    throw new UsageError(`cannot write ${file}: ${sentenceOf(error)}`);
+  }
+}
