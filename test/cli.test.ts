@@ -206,7 +206,8 @@ describe("in a process of its own", () => {
     const { status, stdout, stderr } = spawnCli(["check", "-f", "-", ...NETWORK], readFileSync(join(root, CLUSTER), "utf8"));
     expect(stderr).not.toContain("error");
     expect(stdout).toMatch(/[1-9]\d* endpoints/);
-    expect(status).toBe(0);
+    expect(stdout).toMatch(/NAT-LOCAL-BACKEND {2}service default\/web-np/);
+    expect(status).toBe(1);
     const empty = spawnCli(["check", "-f", "-", ...NETWORK], "");
     expect(empty.stderr).toMatch(/^-: error: no Kubernetes object could be read here/m);
     expect(empty.status).toBe(2);

@@ -2,17 +2,25 @@
  * `check` from a cluster to its report: what would change with another dataplane, from the objects alone. The only place
  * that knows all of what it looks at. Reads nothing itself.
  */
+import type { Prefix } from "../cluster/address.js";
 import type { Cluster } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
 import { hazardsOf } from "../compare/catalogue/index.js";
-import { checkTarget, type Network, type Profile, settingSide } from "../planes.js";
+import { buildPlane, checkTarget, type Network, type PlaneInputs, policyDenial, type Profile, settingSide } from "../planes.js";
 import { type CheckReport, checkVerdict } from "../report/check.js";
+import { compareAll, type Exhaustive } from "./exhaustive.js";
 import { flagsOf } from "./flags.js";
 
 export interface CheckInput {
   readonly version: string;
   readonly cluster: Cluster;
   readonly network: Network;
+  readonly wasm: PlaneInputs["wasm"];
+  readonly seed: number;
+  /** Packets of the comparison of both planes; null: as many as a minute is thought to take. 0: none. */
+  readonly mostProbes: number | null;
+  /** Nodes' own rules, for the current side. */
+  readonly rulesByNode: NonNullable<PlaneInputs["rulesByNode"]>;
   readonly current: Profile;
   readonly target: Profile;
   /** What shows the current side; empty where the user named it. */
@@ -30,11 +38,49 @@ export function runCheck(input: CheckInput): CheckReport {
   const { flags, tallies } = flagsOf(cluster, sides[1]);
   const { problems: ofTarget, ...size } = checkTarget(target, cluster, network);
   const problems = [...input.problems, ...ofTarget];
+  const compared = size.endpoints === 0 || input.mostProbes === 0 ? null : compare(input, problems);
   return {
     twinplane: input.version, current: current.text, target: target.text, detected: input.detected,
-    flags, checked: tallies, size, hazards: hazardsOf(cluster, ...sides), problems,
-    verdict: checkVerdict({ unreadable: input.unreadable, endpoints: size.endpoints, flags: flags.length,
+    compared, flags, checked: tallies, size, hazards: hazardsOf(cluster, ...sides), problems,
+    verdict: checkVerdict({ unreadable: input.unreadable, endpoints: size.endpoints, flags: flags.length, compared,
       strictErrors: input.strict ? problems.filter(({ severity }) => severity === "error").length : 0,
       limits: size.limits.filter(({ exceeded }) => exceeded).length }),
   };
+}
+
+/** Pods above which those that no packet needs are left out of the planes. */
+const REDUCE_ABOVE = 1000;
+
+function compare(input: CheckInput, problems: Problem[]): Exhaustive {
+  const { cluster, network, current, target, wasm, seed, rulesByNode } = input;
+  return compareAll({
+    cluster, prefixes: [...network.clusterCidrs, ...network.nonMasqueradeCidrs, ...masqueradePrefixes(network)],
+    special: new Set(rulesByNode.keys()), most: input.mostProbes ?? mostProbes(cluster, current), reduceAbove: REDUCE_ABOVE,
+    currentHasPolicy: current.policyEngine,
+    planesOf: (some) => {
+      const inputs = { cluster: some, epochNs: 0n, wasm, network, seed, traced: false, udpCleanup: true };
+      const planes = [buildPlane("current", current, { ...inputs, rulesByNode }), buildPlane("target", target, inputs)] as const;
+      for (const plane of planes) {
+        for (const one of plane.problems) {
+          const what = `${plane.name}: ${one.what}`;
+          if (!problems.some((known) => known.what === what || known.what === one.what)) problems.push({ ...one, what });
+        }
+      }
+      return { planes, denies: policyDenial(some, target) };
+    },
+  });
+}
+
+function masqueradePrefixes({ masquerade, kubeProxy }: Network): Prefix[] {
+  return [...(masquerade !== undefined && "nonMasqueradeCIDRs" in masquerade
+    ? masquerade.nonMasqueradeCIDRs.map((one) => ("range" in one ? one.range : one)) : []), ...kubeProxy?.clusterCIDR ?? []];
+}
+
+/** A node's rules are walked policy by policy where an engine of iptables keeps them: a packet costs as many steps. */
+const MOST = 200_000;
+const STEPS = 40_000_000;
+
+function mostProbes({ networkPolicies }: Cluster, { engine }: Profile): number {
+  if (engine === "cilium" || engine === "kube-proxy") return MOST;
+  return Math.min(MOST, Math.floor(STEPS / Math.max(1, networkPolicies.length)));
 }

@@ -15,6 +15,7 @@ export class Selection {
   /** `namespace`, `key`, `value` -> pods, NUL between. */
   private readonly byLabel = new Map<string, Pod[]>();
   private readonly subjects = new Map<NetworkPolicy, readonly Pod[]>();
+  private readonly all = new Map<Pod, NetworkPolicy[]>();
   private readonly policies = { Ingress: new Map<Pod, NetworkPolicy[]>(), Egress: new Map<Pod, NetworkPolicy[]>() };
 
   constructor(readonly cluster: Cluster) {
@@ -25,6 +26,7 @@ export class Selection {
     }
     for (const policy of cluster.networkPolicies) {
       for (const pod of this.subject(policy)) {
+        put(this.all, pod, policy);
         for (const type of policy.policyTypes) put(this.policies[type], pod, policy);
       }
     }
@@ -38,6 +40,11 @@ export class Selection {
       this.subjects.set(policy, found);
     }
     return found;
+  }
+
+  /** The policies that select a pod, in the cluster's order. */
+  selecting(pod: Pod): readonly NetworkPolicy[] {
+    return this.all.get(pod) ?? NONE;
   }
 
   /** The policies that isolate a pod in a direction, in the cluster's order. */

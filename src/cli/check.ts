@@ -7,23 +7,29 @@ import { buildTimeline } from "../cluster/timeline.js";
 import { assumedNetwork, CILIUM_VERSIONS, PROFILES_HELP } from "../planes.js";
 import { renderCheck } from "../report/check.js";
 import { readInputs } from "./inputs.js";
-import { addInputOptions, addTargetOptions, type InputOptions, networkOf, profileOf, refuseUnmodelled, type TargetOptions, ciliumProfileOf }
-  from "./options.js";
+import { addInputOptions, addTargetOptions, ciliumProfileOf, type InputOptions, networkOf, numberOf, profileOf, refuseUnmodelled,
+  type TargetOptions, wholeNumberOf } from "./options.js";
 import { UsageError } from "./usage.js";
 import { version } from "./version.js";
+import { readWasm } from "./wasm.js";
 
 interface CheckOptions extends InputOptions, TargetOptions {
   readonly current?: string;
   readonly output: "text" | "json";
+  readonly seed: string;
+  readonly maxProbes?: string;
 }
 
 export function checkCommand(program: Command, exit: (code: number) => void): void {
   const command = program.command("check")
-    .description("what would change with the target dataplane, from the manifests alone: policies and services that are read"
-      + " otherwise, limits, hazards");
+    .description("what would change with the target dataplane, from the manifests alone: pairs, policies and services that are read"
+      + " otherwise, every pair of both dataplanes, limits, hazards");
   addInputOptions(command, false)
     .option("--current <profile>", "the dataplane the cluster has now (default: what the objects show)");
   addTargetOptions(command)
+    .option("--seed <number>", "seed of every random choice", "1")
+    .option("--max-probes <number>", "packets that the comparison of both planes sends at most, one for each class of pairs; what is"
+      + " beyond is counted as undecided (default: what a minute is thought to take; 0: none)")
     .addOption(new Option("-o, --output <format>", "report format").choices(["text", "json"]).default("text"))
     .addHelpText("after", `
 ${PROFILES_HELP}
@@ -50,7 +56,9 @@ function check(options: CheckOptions): number {
   refuseUnmodelled(cluster, [current]);
   const problems = [...inputs.problems, ...ofTimeline];
   const network = assumedNetwork(cluster, networkOf(options), problems);
-  const report = runCheck({ version: version(), cluster, network, current, target,
+  const report = runCheck({ wasm: readWasm(), seed: numberOf(options.seed, "--seed", 0, 0xffffffff), rulesByNode: inputs.dumps,
+    mostProbes: options.maxProbes === undefined ? null : wholeNumberOf(options.maxProbes, "--max-probes", 0),
+    version: version(), cluster, network, current, target,
     detected: options.current === undefined ? detected.because : "", problems, unreadable: inputs.unreadable,
     strict: options.strict === true });
   process.stdout.write(options.output === "json" ? `${JSON.stringify(report, null, 2)}\n` : renderCheck(report));

@@ -1,5 +1,6 @@
 /** What `check` found, as data and as text: the gravest first, then what it rests on, then the exit code and why. */
 import type { Problem, Where } from "../cluster/problem.js";
+import type { Because } from "../dataplane.js";
 import { count, type LimitRow } from "./report.js";
 
 export interface CheckResult {
@@ -24,12 +25,38 @@ export interface FlagRow {
   readonly examples: readonly string[];
 }
 
+/** A kind of change over the pairs of a cluster; see src/check/exhaustive.ts. */
+export interface ChangeRow {
+  readonly id: string;
+  readonly title: string;
+  readonly change: string;
+  readonly object: string;
+  readonly becauses: readonly Because[];
+  readonly classes: number;
+  readonly pairs: number;
+  readonly examples: readonly { readonly source: string; readonly destination: string; readonly traffic: string; readonly current: string;
+    readonly target: string }[];
+}
+
+export interface ComparedPairs {
+  readonly podClasses: number;
+  readonly nodeClasses: number;
+  readonly outsideClasses: number;
+  readonly classes: number;
+  readonly pairs: number;
+  readonly protocols: readonly string[];
+  readonly groups: readonly ChangeRow[];
+  readonly undecided: readonly { readonly reason: string; readonly classes: number; readonly pairs: number }[];
+}
+
 export interface CheckReport {
   readonly twinplane: string;
   readonly current: string;
   readonly target: string;
   /** What shows the current side; empty where the user named it. */
   readonly detected: string;
+  /** Every class of pairs through both planes; null: not asked for, or nothing to compare. */
+  readonly compared: ComparedPairs | null;
   readonly flags: readonly FlagRow[];
   readonly checked: readonly { readonly check: string; readonly objects: number; readonly flagged: number; readonly otherwise: string }[];
   readonly size: CheckResult;
@@ -43,6 +70,7 @@ export interface CheckVerdictInput {
   /** Errors among the problems, where --strict counts them. */
   readonly strictErrors: number;
   readonly endpoints: number;
+  readonly compared: ComparedPairs | null;
   readonly flags: number;
   readonly limits: number;
 }
@@ -52,20 +80,64 @@ export function checkVerdict(input: CheckVerdictInput): CheckReport["verdict"] {
   if (input.strictErrors > 0) return { exitCode: 2, why: `${count(input.strictErrors, "error")} in the inputs (--strict)` };
   if (input.endpoints === 0) return { exitCode: 3, why: "the manifests hold no Pod object, so there is nothing to check" };
   const parts = [];
+  const { compared } = input;
+  const open = compared?.undecided.reduce((sum, { classes }) => sum + classes, 0) ?? 0;
+  if (compared !== null && compared.groups.length > 0) parts.push(`${count(compared.groups.length, "change")} of ${count(new Set(
+    compared.groups.map(({ id }) => id)).size, "kind")}`);
   if (input.flags > 0) parts.push(count(input.flags, "flag"));
   if (input.limits > 0) parts.push(count(input.limits, "exceeded limit"));
-  return parts.length > 0 ? { exitCode: 1, why: parts.join(" and ") } : { exitCode: 0, why: "nothing found that would change" };
+  if (parts.length > 0) return { exitCode: 1, why: parts.join(" and ") };
+  if (open > 0) return { exitCode: 3, why: `nothing found that would change, but ${count(open, "class", "classes")} of pairs not judged` };
+  return { exitCode: 0, why: "nothing found that would change" };
 }
 
 /** Rows of a kind listed on the screen; the rest are in the JSON report. */
 const LISTED = 12;
+const LISTED_CHANGES = 4;
+const LISTED_REASONS = 6;
 
 export function renderCheck(report: CheckReport): string {
   const { current, target, detected, verdict } = report;
   const lines = [`${current}  ->  ${target}${detected === "" ? "" : `   (current side: ${detected})`}`, ""];
-  lines.push(...flagLines(report), ...sizeLines(report), ...hazardLines(report));
+  lines.push(...changeLines(report), ...flagLines(report), ...sizeLines(report), ...hazardLines(report));
   lines.push(`exit code ${verdict.exitCode}: ${verdict.why}`);
   return `${lines.join("\n")}\n`;
+}
+
+const CHANGE_TITLES: Readonly<Record<string, string>> = {
+  "newly denied": "Newly denied", "newly allowed": "Newly allowed", "other destination": "Other destination",
+  "other source": "Other source seen", "other refusal": "Refused in another way", other: "Other differences",
+};
+
+function changeLines({ compared }: CheckReport): string[] {
+  if (compared === null) return [];
+  const lines: string[] = [];
+  for (const change of Object.keys(CHANGE_TITLES)) {
+    const rows = compared.groups.filter((row) => row.change === change);
+    if (rows.length === 0) continue;
+    const pairs = rows.reduce((sum, row) => sum + row.pairs, 0);
+    lines.push(`${CHANGE_TITLES[change]}: ${count(pairs, "pair")}, whether they talk or not`);
+    for (const row of rows.slice(0, LISTED_CHANGES)) lines.push(...changeRow(row));
+    if (rows.length > LISTED_CHANGES) lines.push(`  … ${count(rows.length - LISTED_CHANGES, "more row")} in --output json`);
+  }
+  if (lines.length === 0) lines.push("No pair of pods, nodes, services and hosts outside would fare otherwise.");
+  const undecided = compared.undecided.reduce((sum, { classes }) => sum + classes, 0);
+  lines.push(`Compared: ${count(compared.classes, "class", "classes")} of pairs (${compared.podClasses} of pods, ${
+    compared.nodeClasses} of nodes,`
+    + ` ${compared.outsideClasses} of addresses outside; ${compared.protocols.join(", ")}), ${undecided} undecided`);
+  for (const { reason, classes, pairs } of compared.undecided.slice(0, LISTED_REASONS)) {
+    lines.push(`  undecided: ${reason.replace(/^undecided: /, "")}: ${count(classes, "class", "classes")}, ${count(pairs, "pair")}`);
+  }
+  return [...lines, ""];
+}
+
+function changeRow({ id, title, object, pairs, becauses, examples }: ChangeRow): string[] {
+  const [example] = examples;
+  const [because] = becauses;
+  const place = because === undefined || because.where === null ? "" : ` (${placeOf(because.where)})`;
+  return [`  ${id}  ${object}, ${count(pairs, "pair")}: ${title}`, `      ${example.source} -> ${example.destination} ${example.traffic}`,
+    `      now:  ${example.current}`, `      then: ${example.target}`,
+    ...(because === undefined ? [] : [`      because ${because.object} ${because.rule}${place}`])];
 }
 
 function flagLines({ flags, checked }: CheckReport): string[] {

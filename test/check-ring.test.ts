@@ -1,0 +1,188 @@
+/**
+ * What is found for classes of pairs is what is found for every pair: random clusters, each pair of pods, nodes and hosts
+ * outside by itself through planes of the whole cluster, held against the classes of src/check, whose planes know the
+ * representatives alone.
+ */
+import { describe, expect, it } from "vitest";
+import type { Address } from "../src/cluster/address.js";
+import type { Cluster } from "../src/cluster/cluster.js";
+import { readManifests } from "../src/cluster/manifests.js";
+import { buildCluster } from "../src/cluster/timeline.js";
+import type { Judged } from "../src/compare/judged.js";
+import { compareAll, type ExhaustiveInput } from "../src/check/exhaustive.js";
+import { firstOfEach, internalOf } from "../src/check/edge-pairs.js";
+import { outsideClasses } from "../src/check/outside.js";
+import { Classes } from "../src/check/classes.js";
+import { portWithin } from "../src/check/pod-pairs.js";
+import type { Probe, Sender } from "../src/check/probe.js";
+import { Senders } from "../src/check/send.js";
+import { type Traffic, TrafficClasses } from "../src/check/traffic.js";
+import { assumedNetwork, buildPlane, parseProfile, policyDenial, type Profile } from "../src/planes.js";
+import { baseCluster, labels, NAMESPACE_LABELS, NAMESPACES, type Plain, POD_LABELS, PORT_NAMES, PORTS } from "./policy-ring/clusters.js";
+import { policies } from "./policy-ring/policies.js";
+import { Random } from "./policy-ring/random.js";
+import { moduleBytes } from "./programs.js";
+import { testSeed } from "./seed.js";
+
+const WASM = { fast: moduleBytes(), traced: moduleBytes(true) } as never;
+const CIDRS = ["10.244.0.0/16", "10.244.1.0/24", "192.168.50.0/24", "192.168.50.11/32", "0.0.0.0/0", "203.0.113.0/24", "10.244.2.16/28"];
+const CURRENT = ["kube-proxy+npm", "kube-proxy+calico", "kube-proxy+spec", "kube-proxy"];
+const TARGET = ["cilium@1.16", "cilium@1.18", "cilium@1.20", "aks@1.34"];
+const CLUSTERS = 16;
+const seed = testSeed("check-ring");
+
+function selector(random: Random, from: Readonly<Record<string, readonly string[]>>): Plain {
+  if (random.chance(25)) return {};
+  const [first, second] = Object.keys(from);
+  if (random.chance(60)) return { matchLabels: labels(random, { [first]: from[first], [second]: from[second] }, 60) };
+  const key = random.pick(Object.keys(from));
+  const operator = random.pick(["In", "NotIn", "Exists", "DoesNotExist"]);
+  return { matchExpressions: [{ key, operator, ...(operator.endsWith("In") ? { values: [random.pick(from[key])] } : {}) }] };
+}
+
+function peer(random: Random): Plain {
+  if (random.chance(35)) return { ipBlock: { cidr: random.pick(CIDRS) } };
+  const pods = selector(random, POD_LABELS);
+  if (random.chance(50)) return { podSelector: pods };
+  return { namespaceSelector: selector(random, NAMESPACE_LABELS), ...(random.chance(50) ? { podSelector: pods } : {}) };
+}
+
+function port(random: Random): Plain {
+  if (random.chance(25)) return { port: random.pick(PORT_NAMES), protocol: random.pick(["TCP", "UDP"]) };
+  const first = random.pick(PORTS);
+  return { port: first, protocol: random.pick(["TCP", "UDP"]), ...(random.chance(25) ? { endPort: first + random.below(30) } : {}) };
+}
+
+function rules(random: Random, peers: "from" | "to"): Plain[] {
+  return Array.from({ length: random.below(3) }, () => ({
+    ...(random.chance(80) ? { [peers]: Array.from({ length: 1 + random.below(2) }, () => peer(random)) } : {}),
+    ...(random.chance(60) ? { ports: Array.from({ length: 1 + random.below(2) }, () => port(random)) } : {}),
+  }));
+}
+
+function networkPolicy(random: Random, index: number): Plain {
+  return { apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name: `np${index}`, namespace: random.pick(NAMESPACES) },
+    spec: { podSelector: selector(random, POD_LABELS), policyTypes: random.pick([["Ingress"], ["Egress"], ["Ingress", "Egress"]]),
+      ingress: rules(random, "from"), egress: rules(random, "to") } };
+}
+
+function draw(number: number): { cluster: Cluster; current: Profile; target: Profile } {
+  const random = new Random(number);
+  const base = baseCluster(random);
+  const drawn = Array.from({ length: 2 + random.below(4) }, (_, index) => networkPolicy(random, index));
+  const others = random.chance(20) ? policies(random, { version: 16, v6: false, tiers: false, nodes: false, hosts: false }) : [];
+  const { objects } = readManifests([{ name: "cluster", text: JSON.stringify({ apiVersion: "v1", kind: "List",
+    items: [...base.items, ...drawn, ...others] }) }]);
+  return { cluster: buildCluster(objects), current: profile(random.pick(CURRENT)), target: profile(random.pick(TARGET)) };
+}
+
+function profile(text: string): Profile {
+  const parsed = parseProfile(text);
+  if (typeof parsed === "string") throw new Error(parsed);
+  return parsed;
+}
+
+function inputOf({ cluster, current, target }: ReturnType<typeof draw>): ExhaustiveInput {
+  const network = assumedNetwork(cluster, {}, []);
+  return { cluster, prefixes: [...network.clusterCidrs, ...network.nonMasqueradeCidrs], special: new Set(), most: 1_000_000, reduceAbove: 0,
+    currentHasPolicy: current.policyEngine, planesOf: (some) => {
+      const inputs = { cluster: some, epochNs: 0n, wasm: WASM, network, seed: 1, traced: false, udpCleanup: true };
+      return { planes: [buildPlane("current", current, inputs), buildPlane("target", target, inputs)], denies: policyDenial(some, target) };
+    } };
+}
+
+/** What is found, without names. */
+function keyOf(judged: Judged | string | null): string {
+  if (judged === null || typeof judged === "string") return judged ?? "same";
+  const { finding } = judged;
+  return finding === null ? "undecided" : `${finding.id} ${finding.facet} ${finding.reachesNow}`;
+}
+
+/** How many ports of how many pairs fare how, by way. */
+type Sums = Record<string, number>;
+
+function add(sums: Sums, probe: Probe, judged: Judged | string | null, pairs: number): void {
+  const key = `${probe.way} ${probe.traffic.protocol} ${keyOf(judged)}`;
+  sums[key] = (sums[key] ?? 0) + pairs * (probe.traffic.last - probe.traffic.first + 1);
+}
+
+function byClasses(input: ExhaustiveInput): { sums: Sums; services: Set<string>; sent: number } {
+  const sums: Sums = {};
+  const services = new Set<string>();
+  const { classes, undecided } = compareAll(input, (probe, judged) => {
+    if (probe.service === "") add(sums, probe, judged, probe.pairs());
+    else if (probe.way === "pod to service") services.add(`${probe.service} ${keyOf(judged)}`);
+  });
+  expect(undecided.filter(({ reason }) => reason.startsWith("beyond"))).toEqual([]);
+  return { sums, services, sent: classes };
+}
+
+function byPairs(input: ExhaustiveInput): { sums: Sums; services: Set<string>; sent: number } {
+  const { cluster } = input;
+  const classes = new Classes(cluster, { prefixes: input.prefixes, special: new Set() });
+  const traffic = new TrafficClasses(cluster);
+  const all = traffic.between(cluster.networkPolicies, cluster.networkPolicies);
+  const { planes, denies } = input.planesOf(cluster);
+  const senders = new Senders(cluster, planes, input.currentHasPolicy, denies);
+  const sums: Sums = {};
+  const services = new Set<string>();
+  let sent = 0;
+  const send = (way: Probe["way"], sender: Sender, from: readonly Address[], to: readonly Address[], one: Traffic,
+    number: number): void => {
+    for (const destination of to) {
+      const source = from.find(({ family }) => family === destination.family);
+      if (source === undefined) continue;
+      const own = one.protocol === 1 && destination.family === 6 ? { ...one, protocol: 58 } : one;
+      const probe: Probe = { way, sender, source, destination, traffic: own, port: number, backend: null, service: "", pairs: () => 1 };
+      sent++;
+      add(sums, probe, senders.send(probe), 1);
+    }
+  };
+  const pods = [...classes.classOf.keys()];
+  const outside = outsideClasses(cluster, classes.prefixes);
+  for (const one of all) {
+    for (const pod of pods) {
+      const sender: Sender = { kind: "pod", pod };
+      for (const other of pods) if (other !== pod) send("pod to pod", sender, pod.ips, other.ips, one, portWithin(one, other));
+      for (const node of classes.nodes) {
+        send("pod to node", sender, pod.ips, firstOfEach(internalOf(node), ({ family }) => `${family}`), one, one.first);
+        send("node to pod", { kind: "node", node }, internalOf(node), pod.ips, one, portWithin(one, pod));
+      }
+      for (const { address } of outside) send("pod to outside", sender, pod.ips, [address], one, one.first);
+    }
+  }
+  for (const service of cluster.services) {
+    for (const { port: number, name, protocol } of service.ports) {
+      for (const slice of cluster.endpointSlices) {
+        if (slice.serviceName !== service.name || slice.namespace !== service.namespace) continue;
+        const target = slice.ports.find((some) => some.name === name && some.protocol === protocol);
+        for (const pod of pods) {
+          for (const backend of slice.endpoints.flatMap(({ addresses }) => addresses)) {
+            for (const destination of service.clusterIPs) {
+              const source = pod.ips.find(({ family }) => family === destination.family);
+              if (source === undefined || target === undefined) continue;
+              const judged = senders.send({ way: "pod to service", sender: { kind: "pod", pod }, source, destination,
+                traffic: { protocol: 6, first: number, last: number }, port: number, backend: { address: backend, port: target.port },
+                service: service.name, pairs: () => 1 });
+              services.add(`${service.namespace}/${service.name} ${keyOf(judged)}`);
+            }
+          }
+        }
+      }
+    }
+  }
+  return { sums, services, sent };
+}
+
+describe("classes of pairs and all pairs", () => {
+  it.each(Array.from({ length: CLUSTERS }, (_, index) => seed * 1000 + index))("cluster %i", (number) => {
+    const drawn = draw(number);
+    const input = inputOf(drawn);
+    const classes = byClasses(input);
+    const pairs = byPairs(input);
+    const say = `${drawn.current.text} -> ${drawn.target.text}, ${classes.sent} for ${pairs.sent}`;
+    const outsideless = Object.fromEntries(Object.entries(classes.sums).filter(([key]) => !key.startsWith("outside to pod")));
+    expect({ say, ...outsideless }).toEqual({ say, ...pairs.sums });
+    for (const one of pairs.services) expect([...classes.services]).toContain(one);
+  });
+});
