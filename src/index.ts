@@ -1,9 +1,8 @@
 /**
- * The library: the same comparison as the command line, for programs. Reads no files; give it what you have read.
- *
- *     const timeline = buildTimeline({ initial: readManifests(texts).objects });
- *     const { report } = await runSession({ timeline, captures, current, target, … });
+ * The library: the same comparison as the command line, for programs. Give it what you have read; `compare` is the whole job,
+ * the rest are its parts. Scenarios as tests: `twinplane/vitest`.
  */
+export { type CaptureGiven, compare, type CompareGiven } from "./library.js";
 export { addressFromBytes, parseAddress, parsePrefix } from "./cluster/address.js";
 export type * from "./cluster/cluster.js";
 export { readConntrackFlows } from "./cluster/conntrack-flow.js";
@@ -20,3 +19,7 @@ export type { Report } from "./report/report.js";
 export { renderText } from "./report/text.js";
 export { runSession, type Session, type SessionInput } from "./session.js";
 export { readWasm } from "./cli/wasm.js";
+export { renderTests, tallyOf } from "./scenario/render.js";
+export { runScenario, type ScenarioInputs, type ScenarioResult } from "./scenario/run.js";
+export { readScenarios, type Scenario } from "./scenario/scenario.js";
+export { SCENARIO_SCHEMA } from "./scenario/schema.js";

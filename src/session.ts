@@ -3,12 +3,13 @@
  * was found. The only place that knows which profiles there are. Reads nothing itself: captures are iterators of
  * bytes, everything else is text already read.
  */
+import { type AcceptedInput, acceptRows } from "./accepted/report.js";
 import type { Cluster, Timeline } from "./cluster/cluster.js";
 import type { ConntrackFlow } from "./cluster/conntrack-flow.js";
 import type { Problem } from "./cluster/problem.js";
 import { captureProblems, LinkType } from "./capture/index.js";
-import { type SettingSide, type Situation, titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
-import { Comparison, type Named } from "./compare/comparison.js";
+import { hazardsOf, type SettingSide, type Situation, titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
+import { Comparison, type Finding, type Named } from "./compare/comparison.js";
 import { type JudgedListener, Teller } from "./compare/judged.js";
 import { Names } from "./compare/names.js";
 import { strangers } from "./compare/strangers.js";
@@ -22,7 +23,7 @@ import { Emission } from "./dataplane.js";
 import { StepWatch, type TracedPacket } from "./compare/watch.js";
 import { trustLine, type VerifiedDump } from "./report/verify.js";
 import {
-  type CaptureSummary, type EntrySummary, type FlowSummary, type PlaneSummary, type Report, type TruthSummary, verdictOf,
+  type CaptureSummary, type EntrySummary, type FindingRow, type FlowSummary, type PlaneSummary, type Report, type TruthSummary, verdictOf,
 } from "./report/report.js";
 
 export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | "udpCleanup"> {
@@ -53,6 +54,8 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   readonly followCapture: boolean;
   readonly windowNs: number;
   readonly minJudged: number;
+  /** Differences that somebody answers for, and the day. */
+  readonly accepted?: AcceptedInput;
   readonly failOn: "any" | "unexplained" | "none";
   /** Inputs that could not be read at all. */
   readonly unreadable: number;
@@ -183,7 +186,8 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
     .sort((a, b) => Number(b.id === UNEXPLAINED) - Number(a.id === UNEXPLAINED) || b.packets - a.packets
       || (a.firstFlow < b.firstFlow ? -1 : 1));
   const emptyCaptures = cursors.filter((one) => one.end !== null && one.end.error !== null && one.end.counters.records === 0).length;
-  const limits = limitsOf(planes[1]);
+  const [current, target] = settingsOf(input, cluster);
+  const rows = acceptRows(findings.map((one) => findingRow(one, cursors)), limitsOf(planes[1]), input.accepted ?? null);
   const unplaced = (input.entries?.entries ?? 0) - (input.entries?.replayed ?? 0)
     + (input.flows?.connections ?? 0) - (input.flows?.replayed ?? 0);
   return {
@@ -200,15 +204,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
       moot: counts.moot, contradicted: counts.contradicted, held: counts.held, undecided: counts.undecided, aside: asideOf(replay),
     },
     undecided: sorted(comparison.reasons),
-    findings: findings.map((one) => ({
-      id: one.id, title: titleOf(one.id),
-      facet: one.facet, source: one.source, destination: one.destination, protocol: one.protocol, port: one.port,
-      current: one.current, target: one.target, reachesNow: one.reachesNow, flows: one.flows, packets: one.packets, becauses: one.becauses,
-      example: {
-        file: cursors[one.firstCapture].input.file, ...placeOf(cursors[one.firstCapture], one.firstRecord), flow: one.firstFlow,
-      },
-    })),
-    limits,
+    findings: rows.findings, limits: rows.limits, hazards: hazardsOf(cluster, current, target), accepted: rows.summary,
     truth: truthOf(replay, cursors, topology),
     entries: input.entries === undefined ? null : { ...input.entries, disagreeing: disagreeingLines(replay, cursors) },
     flows: input.flows ?? null,
@@ -218,11 +214,20 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
       // An entry or connection that could not be placed is a packet that was not judged.
       replayed: replay.counts.packets + unplaced, matched: counts.matched + unplaced, undecided: counts.undecided + unplaced,
       contradicted: counts.contradicted,
-      findings: findings.length,
-      limits: limits.filter((one) => one.exceeded).length, unreadable: input.unreadable + emptyCaptures,
+      ...rows.counted, accepted: findings.length - rows.counted.findings, unreadable: input.unreadable + emptyCaptures,
       minJudged: input.minJudged, failOn: input.failOn,
-      unexplained: findings.filter((one) => one.id === UNEXPLAINED).length,
     }),
+  };
+}
+
+function findingRow(one: Finding, cursors: readonly CaptureCursor[]): FindingRow {
+  return {
+    id: one.id, title: titleOf(one.id),
+    facet: one.facet, source: one.source, destination: one.destination, protocol: one.protocol, port: one.port,
+    current: one.current, target: one.target, reachesNow: one.reachesNow, flows: one.flows, packets: one.packets, becauses: one.becauses,
+    example: {
+      file: cursors[one.firstCapture].input.file, ...placeOf(cursors[one.firstCapture], one.firstRecord), flow: one.firstFlow,
+    },
   };
 }
 

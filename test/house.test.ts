@@ -57,6 +57,7 @@ describe("the planes share input and no opinion", () => {
     ["src/review/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/contract/"]],
     ["src/report/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/contract/"]],
     ["src/check/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/contract/", "src/cli/"]],
+    ["src/accepted/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/contract/", "src/replay/"]],
     ["src/scenario/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/contract/"]],
     ["src/wire/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/replay/"]],
     ["src/capture/", ["src/ebpf/", "src/iptables/", "src/linux/", "src/spec/", "src/replay/"]],

@@ -7,7 +7,7 @@
  *     egress    to_netdev (before NAT), cilium_host, the device of a pod of the node
  */
 import {
-  ConfigOption, CtBit, CtDirection, CtStatus, CtTuple, DropReason, Identity,
+  ConfigOption, CtBit, CtDirection, CtStatus, CtTuple, DropReason, Identity, PolicyPort,
 } from "../abi.gen";
 import { Icmpv6 } from "../wire/icmpv6";
 import { Address } from "./address";
@@ -106,6 +106,8 @@ export class HostPolicy {
     const untracked = !Options.fragments && Packet.fragment;
     const verdict = Policy.ingress(Options.node.host_policy, source, tuple.nexthdr, tuple.dport, untracked);
     if (verdict != GO_ON) return verdict;
+    // On ingress no proxy is asked; a rule whose peers are not known ends the packet's way here as well.
+    if (Policy.proxyPort == <u16>PolicyPort.UNDECIDED) return Verdict.PROXY;
     return track(tuple, status, CtDirection.INGRESS, source, Policy.proxyPort);
   }
 }

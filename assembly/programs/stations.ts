@@ -123,6 +123,7 @@ export class Stations {
       if (verdict < 0) return fail(verdict, Program.TO_NETDEV);
       if (verdict == Verdict.REDIRECT) return At.EGRESS;
       if (verdict == Verdict.TUNNEL) return At.TUNNEL;
+      if (verdict == Verdict.PROXY) return finish(FrameEnd.Redirected, 0, Program.TO_NETDEV);
     }
     if (!Passage.fits(device)) return fail(Verdict.undecided(UndecidedReason.MTU), Program.TO_NETDEV);
     Outcome.emit(EmissionKind.Out, ifindex);
@@ -201,6 +202,7 @@ function throughHost(): i32 {
   if (verdict < 0) return fail(verdict, Program.FROM_HOST);
   if (verdict == Verdict.ENDPOINT) return intoEndpoint();
   if (verdict == Verdict.TUNNEL) return At.TUNNEL;
+  if (verdict == Verdict.PROXY) return finish(FrameEnd.Redirected, 0, Program.FROM_HOST);
   // An answer would come by here again, on its way to whom it answers.
   const why = verdict == Verdict.ANSWER ? UndecidedReason.TTL : UndecidedReason.LOOP;
   return fail(Verdict.undecided(why), Program.FROM_HOST);

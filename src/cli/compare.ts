@@ -27,10 +27,11 @@ import { ownProgram } from "./own-program.js";
 import { Progress } from "./progress.js";
 import { UsageError } from "./usage.js";
 import { version } from "./version.js";
+import { type AcceptedOptions, acceptedOf, addAcceptedOptions } from "./accepted.js";
 import { judgeDumps, unusedDumps } from "./dumps.js";
 import { readWasm } from "./wasm.js";
 
-export interface CompareOptions extends InputOptions, PlaneOptions, OutputOptions {
+export interface CompareOptions extends InputOptions, PlaneOptions, OutputOptions, AcceptedOptions {
   readonly demo?: boolean;
   readonly inputFile?: readonly string[];
   readonly followCapture?: boolean;
@@ -44,7 +45,7 @@ export interface CompareOptions extends InputOptions, PlaneOptions, OutputOption
 export function compareCommand(program: Command, exit: (code: number) => void): void {
   const command = program.command("compare").description("replay captures through both dataplanes and name every difference");
   const terms = addOutputOptions(command);
-  addReplayOptions(addPlaneOptions(addInputOptions(command, true)))
+  addAcceptedOptions(addReplayOptions(addPlaneOptions(addInputOptions(command, true))))
     .option("--input-file <path...>", "instead of captures, flows: hubble observe -o jsonpb, Hubble's or Azure's flow logs, each"
       + " connection replayed as its first packet; or conntrack -L or -E of a node, each entry replayed as its first packet and first"
       + " answer, pinned to the recorded choices; [node=]path, - for stdin")
@@ -166,6 +167,7 @@ function strictly(options: InputOptions, report: Report): Report {
 export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "followCapture" | "copyWindow"> & Partial<CompareOptions>,
   inputs: Inputs & Partial<InputFiles>, changes: readonly Change[]): SessionInput {
   const { timeline, problems, unreadable } = timelineOf(inputs, changes);
+  const accepted = acceptedOf(options);
   const current = profileOf(options.current);
   const target = profileOf(options.target);
   refuseUnmodelled(timeline.initial, [current, target]);
@@ -180,7 +182,8 @@ export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "follo
   return {
     version: version(),
     // Problems of captures are added while they are read; the report takes the list at the end.
-    timeline: { ...timeline, get problems() { return [...inputs.problems, ...timeline.problems, ...problems]; } },
+    timeline: { ...timeline, get problems() { return [...inputs.problems, ...timeline.problems, ...problems,
+      ...(accepted?.problems ?? [])]; } },
     captures: entries === null && flows === null ? inputs.captures
       : [...(entries?.captures ?? []).map(captureOf), ...(flows?.captures ?? []).map(flowCaptureOf)],
     conntrack: inputs.conntrack,
@@ -192,7 +195,7 @@ export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "follo
     minJudged: numberOf(options.minJudged ?? "90", "--min-judged", 0, 100) / 100, failOn: options.failOn ?? "any",
     unreadable: inputs.unreadable + unreadable + dumps.refused, rulesByNode: dumps.usable,
     verified: verifyDumps(timeline.initial, network, given, dumps.usable), wasm: readWasm(), network, seed: seedOf(options),
-    traced: false,
+    traced: false, ...(accepted === null ? {} : { accepted: accepted.input }),
   };
 }
 

@@ -412,6 +412,10 @@ export const UndecidedReason = codes("UndecidedReason", "Why a program would not
   70: "conntrack-gc: an entry past its lifetime may or may not have been collected",
 });
 
+export const PolicyPort = codes("PolicyPort", "A proxy port of policy entries that is none; ours.", {
+  UNDECIDED: 0xffff,
+}, { 0xffff: "the rule's peers are not known" });
+
 export const OwnProgram = codes("OwnProgram", "What a program of the user's own leaves instead of a rule set's id; ours.", {
   COOKIE: 0x7fffffff,
 });

@@ -27,6 +27,11 @@ export function consequences<Row extends FindingRow>(rows: readonly Row[]): (rea
   return groups.filter(([, group]) => group.length > 0);
 }
 
+/** Rows that nobody answers for. */
+export function openRows<Row extends FindingRow>(rows: readonly Row[]): Row[] {
+  return rows.filter(({ accepted }) => accepted === undefined);
+}
+
 /** All rows, the worst first. */
 export function changesOf<Row extends FindingRow>(rows: readonly Row[]): NamedChange<Row>[] {
   return consequences(rows).flatMap(([title, group]) => group.map((row) => ({ title, row })));
@@ -55,9 +60,10 @@ export function waysText(row: FindingRow): string {
 }
 
 /** The one sentence that a report begins with. */
-export function headline({ findings, verdict }: Report): string {
+export function headline({ findings: all, verdict }: Report): string {
+  const findings = openRows(all);
   if (verdict.exitCode >= 2) return `Not judged: ${verdict.why}`;
-  if (findings.length === 0) return "No difference in the traffic given";
+  if (findings.length === 0) return all.length === 0 ? "No difference in the traffic given" : "No difference but what is accepted";
   const flows = findings.reduce((sum, row) => sum + row.flows, 0);
   const kinds = new Set(findings.map((row) => row.id)).size;
   return `${count(flows, "flow")} would behave differently: ${count(findings.length, "change")} of ${count(kinds, "kind")}`;

@@ -39,6 +39,7 @@ const report = fc.record({
   limits: [{
     id: "L", limit: "l", subject: "s", used: made.packets.same, max: 9, exceeded: made.exceeded, consequence: "c", because: [],
   }],
+  hazards: [{ id: "H", title: "t", because: ["b"] }], accepted: null,
   truth: {
     views: made.packets.records, agreed: made.packets.same, disagreed: 0, undecided: made.undecided, consumed: 1, disagreements: ["d"],
   },

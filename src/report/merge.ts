@@ -54,7 +54,7 @@ export function mergeReports(parts: readonly NamedReport[]): MergedReport {
     followCapture: reports.every((one) => one.followCapture),
     packets: mergePackets(reports.map((one) => one.packets)),
     undecided: mergeCounted(reports.map((one) => one.undecided)),
-    findings, limits,
+    findings, limits, hazards: mergeHazards(reports), accepted: mergeAccepted(reports),
     truth: mergeTruth(reports.map((one) => one.truth)),
     entries: null, flows: null,
     untouched: {
@@ -62,7 +62,7 @@ export function mergeReports(parts: readonly NamedReport[]): MergedReport {
       policies: inAll(reports.map((one) => one.untouched.policies)),
     },
     problems: uniqueBy(reports.flatMap((one): readonly Problem[] => one.problems), formatProblem),
-    verdict: mergeVerdicts(parts, findings.length, limits.filter((one) => one.exceeded).length),
+    verdict: mergeVerdicts(parts, findings.filter(isCounted).length, limits.filter((one) => one.exceeded && isCounted(one)).length),
   };
 }
 
@@ -98,6 +98,24 @@ function mergeLimits(reports: readonly Report[]): LimitRow[] {
     if (before === undefined || row.used > before.used) merged.set(key, row);
   }
   return [...merged.values()];
+}
+
+function isCounted({ accepted }: { readonly accepted?: unknown }): boolean {
+  return accepted === undefined;
+}
+
+function mergeHazards(reports: readonly Report[]): Report["hazards"] {
+  return uniqueBy(reports.flatMap((one) => one.hazards), ({ id, because }) => `${id} ${because.join()}`);
+}
+
+/** The same entries in every part; used where one part used them. */
+function mergeAccepted(reports: readonly Report[]): Report["accepted"] {
+  const [first] = reports;
+  if (first.accepted === null) return null;
+  return { today: first.accepted.today, entries: first.accepted.entries.map((entry, index) => {
+    const rows = sum(reports, (one) => one.accepted?.entries[index].rows ?? 0);
+    return { ...entry, rows, state: entry.state === "expired" ? "expired" : rows === 0 ? "never matched" : "used" };
+  }) };
 }
 
 function mergePlanes(planes: readonly PlaneSummary[]): PlaneSummary {

@@ -2,7 +2,9 @@
  * The report of a comparison as plain data: what every renderer prints and what `--output json` is. Computed once,
  * here; renderers compute nothing.
  */
+import type { AcceptedRow, Acceptance } from "../accepted/accepted.js";
 import type { Problem } from "../cluster/problem.js";
+import type { HazardNote } from "../compare/catalogue/index.js";
 import type { Because } from "../dataplane.js";
 
 export interface CaptureSummary {
@@ -38,6 +40,8 @@ export interface FindingRow {
   readonly flows: number;
   readonly packets: number;
   readonly becauses: readonly Because[];
+  /** Who answers for it; absent: it counts. */
+  readonly accepted?: Acceptance;
   /** Where to look first. */
   readonly example: {
     readonly file: string;
@@ -58,6 +62,7 @@ export interface LimitRow {
   readonly exceeded: boolean;
   readonly consequence: string;
   readonly because: readonly string[];
+  readonly accepted?: Acceptance;
 }
 
 /** How the current plane did against what the kernel was recorded to do. */
@@ -145,6 +150,10 @@ export interface Report {
   readonly undecided: readonly (readonly [reason: string, packets: number])[];
   readonly findings: readonly FindingRow[];
   readonly limits: readonly LimitRow[];
+  /** What packets would not show beforehand and can arise between these profiles. */
+  readonly hazards: readonly HazardNote[];
+  /** Entries of accepted differences and what they did, by the day they were held against; null: none were given. */
+  readonly accepted: { readonly today: string; readonly entries: readonly AcceptedRow[] } | null;
   readonly truth: TruthSummary;
   /** null: no conntrack entries were given to replay. */
   readonly entries: EntrySummary | null;
@@ -168,6 +177,8 @@ export interface VerdictInput {
   readonly minJudged: number;
   readonly failOn: "any" | "unexplained" | "none";
   readonly unexplained: number;
+  /** Differences and limits that somebody answers for, beside those counted above. */
+  readonly accepted: number;
 }
 
 /** Exit codes: 0 judged and nothing found, 1 differences or limits, 2 unreadable input, 3 could not judge. */
@@ -195,7 +206,9 @@ export function verdictOf(input: VerdictInput): Report["verdict"] {
     if (input.limits > 0) parts.push(count(input.limits, "limit"));
     return { exitCode: 1, why: parts.join(" and ") };
   }
-  return { exitCode: 0, why: input.findings > 0 ? "no difference at or above --fail-on" : "no difference in the traffic given" };
+  if (input.findings > 0) return { exitCode: 0, why: "no difference at or above --fail-on" };
+  return { exitCode: 0, why: input.accepted > 0 ? `${count(input.accepted, "difference")} accepted, and no other`
+    : "no difference in the traffic given" };
 }
 
 export function percent(share: number): string {

@@ -4,8 +4,8 @@
  */
 import type { MergedFinding, MergedReport } from "./merge.js";
 import { count, type FindingRow, percent } from "./report.js";
-import { changesOf, consequences } from "./changes.js";
-import { paintedId, problemLines, type TextOptions, worstLines } from "./text.js";
+import { changesOf, consequences, openRows } from "./changes.js";
+import { acceptedLines, hazardLines, paintedId, problemLines, type TextOptions, worstLines } from "./text.js";
 
 export function renderStories(report: MergedReport, options: TextOptions): string {
   const { paint } = options;
@@ -20,10 +20,10 @@ export function renderStories(report: MergedReport, options: TextOptions): strin
     trust(report),
     ...report.truth.disagreements.slice(0, options.verbose ? 100 : 3).map((line) => paint("red", `  ${line}`)),
     "",
-    ...worstLines(changesOf(report.findings), paint),
+    ...worstLines(changesOf(openRows(report.findings)), paint),
     ...differences(report, options),
     `${paint("bold", "No difference:")} ${quiet.length === 0 ? "none of the recordings" : quiet.map((story) => story.name).join(", ")}`,
-    ...undecided(report, options),
+    ...undecided(report, options), ...acceptedLines(report, options), ...hazardLines(report, options),
   ];
   if (options.verbose) lines.push("", ...table(report));
   lines.push(...problemLines(report, options), "");
@@ -41,7 +41,7 @@ function trust(report: MergedReport): string {
 
 function differences(report: MergedReport, { paint }: TextOptions): string[] {
   const lines: string[] = [];
-  for (const [title, rows] of consequences<MergedFinding>(report.findings)) {
+  for (const [title, rows] of consequences<MergedFinding>(report.findings.filter(({ accepted }) => accepted === undefined))) {
     lines.push(paint("bold", `${title}: ${count(flowsOf(rows), "flow")}`));
     for (const [id, same] of byId(rows)) {
       const [first] = same;

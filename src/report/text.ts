@@ -3,7 +3,7 @@
  * exit code and why. Prints data; computes nothing but layout.
  */
 import { formatProblem } from "../cluster/problem.js";
-import { changesOf, consequences, type NamedChange, waysText, worstOf } from "./changes.js";
+import { changesOf, consequences, type NamedChange, openRows, waysText, worstOf } from "./changes.js";
 import { count, type FindingRow, percent, type Report } from "./report.js";
 
 /** Findings listed on the screen; the rest are in the JSON report. */
@@ -21,6 +21,7 @@ export function renderText(report: Report, options: TextOptions): string {
   const [current, target] = report.planes;
   lines.push(paint("bold", `${current.profile}  ->  ${target.profile}`), "");
   lines.push(...findings(report, options), "");
+  for (const block of [acceptedLines(report, options), hazardLines(report, options)]) if (block.length > 0) lines.push(...block, "");
   lines.push(...judged(report, options), "");
   lines.push(...ground(report, options));
   lines.push(...problemLines(report, options));
@@ -35,9 +36,11 @@ function findings(report: Report, { paint }: TextOptions): string[] {
   if (report.findings.length === 0) {
     return [exitCode >= 2 ? paint("yellow", `Not judged: ${why}.`) : paint("green", "No difference in the traffic given.")];
   }
-  const lines = worstLines(changesOf(report.findings), paint);
+  const rows = openRows(report.findings);
+  const lines = worstLines(changesOf(rows), paint);
+  if (rows.length === 0) lines.push(paint("green", "No difference but what is accepted."));
   let listed = 0;
-  for (const [title, group] of consequences(report.findings)) {
+  for (const [title, group] of consequences(rows)) {
     const flows = group.reduce((sum, row) => sum + row.flows, 0);
     lines.push(paint("bold", `${title}: ${count(flows, "flow")}`));
     for (const row of group) {
@@ -45,6 +48,46 @@ function findings(report: Report, { paint }: TextOptions): string[] {
     }
   }
   if (listed > LISTED) lines.push(`  … ${count(listed - LISTED, "more row")} in --output json`);
+  return lines;
+}
+
+/** What somebody answers for, and what entries for that did not do; nothing where none were given. */
+export function acceptedLines({ findings: rows, limits, accepted }: Report, { paint, verbose }: TextOptions): string[] {
+  if (accepted === null) return [];
+  const known = rows.filter((row) => row.accepted !== undefined);
+  const lines = [paint("bold", `Accepted, as of ${accepted.today}: ${count(sumOf(known), "flow")}`)];
+  for (const row of known.slice(0, verbose ? known.length : LISTED)) {
+    lines.push(`  ${row.id}  ${row.source} -> ${row.destination} ${row.protocol}: ${row.accepted!.owner} until ${row.accepted!.expires}`
+      + ` (${row.accepted!.reason})`);
+  }
+  if (known.length > LISTED && !verbose) lines.push(`  … ${count(known.length - LISTED, "more row")} with --verbose`);
+  for (const limit of limits) {
+    if (limit.accepted === undefined) continue;
+    lines.push(`  ${limit.id}  ${limit.subject}: ${limit.accepted.owner} until ${limit.accepted.expires}`);
+  }
+  for (const entry of accepted.entries) {
+    if (entry.state === "used") continue;
+    const what = entry.state === "expired" ? `expired on ${entry.expires}, and accepts nothing of ${count(entry.rows, "row")} that it fits`
+      : "fits nothing that was found";
+    lines.push(paint("yellow", `  ${entry.where.file}:${entry.where.line}: ${entry.id}${entry.scope === "" ? "" : ` (${entry.scope})`}`
+      + ` of ${entry.owner} ${what}`));
+  }
+  return lines;
+}
+
+function sumOf(rows: readonly FindingRow[]): number {
+  return rows.reduce((sum, row) => sum + row.flows, 0);
+}
+
+/** Ids, and the first objects or options that make each possible. */
+export function hazardLines({ hazards }: Report, { paint, verbose }: TextOptions): string[] {
+  if (hazards.length === 0) return [];
+  const lines = [paint("bold", "Hazards that apply, which no packet shows beforehand (twinplane explain ID):")];
+  for (const { id, title, because } of hazards) {
+    const shown = verbose ? because : because.slice(0, 2);
+    lines.push(`  ${paint("yellow", id)}  ${title}`, ...shown.map((one) => paint("dim", `      ${one}`)));
+    if (because.length > shown.length) lines.push(paint("dim", `      and ${because.length - shown.length} more`));
+  }
   return lines;
 }
 

@@ -13,14 +13,16 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mutate } from "../mutation.js";
 import { CALICO_FAULTS } from "./calico.js";
 import { CILIUM_POLICY_FAULTS } from "./cilium-policy.js";
+import { CILIUM_PROGRAM_FAULTS } from "./cilium-programs.js";
 import { NPM_FAULTS } from "./npm.js";
 import { SERVICE_FAULTS } from "./services.js";
 import { SET_FAULTS } from "./sets.js";
 import { SHORTCUT_FAULTS } from "./shortcuts.js";
 
-const FAULTS = [...CILIUM_POLICY_FAULTS, ...SET_FAULTS, ...SHORTCUT_FAULTS, ...NPM_FAULTS, ...CALICO_FAULTS, ...SERVICE_FAULTS];
+const FAULTS = [...CILIUM_POLICY_FAULTS, ...CILIUM_PROGRAM_FAULTS, ...SET_FAULTS, ...SHORTCUT_FAULTS, ...NPM_FAULTS, ...CALICO_FAULTS, ...SERVICE_FAULTS];
 const root = join(import.meta.dirname, "../..");
 const wanted = process.env.CI === "true" || process.env.TWINPLANE_FAULTS === "1";
+const MODULE = "build/fast.wasm";
 /** Enough for each of the faults, with this seed; no kernel is asked. */
 const SMALL = { TWINPLANE_SEED: "20", TWINPLANE_CLUSTERS: "20", TWINPLANE_NPM_PROBES: "8000", TWINPLANE_POLICY_PROBES: "20000",
   TWINPLANE_REQUIRE_KERNEL: "", TWINPLANE_NO_KERNEL: "1" };
@@ -29,7 +31,7 @@ let copy = "";
 describe.skipIf(!wanted)("seeded faults (in CI, or with TWINPLANE_FAULTS=1)", () => {
   beforeAll(() => {
     copy = mkdtempSync(join(tmpdir(), "twinplane-faults-"));
-    for (const name of ["src", "test", "build", "package.json", "tsconfig.json", "vitest.config.ts"]) {
+    for (const name of ["src", "test", "build", "assembly", "asconfig.json", "package.json", "tsconfig.json", "vitest.config.ts"]) {
       cpSync(join(root, name), join(copy, name), { recursive: true });
     }
     symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
@@ -45,7 +47,9 @@ describe.skipIf(!wanted)("seeded faults (in CI, or with TWINPLANE_FAULTS=1)", ()
     const file = join(copy, fault.file);
     const text = readFileSync(file, "utf8");
     writeFileSync(file, mutate(text, { ...fault, plane: "current", stories: [] }));
+    const inPrograms = fault.file.startsWith("assembly/");
     try {
+      if (inPrograms) compile();
       const { passed, output } = run(fault.seenBy);
       expect(passed, `${fault.seenBy} passes`).toBe(false);
       // A test that failed, not a file that could not be loaded.
@@ -53,9 +57,17 @@ describe.skipIf(!wanted)("seeded faults (in CI, or with TWINPLANE_FAULTS=1)", ()
       expect(output).toMatch(/AssertionError|Error: /);
     } finally {
       writeFileSync(file, text);
+      if (inPrograms) cpSync(join(root, MODULE), join(copy, MODULE));
     }
   });
 });
+
+/** The programs of the copy, unoptimized. */
+function compile(): void {
+  const { status, stderr } = spawnSync(process.execPath, ["node_modules/assemblyscript/bin/asc.js", "--target", "fast", "--optimizeLevel", "0"],
+    { cwd: copy, encoding: "utf8" });
+  if (status !== 0) throw new Error(stderr);
+}
 
 /** A test file in the copy. */
 function run(file: string): { passed: boolean; output: string } {

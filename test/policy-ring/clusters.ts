@@ -3,7 +3,9 @@
  * on the host's network, services with and without a selector, an API server in the cluster or outside it. Given as
  * manifests, so that they take the product's own way in.
  */
-import type { Random } from "./random.js";
+import { parseAddress } from "../../src/cluster/address.js";
+import type { DNSNames } from "../../src/cluster/names.js";
+import { type Random, subset } from "./random.js";
 
 export type Plain = Record<string, unknown>;
 
@@ -19,6 +21,8 @@ export const POD_LABELS: Readonly<Record<string, readonly string[]>> = { app: ["
   "topology.kubernetes.io/zone": ["z1", "z2"] };
 export const NAMESPACE_LABELS: Readonly<Record<string, readonly string[]>> = { team: ["one", "two"], env: ["dev", "prod"],
   "kubernetes.io/metadata.name": NAMESPACES };
+/** DNS names that clusters know addresses of, or do not. */
+export const NAMES = ["example.com", "api.example.com", "a.b.example.com", "example.org", "x.api.test"];
 export const SERVICES = ["plain", "picked", "bare"];
 
 export interface BaseCluster {
@@ -77,6 +81,14 @@ function services(random: Random): Plain[] {
       ports: [{ port: 8080, protocol: "TCP" }], endpoints: [{ addresses: [random.pick(OUTSIDE)], conditions: { ready: true } }] };
     return name === "bare" ? [service, slice] : [service];
   });
+}
+
+/** What is known of names: addresses outside, and some of pods, which no name opens. */
+export function names(random: Random, v6: boolean): DNSNames | null {
+  if (!random.chance(65)) return null;
+  const choice = [...OUTSIDE, ...(v6 ? OUTSIDE6 : []), "10.244.1.20", "10.244.2.21"];
+  const known = subset(random, NAMES, 70, 1).map((name) => [name, subset(random, choice, 35, 1).map((text) => parseAddress(text)!)] as const);
+  return { addresses: new Map(known), complete: random.chance(60) };
 }
 
 function apiServer(random: Random): Plain[] {

@@ -69,6 +69,7 @@ function ruleFields(rule: Plain, short: string): string[] {
     const items = value as Plain[];
     if (items.length === 0) return [`${name}=[]`];
     if (key.endsWith("Entities")) return [name, ...(items as unknown as string[]).map((one) => `entity=${one}`)];
+    if (key === "toFQDNs") return [name, ...items.flatMap((one) => Object.keys(one))];
     if (key === "toPorts") return [name, ...items.flatMap((one) => [...((one.ports as Plain[]).length === 0
       ? ["toPorts without ports"] : []),
       ...(one.ports as Plain[]).flatMap(portFields), ...Object.keys(one.rules as Plain ?? {}).map((l7) => `rules.${l7}`),

@@ -21,6 +21,8 @@ export interface PolicyOptions {
   readonly v6: boolean;
   /** ClusterNetworkPolicy is read. */
   readonly tiers: boolean;
+  /** Host policies are enforced. */
+  readonly hosts: boolean;
   /** fromNodes and toNodes are; without, Cilium refuses the policy that has them. */
   readonly nodes: boolean;
 }
@@ -30,6 +32,7 @@ export function policies(random: Random, options: PolicyOptions): Plain[] {
   return [
     ...(random.chance(45) ? Array.from({ length: 1 + random.below(2) }, (_, index) => networkPolicy(random, index, options.v6)) : []),
     ...(random.chance(85) ? cilium.objects() : []),
+    ...(options.hosts ? Array.from({ length: 1 + random.below(2) }, (_, index) => cilium.hostPolicy(index)) : []),
     ...(options.tiers ? Array.from({ length: 1 + random.below(3) }, (_, index) => clusterNetworkPolicy(random, index, options.nodes)) : []),
   ];
 }
@@ -54,14 +57,40 @@ class CiliumMaker {
     return objects;
   }
 
+  /** Of nodes: no L7 rules, which host policies have of DNS alone, and no authentication. */
+  hostPolicy(index: number): Plain {
+    const { random } = this;
+    const l4 = ["-", "-", "port", "zero", "range", "icmps", "name"] as const;
+    const rules = Array.from({ length: 1 + random.below(4) }, () => {
+      const { section, rule } = this.rule(random.pick(SECTIONS), random.pick(L3), random.pick(l4));
+      delete rule.authentication;
+      return { section, rule };
+    });
+    const { endpointSelector, ...spec } = this.spec(rules);
+    return { apiVersion: "cilium.io/v2", kind: "CiliumClusterwideNetworkPolicy", metadata: { name: `h${index}` },
+      spec: { nodeSelector: random.pick<Plain>([{}, { matchLabels: { zone: random.pick(["a", "b"]) } },
+        { matchExpressions: [{ key: "zone", operator: "NotIn", values: ["a"] }] }]), ...spec } };
+  }
+
   /** One rule at least for each member that was chosen. */
   private rules(): { section: Section; rule: Plain }[] {
     const { random } = this;
     const sections = subset(random, SECTIONS, 50, 1);
     const [l3, l4] = [subset(random, L3, 30, 1), subset(random, L4, 30, 1)];
     const count = Math.max(l3.length, l4.length, sections.length);
-    return Array.from({ length: count }, (_, index) => this.rule(sections[index % sections.length], l3[index % l3.length],
+    const rules = Array.from({ length: count }, (_, index) => this.rule(sections[index % sections.length], l3[index % l3.length],
       l4[index % l4.length]));
+    return random.chance(35) ? [...rules, ...this.against(random.pick(rules))] : rules;
+  }
+
+  /** A rule of the other verdict for the same peers, with other ports: one of them is often the wider. */
+  private against({ section, rule }: { section: Section; rule: Plain }): { section: Section; rule: Plain }[] {
+    const { toPorts, icmps, authentication, toFQDNs, ...peers } = rule;
+    // What toServices says of ports differs between versions.
+    if (peers.toServices !== undefined || (toFQDNs !== undefined && Object.keys(peers).length === 0)) return [];
+    const other = (section.endsWith("Deny") ? section.slice(0, -4) : `${section}Deny`) as Section;
+    const ports = this.ports(this.random.pick(["-", "port", "zero", "range", "range"]));
+    return Object.keys({ ...peers, ...ports }).length === 0 ? [] : [{ section: other, rule: { ...peers, ...ports } }];
   }
 
   private rule(wanted: Section, l3: typeof L3[number], l4: typeof L4[number]): { section: Section; rule: Plain } {
@@ -108,7 +137,9 @@ class CiliumMaker {
         : set([{ cidrGroupSelector: { matchLabels: { side: random.pick(["north", "south"]) } } }]);
       case "entities": return { [`${word}Entities`]: unique(few(() => random.pick(ENTITIES))) };
       case "services": return { toServices: few(() => this.service()) };
-      case "fqdns": return { toFQDNs: [random.pick([{ matchName: "example.com" }, { matchPattern: "*.example.com" }])] };
+      case "fqdns": return { toFQDNs: few(() => random.pick<Plain>([{ matchName: random.pick(["example.com", "API.Example.com",
+        "example.org."]) }, { matchPattern: random.pick(["*.example.com", "*", "**.example.com", "api.*", "*.*", "ex*.org",
+        "x.api.**"]) }])) };
       case "groups": return { [`${word}Groups`]: [{ aws: { region: "eu-central-1" } }] };
       case "nodes": return this.options.nodes || random.chance(10) ? { [`${word}Nodes`]: [{ matchLabels: { zone: random.pick(["a",
         "b"]) } }] } : {};
@@ -221,8 +252,10 @@ function clusterNetworkPolicy(random: Random, index: number, nodes: boolean): Pl
       ? [pods()] : [])],
       ...(random.chance(60) ? { protocols } : {}) };
   };
+  const rules = (word: "from" | "to", most: number): Plain[] => Array.from({ length: random.below(most) }, () => rule(word))
+    .flatMap((one) => (random.chance(40) ? [one, { ...one, action: random.pick(["Accept", "Deny"]), ...(random.chance(30)
+      ? { protocols: undefined } : {}) }] : [one]));
   return { apiVersion: "policy.networking.k8s.io/v1alpha2", kind: "ClusterNetworkPolicy", metadata: { name: `k${index}` },
-    spec: { tier: random.pick(["Admin", "Baseline"]), priority: random.below(3), subject: pods(),
-      ingress: Array.from({ length: random.below(4) }, () => rule("from")), egress: Array.from({ length: random.below(3) }, () =>
-        rule("to")) } };
+    spec: { tier: random.pick(["Admin", "Baseline"]), priority: random.below(3), subject: pods(), ingress: rules("from", 4),
+      egress: rules("to", 3) } };
 }

@@ -32,8 +32,10 @@ export class Prober {
   private readonly unmarked = new Set<string>();
   private readonly places: readonly Place[];
   private readonly pods: readonly Place[];
+  private readonly nodes: readonly Place[];
 
-  constructor(private readonly cluster: Cluster, v6: boolean) {
+  /** @param hosts host policies are enforced: nodes are ends like pods */
+  constructor(private readonly cluster: Cluster, v6: boolean, private readonly hosts = false) {
     const pods = cluster.pods.filter((pod) => !pod.hostNetwork).map((pod): Place => {
       const node = cluster.nodes.find((one) => one.name === pod.nodeName)!;
       const device = node.facts.devices.find((one) => one.pod === `${pod.namespace}/${pod.name}`)!.index;
@@ -44,10 +46,11 @@ export class Prober {
     const outside = OUTSIDE.map((text, index): Place => ({ addresses: v6 ? [text, OUTSIDE6[index % 2]] : [text], node: null, device: -1,
       isPod: false }));
     this.pods = pods;
+    this.nodes = nodes;
     this.places = [...pods, ...pods, ...nodes, ...outside];
   }
 
-  /** One end at least is a pod. No probe is of another's connection. */
+  /** One end at least is a pod or, with host policies, a node. No probe is of another's connection. */
   draw(random: Random): RingProbe {
     for (;;) {
       const probe = this.any(random);
@@ -60,8 +63,10 @@ export class Prober {
   }
 
   private any(random: Random): RingProbe {
-    const pod = random.pick(this.pods);
-    const other = random.pick(this.places.filter((one) => one.addresses[0] !== pod.addresses[0]));
+    const pod = random.pick(this.hosts && random.chance(35) ? this.nodes : this.pods);
+    const others = this.places.filter((one) => one.addresses[0] !== pod.addresses[0]);
+    // A pod and its own node, or another: only they tell host from remote-node.
+    const other = random.pick(pod.isPod && random.chance(20) ? this.nodes : others);
     const [from, to] = random.chance(50) ? [pod, other] : [other, pod];
     const family = random.below(Math.min(from.addresses.length, to.addresses.length));
     const protocol = random.pick<ProbeProtocol>(["TCP", "TCP", "TCP", "UDP", "UDP", "SCTP", "ICMP"]);

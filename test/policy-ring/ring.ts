@@ -1,29 +1,34 @@
 /**
  * The policy ring: flows of random clusters through Cilium's plane, compiled maps and programs together, against the words
- * of the policies (src/spec/cilium). They must agree but for what has a name here, with its source.
+ * of the policies (src/spec/cilium). They must agree but for what has a name in deviations.ts, with its reason.
  */
 import { readManifests } from "../../src/cluster/manifests.js";
 import { buildCluster } from "../../src/cluster/timeline.js";
 import type { Cluster } from "../../src/cluster/cluster.js";
+import type { DNSNames } from "../../src/cluster/names.js";
 import { End, type Plane } from "../../src/dataplane.js";
 import { CILIUM_VERSIONS } from "../../src/ebpf/options.js";
 import { createEbpfPlane } from "../../src/ebpf/plane.js";
 import { CiliumSpec, type CiliumEvaluation } from "../../src/spec/cilium/evaluate.js";
-import { ciliumSpecOptions } from "../../src/spec/cilium/options.js";
+import { type CiliumSpecOptions, ciliumSpecOptions } from "../../src/spec/cilium/options.js";
 import { moduleBytes } from "../programs.js";
-import { type BaseCluster, baseCluster, type Plain } from "./clusters.js";
+import { type BaseCluster, baseCluster, names, type Plain } from "./clusters.js";
 import { Coverage } from "./coverage.js";
+import { type Asked, DEVIATIONS, expected, type Got } from "./deviations.js";
 import { mutated } from "./mutations.js";
 import { policies } from "./policies.js";
 import { addressOf, type Fate, Prober, PROTOCOL_OF, type RingProbe, Sender } from "./probes.js";
 import { Random } from "./random.js";
 
 const WASM = { fast: moduleBytes(), traced: moduleBytes(true) } as never;
-/** Mutations tried on a cluster until one turns a verdict. */
+/** Mutations tried on a cluster until one turns a verdict of one of so many probes. */
 const MUTATIONS = 12;
+const LOOKED_AT = 200;
 
 export interface Setting {
   readonly version: string;
+  /** What is known of DNS names; null: nothing. */
+  readonly names?: DNSNames | null;
   readonly options: Readonly<Record<string, unknown>>;
 }
 
@@ -38,6 +43,8 @@ export class Ring {
   readonly strange: string[] = [];
   readonly coverage = new Coverage();
   readonly versions = new Map<string, number>();
+  /** Probes that end otherwise than the words say, by the name for it. */
+  private readonly deviations = new Map(DEVIATIONS.map(({ id }) => [id, 0]));
   private readonly ends = new Map<string, number>();
 
   /** Probes a cluster: few are spread over many clusters, since a fault in how a policy is read shows in few of them. */
@@ -61,7 +68,7 @@ export class Ring {
       if (this.judged >= this.most || this.wrong.length > wrong) return;
       this.judge(probe, world, seed);
     }
-    this.turn(random, base, drawn, setting, world, probes, seed);
+    this.turn(random, base, drawn, setting, world, probes.slice(0, LOOKED_AT), seed);
   }
 
   private judge(probe: RingProbe, world: World, seed: number): void {
@@ -73,7 +80,7 @@ export class Ring {
       `${what}: cluster ${seed} ${setting.version} ${JSON.stringify(probe)} end ${fate.end} ${fate.reason}; `
       + `egress ${words.egress.verdict} by ${JSON.stringify(words.egress.by)} ingress ${words.ingress.verdict} by `
       + `${JSON.stringify(words.ingress.by)} ${JSON.stringify(setting.options)}`;
-    const key = `${got} ${fate.reason}`;
+    const key = `${got} ${fate.reason.replace(/\w+(?:Network)?Policy \S+(?=:? )/g, "POLICY")}`;
     this.ends.set(key, (this.ends.get(key) ?? 0) + 1);
     if (got === "other") {
       if (this.strange.length < 5) this.strange.push(say("strange"));
@@ -81,8 +88,12 @@ export class Ring {
     }
     this.judged++;
     if (got !== "denied") this.allowed++;
-    const wanted = wantedOf(words, world);
-    if (!wanted.includes(got) && this.wrong.length < 10) this.wrong.push(say(`wanted ${wanted.join(" or ")}, got ${got}`));
+    const wanted = expected(words);
+    if (got === wanted) return;
+    const asked = { ...world.asked, withoutExceptions: () => askSpec(world.withoutExceptions(), probe) };
+    const named = DEVIATIONS.find((one) => one.ends(words, asked).includes(got));
+    if (named !== undefined) this.deviations.set(named.id, (this.deviations.get(named.id) ?? 0) + 1);
+    else if (this.wrong.length < 10) this.wrong.push(say(`wanted ${wanted}, got ${got}`));
   }
 
   /** One field, label or port of the cluster changed: does the verdict of some probe turn? */
@@ -108,6 +119,7 @@ export class Ring {
     const versions = [...this.versions].sort().map(([version, count]) => `${version}: ${count}`).join(", ");
     return `${this.judged} probes in ${this.clusters} clusters (${versions}), ${(100 * this.allowed / this.judged).toFixed(1)} % allowed; `
       + `${this.turned} clusters one mutation away from another verdict; ${this.coverage.fields} fields, ${this.coverage.pairCount} pairs\n`
+      + `${[...this.deviations].map(([id, count]) => `${id}: ${count}`).join(", ")}; ${this.wrong.length} without a name\n`
       + `${list}\n${this.coverage.summary()}`;
   }
 }
@@ -127,6 +139,7 @@ export function draw(seed: number): Drawn {
   const setting = settingOf(random, base.v6);
   const { version, options } = setting;
   const drawn = policies(random, { version: Number(version.slice(2)), v6: base.v6,
+    hosts: options["enable-host-firewall"] === true,
     tiers: options["enable-k8s-cluster-network-policy"] === true,
     nodes: options["enable-node-selector-labels"] === true });
   return { random, base, setting, drawn };
@@ -139,8 +152,9 @@ export interface World {
   readonly plane: Plane;
   readonly sender: Sender;
   readonly prober: Prober;
-  /** Some rule asks for authentication. */
-  readonly authenticates: boolean;
+  readonly asked: Omit<Asked, "withoutExceptions">;
+  /** The words of the same policies, but that denies have no exceptions to their CIDRs. */
+  readonly withoutExceptions: () => CiliumSpec;
 }
 
 function settingOf(random: Random, v6: boolean): Setting {
@@ -152,18 +166,30 @@ function settingOf(random: Random, v6: boolean): Setting {
   if (random.chance(35)) options["enable-node-selector-labels"] = true;
   if (random.chance(10)) options["policy-cidr-match-mode"] = "nodes";
   if (version === "1.20" && random.chance(70)) options["enable-k8s-cluster-network-policy"] = true;
-  return { version, options };
+  if (random.chance(30)) options["enable-host-firewall"] = true;
+  return { version, options, names: names(random, v6) };
 }
 
 export function worldOf(base: BaseCluster, drawn: readonly Plain[], setting: Setting, seed: number): World {
   const cluster = readCluster([...base.items, ...drawn], seed);
   if (cluster === null) throw new Error(`cluster ${seed}: ${lastProblem}`);
   const plane = createEbpfPlane({ name: "ring", profile: `cilium@${setting.version}`, cluster, epochNs: 0n, wasm: WASM, seed: 1,
-    connections: 2000, cilium: setting.options });
-  return { setting, cluster, plane, spec: new CiliumSpec(cluster, ciliumSpecOptions(Number(setting.version.slice(2)),
-    { ...plane.options })),
-    sender: new Sender(plane), prober: new Prober(cluster, base.v6),
-    authenticates: JSON.stringify(drawn).includes('"authentication"') };
+    connections: 2000, cilium: setting.options, ...(setting.names == null ? {} : { names: setting.names }) });
+  return { setting, cluster, plane, spec: new CiliumSpec(cluster, { ...ciliumSpecOptions(Number(setting.version.slice(2)),
+    { ...plane.options }), ...namesOf(setting) }),
+    sender: new Sender(plane), prober: new Prober(cluster, base.v6, setting.options["enable-host-firewall"] === true),
+    withoutExceptions: () => new CiliumSpec(readCluster([...base.items, ...drawn.map(unexcepted)], seed)!, specOptions(setting)),
+    asked: { version: Number(setting.version.slice(2)), authenticates: JSON.stringify(drawn).includes('"authentication"') } };
+}
+
+function unexcepted(policy: Plain): Plain {
+  const copy = structuredClone(policy);
+  for (const spec of [copy.spec, ...(copy.specs as Plain[] ?? [])].filter((one) => one !== undefined) as Plain[]) {
+    for (const rule of ["ingressDeny", "egressDeny"].flatMap((section) => spec[section] as Plain[] ?? [])) {
+      for (const set of [rule.fromCIDRSet, rule.toCIDRSet].flatMap((list) => list as Plain[] ?? [])) delete set.except;
+    }
+  }
+  return copy;
 }
 
 let lastProblem = "";
@@ -177,9 +203,18 @@ function readCluster(items: readonly Plain[], seed: number): Cluster | null {
   return error === undefined ? buildCluster(objects) : null;
 }
 
-function specOptions({ version, options }: Setting): ReturnType<typeof ciliumSpecOptions> {
-  return ciliumSpecOptions(Number(version.slice(2)), { "enable-policy": "default", "allow-localhost": "auto", "enable-ipv4": true,
-    "cluster-name": "default", "enable-icmp-rules": true, "enable-l7-proxy": true, ...options });
+function specOptions(setting: Setting): CiliumSpecOptions {
+  return { ...ciliumSpecOptions(Number(setting.version.slice(2)), { "enable-policy": "default", "allow-localhost": "auto",
+    "enable-ipv4": true, "cluster-name": "default", "enable-icmp-rules": true, "enable-l7-proxy": true, ...setting.options }),
+  ...namesOf(setting) };
+}
+
+/** The same knowledge by address. */
+function namesOf({ names: known }: Setting): Pick<CiliumSpecOptions, "domainNames" | "moreNames"> {
+  if (known == null) return {};
+  const byAddress = new Map<string, string[]>();
+  for (const [name, list] of known.addresses) for (const { text } of list) byAddress.set(text, [...byAddress.get(text) ?? [], name]);
+  return { domainNames: byAddress, moreNames: !known.complete };
 }
 
 export function askSpec(spec: CiliumSpec, { source, destination, protocol, port }: RingProbe): CiliumEvaluation {
@@ -187,40 +222,10 @@ export function askSpec(spec: CiliumSpec, { source, destination, protocol, port 
   return spec.evaluate(addressOf(source), addressOf(destination), number, port);
 }
 
-type Got = "allowed" | "redirected" | "unauthenticated" | "denied" | "undecided" | "other";
-
 export function verdictOf({ end, reason }: Fate): Got {
   if (end === End.Delivered || end === End.Left) return "allowed";
   if (end === End.Redirected) return "redirected";
   if (end === End.Undecided) return "undecided";
   if (end === End.Dropped && reason === "AUTH_REQUIRED") return "unauthenticated";
   return end === End.Dropped && (reason === "POLICY_DENIED" || reason === "POLICY_DENY") ? "denied" : "other";
-}
-
-/**
- * The ends that fit the words. The plane may leave open what the words decide where an entry for peers that are not known
- * hides what others say (in 1.16 the longest port prefix alone counts, later an allow by default comes after all rules), and
- * in 1.16 what authentication beside other rules comes to.
- */
-function wantedOf(words: CiliumEvaluation, { setting, authenticates }: World): Got[] {
-  const version = Number(setting.version.slice(2));
-  const open = words.egress.unknown || words.ingress.unknown || (version === 16 && authenticates);
-  return [...fitting(words, version), ...(open ? ["undecided" as const] : [])];
-}
-
-function fitting({ egress, ingress }: CiliumEvaluation, version: number): Got[] {
-  const both = [egress, ingress];
-  if (both.some(({ verdict }) => verdict === "deny")) {
-    // What egress hands to a proxy, or wants authenticated, does not come to the other pod's ingress by itself.
-    if (egress.verdict === "deny") return ["denied"];
-    return ["denied", ...(egress.proxied === "none" ? [] : ["redirected" as const]),
-      ...(egress.authenticated === "none" ? [] : ["unauthenticated" as const])];
-  }
-  if (both.some(({ verdict }) => verdict === "undecided")) return ["undecided"];
-  if (both.some(({ authenticated }) => authenticated === "all")) return ["unauthenticated"];
-  if (both.some(({ authenticated }) => authenticated === "some")) return ["unauthenticated", "allowed", "redirected"];
-  if (both.some(({ proxied }) => proxied === "all")) return ["redirected"];
-  // 1.16 looks at the longest port prefix alone, so which of the rules decides depends on their peers.
-  if (both.some(({ proxied }) => proxied === "some")) return version === 16 ? ["redirected", "allowed"] : ["redirected"];
-  return ["allowed"];
 }

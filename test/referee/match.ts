@@ -57,7 +57,7 @@ async function play(world: World, worker: Worker, files: ObjectFiles, frames: nu
   const pods = endpoints(world);
   const uplink = files.config.number("DIRECT_ROUTING_DEV_IFINDEX", UPLINK);
   const { refused, missing } = await load(world, worker, files, pods, uplink);
-  const comparison = new VectorComparison(world.machine, true);
+  const comparison = new VectorComparison(world.machine, true, Number(files.version.split(".")[1]));
   const traffic = new Traffic(world, seed);
   const undecided = new Map<string, number>();
   const verdicts = new Map<string, number>();

@@ -23,9 +23,9 @@ export function renderHtml(given: Report): string {
   const data = {
     report: {
       twinplane: report.twinplane, planes: report.planes, packets: report.packets, verdict: report.verdict, undecided: report.undecided,
-      limits: report.limits, untouched: report.untouched, findings: report.findings.map(({ id }) => ({ id })),
+      limits: report.limits, hazards: report.hazards, untouched: report.untouched, findings: report.findings.map(({ id }) => ({ id })),
     },
-    headline: headline(report), rows, worst: worstOf(changes).map(rowOf), pages,
+    headline: headline(report), rows, worst: worstOf(changes.filter(({ row }) => row.accepted === undefined)).map(rowOf), pages,
     trust: trustLines(report), problems: report.problems.map(formatProblem),
   };
   return `<!doctype html>
@@ -52,6 +52,7 @@ function rowOf({ title: change, row }: NamedChange, index: number): Record<strin
   const becauses = row.becauses.map(becauseText);
   const words = [change, row.id, row.title, row.source, to, row.protocol, row.current, row.target, ...becauses].join(" ").toLowerCase();
   return { index, change, id: row.id, title: row.title, source: row.source, to, protocol: row.protocol, flows: row.flows,
+    accepted: row.accepted === undefined ? "" : `accepted by ${row.accepted.owner} until ${row.accepted.expires}: ${row.accepted.reason}`,
     packets: row.packets, current: row.current, target: row.target, becauses, example: row.example, words };
 }
 

@@ -30,6 +30,7 @@ export const SCRIPT = String.raw`
     const kind = verdict.exitCode === 0 ? "verdict" : verdict.exitCode === 1 ? "verdict bad" : "verdict warn";
     const share = packets.replayed === 0 ? 0 : 100 * (packets.replayed - packets.undecided - packets.contradicted) / packets.replayed;
     const tile = (value, text, style) => h("div", { class: "tile" + (style ?? "") }, h("b", {}, value), text);
+    const open = rows.filter((row) => row.accepted === "");
     return h("header", {},
       h("h1", {}, planes[0].profile + " \u2192 " + planes[1].profile),
       h("div", { class: kind, role: "status" }, h("strong", {}, data.headline),
@@ -38,7 +39,7 @@ export const SCRIPT = String.raw`
         tile(number(packets.replayed), "packets replayed"),
         tile(share.toFixed(share === 100 ? 0 : 1) + " %", "judged"),
         tile(number(packets.undecided), "undecided", packets.undecided > 0 ? " warn" : ""),
-        tile(number(rows.reduce((sum, row) => sum + row.flows, 0)), "flows that change", rows.length > 0 ? " bad" : ""),
+        tile(number(open.reduce((sum, row) => sum + row.flows, 0)), "flows that change", open.length > 0 ? " bad" : ""),
         tile(number(report.findings.filter((row) => row.id === "UNEXPLAINED").length), "unexplained")));
   }
 
@@ -132,7 +133,7 @@ export const SCRIPT = String.raw`
     const part = (title, text) => (text === "" ? null : h("div", {}, h("h3", {}, title), h("p", {}, text)));
     const none = h("p", { class: "dim" }, "no manifest line or option is known");
     return h("tr", { class: "page", id: "page-" + row.index, hidden: !state.open.has(row.index) }, h("td", { colspan: COLUMNS.length },
-      h("h3", {}, row.title),
+      h("h3", {}, row.title), row.accepted === "" ? null : h("p", {}, row.accepted),
       h("div", { class: "columns" },
         h("div", {}, h("h3", {}, "Because"), row.becauses.length === 0 ? none
           : h("ul", {}, row.becauses.map((one) => h("li", { class: "mono" }, one)))),
@@ -176,6 +177,8 @@ export const SCRIPT = String.raw`
       "A packet that is not judged is never counted as the same."),
     table("Limits", "limits", ["Limit", "Of", "Used", "Most", "What then"],
       report.limits.map((one) => [one.id + " " + one.limit, one.subject, one.used, one.max, one.consequence])),
+    table("Hazards that apply, which no packet shows beforehand", "hazards", ["Known as", "What", "Because"],
+      report.hazards.map((one) => [one.id, one.title, one.because.slice(0, 3).join("; ")])),
     untouched(), trust(),
   ].filter((part) => part !== null)), h("footer", {}, h("p", {}, said)));
 })();

@@ -9,17 +9,20 @@
  * (allow-localhost). With ClusterNetworkPolicy (1.20) its Admin tier comes before this and its Baseline tier after it,
  * before the default.
  *
+ * With enable-host-firewall nodes are judged too, by the rules whose nodeSelector means them ("Host Policies"): what their own
+ * processes send and receive, pods of their own included. For them there is no exception and no other kind of policy.
+ *
  * A verdict is for the first packet of a flow, with the destination after service translation.
  */
 import type { Address } from "../../cluster/address.js";
 import type { CiliumFQDN, CiliumRequirement } from "../../cluster/cilium/types.js";
-import type { Cluster, Pod } from "../../cluster/cluster.js";
+import type { Cluster, Node, Pod } from "../../cluster/cluster.js";
 import type { Because } from "../../dataplane.js";
 import { hasTierRules, tierVerdict } from "./cluster-network-policy.js";
 import type { CiliumSpecOptions } from "./options.js";
 import type { Traffic } from "./ports.js";
-import { type Answer, ciliumStatements, type DirectionName, isTaken, networkPolicyStatements, requiredBy, rulesFor, type Statement }
-  from "./statements.js";
+import { type Answer, ciliumStatements, type DirectionName, hostRulesFor, isTaken, networkPolicyStatements, requiredBy, rulesFor,
+  type Statement } from "./statements.js";
 import { type Label, type Subject, Subjects } from "./subject.js";
 
 export interface CiliumVerdict {
@@ -46,7 +49,7 @@ const OPEN: CiliumVerdict = { verdict: "allow", by: [], proxied: "none", authent
 
 export class CiliumSpec {
   private readonly subjects: Subjects;
-  private readonly statements = new Map<Pod, Readonly<Record<DirectionName, readonly Statement[]>>>();
+  private readonly statements = new Map<Pod | Node, Readonly<Record<DirectionName, readonly Statement[]>>>();
 
   constructor(private readonly cluster: Cluster, private readonly options: CiliumSpecOptions) {
     this.subjects = new Subjects(cluster, options);
@@ -63,12 +66,26 @@ export class CiliumSpec {
   }
 
   private direction(direction: DirectionName, from: Address, to: Address, protocol: number, port: number): CiliumVerdict {
-    const { pod } = this.subjects.at(direction === "egress" ? from : to, "");
-    if (pod === null || from.text === to.text || this.options.enablePolicy === "never") return OPEN;
-    const [source, destination] = [this.subjects.at(from, pod.nodeName), this.subjects.at(to, pod.nodeName)];
+    const address = direction === "egress" ? from : to;
+    const { pod } = this.subjects.at(address, "");
+    if (from.text === to.text || this.options.enablePolicy === "never") return OPEN;
+    const node = pod === null && this.options.on.has("enable-host-firewall") ? this.subjects.nodeOf(address) : null;
+    const place = pod?.nodeName ?? node?.name;
+    if (place === undefined) return OPEN;
+    const [source, destination] = [this.subjects.at(from, place), this.subjects.at(to, place)];
     const traffic: Traffic = { direction, protocol, port, source, destination };
     if (source.claimedTwice || destination.claimedTwice) return undecided([]);
-    return this.judge(pod, traffic, direction === "egress" ? destination : source);
+    const peer = direction === "egress" ? destination : source;
+    return node === null ? this.judge(pod!, traffic, peer) : this.judgeHost(node, traffic, peer);
+  }
+
+  private judgeHost(node: Node, traffic: Traffic, peer: Subject): CiliumVerdict {
+    const statements = this.hostStatementsOf(node)[traffic.direction];
+    const first = this.normal(statements, peer, traffic);
+    if (first !== null && first.verdict !== "maybe") return { ...first, verdict: first.verdict };
+    const rest = this.closed(statements) ?? OPEN;
+    if (first === null) return rest;
+    return rest.verdict === "allow" ? { ...rest, unknown: true } : undecided(first.by);
   }
 
   private judge(pod: Pod, traffic: Traffic, peer: Subject): CiliumVerdict {
@@ -105,13 +122,20 @@ export class CiliumSpec {
   }
 
   private byDefault(statements: readonly Statement[], peer: Subject, { direction }: Traffic, pod: Pod): CiliumVerdict {
-    const { enablePolicy, allowLocalhost, version } = this.options;
-    const closing = statements.filter(({ defaultDeny }) => defaultDeny);
-    if (closing.length === 0 && enablePolicy !== "always") return OPEN;
+    const { allowLocalhost, version } = this.options;
+    const closed = this.closed(statements);
+    if (closed === null) return OPEN;
     // 1.20 adds the exception for the own node only where some rule selects the pod (pkg/policy/repository.go).
     const exempt = direction === "ingress" && peer.kind === "host" && allowLocalhost
       && (version < 20 || statements.length > 0 || hasTierRules(this.cluster, this.options, direction, this.subjects.labelsOf(pod)));
     if (exempt) return { ...OPEN, by: [{ where: null, object: "allow-localhost", rule: "a pod's own node" }] };
+    return closed;
+  }
+
+  /** The default deny; null where nothing asks for it. */
+  private closed(statements: readonly Statement[]): CiliumVerdict | null {
+    const closing = statements.filter(({ defaultDeny }) => defaultDeny);
+    if (closing.length === 0 && this.options.enablePolicy !== "always") return null;
     const mode: Because = { where: null, object: "enable-policy", rule: "always" };
     return { ...OPEN, verdict: "deny", by: closing.length > 0 ? closing.map(({ because }) => because) : [mode] };
   }
@@ -126,18 +150,37 @@ export class CiliumSpec {
     return found;
   }
 
+  private hostStatementsOf(node: Node): Readonly<Record<DirectionName, readonly Statement[]>> {
+    let found = this.statements.get(node);
+    if (found === undefined) {
+      const labels = this.subjects.hostLabelsOf(node);
+      found = { ingress: this.ofCilium("ingress", labels, hostRulesFor).statements,
+        egress: this.ofCilium("egress", labels, hostRulesFor).statements };
+      this.statements.set(node, found);
+    }
+    return found;
+  }
+
   private collect(direction: DirectionName, labels: readonly Label[]): Statement[] {
     const { cluster, options } = this;
     const context = { cluster, options, version: options.version };
+    const { statements, allow } = this.ofCilium(direction, labels, rulesFor);
+    const others = cluster.networkPolicies.flatMap((policy) => networkPolicyStatements(policy, direction, labels, context, allow));
+    return [...statements, ...others];
+  }
+
+  /** Of Cilium's own kinds; `allow`: what fromRequires of theirs asks of allowed peers. */
+  private ofCilium(direction: DirectionName, labels: readonly Label[], rules: typeof rulesFor)
+    : { statements: Statement[]; allow: readonly CiliumRequirement[] } {
+    const { cluster, options } = this;
+    const context = { cluster, options, version: options.version };
     const selecting = cluster.ciliumPolicies.filter((policy) => isTaken(policy, options))
-      .flatMap((policy) => rulesFor(policy, labels).map((rule) => ({ policy, rule })));
+      .flatMap((policy) => rules(policy, labels).map((rule) => ({ policy, rule })));
     const required = (deny: boolean): CiliumRequirement[] => selecting.flatMap(({ policy, rule }) => requiredBy(policy, rule, direction,
       deny));
     const [allow, deny] = [required(false), required(true)];
-    return [
-      ...selecting.flatMap(({ policy, rule }) => ciliumStatements(policy, rule, direction, context, { allow, deny })),
-      ...cluster.networkPolicies.flatMap((policy) => networkPolicyStatements(policy, direction, labels, context, allow)),
-    ];
+    const statements = selecting.flatMap(({ policy, rule }) => ciliumStatements(policy, rule, direction, context, { allow, deny }));
+    return { statements, allow };
   }
 }
 

@@ -1,5 +1,6 @@
 /**
- * toFQDNs: a name, or a pattern in which `*` stands for characters of one label. Names have no case and end with a dot.
+ * toFQDNs: a name, or a pattern in which `*` stands for characters of one label, and alone for every name. From 1.19 on `**.`
+ * at the front is one label or more, and any number of stars alone every name. Names have no case and end with a dot.
  *
  * Source: Cilium's documentation, "DNS based" (matchName, matchPattern).
  */
@@ -9,9 +10,9 @@ export function isNamed({ matchName, matchPattern }: CiliumFQDN, name: string, v
   const plain = undotted(name);
   if (matchName !== null && undotted(matchName) === plain) return true;
   if (matchPattern === null) return false;
-  const pattern = undotted(matchPattern).replace(/\*+/g, (stars) => (version >= 18 && stars.length > 1 ? "**" : "*"));
-  if (/^\*+$/.test(pattern)) return true;
-  // "**." at the front: one or more labels.
+  const written = matchPattern.trim();
+  if (version >= 19 ? /^\*+\.?$/.test(written) : written === "*") return true;
+  const pattern = undotted(written).replace(/\*+/g, (stars) => (version >= 19 && stars.length > 1 ? "**" : "*"));
   const [lead, rest] = pattern.startsWith("**.") ? ["([-a-z0-9_]+\\.)+", pattern.slice(3)] : ["", pattern];
   const body = rest.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replace(/\*+/g, "[-a-z0-9_]*");
   return new RegExp(`^${lead}${body}$`).test(plain);

@@ -16,6 +16,8 @@ export interface CiliumSpecOptions {
   readonly on: ReadonlySet<string>;
   /** Names that the agent learned for an address, by its text; absent: not known. */
   readonly domainNames?: ReadonlyMap<string, readonly string[]>;
+  /** It may have learned others too. */
+  readonly moreNames?: boolean;
 }
 
 /** From option values by the agent's names. */

@@ -45,10 +45,10 @@ export function namesPeer(rule: CiliumDirectionRule, peer: Subject, context: Pee
     ...(cidrSet ?? []).map((one) => inCidrRule(one, peer, context)),
     ...(entities ?? []).map((one) => isEntity(one, peer, context.options.clusterName)),
     ...(fqdns ?? []).map((one): Match => {
-      const { domainNames, version } = context.options;
+      const { domainNames, moreNames, version } = context.options;
       if (peer.kind !== "world") return false;
-      if (domainNames === undefined) return "maybe";
-      return (domainNames.get(peer.address.text) ?? []).some((name) => isNamed(one, name, version));
+      const named = (domainNames?.get(peer.address.text) ?? []).some((name) => isNamed(one, name, version));
+      return named || (domainNames === undefined || moreNames === true ? "maybe" : false);
     }),
     ...services.map((one) => isOfService(one, peer, context)),
     // The other nodes, never the own.

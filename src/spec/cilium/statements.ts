@@ -49,6 +49,11 @@ export function rulesFor(policy: CiliumPolicy, pod: readonly Label[]): CiliumRul
     && matches(subjectRequirements(endpointSelector, policy.namespace), pod));
 }
 
+/** The rules of a policy that apply to a node with these labels: its host policies. */
+export function hostRulesFor(policy: CiliumPolicy, node: readonly Label[]): CiliumRule[] {
+  return policy.rules.filter(({ nodeSelector }) => nodeSelector !== null && matches(nodeSelector.requirements, node));
+}
+
 /** What fromRequires and toRequires of a policy's rules ask of the peers of all policies that select the pod. */
 export function requiredBy(policy: CiliumPolicy, rule: CiliumRule, direction: DirectionName, deny: boolean): CiliumRequirement[] {
   const ofInit = appliesToInit(rule.endpointSelector);

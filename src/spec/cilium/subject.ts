@@ -5,7 +5,7 @@
  * Source: Cilium's documentation, "Terminology" (labels, special identities) and "Limiting identity-relevant labels".
  */
 import { type Address } from "../../cluster/address.js";
-import type { Cluster, Pod } from "../../cluster/cluster.js";
+import type { Cluster, Node, Pod } from "../../cluster/cluster.js";
 import type { CiliumSpecOptions } from "./options.js";
 
 export interface Label {
@@ -83,6 +83,19 @@ export class Subjects {
     if (node === undefined || !this.options.on.has("enable-node-selector-labels")) return [];
     return [...Object.entries(node.labels).map(([key, value]) => ({ source: "node", key, value })),
       { source: "k8s", key: CLUSTER, value: this.options.clusterName }];
+  }
+
+  /** The node that has the address; null where none does. */
+  nodeOf(address: Address): Node | null {
+    const name = this.nodes.get(address.text);
+    return this.cluster.nodes.find((one) => one.name === name) ?? null;
+  }
+
+  /** Of the node as what its host policies are for: its own labels are Kubernetes' here. */
+  hostLabelsOf(node: Node): readonly Label[] {
+    const own = Object.entries(node.labels).filter(([key]) => isIdentityLabel(key, this.options.version))
+      .map(([key, value]) => ({ source: "k8s", key, value }));
+    return [...this.at(this.ofNode.get(node.name)![0], node.name).labels, ...own];
   }
 
   labelsOf(pod: Pod): readonly Label[] {

@@ -39,7 +39,8 @@ export function ciliumPeers(rule: CiliumDirectionRule, deny: boolean, namespace:
   const at = (member: string, index: number): string => `.${side}${member}[${index}]`;
   const found: FoundPeer[] = [];
   (endpoints ?? []).forEach((selector, index) => {
-    found.push({ peer: labels(endpointRequirements(selector, namespace, owner.endpointSelector, options)), path: at("Endpoints", index) });
+    const peer = labels(endpointRequirements(selector, namespace, owner.endpointSelector, options));
+    found.push({ peer: peer.kind === "any" ? { ...peer, endpoints: true } : peer, path: at("Endpoints", index) });
   });
   (nodes ?? []).forEach((selector, index) => {
     found.push({ peer: labels(nodeRequirements(requirementsOf(selector), "remote-node", options), true), path: at("Nodes", index) });

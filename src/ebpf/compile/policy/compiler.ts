@@ -24,13 +24,17 @@ import { splitPortRange } from "./split.js";
 import { Traffic, trafficKey } from "./traffic.js";
 import { ALLOW, authOf, DENY, LEAST, precedenceOf, redirectLow, UNDECIDED_PORT, type ValueTable } from "./values.js";
 
-/** One endpoint's map, with cookies of the compile under way. */
-export interface Draft extends MapEntries {
+/** One endpoint's map. While compiling goes on its cookies are those of the compile (`CookieTable`). */
+export interface PolicyMap extends MapEntries {
+  /** What Cilium would have to hold; more than the limit where `overflow`. */
   readonly size: number;
+  readonly overflow: boolean;
+  /** Why a direction drops what no entry allows: the policies that enforce it. A cookie; 0: not enforced. */
   readonly denyIngress: number;
   readonly denyEgress: number;
-  /** Cookies whose entries stand for an undecided verdict, sorted. */
+  /** Cookies of entries whose verdict is not known, sorted; such entries have the proxy port UNDECIDED_PORT. */
   readonly undecided: readonly number[];
+  /** Names of the policies that select the endpoints, sorted. */
   readonly policies: readonly string[];
   readonly shadowed: readonly Shadowed[];
 }
@@ -60,7 +64,7 @@ export class Compiler {
     this.enablePolicy = this.option("enable-policy");
   }
 
-  compile(policies: readonly PolicyRules[], subject: Subject): Draft {
+  compile(policies: readonly PolicyRules[], subject: Subject): PolicyMap {
     const plans = [
       this.plan(policies, Traffic.Ingress, subject),
       this.plan(policies, Traffic.Egress, subject),
@@ -76,6 +80,7 @@ export class Compiler {
     return {
       ...entries,
       size: state.size,
+      overflow: this.overflows(state.size),
       denyIngress: plans[0].deny,
       denyEgress: plans[1].deny,
       undecided: undecidedOf(entries),
@@ -85,18 +90,24 @@ export class Compiler {
   }
 
   /** An endpoint of which nothing is known: one undecided entry for each direction. */
-  unknown(policies: readonly string[], becauses: readonly Because[], size = 0): Draft {
+  unknown(policies: readonly string[], becauses: readonly Because[], size = 0): PolicyMap {
     const cookie = this.cookies.ofAll(becauses);
-    return { ...this.alone(this.values.of(precedenceOf(0, ALLOW), UNDECIDED_PORT), cookie), size, undecided: [cookie], policies };
+    return { ...this.alone(this.values.of(precedenceOf(0, ALLOW), UNDECIDED_PORT), cookie), size,
+      overflow: this.overflows(size), undecided: [cookie], policies };
   }
 
   /** An endpoint that nothing may leave or reach. */
-  locked(policies: readonly string[], because: Because, size: number): Draft {
-    return { ...this.alone(this.values.of(precedenceOf(0, DENY)), this.cookies.of(because)), size, undecided: [], policies };
+  locked(policies: readonly string[], because: Because, size: number): PolicyMap {
+    return { ...this.alone(this.values.of(precedenceOf(0, DENY)), this.cookies.of(because)), size, overflow: this.overflows(size),
+      undecided: [], policies };
+  }
+
+  private overflows(size: number): boolean {
+    return size > this.options["bpf-policy-map-max"];
   }
 
   /** One entry for each direction and every packet. */
-  private alone(value: number, cookie: number): Omit<Draft, "size" | "undecided" | "policies"> {
+  private alone(value: number, cookie: number): Omit<PolicyMap, "size" | "overflow" | "undecided" | "policies"> {
     const state = new MapState(this.cookies, this.values);
     for (const direction of [Traffic.Ingress, Traffic.Egress]) state.insertAll(ANY_IDENTITY, trafficKey(direction, 0, 0, 0), value, cookie);
     return { ...state.entries(), denyIngress: 0, denyEgress: 0, shadowed: [] };

@@ -13,28 +13,15 @@ import type { CiliumOptions } from "../../options.js";
 import type { Identities } from "../identity.js";
 import { apiserverAddresses, hostLabels, nodeAddresses, nodeSelectorLabels } from "../identity.js";
 import type { Numbers } from "../numbers.js";
-import { Compiler, type Draft, numbersOf, type Subject } from "./compiler.js";
+import { Compiler, numbersOf, type PolicyMap, type Subject } from "./compiler.js";
 import { CookieTable } from "./cookies.js";
 import type { PolicyRules, Redirect } from "./entry.js";
-import type { MapEntries, Shadowed } from "./mapstate.js";
 import { overflowed } from "./overflow.js";
 import { Proxies } from "./proxies.js";
 import { type HostView, PLAIN_HOST, satisfiedBy, SelectorCache } from "./selectors.js";
 import { ValueTable } from "./values.js";
 
-export interface PolicyMap extends MapEntries {
-  /** What Cilium would have to hold; more than the limit where `overflow`. */
-  readonly size: number;
-  readonly overflow: boolean;
-  /** Why a direction drops what no entry allows: the policies that enforce it. A cookie; 0: not enforced. */
-  readonly denyIngress: number;
-  readonly denyEgress: number;
-  /** Cookies of entries whose verdict is not known, sorted; such entries have the proxy port UNDECIDED_PORT. */
-  readonly undecided: readonly number[];
-  /** Names of the policies that select the endpoints, sorted. */
-  readonly policies: readonly string[];
-  readonly shadowed: readonly Shadowed[];
-}
+export type { PolicyMap } from "./compiler.js";
 
 export interface EndpointPolicies {
   readonly maps: readonly PolicyMap[];
@@ -79,13 +66,13 @@ export function compileEndpointPolicies(
       ofNode[index] = maps.of(own, { ports: [], isHost: true, host });
     });
   }
-  const { becauses, numberOf } = cookies.renumbered(usedCookies(maps.drafts), numbers.cookies);
-  return { maps: maps.drafts.map((draft) => finished(draft, options, numberOf)), ofPod, ofNode, cookies: becauses };
+  const { becauses, numberOf } = cookies.renumbered(usedCookies(maps.made), numbers.cookies);
+  return { maps: maps.made.map((map) => finished(map, numberOf)), ofPod, ofNode, cookies: becauses };
 }
 
 /** Maps made so far, each content once. */
 class Maps {
-  readonly drafts: Draft[] = [];
+  readonly made: PolicyMap[] = [];
   private readonly groups = new Map<string, number>();
   private readonly contents = new Map<number, readonly number[]>();
   /** Of each of the rules: some peer is one node's alone. */
@@ -103,12 +90,12 @@ class Maps {
     const group = `${policies.join(",")}|${this.namedPorts(policies, subject)}|${view}|${node}`;
     let map = this.groups.get(group);
     if (map === undefined) {
-      const draft = overflowed(this.compiler.compile(policies.map((at) => this.rules[at]), subject), this.options, this.compiler);
-      const hash = contentHash(draft);
+      const compiled = overflowed(this.compiler.compile(policies.map((at) => this.rules[at]), subject), this.options, this.compiler);
+      const hash = contentHash(compiled);
       const alike = this.contents.get(hash) ?? [];
-      map = alike.find((at) => sameContent(this.drafts[at], draft));
+      map = alike.find((at) => sameContent(this.made[at], compiled));
       if (map === undefined) {
-        map = this.drafts.push(draft) - 1;
+        map = this.made.push(compiled) - 1;
         this.contents.set(hash, [...alike, map]);
       }
       this.groups.set(group, map);
@@ -162,16 +149,16 @@ function hostViews(cluster: Cluster, options: CiliumOptions): Map<string, HostVi
   }));
 }
 
-/** A hash over the content; drafts with equal hashes are compared in full by `sameContent`. */
-function contentHash(draft: Draft): number {
-  let hash = (draft.denyIngress * 31 + draft.denyEgress) | 0;
-  for (const column of [draft.identity, draft.traffic, draft.precedence, draft.cookie]) {
+/** A hash over the content; maps with equal hashes are compared in full by `sameContent`. */
+function contentHash(map: PolicyMap): number {
+  let hash = (map.denyIngress * 31 + map.denyEgress) | 0;
+  for (const column of [map.identity, map.traffic, map.precedence, map.cookie]) {
     for (let row = 0; row < column.length; row++) hash = Math.imul(hash ^ column[row], 0x01000193);
   }
   return hash;
 }
 
-function sameContent(a: Draft, b: Draft): boolean {
+function sameContent(a: PolicyMap, b: PolicyMap): boolean {
   if (a.denyIngress !== b.denyIngress || a.denyEgress !== b.denyEgress || a.size !== b.size) return false;
   if (a.policies.join() !== b.policies.join()) return false;
   return COLUMNS.every((name) => sameColumn(a[name], b[name]));
@@ -186,31 +173,30 @@ export function sameColumn(a: ArrayLike<number>, b: ArrayLike<number>): boolean 
   return true;
 }
 
-function usedCookies(drafts: readonly Draft[]): Set<number> {
+function usedCookies(maps: readonly PolicyMap[]): Set<number> {
   const used = new Set<number>();
-  for (const draft of drafts) {
-    used.add(draft.denyIngress).add(draft.denyEgress);
+  for (const map of maps) {
+    used.add(map.denyIngress).add(map.denyEgress);
     let last = 0;
-    for (const cookie of draft.cookie) {
+    for (const cookie of map.cookie) {
       if (cookie !== last) used.add(cookie);
       last = cookie;
     }
-    for (const cookie of draft.undecided) used.add(cookie);
-    for (const { cookie, by } of draft.shadowed) used.add(cookie).add(by);
+    for (const cookie of map.undecided) used.add(cookie);
+    for (const { cookie, by } of map.shadowed) used.add(cookie).add(by);
   }
   return used;
 }
 
-function finished(draft: Draft, options: CiliumOptions, numberOf: ReadonlyMap<number, number>): PolicyMap {
+function finished(map: PolicyMap, numberOf: ReadonlyMap<number, number>): PolicyMap {
   const number = (cookie: number): number => numberOf.get(cookie)!;
   return {
-    ...draft,
-    overflow: draft.size > options["bpf-policy-map-max"],
-    cookie: draft.cookie.map(number),
-    denyIngress: number(draft.denyIngress),
-    denyEgress: number(draft.denyEgress),
-    undecided: draft.undecided.map(number).sort((a, b) => a - b),
-    shadowed: draft.shadowed.map((row) => ({ ...row, cookie: number(row.cookie), by: number(row.by) })),
+    ...map,
+    cookie: map.cookie.map(number),
+    denyIngress: number(map.denyIngress),
+    denyEgress: number(map.denyEgress),
+    undecided: map.undecided.map(number).sort((a, b) => a - b),
+    shadowed: map.shadowed.map((row) => ({ ...row, cookie: number(row.cookie), by: number(row.by) })),
   };
 }
 

@@ -49,7 +49,9 @@ function expressionOf(pattern: string, version: CiliumVersion): RegExp {
   const key = `${labels} ${pattern}`;
   let found = expressions.get(key);
   if (found === undefined) {
-    found = new RegExp(`^${translated(withoutDot(pattern.trim().toLowerCase()), labels)}$`);
+    const trimmed = pattern.trim().toLowerCase();
+    // Before 1.19 `*.` is one label.
+    found = new RegExp(`^${!labels && trimmed === "*." ? `${CHARACTER}*` : translated(withoutDot(trimmed), labels)}$`);
     if (expressions.size < 10_000) expressions.set(key, found);
   }
   return found;

@@ -6,12 +6,12 @@
  * holds depends on the order of arrival, so nothing is known and both directions are undecided.
  */
 import type { CiliumOptions } from "../../options.js";
-import type { Compiler, Draft } from "./compiler.js";
+import type { Compiler, PolicyMap } from "./compiler.js";
 
-export function overflowed(draft: Draft, options: CiliumOptions, compiler: Compiler): Draft {
+export function overflowed(map: PolicyMap, options: CiliumOptions, compiler: Compiler): PolicyMap {
   const max = options["bpf-policy-map-max"];
-  if (draft.size <= max) return draft;
-  const because = { where: null, object: "bpf-policy-map-max", rule: `${draft.size} entries for a limit of ${max}` };
+  if (!map.overflow) return map;
+  const because = { where: null, object: "bpf-policy-map-max", rule: `${map.size} entries for a limit of ${max}` };
   const locks = options.version !== "1.16" && options["enable-endpoint-lockdown-on-policy-overflow"];
-  return locks ? compiler.locked(draft.policies, because, draft.size) : compiler.unknown(draft.policies, [because], draft.size);
+  return locks ? compiler.locked(map.policies, because, map.size) : compiler.unknown(map.policies, [because], map.size);
 }

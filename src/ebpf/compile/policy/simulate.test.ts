@@ -14,7 +14,7 @@ import type { CiliumVersion } from "../../options.js";
 import type { Identity } from "../identity.js";
 import { allocateIdentities } from "../identity.js";
 import { freshNumbers } from "../numbers.js";
-import { Compiler, type Draft } from "./compiler.js";
+import { Compiler, type PolicyMap } from "./compiler.js";
 import { CookieTable } from "./cookies.js";
 import type { Peer, PolicyEntry, PolicyRules, PortRange, Redirect } from "./entry.js";
 import { ANY_PORT, NO_RULES, Tier } from "./entry.js";
@@ -80,7 +80,7 @@ const CONTEXTS = new Map(CILIUM_VERSIONS.map((version) => {
   return [version, { options, identities, selectors: new SelectorCache(identities) }];
 }));
 
-function compiled(version: CiliumVersion, { entries, defaultDeny }: Case): Draft {
+function compiled(version: CiliumVersion, { entries, defaultDeny }: Case): PolicyMap {
   const { options, identities, selectors } = CONTEXTS.get(version)!;
   const compiler = new Compiler(options, identities, selectors, new CookieTable(), new ValueTable(), new Proxies(redirects));
   const ingress = { ...NO_RULES, enforces: entries.length > 0, defaultDeny, entries };

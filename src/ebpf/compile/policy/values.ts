@@ -6,6 +6,7 @@
  * is 255 for a deny, 254 to 129 for a redirect with listener priority 1 to 126, 2 for a redirect without, 1 for a plain
  * allow. Older versions write other numbers in the same order (loader.ts), which 1.16 has in no map at all.
  */
+import { PolicyPort } from "../../../contract/codes.js";
 import type { CiliumVersion } from "../../options.js";
 import type { AuthMode } from "./entry.js";
 
@@ -17,7 +18,7 @@ export const LEAST = 0;
 const HIGHEST = 0xffffff;
 
 /** A frame that meets an entry with this port is not judged (loader.ts). */
-export const UNDECIDED_PORT = 0xffff;
+export const UNDECIDED_PORT = PolicyPort.values.UNDECIDED;
 
 /** Bits of `auth`, as in policy_entry (bpf/lib/policy.h): the type, and that a rule said so. */
 export const EXPLICIT_AUTH = 0x80;
