@@ -46,8 +46,8 @@ export interface Predicted {
 export function predictedOf(tuple: FiveTuple, sides: readonly [JudgedSide, JudgedSide], names: Names): Predicted | null {
   const [current, target] = sides.map((side) => sideOf(side, names));
   if (current === null || target === null) return null;
-  return { protocol: tuple.protocol, source: party(tuple.source, 0, names), destination: party(tuple.destination, tuple.destinationPort, names),
-    current, target };
+  return { protocol: tuple.protocol, source: party(tuple.source, 0, names),
+    destination: party(tuple.destination, tuple.destinationPort, names), current, target };
 }
 
 function sideOf(side: JudgedSide, names: Names): PredictedSide | null {

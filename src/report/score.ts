@@ -9,7 +9,8 @@ export function renderScore(given: Score): string {
   const score = printableData(given);
   const of = (outcome: ScoreRow["outcome"]): readonly ScoreRow[] => score.rows.filter((row) => row.outcome === outcome);
   const lines = [`${count(score.rows.length, "prediction")} held against ${count(score.connections, "connection")}:`
-    + ` ${of("confirmed").length} confirmed, ${of("refuted").length} refuted, ${of("mixed").length} mixed, ${of("not seen").length} not seen`, ""];
+    + ` ${of("confirmed").length} confirmed, ${of("refuted").length} refuted, ${of("mixed").length} mixed,`
+    + ` ${of("not seen").length} not seen`, ""];
   for (const outcome of ["refuted", "mixed", "confirmed", "not seen"] as const) {
     for (const row of of(outcome)) lines.push(...rowLines(row));
   }
