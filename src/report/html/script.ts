@@ -148,11 +148,12 @@ export const SCRIPT = String.raw`
 
   function table(title, id, columns, values, note) {
     if (values.length === 0) return null;
-    return section(title, id, note === undefined ? null : h("p", { class: "dim" }, note), h("table", {},
+    return section(title, id, note === undefined ? null : h("p", { class: "dim" }, note), h("table", { class: "cards" },
       h("thead", {}, h("tr", {}, columns.map((name, at) =>
         h("th", { scope: "col", class: typeof values[0][at] === "number" ? "number" : null }, name)))),
-      h("tbody", {}, values.map((cells) => h("tr", {}, cells.map((cell) =>
-        h("td", { class: typeof cell === "number" ? "number" : null }, typeof cell === "number" ? number(cell) : cell)))))));
+      h("tbody", {}, values.map((cells) => h("tr", {}, cells.map((cell, at) => h("td", {
+        class: typeof cell === "number" ? "number" : null, "data-label": columns[at],
+      }, typeof cell === "number" ? number(cell) : cell)))))));
   }
 
   function untouched() {
