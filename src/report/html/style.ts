@@ -74,6 +74,8 @@ td button {
 tr.page > td { background: var(--back); padding: .4rem 1rem 1rem; }
 tr[hidden] { display: none; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 0 1.5rem; }
+main { overflow-wrap: anywhere; }
+.columns > *, .tiles > *, .controls > * { min-width: 0; }
 ul { margin: .2rem 0; padding-left: 1.2rem; }
 footer { margin-top: 2.5rem; padding-bottom: 2rem; color: var(--dim); font-size: .85rem; }
 @media (max-width: 46rem) {
