@@ -215,7 +215,8 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
       moot: counts.moot, contradicted: counts.contradicted, held: counts.held, undecided: counts.undecided, aside: asideOf(replay),
     },
     undecided: sorted(comparison.reasons),
-    findings: rows.findings, limits: rows.limits, hazards: hazardsOf(cluster, current, target), accepted: rows.summary,
+    findings: rows.findings, refused: [...comparison.refused].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, one]) => one),
+    limits: rows.limits, hazards: hazardsOf(cluster, current, target), accepted: rows.summary,
     truth: truthOf(replay, cursors, topology),
     entries: input.entries === undefined ? null : { ...input.entries, disagreeing: disagreeingLines(replay, cursors) },
     flows: input.flows ?? null,
@@ -244,6 +245,7 @@ function findingRow(one: Finding, cursors: readonly CaptureCursor[]): FindingRow
     id: one.id, title: titleOf(one.id),
     facet: one.facet, source: one.source, destination: one.destination, protocol: one.protocol, port: one.port,
     current: one.current, target: one.target, reachesNow: one.reachesNow, flows: one.flows, packets: one.packets, becauses: one.becauses,
+    predicted: one.predicted,
     example: {
       file: cursors[one.firstCapture].input.file, ...placeOf(cursors[one.firstCapture], one.firstRecord), flow: one.firstFlow,
     },

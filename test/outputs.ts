@@ -58,7 +58,7 @@ export async function outputsOf({ stories, formats, args = [], manifests = POLIC
     const text = (format: string): string => {
       const found = bytes.get(format);
       if (found === undefined) throw new Error(`${format} was not asked for`);
-      return found.toString("utf8").replaceAll(folder, "FOLDER");
+      return found.toString("utf8").replaceAll(folder, "FOLDER").replaceAll(folder.toLowerCase(), "FOLDER");
     };
     return { ...ran, bytes, text, lines: (format) => text(format).split("\n").filter((line) => line !== "") };
   } finally {

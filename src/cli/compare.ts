@@ -76,7 +76,7 @@ Examples:
   twinplane compare -f cluster.yaml --input-file node1=conntrack.txt
   hubble observe -o jsonpb --last 10000 | twinplane compare -f cluster.yaml --input-file -
   twinplane compare -f cluster.yaml -r node1:eth0=uplink.pcapng -o json | jq '.findings[].id'
-  twinplane compare -f cluster.yaml -r node1.pcap -o text -o json=report.json -o pcapng=commented.pcapng
+  twinplane compare -f cluster.yaml -r node1.pcap -o text -o html=report.html -o pcapng=commented.pcapng
   twinplane compare -f cluster.yaml -r node1.pcap -o compact --verdict DROPPED --not --port 53`)
     .action(async (options: CompareOptions) => exit(await compare(options, terms)));
 }
@@ -173,7 +173,7 @@ function checkUsage(options: CompareOptions): void {
 async function printed<R extends Report>(options: CompareOptions, outputs: Outputs, report: R,
   render: (report: R, options: TextOptions) => string): Promise<number> {
   const safe = printableData(report);
-  await outputs.finish(report, (_format, onScreen) => render(safe, { paint: onScreen ? painter() : plainly,
+  await outputs.finish(report, options.failOn, (onScreen) => render(safe, { paint: onScreen ? painter() : plainly,
     verbose: options.verbose === true }));
   return report.verdict.exitCode;
 }

@@ -13,6 +13,7 @@ import { completionCommand } from "./completion.js";
 import { dumpCommand } from "./dump.js";
 import { explainCommand } from "./explain.js";
 import { reviewCommand } from "./review.js";
+import { scoreCommand } from "./score.js";
 import { supportCommand } from "./support.js";
 import { testCommand } from "./test.js";
 import { traceCommand } from "./trace.js";
@@ -36,7 +37,7 @@ Examples:
   twinplane explain NAT-LOCAL-BACKEND
   twinplane test scenarios/`);
   const commands = [compareCommand, reviewCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand, explainCommand,
-    collectCommand, supportCommand, buildCommand, completionCommand];
+    collectCommand, scoreCommand, supportCommand, buildCommand, completionCommand];
   for (const command of commands) {
     command(program, (code) => {
       exitCode = code;

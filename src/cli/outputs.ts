@@ -8,6 +8,9 @@ import type { Judged, JudgedListener } from "../compare/judged.js";
 import { compactLine } from "../report/flows/compact.js";
 import type { FilterTerm } from "../report/flows/filter.js";
 import { hubbleFlow, hubbleLine } from "../report/flows/hubble.js";
+import { renderHtml } from "../report/html/html.js";
+import { type FailOn, renderJunit } from "../report/junit.js";
+import { renderMarkdown } from "../report/markdown.js";
 import { commentOf, Comments } from "../report/packets/comments.js";
 import { commentedPcapng } from "../report/packets/pcapng.js";
 import { PacketTable } from "../report/parquet.js";
@@ -17,7 +20,7 @@ import { addFlowOptions, type FlowOptions, flowSelection, type FlowSelection, se
 import { UsageError } from "./usage.js";
 import { version } from "./version.js";
 
-export const FORMATS = ["text", "json", "hubble", "compact", "pcapng", "parquet"] as const;
+export const FORMATS = ["text", "json", "markdown", "junit", "html", "hubble", "compact", "pcapng", "parquet"] as const;
 export type Format = (typeof FORMATS)[number];
 /** Formats of single packets. */
 const OF_PACKETS: readonly Format[] = ["hubble", "compact", "pcapng", "parquet"];
@@ -63,8 +66,8 @@ function outputOf(value: string): Output {
   return { format, path: equals < 0 ? null : value.slice(equals + 1) };
 }
 
-/** How the reports of whole runs are made; `onScreen`: colours may be used where the terminal takes them. */
-export type Render = (format: Format, onScreen: boolean) => string;
+/** How text is made; `onScreen`: colours may be used where the terminal takes them. */
+export type Render = (onScreen: boolean) => string;
 
 export class Outputs {
   private readonly outputs: readonly Output[];
@@ -115,13 +118,16 @@ export class Outputs {
     };
   }
 
-  async finish(report: Report, render: Render): Promise<void> {
+  async finish(report: Report, failOn: FailOn, asText: Render): Promise<void> {
     for (const output of this.outputs) {
       const { format, path } = output;
       if (format === "hubble" || format === "compact") this.sink(output).end();
       else if (format === "pcapng") await this.writePcapng(path);
       else if (format === "parquet") write(path, this.table(output).finish());
-      else write(path, format === "json" ? `${JSON.stringify(report, null, 2)}\n` : render(format, path === null));
+      else if (format === "html") write(path, renderHtml(report));
+      else if (format === "junit") write(path, renderJunit(report, failOn));
+      else if (format === "markdown") write(path, renderMarkdown(report));
+      else write(path, format === "json" ? `${JSON.stringify(report, null, 2)}\n` : asText(path === null));
     }
   }
 

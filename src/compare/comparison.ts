@@ -18,8 +18,9 @@ import { nameOf, type SettingSide, type Situation } from "./catalogue/index.js";
 import { checksumsAgree, differingFacets, Facet, FACET_NAMES } from "./facets.js";
 import { Coverage } from "./coverage.js";
 import { type Affinity, endText, Memory } from "./memory.js";
-import { END_WORDS, type JudgedClass, protocolName, type Teller } from "./judged.js";
+import { END_WORDS, fiveTuple, type JudgedClass, type JudgedSide, protocolName, sideOf, type Teller } from "./judged.js";
 import type { Frontend, Names } from "./names.js";
+import { type Predicted, predictedOf } from "./predicted.js";
 
 /** One row of the report: a difference, for flows that are alike. */
 export interface Finding {
@@ -44,6 +45,8 @@ export interface Finding {
   readonly firstCapture: number;
   readonly firstRecord: number;
   readonly firstFlow: string;
+  /** Of its first packet, what will be seen after a switch; null for errors about a flow. */
+  readonly predicted: Predicted | null;
 }
 
 /** A line of a manifest, and what a change did to it. */
@@ -93,6 +96,9 @@ export class Comparison implements Judge {
   readonly reasons = new Map<string, number>();
   readonly findings = new Map<string, Finding>();
   readonly coverage = new Coverage();
+  /** What both sides refuse alike, a row for flows that are alike. */
+  readonly refused = new Map<string, Predicted>();
+  private readonly noted = new WeakSet<Flow>();
   private readonly found: Finding[] = [];
   /** Flows of which a packet was undecided: what a plane remembers of them is not what it would. */
   private readonly open = new WeakSet<Flow>();
@@ -141,6 +147,7 @@ export class Comparison implements Judge {
     this.affinity = null;
     const found = this.classify(packet);
     this.counts[found]++;
+    if (found === "same") this.refuse(packet);
     this.teller?.packet(packet, this.names(), { class: found, finding: this.shown, undecided: this.why }, (index) => {
       const side = this.side(index, packet.outcomes[index]);
       return { ...side, text: describeSide(side, this.names()) };
@@ -321,11 +328,33 @@ export class Comparison implements Judge {
       finding = {
         ...row, becauses: becausesOf(situation), flows: 0, packets: 0,
         firstCapture: packet.view.capture, firstRecord: packet.view.record, firstFlow: tupleText(situation.tuple),
+        predicted: packet.kind === "error" ? null : this.predict(packet),
       };
       this.findings.set(key, finding);
       this.found.push(finding);
     }
     return finding;
+  }
+
+  private predict(packet: Packet): Predicted | null {
+    const names = this.names();
+    const side = (index: 0 | 1): JudgedSide => {
+      const { journey, reason, node } = this.side(index, packet.outcomes[index]);
+      return sideOf(packet, index, { journey, reason, node, text: "" });
+    };
+    return predictedOf(fiveTuple(packet.flow?.entry[0] ?? packet.view.tuple), [side(0), side(1)], names);
+  }
+
+  /** A request that neither side lets through: what is dropped after a switch and was before. */
+  private refuse(packet: Packet): void {
+    if (packet.kind !== "request" || packet.outcomes[1].arrived || this.refused.size >= MOST_REFUSED) return;
+    const { flow } = packet;
+    if (flow === null || this.noted.has(flow)) return;
+    this.noted.add(flow);
+    const predicted = this.predict(packet);
+    if (predicted === null || predicted.target.verdict !== "DROPPED") return;
+    // Whoever opens connections uses a port of many: it is in none of them.
+    this.refused.set(JSON.stringify(predicted), predicted);
   }
 
   /** The journeys of a flow's requests keep the set they chose from; equal sets make any member the same. */
@@ -420,6 +449,8 @@ function receiverOf({ current, target, destination }: Situation, names: Names, t
 const SYN = 0x02;
 const ACK = 0x10;
 const UNKNOWN = { known: false, frontend: null };
+/** Rows of what both sides refuse that a report holds. */
+const MOST_REFUSED = 4096;
 const AFTER_UNDECIDED = "differs, and an earlier packet of the flow is undecided";
 const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], passed: [], eligibleBackends: null,
   eligibleSourcePorts: null };

@@ -111,18 +111,12 @@ export class Teller {
   /** `epochSec`: whole seconds since the Unix epoch of the replay's time 0. */
   constructor(private readonly epochSec: number, private readonly nodes: readonly string[], private readonly listener: JudgedListener) {}
 
-  packet(packet: Packet, names: Names, found: Found, sideOf: (index: 0 | 1) => SaidSide): void {
+  packet(packet: Packet, names: Names, found: Found, saidBy: (index: 0 | 1) => SaidSide): void {
     const { flow, view } = packet;
     const tuple = fiveTuple(flow?.entry[0] ?? view.tuple);
     const side = (index: 0 | 1): JudgedSide => {
-      const said = sideOf(index);
-      const outcome = packet.outcomes[index];
-      return {
-        end: outcome.end as End, reason: said.reason, text: said.text,
-        becauses: said.journey.becauses, eligibleBackends: said.journey.eligibleBackends,
-        backend: said.journey.backend ?? null, entered: enteredAs(packet, index),
-        arrived: outcome.arrived ? fiveTuple(outcome.image) : null, node: said.node === "" ? this.nodes[view.node] : said.node,
-      };
+      const made = sideOf(packet, index, saidBy(index));
+      return made.node === "" ? { ...made, node: this.nodes[view.node] } : made;
     };
     this.listener({ ...this.about(view, packet.views, names, tuple), ...found, kind: packet.kind,
       flow: flow === null ? -1 : this.numberOf(flow), sides: [side(0), side(1)] });
@@ -153,6 +147,16 @@ export class Teller {
     }
     return number;
   }
+}
+
+/** What became of the packet in a plane, of which this is said. */
+export function sideOf(packet: Packet, index: 0 | 1, { journey, reason, node, text }: SaidSide): JudgedSide {
+  const outcome = packet.outcomes[index];
+  return {
+    end: outcome.end as End, reason, text, node, becauses: journey.becauses, eligibleBackends: journey.eligibleBackends,
+    backend: journey.backend ?? null, entered: enteredAs(packet, index),
+    arrived: outcome.arrived ? fiveTuple(outcome.image) : null,
+  };
 }
 
 export const END_WORDS: Readonly<Record<number, string>> = {

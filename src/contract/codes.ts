@@ -414,7 +414,7 @@ export const UndecidedReason = codes("UndecidedReason", "Why a program would not
 
 export const PolicyPort = codes("PolicyPort", "A proxy port of policy entries that is none; ours.", {
   UNDECIDED: 0xffff,
-}, { 0xffff: "the rule's peers are not known" });
+}, { 65535: "the rule's peers are not known" });
 
 export const OwnProgram = codes("OwnProgram", "What a program of the user's own leaves instead of a rule set's id; ours.", {
   COOKIE: 0x7fffffff,

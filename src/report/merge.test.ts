@@ -14,7 +14,7 @@ const finding: fc.Arbitrary<FindingRow> = fc.record({
   facet: fc.constantFrom("reached", "destination", "source seen", "how refused", "reply restored"), reachesNow: fc.boolean(),
   source: fc.constantFrom("a", "b"), destination: fc.constantFrom("c", "d"), protocol: fc.constantFrom("TCP", "UDP"),
   port: fc.constantFrom(0, 80), current: fc.constant("delivered"), target: fc.constantFrom("dropped", "delivered"),
-  flows: fc.integer({ min: 1, max: 9 }), packets: fc.integer({ min: 1, max: 99 }), becauses: fc.constant([]),
+  flows: fc.integer({ min: 1, max: 9 }), packets: fc.integer({ min: 1, max: 99 }), becauses: fc.constant([]), predicted: fc.constant(null),
   example: fc.record({ file: fc.constantFrom("x.pcap", "y.pcap"), record: number, line: fc.constant(false), flow: fc.constant("tcp") }),
 }) as fc.Arbitrary<FindingRow>;
 
@@ -35,7 +35,7 @@ const report = fc.record({
   twinplane: "0", captures: [{ file: "x.pcap", node: "n", packets: 1, notes: [] }], facts: [{ node: "n", source: "read" }],
   rules: [{ node: "n", family: 4, source: "generated", verified: "" }],
   planes: [plane("kube-proxy"), plane("cilium")], followCapture: true, packets: made.packets, undecided: made.undecided,
-  findings: made.findings,
+  findings: made.findings, refused: [],
   limits: [{
     id: "L", limit: "l", subject: "s", used: made.packets.same, max: 9, exceeded: made.exceeded, consequence: "c", because: [],
   }],

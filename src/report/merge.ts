@@ -55,7 +55,8 @@ export function mergeReports(parts: readonly NamedReport[]): MergedReport {
     followCapture: reports.every((one) => one.followCapture),
     packets: mergePackets(reports.map((one) => one.packets)),
     undecided: mergeCounted(reports.map((one) => one.undecided)),
-    findings, limits, hazards: mergeHazards(reports), accepted: mergeAccepted(reports),
+    findings, refused: uniqueBy(reports.flatMap((one) => one.refused), (one) => JSON.stringify(one)), limits,
+    hazards: mergeHazards(reports), accepted: mergeAccepted(reports),
     truth: mergeTruth(reports.map((one) => one.truth)),
     entries: null, flows: null,
     untouched: {

@@ -5,6 +5,7 @@
 import type { AcceptedRow, Acceptance } from "../accepted/accepted.js";
 import type { Problem, Where } from "../cluster/problem.js";
 import type { HazardNote } from "../compare/catalogue/index.js";
+import type { Predicted } from "../compare/predicted.js";
 import type { Because } from "../dataplane.js";
 import type { FixReport } from "../fix/fixes.js";
 
@@ -43,6 +44,8 @@ export interface FindingRow {
   readonly becauses: readonly Because[];
   /** Who answers for it; absent: it counts. */
   readonly accepted?: Acceptance;
+  /** What will be seen after a switch, for `score`; null where flows cannot show it. */
+  readonly predicted: Predicted | null;
   /** Where to look first. */
   readonly example: {
     readonly file: string;
@@ -159,6 +162,8 @@ export interface Report {
   };
   readonly undecided: readonly (readonly [reason: string, packets: number])[];
   readonly findings: readonly FindingRow[];
+  /** What both sides refuse alike, for `score`. */
+  readonly refused: readonly Predicted[];
   readonly limits: readonly LimitRow[];
   /** What packets would not show beforehand and can arise between these profiles. */
   readonly hazards: readonly HazardNote[];

@@ -4,7 +4,8 @@
  */
 import type { MergedFinding, MergedReport } from "./merge.js";
 import { count, type FindingRow, percent } from "./report.js";
-import { acceptedLines, consequences, hazardLines, paintedId, problemLines, type TextOptions } from "./text.js";
+import { changesOf, consequences, openRows } from "./changes.js";
+import { acceptedLines, hazardLines, paintedId, problemLines, type TextOptions, worstLines } from "./text.js";
 
 export function renderStories(report: MergedReport, options: TextOptions): string {
   const { paint } = options;
@@ -19,6 +20,7 @@ export function renderStories(report: MergedReport, options: TextOptions): strin
     trust(report),
     ...report.truth.disagreements.slice(0, options.verbose ? 100 : 3).map((line) => paint("red", `  ${line}`)),
     "",
+    ...worstLines(changesOf(openRows(report.findings)), paint),
     ...differences(report, options),
     `${paint("bold", "No difference:")} ${quiet.length === 0 ? "none of the recordings" : quiet.map((story) => story.name).join(", ")}`,
     ...undecided(report, options), ...acceptedLines(report, options), ...hazardLines(report, options),

@@ -3,6 +3,7 @@
  * exit code and why. Prints data; computes nothing but layout.
  */
 import { formatProblem } from "../cluster/problem.js";
+import { changesOf, consequences, type NamedChange, openRows, waysText, worstOf } from "./changes.js";
 import { coverageLines } from "./coverage.js";
 import { fixLines } from "./fixes.js";
 import { count, type FindingRow, percent, type Report } from "./report.js";
@@ -38,10 +39,11 @@ function findings(report: Report, { paint }: TextOptions): string[] {
   if (report.findings.length === 0) {
     return [exitCode >= 2 ? paint("yellow", `Not judged: ${why}.`) : paint("green", "No difference in the traffic given.")];
   }
-  const lines: string[] = [];
-  if (report.findings.every(({ accepted }) => accepted !== undefined)) lines.push(paint("green", "No difference but what is accepted."));
+  const rows = openRows(report.findings);
+  const lines = worstLines(changesOf(rows), paint);
+  if (rows.length === 0) lines.push(paint("green", "No difference but what is accepted."));
   let listed = 0;
-  for (const [title, group] of consequences(report.findings.filter(({ accepted }) => accepted === undefined))) {
+  for (const [title, group] of consequences(rows)) {
     const flows = group.reduce((sum, row) => sum + row.flows, 0);
     lines.push(paint("bold", `${title}: ${count(flows, "flow")}`));
     for (const row of group) {
@@ -96,17 +98,13 @@ export function hazardLines({ hazards }: Report, { paint, verbose }: TextOptions
   return lines;
 }
 
-/** Rows by what they mean for the traffic, the gravest first; without empty groups. */
-export function consequences<Row extends FindingRow>(rows: readonly Row[]): (readonly [title: string, rows: readonly Row[]])[] {
-  const groups: (readonly [string, readonly Row[]])[] = [
-    ["Newly dropped or refused", rows.filter((row) => row.facet === "reached" && row.reachesNow)],
-    ["Newly allowed", rows.filter((row) => row.facet === "reached" && !row.reachesNow)],
-    ["Other destination", rows.filter((row) => row.facet === "destination")],
-    ["Other source seen", rows.filter((row) => row.facet === "source seen")],
-    ["Refused in another way", rows.filter((row) => row.facet === "how refused")],
-    ["Reply with other addresses", rows.filter((row) => row.facet === "reply restored")],
-  ];
-  return groups.filter(([, group]) => group.length > 0);
+/** The worst of more changes than can be taken in at once. */
+export function worstLines(changes: readonly NamedChange[], paint: TextOptions["paint"]): string[] {
+  const worst = worstOf(changes);
+  if (changes.length <= worst.length) return [];
+  return [paint("bold", `The ${worst.length} worst of ${count(changes.length, "change")}:`),
+    ...worst.map(({ title, row }, index) =>
+      `  ${index + 1}. ${title}: ${waysText(row)}, ${count(row.flows, "flow")} (${paintedId(row.id, paint)})`), ""];
 }
 
 export function paintedId(id: string, paint: TextOptions["paint"]): string {
@@ -153,6 +151,14 @@ function judged(report: Report, { paint }: TextOptions): string[] {
     lines.push(paint("yellow", `  limit ${id}: ${limit} of ${subject} ${used} of ${max}`));
   }
   return lines;
+}
+
+/** What the comparison rests on, a line each, without colours. */
+export function trustLines(report: Report): string[] {
+  const captures = report.captures.map(({ file, packets, notes }) =>
+    `${file}: ${count(packets, "packet")}${notes.length === 0 ? "" : `; ${notes.join("; ")}`}`);
+  return [...ground(report, { paint: (_style, text) => text, verbose: true }).filter((line) => !line.startsWith("Never exercised"))
+    .map((line) => line.trim()), ...captures];
 }
 
 function ground(report: Report, { paint, verbose }: TextOptions): string[] {
