@@ -16,7 +16,9 @@ import { type InputFiles, withInputFiles } from "./input-files.js";
 import { type EntryCapture, type EntryCaptures, entryCaptures } from "../replay/entries.js";
 import { runSession, type SessionInput } from "../session.js";
 import { verifyDumps } from "../verification.js";
+import type { Judged } from "../compare/judged.js";
 import { COVERAGE_HELP, writeCoverage } from "./coverage.js";
+import { Fixes, FIXES_HELP } from "./fixes.js";
 import { type Change, changeOf, timelineOf } from "./changes.js";
 import { DEMO_NETWORK, demoStories } from "./demo.js";
 import { type Inputs, type NamedCapture, readInputs } from "./inputs.js";
@@ -41,6 +43,7 @@ export interface CompareOptions extends InputOptions, PlaneOptions, OutputOption
   readonly minJudged: string;
   readonly failOn: "any" | "unexplained" | "none";
   readonly coverage?: string;
+  readonly fixes?: string;
   readonly verbose?: boolean;
 }
 
@@ -55,6 +58,7 @@ export function compareCommand(program: Command, exit: (code: number) => void): 
     .addOption(new Option("--fail-on <what>", "what makes the exit code 1").choices(["any", "unexplained", "none"]).default("any"))
     .option("--min-judged <percent>", "least share of packets that must match the cluster and be decided", "90")
     .option("--coverage <file>", COVERAGE_HELP)
+    .option("--fixes <folder>", FIXES_HELP)
     .option("-v, --verbose", "list every problem and disagreement")
     .addHelpText("after", `
 Exit codes:
@@ -94,8 +98,15 @@ async function compare(options: CompareOptions, terms: readonly FilterTerm[]): P
 async function compareOnce(options: CompareOptions, outputs: Outputs, progress: Progress): Promise<number> {
   const inputs = await withInputFiles(readInputs(options.file ?? [], options.read ?? [], options), options.inputFile);
   const input = inOrder(await withLearnedNames(sessionInput(options, inputs, (options.change ?? []).map(changeOf)), inputs.captures));
-  const { report, comparison, planes } = await runSession({ ...input, ...await targetWasm(options), ...listening(outputs, input),
-    onProgress: (records) => progress.show(records) });
+  const own = await targetWasm(options);
+  const fixes = options.fixes === undefined ? null : new Fixes(options.fixes, input.captures);
+  const { onJudged } = listening(outputs, input);
+  const { report: found, comparison, planes } = await runSession({ ...input, ...own,
+    ...(onJudged === undefined && fixes === null ? {} : { onJudged: (judged: Judged) => {
+      onJudged?.(judged);
+      fixes?.listener(judged);
+    } }), onProgress: (records) => progress.show(records) });
+  const report = fixes === null ? found : { ...found, fixes: await fixes.finish({ ...input, ...own }, found.limits, progress) };
   if (options.coverage !== undefined) writeCoverage(options.coverage, comparison.coverage.report(input.timeline.initial, planes));
   return printed(options, outputs, strictly(options, report), renderText);
 }
@@ -140,8 +151,10 @@ export async function targetWasm(options: PlaneOptions): Promise<Pick<SessionInp
 /** What can be said before anything is read. */
 function checkUsage(options: CompareOptions): void {
   if (options.demo === true) {
-    if ([options.file, options.read, options.rules, options.change, options.inputFile, options.coverage].some((one) => one !== undefined)) {
-      throw new UsageError("--demo brings its own inputs; it is given without -f, -r, --rules, --input-file, --change and --coverage");
+    const { file, read, rules, change, inputFile, coverage, fixes } = options;
+    if ([file, read, rules, change, inputFile, coverage, fixes].some((one) => one !== undefined)) {
+      throw new UsageError("--demo brings its own inputs; it is given without -f, -r, --rules, --input-file, --change, --coverage and"
+        + " --fixes");
     }
   } else {
     if (options.file === undefined) throw new UsageError("no manifests; give -f with a file or folder, or try --demo");
@@ -216,11 +229,11 @@ function flowSummaryOf({ connections, replayed, notExercised, readdressed, unpla
 
 function flowCaptureOf({ file, node, bytes, packets }: FlowCapture): NamedCapture {
   return { file, node, device: "", lines: packets.map(({ connection }) => connection.line), stated: packets.map(({ backend }) => backend),
-    chunks: [bytes][Symbol.iterator]() };
+    chunks: [bytes][Symbol.iterator](), again: () => [bytes][Symbol.iterator]() };
 }
 
 function captureOf({ file, node, bytes, lines }: EntryCapture): NamedCapture {
-  return { file, node, device: "", lines, chunks: [bytes][Symbol.iterator]() };
+  return { file, node, device: "", lines, chunks: [bytes][Symbol.iterator](), again: () => [bytes][Symbol.iterator]() };
 }
 
 function seedOf(options: PlaneOptions): number {

@@ -6,6 +6,7 @@ import type { AcceptedRow, Acceptance } from "../accepted/accepted.js";
 import type { Problem, Where } from "../cluster/problem.js";
 import type { HazardNote } from "../compare/catalogue/index.js";
 import type { Because } from "../dataplane.js";
+import type { FixReport } from "../fix/fixes.js";
 
 export interface CaptureSummary {
   readonly file: string;
@@ -126,6 +127,8 @@ export interface UntouchedRule {
 }
 
 export interface Report {
+  /** Patches that were tried; absent: not asked for. */
+  readonly fixes?: FixReport;
   readonly twinplane: string;
   readonly captures: readonly CaptureSummary[];
   readonly facts: readonly { readonly node: string; readonly source: "read" | "assumed" }[];

@@ -4,6 +4,7 @@
  */
 import { formatProblem } from "../cluster/problem.js";
 import { coverageLines } from "./coverage.js";
+import { fixLines } from "./fixes.js";
 import { count, type FindingRow, percent, type Report } from "./report.js";
 
 /** Findings listed on the screen; the rest are in the JSON report. */
@@ -21,7 +22,8 @@ export function renderText(report: Report, options: TextOptions): string {
   const [current, target] = report.planes;
   lines.push(paint("bold", `${current.profile}  ->  ${target.profile}`), "");
   lines.push(...findings(report, options), "");
-  for (const block of [acceptedLines(report, options), hazardLines(report, options)]) if (block.length > 0) lines.push(...block, "");
+  const fixes = report.fixes === undefined ? [] : fixLines(report.fixes, options);
+  for (const block of [acceptedLines(report, options), fixes, hazardLines(report, options)]) if (block.length > 0) lines.push(...block, "");
   lines.push(...judged(report, options), "");
   lines.push(...ground(report, options));
   lines.push(...problemLines(report, options));
