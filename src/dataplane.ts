@@ -227,6 +227,9 @@ export class StepResults {
   }
 }
 
+/** `Because.object` of what a program of the user's own decided, in the place of a step (`twinplane build`). */
+export const OWN_PROGRAM = "own program";
+
 /** A manifest line, rule or option that an entry or verdict comes from. */
 export interface Because {
   readonly where: Where | null;

@@ -15,7 +15,8 @@ import type { Plane } from "./dataplane.js";
 import { labelFilter } from "./ebpf/compile/label-filter.js";
 import { dumpImage } from "./ebpf/dump.js";
 import { compileImage, type MapImage } from "./ebpf/image.js";
-import { checkLimits } from "./ebpf/limits.js";
+import type { PolicyMap } from "./ebpf/compile/policy/endpoints.js";
+import { blame, checkLimits } from "./ebpf/limits.js";
 import { OPTION_NAMES } from "./ebpf/option-values.js";
 import { CILIUM_VERSIONS, type CiliumOptions, ciliumOptions } from "./ebpf/options.js";
 import { AKS_RELEASES, isCiliumProfile, readPreset, RECORDED_RELEASES } from "./ebpf/presets.js";
@@ -35,7 +36,7 @@ import type { PolicyEngine } from "./iptables/policy.js";
 import { joinRules } from "./iptables/ruleset.js";
 import { portmapProgram, portmapSysctls } from "./iptables/portmap/portmap.js";
 import { cniMasquerade, type Network } from "./network.js";
-import type { CheckResult } from "./report/check.js";
+import type { CheckResult, Usage } from "./report/check.js";
 import type { LimitRow } from "./report/report.js";
 import { wordsEngine } from "./third-opinion.js";
 import { unreadPolicies } from "./unread-policies.js";
@@ -226,6 +227,32 @@ export function checkTarget(profile: Profile, cluster: Cluster, network: Network
   };
 }
 
+/**
+ * Every limit of a target and how much of it the cluster takes, the fullest map of a kind, with who adds most to it. Policy
+ * maps are compiled as if they had room for all entries.
+ */
+export function usageOf(profile: Profile, cluster: Cluster, network: Network): Usage {
+  const { options } = ciliumOptions(profile.text, cluster, {}, assumedOptions(cluster, network));
+  const roomy = { ...options, "bpf-policy-map-max": Number.MAX_SAFE_INTEGER };
+  const image = { ...compileImage({ cluster, options: roomy, ...(network.names === undefined ? {} : { names: network.names }) }), options };
+  const fullest = new Map<string, LimitRow>();
+  for (const row of checkLimits(image, 0)) {
+    const key = `${row.id} ${row.limit}`;
+    if ((fullest.get(key)?.used ?? -1) < row.used) fullest.set(key, row);
+  }
+  const { maps } = image.policies.endpoints;
+  const most = maps.reduce<PolicyMap | null>((max, map) => (max === null || map.size > max.size ? map : max), null);
+  const limits = [...fullest.values()].filter(({ used }) => used > 0)
+    .map((row) => (row.id === "CAP-POLICYMAP" && most !== null ? { ...row, because: blame(image, most) } : row));
+  const over = maps.map(({ size }) => size > options["bpf-policy-map-max"]);
+  const perNode = new Map<string, number>();
+  for (const pod of cluster.pods) if (!pod.hostNetwork) perNode.set(pod.nodeName, (perNode.get(pod.nodeName) ?? 0) + 1);
+  return { pods: cluster.pods.filter((pod) => !pod.hostNetwork).length, nodes: cluster.nodes.length, limits,
+    overflowing: image.policies.endpoints.ofPod.reduce((sum, at) => sum + Number(at >= 0 && over[at]), 0),
+    podsOfFullestNode: Math.max(0, ...perNode.values()), tcpConnections: options["bpf-ct-global-tcp-max"],
+    otherConnections: options["bpf-ct-global-any-max"], translations: options["bpf-nat-global-max"] };
+}
+
 /** The compiled maps as `cilium-dbg bpf … list` prints them. */
 export function dumpMaps(profile: Profile, cluster: Cluster, network: Network): string {
   return dumpImage(imageOf(profile, cluster, network));
@@ -255,13 +282,6 @@ function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage
   const { options, problems } = ciliumOptions(text, cluster, {}, assumedOptions(cluster, network));
   const image = compileImage({ cluster, options, ...(network.names === undefined ? {} : { names: network.names }) });
   return { ...image, problems: [...problems, ...image.problems] };
-}
-
-/** A profile as preconditions of hazards read it. */
-export function settingSide(profile: Profile, cluster: Cluster, network: Network): SettingSide {
-  if (profile.engine !== "cilium") return { profile: profile.text, version: "", options: {} };
-  const { options } = ciliumOptions(profile.text, cluster, {}, assumedOptions(cluster, network));
-  return { profile: profile.text, version: options.version, options: { ...options } };
 }
 
 /** What is wrong with options that the user states for a profile, a sentence each. */

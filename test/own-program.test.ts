@@ -51,6 +51,20 @@ describe("the worked example", () => {
   });
 });
 
+it("what a program of one's own drops is said to be its doing", async () => {
+  const program = file("own.ts", `${HEAD}export function policy(verdict: i32): i32 {
+  return PolicyStep.port == 8080 && !PolicyStep.egress ? -<i32>DropReason.DROP_POLICY_DENY : verdict;
+}
+`);
+  const lab = (name: string): string => join(root, "traces/lab", name);
+  const { stdout } = await runCli(["compare", "-f", lab("cluster.yaml"), "-f", lab("node1.net.json"), "-f", lab("node2.net.json"),
+    "--follow-capture", "--cluster-cidr", "10.244.0.0/16", "fd00:10:244::/48", "--non-masquerade-cidr", "192.168.50.0/24", "fd00:50::/64",
+    "-r", lab("clusterip-tcp"), "--program", program, "-o", "json"]);
+  const { findings } = JSON.parse(stdout) as { findings: { id: string; becauses: { object: string }[] }[] };
+  expect([...new Set(findings.map(({ id }) => id))]).toEqual(["POL-OWN-PROGRAM"]);
+  expect(findings[0].becauses.map(({ object }) => object)).toContain("own program");
+});
+
 describe("what does not compile is said with file and line, and ends with exit code 2", () => {
   it.each([
     ["an unknown name", `${HEAD}export function policy(verdict: i32): i32 {\n  return nothing(verdict);\n}\n`, /own\.ts:3: error: .*nothing/],

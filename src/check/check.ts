@@ -6,10 +6,12 @@ import type { Prefix } from "../cluster/address.js";
 import type { Cluster } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
 import { hazardsOf } from "../compare/catalogue/index.js";
-import { buildPlane, checkTarget, type Network, type PlaneInputs, policyDenial, type Profile, settingSide } from "../planes.js";
+import { buildPlane, checkTarget, type Network, type PlaneInputs, policyDenial, type Profile, settingOf, usageOf } from "../planes.js";
 import { type CheckReport, checkVerdict } from "../report/check.js";
+import { blockersOf } from "./blockers.js";
 import { compareAll, type Exhaustive } from "./exhaustive.js";
 import { flagsOf } from "./flags.js";
+import { type ScaleBy, scaledCluster } from "./scale.js";
 
 export interface CheckInput {
   readonly version: string;
@@ -19,6 +21,8 @@ export interface CheckInput {
   readonly seed: number;
   /** Packets of the comparison of both planes; null: as many as a minute is thought to take. 0: none. */
   readonly mostProbes: number | null;
+  /** Grow the cluster to so many pods for its limits; null: do not. */
+  readonly scale: { readonly pods: number; readonly by: ScaleBy } | null;
   /** Nodes' own rules, for the current side. */
   readonly rulesByNode: NonNullable<PlaneInputs["rulesByNode"]>;
   readonly current: Profile;
@@ -34,17 +38,22 @@ export interface CheckInput {
 
 export function runCheck(input: CheckInput): CheckReport {
   const { cluster, network, current, target } = input;
-  const sides = [settingSide(current, cluster, network), settingSide(target, cluster, network)] as const;
+  const sides = [settingOf(current, cluster, network), settingOf(target, cluster, network)] as const;
   const { flags, tallies } = flagsOf(cluster, sides[1]);
   const { problems: ofTarget, ...size } = checkTarget(target, cluster, network);
   const problems = [...input.problems, ...ofTarget];
+  const blockers = blockersOf(cluster, sides[1]);
+  const usage = usageOf(target, cluster, network);
+  const { scale } = input;
+  const scaled = scale === null ? null : { ...usageOf(target, scaledCluster(cluster, scale.pods, scale.by), network), by: scale.by };
   const compared = size.endpoints === 0 || input.mostProbes === 0 ? null : compare(input, problems);
   return {
     twinplane: input.version, current: current.text, target: target.text, detected: input.detected,
-    compared, flags, checked: tallies, size, hazards: hazardsOf(cluster, ...sides), problems,
+    blockers, compared, flags, checked: tallies, size, usage, scaled, hazards: hazardsOf(cluster, ...sides), problems,
     verdict: checkVerdict({ unreadable: input.unreadable, endpoints: size.endpoints, flags: flags.length, compared,
+      blockers: blockers.length,
       strictErrors: input.strict ? problems.filter(({ severity }) => severity === "error").length : 0,
-      limits: size.limits.filter(({ exceeded }) => exceeded).length }),
+      limits: [...usage.limits, ...scaled?.limits ?? []].filter(({ exceeded }) => exceeded).length }),
   };
 }
 
@@ -78,7 +87,7 @@ function masqueradePrefixes({ masquerade, kubeProxy }: Network): Prefix[] {
 
 /** A node's rules are walked policy by policy where an engine of iptables keeps them: a packet costs as many steps. */
 const MOST = 200_000;
-const STEPS = 40_000_000;
+const STEPS = 45_000_000;
 
 function mostProbes({ networkPolicies }: Cluster, { engine }: Profile): number {
   if (engine === "cilium" || engine === "kube-proxy") return MOST;

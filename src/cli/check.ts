@@ -2,6 +2,7 @@
 import { type Command, Option } from "commander";
 import { runCheck } from "../check/check.js";
 import { detectCurrent } from "../check/detect.js";
+import { SCALE_BY, type ScaleBy } from "../check/scale.js";
 import { formatProblem } from "../cluster/problem.js";
 import { buildTimeline } from "../cluster/timeline.js";
 import { assumedNetwork, CILIUM_VERSIONS, PROFILES_HELP } from "../planes.js";
@@ -18,6 +19,8 @@ interface CheckOptions extends InputOptions, TargetOptions {
   readonly output: "text" | "json";
   readonly seed: string;
   readonly maxProbes?: string;
+  readonly scalePods?: string;
+  readonly scaleBy: ScaleBy;
 }
 
 export function checkCommand(program: Command, exit: (code: number) => void): void {
@@ -27,6 +30,10 @@ export function checkCommand(program: Command, exit: (code: number) => void): vo
   addInputOptions(command, false)
     .option("--current <profile>", "the dataplane the cluster has now (default: what the objects show)");
   addTargetOptions(command)
+    .option("--scale-pods <number>", "limits also for this cluster grown to so many pods")
+    .addOption(new Option("--scale-by <what>", "how it grows: replicas (more pods of the same label sets on more nodes; identities"
+      + " stay) or labels (every namespace again under names of its own, with its pods, services and policies; identities multiply)")
+      .choices(SCALE_BY).default("replicas"))
     .option("--seed <number>", "seed of every random choice", "1")
     .option("--max-probes <number>", "packets that the comparison of both planes sends at most, one for each class of pairs; what is"
       + " beyond is counted as undecided (default: what a minute is thought to take; 0: none)")
@@ -42,7 +49,8 @@ Exit codes:
 
 Examples:
   kubectl get ns,po,no,svc,endpointslices,netpol,ds,cm -A -o yaml | twinplane check -f -
-  twinplane check -f cluster.yaml --current kube-proxy+npm --target aks@1.34 -o json`)
+  twinplane check -f cluster.yaml --current kube-proxy+npm --target aks@1.34 -o json
+  twinplane check -f cluster.yaml --scale-pods 200000 --scale-by labels --max-probes 0`)
     .action((options: CheckOptions) => exit(check(options)));
 }
 
@@ -56,7 +64,8 @@ function check(options: CheckOptions): number {
   refuseUnmodelled(cluster, [current]);
   const problems = [...inputs.problems, ...ofTimeline];
   const network = assumedNetwork(cluster, networkOf(options), problems);
-  const report = runCheck({ wasm: readWasm(), seed: numberOf(options.seed, "--seed", 0, 0xffffffff), rulesByNode: inputs.dumps,
+  const scale = options.scalePods === undefined ? null : { pods: wholeNumberOf(options.scalePods, "--scale-pods", 1), by: options.scaleBy };
+  const report = runCheck({ scale, wasm: readWasm(), seed: numberOf(options.seed, "--seed", 0, 0xffffffff), rulesByNode: inputs.dumps,
     mostProbes: options.maxProbes === undefined ? null : wholeNumberOf(options.maxProbes, "--max-probes", 0),
     version: version(), cluster, network, current, target,
     detected: options.current === undefined ? detected.because : "", problems, unreadable: inputs.unreadable,

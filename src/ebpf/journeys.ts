@@ -6,7 +6,7 @@
  */
 import { OwnProgram } from "../contract/codes.js";
 import type { Because, Journey } from "../dataplane.js";
-import { End } from "../dataplane.js";
+import { End, OWN_PROGRAM } from "../dataplane.js";
 import type { Frontend } from "./compile/service.js";
 import type { MapImage } from "./image.js";
 import { type Decided, NOTHING } from "./stack/memory.js";
@@ -37,7 +37,7 @@ export interface OutcomeFacts {
 }
 
 /** What `twinplane build` put in the place of a step. */
-const OWN_PROGRAM: Because = { where: null, object: "own program", rule: "policy" };
+const BY_OWN_PROGRAM: Because = { where: null, object: OWN_PROGRAM, rule: "policy" };
 
 export class Journeys {
   private readonly journeys: Journey[] = [];
@@ -115,7 +115,7 @@ export class Journeys {
   }
 
   private becauses(facts: OutcomeFacts): Because[] {
-    const found = facts.cookie === OwnProgram.values.COOKIE ? [OWN_PROGRAM] : [...(this.image.cookies.get(facts.cookie) ?? [])];
+    const found = facts.cookie === OwnProgram.values.COOKIE ? [BY_OWN_PROGRAM] : [...(this.image.cookies.get(facts.cookie) ?? [])];
     if (facts.cookie === 0 && facts.denyingPolicy >= 0) {
       const map = this.image.policies.endpoints.maps[facts.denyingPolicy];
       const cookie = facts.denyingEgress ? map?.denyEgress : map?.denyIngress;

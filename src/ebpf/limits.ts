@@ -6,6 +6,7 @@
  * it hurts.
  */
 import type { MapImage } from "./image.js";
+import type { PolicyMap } from "./compile/policy/endpoints.js";
 import { FIRST_POD_IDENTITY, LAST_POD_IDENTITY } from "./compile/numbers.js";
 
 export interface LimitFinding {
@@ -34,7 +35,8 @@ const CONSEQUENCE = {
   ipcache: "addresses that do not fit are taken for world",
 } as const;
 
-export function checkLimits(image: MapImage): LimitFinding[] {
+/** @param worth share of a limit from which on it is reported; 0: every limit */
+export function checkLimits(image: MapImage, worth = WORTH_SAYING): LimitFinding[] {
   const { options } = image;
   const identities = image.policies.identities.all.filter(({ kind }) => kind === "pod").length;
   const found: (LimitFinding | null)[] = [
@@ -78,7 +80,27 @@ export function checkLimits(image: MapImage): LimitFinding[] {
     ),
     ...serviceMaps(image),
   ];
-  return found.filter((one): one is LimitFinding => one !== null);
+  return found.filter((one): one is LimitFinding => one !== null && one.used >= one.max * worth);
+}
+
+/**
+ * Who adds most entries to a policy map, most first: `default/web: 12 entries`. An entry that several rules ask for counts
+ * for each. Of a map that overflowed the entries are not known; such a limit is compiled without it.
+ */
+export function blame(image: MapImage, map: PolicyMap): string[] {
+  const entries = new Map<string, number>();
+  for (const cookie of map.cookie) {
+    for (const object of new Set((image.cookies.get(cookie) ?? []).map((one) => one.object))) {
+      entries.set(object, (entries.get(object) ?? 0) + 1);
+    }
+  }
+  return [...entries].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).map(([object, count]) => `${object}: ${count} entries`);
+}
+
+/** cilium#45788: from 1.17 to 1.19 the error at start-up is swallowed. */
+function overflowOf({ options }: MapImage): string {
+  if (options["enable-endpoint-lockdown-on-policy-overflow"] && options.version !== "1.16") return CONSEQUENCE.lockdown;
+  return options.version === "1.16" || options.version === "1.20" ? CONSEQUENCE.policy : `${CONSEQUENCE.policy}, and look ready`;
 }
 
 /** One finding for each distinct map: endpoints that share a map share the finding. */
@@ -101,8 +123,7 @@ function policyMaps(image: MapImage): (LimitFinding | null)[] {
       subject,
       map.size,
       image.options["bpf-policy-map-max"],
-      image.options["enable-endpoint-lockdown-on-policy-overflow"] && image.options.version !== "1.16"
-        ? CONSEQUENCE.lockdown : CONSEQUENCE.policy,
+      overflowOf(image),
       map.policies,
     );
   });
@@ -156,6 +177,5 @@ function finding(
   consequence: string,
   because: readonly string[],
 ): LimitFinding | null {
-  if (used < max * WORTH_SAYING) return null;
   return { id, limit, subject, used, max, exceeded: used > max, consequence, because };
 }

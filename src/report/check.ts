@@ -14,6 +14,28 @@ export interface CheckResult {
   readonly limits: readonly LimitRow[];
 }
 
+/** What a cluster takes of a target's limits. */
+export interface Usage {
+  readonly pods: number;
+  readonly nodes: number;
+  /** Every limit that something counts towards, the fullest map of a kind; `because` says who adds most. */
+  readonly limits: readonly LimitRow[];
+  /** Endpoints with more policy entries than fit. */
+  readonly overflowing: number;
+  readonly podsOfFullestNode: number;
+  /** Entries that each node has for connections and translations; how many there will be no object says. */
+  readonly tcpConnections: number;
+  readonly otherConnections: number;
+  readonly translations: number;
+}
+
+export interface BlockerRow {
+  readonly id: string;
+  readonly object: string;
+  readonly where: Where;
+  readonly what: string;
+}
+
 /** An object that one of the validator's checks flags; see src/check/flags.ts. */
 export interface FlagRow {
   readonly check: string;
@@ -55,11 +77,16 @@ export interface CheckReport {
   readonly target: string;
   /** What shows the current side; empty where the user named it. */
   readonly detected: string;
+  /** What the target cannot do at all. */
+  readonly blockers: readonly BlockerRow[];
   /** Every class of pairs through both planes; null: not asked for, or nothing to compare. */
   readonly compared: ComparedPairs | null;
   readonly flags: readonly FlagRow[];
   readonly checked: readonly { readonly check: string; readonly objects: number; readonly flagged: number; readonly otherwise: string }[];
   readonly size: CheckResult;
+  readonly usage: Usage;
+  /** The same for the cluster grown, as --scale-pods asks; null: not asked. */
+  readonly scaled: (Usage & { readonly by: string }) | null;
   readonly hazards: readonly { readonly id: string; readonly title: string; readonly because: readonly string[] }[];
   readonly problems: readonly Problem[];
   readonly verdict: { readonly exitCode: number; readonly why: string };
@@ -71,6 +98,7 @@ export interface CheckVerdictInput {
   readonly strictErrors: number;
   readonly endpoints: number;
   readonly compared: ComparedPairs | null;
+  readonly blockers: number;
   readonly flags: number;
   readonly limits: number;
 }
@@ -82,6 +110,7 @@ export function checkVerdict(input: CheckVerdictInput): CheckReport["verdict"] {
   const parts = [];
   const { compared } = input;
   const open = compared?.undecided.reduce((sum, { classes }) => sum + classes, 0) ?? 0;
+  if (input.blockers > 0) parts.push(count(input.blockers, "blocker"));
   if (compared !== null && compared.groups.length > 0) parts.push(`${count(compared.groups.length, "change")} of ${count(new Set(
     compared.groups.map(({ id }) => id)).size, "kind")}`);
   if (input.flags > 0) parts.push(count(input.flags, "flag"));
@@ -93,13 +122,16 @@ export function checkVerdict(input: CheckVerdictInput): CheckReport["verdict"] {
 
 /** Rows of a kind listed on the screen; the rest are in the JSON report. */
 const LISTED = 12;
+/** Share of a limit from which on it is near. */
+const NEAR = 0.8;
 const LISTED_CHANGES = 4;
 const LISTED_REASONS = 6;
 
 export function renderCheck(report: CheckReport): string {
   const { current, target, detected, verdict } = report;
   const lines = [`${current}  ->  ${target}${detected === "" ? "" : `   (current side: ${detected})`}`, ""];
-  lines.push(...changeLines(report), ...flagLines(report), ...sizeLines(report), ...hazardLines(report));
+  lines.push(...blockerLines(report), ...changeLines(report), ...flagLines(report), ...usageLines(report.usage, report),
+    ...(report.scaled === null ? [] : usageLines(report.scaled, report)), ...hazardLines(report));
   lines.push(`exit code ${verdict.exitCode}: ${verdict.why}`);
   return `${lines.join("\n")}\n`;
 }
@@ -153,16 +185,35 @@ function flagLines({ flags, checked }: CheckReport): string[] {
   return lines;
 }
 
-function sizeLines({ size }: CheckReport): string[] {
-  const lines = [`${size.profile}: ${size.endpoints} endpoints, ${size.identities} identities;`
-    + ` the fullest policy map has ${size.mostEntries} of ${size.maxEntries} entries`];
-  for (const one of size.limits) {
-    const word = one.exceeded ? "exceeded" : "near";
-    lines.push(`${word}  ${one.id}  ${one.limit} of ${one.subject}: ${one.used} of ${one.max}; ${one.consequence}`);
-    for (const object of one.because.slice(0, 3)) lines.push(`    because ${object}`);
+function blockerLines({ blockers, target }: CheckReport): string[] {
+  if (blockers.length === 0) return [];
+  return [`Blockers: what ${target} cannot do at all`, ...blockers.slice(0, LISTED).map(({ id, object, where, what }) =>
+    `  ${id === "" ? "" : `${id}  `}${object} (${placeOf(where)}): ${what}`),
+    ...(blockers.length > LISTED ? [`  … ${count(blockers.length - LISTED, "more blocker")} in --output json`] : []), ""];
+}
+
+const SCALED: Readonly<Record<string, string>> = {
+  replicas: "by replicas: more pods of the same label sets, on more nodes; identities stay",
+  labels: "by labels: every namespace again and again under names of its own, with its pods, services and policies; identities multiply",
+};
+
+function usageLines(usage: Usage & { readonly by?: string }, { target, size }: CheckReport): string[] {
+  const title = usage.by === undefined ? `Limits of ${target}: ${size.endpoints} endpoints, ${size.identities} identities`
+    : `Limits at ${usage.pods} pods on ${usage.nodes} nodes, ${SCALED[usage.by]}`;
+  const lines = usage.limits.map(({ id, limit, subject, used, max, exceeded }) => {
+    const word = exceeded ? "exceeded" : used >= max * NEAR ? "near" : "fits";
+    return `  ${word.padEnd(8)}  ${id}  ${limit} of ${subject}: ${used} of ${max} (${((100 * used) / max).toFixed(1)} %)`;
+  });
+  for (const row of usage.limits.filter(({ used, max }) => used >= max * NEAR)) {
+    lines.push(`  ${row.id}: ${row.exceeded ? row.consequence : `beyond it ${row.consequence}`}`,
+      ...row.because.slice(0, 3).map((object) => `      because ${object}`));
   }
-  if (size.limits.length === 0) lines.push("no limit is at 80 percent or above");
-  return [...lines, ""];
+  if (usage.overflowing > 0) lines.push(`  ${count(usage.overflowing, "endpoint")} with more policy entries than fit`);
+  const share = (entries: number): number => Math.floor(entries / Math.max(1, usage.podsOfFullestNode));
+  lines.push(`  connections: each node has room for ${usage.tcpConnections} of TCP, ${usage.otherConnections} others and ${
+    usage.translations} translations;`, `      that is ${share(usage.tcpConnections)}, ${share(usage.otherConnections)} and ${
+    share(usage.translations)} for each of the ${usage.podsOfFullestNode} pods of the fullest node, then the oldest is evicted`);
+  return [title, ...lines, ""];
 }
 
 function hazardLines({ hazards }: CheckReport): string[] {

@@ -8,6 +8,7 @@ import type { Difference, SettingSide, Situation } from "./difference.js";
 import { HAZARDS } from "./hazards.js";
 import { NAT } from "./nat.js";
 import { NODE } from "./node.js";
+import { OWN } from "./own-program.js";
 import { POLICY } from "./policy.js";
 import { PROTOCOL } from "./protocol.js";
 import { SERVICES } from "./services.js";
@@ -17,7 +18,7 @@ export type { Difference, Evidence, Page, Setting, SettingSide, ShownBy, Side, S
 export const UNEXPLAINED = "UNEXPLAINED";
 
 export const CATALOGUE: readonly Difference[] = [
-  ...POLICY, ...PROTOCOL, ...NODE, ...SERVICES, ...NAT, ...CAPACITY, ...HAZARDS,
+  ...OWN, ...POLICY, ...PROTOCOL, ...NODE, ...SERVICES, ...NAT, ...CAPACITY, ...HAZARDS,
 ];
 
 const BY_ID: ReadonlyMap<string, Difference> = new Map(CATALOGUE.map((one) => [one.id, one]));
