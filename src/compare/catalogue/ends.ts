@@ -20,9 +20,10 @@ export function refuses(outcome: Outcome): boolean {
     || (outcome.answerProtocol === 58 && outcome.answerType === 1 && outcome.answerCode === 4);
 }
 
-/** No backend to send to: dropped, or refused to a socket that connects. */
+/** No backend to send to: dropped, or refused without a packet to a socket that connects. */
 export function isNoBackend(side: Side): boolean {
-  return (side.outcome.end === End.Dropped || side.outcome.end === End.Rejected) && side.reason === "SERVICE_BACKEND_NOT_FOUND";
+  const atSocket = side.outcome.end === End.Rejected && side.outcome.answerProtocol === 0;
+  return (side.outcome.end === End.Dropped || atSocket) && side.reason === "SERVICE_BACKEND_NOT_FOUND";
 }
 
 /** It arrived at an endpoint of the frontend. */
