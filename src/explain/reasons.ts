@@ -118,6 +118,10 @@ export const REASON_TEXTS: Readonly<Record<string, ReasonText>> = {
   },
   NO_EGRESS_GATEWAY: { what: "An egress gateway policy selects the packet and names no gateway.", look: "CiliumEgressGatewayPolicy." },
   DROP_NO_EGRESS_IP: { what: "The egress gateway has no address to send from.", look: "CiliumEgressGatewayPolicy." },
+  NO_TUNNEL_OR_ENCAPSULATION_ENDPOINT: {
+    what: "The packet has to go through a tunnel, and no endpoint of it is known: DSR through Geneve from a node without a tunnel.",
+    look: "tunnel-protocol, bpf-lb-dsr-dispatch and the node's InternalIP.",
+  },
   TTL_EXCEEDED: {
     what: "The hop count ran out where a program forwards the packet. Nobody is told.",
     look: "Loops, and traceroute; difference PROTO-TTL.",
