@@ -89,12 +89,14 @@ export const NAT: readonly Difference[] = [
     title: "Protocols that eBPF masquerading does not translate: pods' own addresses leave, or SCTP that needs another port is dropped",
     matches: (s) => s.target.options["enable-bpf-masquerade"] === true && s.current.outcome.end === End.Left
       && s.names.node(s.current.sourceSeen) !== null && s.names.pod(s.source) !== null
-      && (s.protocol === "SCTP" ? s.frontend === null && s.target.reason === "ERROR_WHILE_CORRECTING_L4_CHECKSUM"
+      && (isOtherIcmp(s) ? s.target.reason === "UNSUPPORTED_PROTOCOL_FOR_NAT_MASQUERADE"
+        : s.protocol === "SCTP" ? s.frontend === null && s.target.reason === "ERROR_WHILE_CORRECTING_L4_CHECKSUM"
         : s.facets === Facet.Source && s.protocol.startsWith("protocol ") && s.target.sourceSeen === s.source),
     page: {
       shownBy: "packets",
       kubeProxy: "Masqueraded like everything conntrack follows; of protocols without ports the address alone.",
-      cilium: "TCP, UDP, ICMP echo and errors. SCTP only while it can keep its port: one below 32,768 or in use is dropped with"
+      cilium: "TCP, UDP, ICMP echo and errors; other ICMP is dropped with UNSUPPORTED_PROTOCOL_FOR_NAT_MASQUERADE."
+        + " SCTP only while it can keep its port: one below 32,768 or in use is dropped with"
         + " ERROR_WHILE_CORRECTING_L4_CHECKSUM. Protocols without ports leave with the pod's own address where"
         + " enable-extended-ip-protocols (1.19 and later) lets them out at all; else they are dropped (POL-UNKNOWN-L4).",
       bitten: [],
@@ -125,7 +127,7 @@ export const NAT: readonly Difference[] = [
   {
     id: "NAT-MASQ-SET",
     title: "Which traffic of pods and nodes is masqueraded, and with which of the node's addresses",
-    matches: (s) => s.facets === Facet.Source && (isTunnelsAddress(s) || isToNode(s)),
+    matches: (s) => s.facets === Facet.Source && (isTunnelsAddress(s) || isToNode(s) || isOwnSocket(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "ip-masq-agent masquerades all but the CIDRs it lists, with the address of the outgoing device: a tunnel's own, where the"
@@ -153,10 +155,23 @@ function isTooBig({ packet: { view } }: Situation): boolean {
   return view.protocol === 1 ? view.icmpType === 3 && view.icmpCode === 4 : view.icmpType === 2;
 }
 
+/** ICMP that is neither echo nor an error. */
+function isOtherIcmp({ protocol, packet: { kind, view } }: Situation): boolean {
+  if (kind === "error") return false;
+  return (protocol === "ICMP" && view.icmpType !== 8 && view.icmpType !== 0)
+    || (protocol === "ICMPv6" && view.icmpType !== 128 && view.icmpType !== 129);
+}
+
 /** Both sides masquerade with an address of one node, the current one with a tunnel device's. */
 function isTunnelsAddress({ names, current, target }: Situation): boolean {
   const node = names.node(current.sourceSeen);
   return node !== null && node === names.node(target.sourceSeen) && names.isOfTunnel(current.sourceSeen);
+}
+
+/** A node's own packet to a service: kube-proxy masquerades it anew with the address of the device it leaves by. */
+function isOwnSocket({ names, source, frontend, current, target }: Situation): boolean {
+  const node = names.node(source);
+  return node !== null && frontend !== null && target.sourceSeen === source && names.node(current.sourceSeen) === node;
 }
 
 /** From the cluster to a node's address, and one side alone keeps the sender's. */

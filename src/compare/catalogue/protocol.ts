@@ -6,6 +6,10 @@ import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
 import { isUnknownL4 } from "./ends.js";
 
+/** Without options, and with as many as fit; bytes. */
+const TCP_HEADER = 20;
+const TCP_HEADER_MOST = 60;
+
 export const PROTOCOL: readonly Difference[] = [
   {
     id: "PROTO-SCTP",
@@ -52,7 +56,7 @@ export const PROTOCOL: readonly Difference[] = [
     id: "PROTO-FRAG",
     title: "Cilium follows fragments through the first one's ports and in that order only; conntrack rebuilds the datagram",
     matches: (s) => s.packet.view.isFragment && s.facets !== Facet.Source && s.facets !== Facet.Destination
-      && (isFragmentReason(s.target.reason) || isFragmentReason(s.current.reason)),
+      && (isFragmentReason(s.target.reason) || isFragmentReason(s.current.reason) || isShortFirst(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "conntrack puts the datagram together first: the fragments' order does not matter.",
@@ -111,6 +115,12 @@ function isInvalidForCalico({ current, protocol, packet }: Situation): boolean {
 }
 
 const SYN = 0x02;
+
+/** A TCP header cut into fragments: conntrack waits for the rest, the programs read what the first one holds. */
+function isShortFirst({ packet: { view }, target }: Situation): boolean {
+  if (target.reason !== "CT_TRUNCATED_OR_INVALID_HEADER" || view.protocol !== 6) return false;
+  return view.fragmentOffset === 0 ? view.wireLength - view.l4Offset < TCP_HEADER : view.fragmentOffset < TCP_HEADER_MOST;
+}
 
 function isFragmentReason(reason: string): boolean {
   return reason.startsWith("FIRST_LOGICAL_DATAGRAM_FRAGMENT") || reason.startsWith("IP_FRAGMENTATION")

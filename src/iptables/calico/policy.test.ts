@@ -101,12 +101,14 @@ describe("random clusters", () => {
   }, 600_000);
 });
 
-/** Whether a denial names the policies that isolate the pod, and nothing else. */
+/** Whether a denial names every policy that isolates the pod, and beside them only those that let it out of its own. */
 function blames({ end, journey }: Fate, words: Evaluation): boolean {
   if (end !== End.Dropped) return true;
-  const by = words.egress.verdict === "deny" ? words.egress.by : words.ingress.by;
-  const objects = (list: readonly { object: string }[]): string => [...new Set(list.map((one) => one.object))].sort().join();
-  return objects(journey.becauses) === objects(by);
+  const out = words.egress.verdict === "deny";
+  const by = new Set((out ? words.egress.by : words.ingress.by).map((one) => one.object));
+  const passed = new Set(out ? [] : words.egress.by.map((one) => one.object));
+  const named = new Set(journey.becauses.map((one) => one.object));
+  return [...by].every((one) => named.has(one)) && [...named].every((one) => by.has(one) || passed.has(one));
 }
 
 /** Masquerading is for what pods send out of the pools, and not to their own node. */
