@@ -3,6 +3,7 @@
  * whose kind is not mapped make the file Unmappable; the others are dropped, and counted.
  */
 import { readDocuments } from "../cluster/documents.js";
+import { foreignOptions } from "../ebpf/foreign-options.js";
 import { OPTION_NAMES } from "../ebpf/option-values.js";
 import { KEPT_KINDS, metadata } from "./kinds.js";
 import type { Mapping } from "./mapping.js";
@@ -51,6 +52,9 @@ export function anonymiseManifest(file: { readonly name: string; readonly text: 
 
 // ---- configuration ----
 
+const CONFIGURING = /^(kube-proxy|(azure-)?ip-masq-agent(-config(-reconciled)?)?|azure-npm-config)$/;
+const CONFIGURATION_FILE = /^(config|config\.conf|ip-masq-agent(-reconciled)?|azure-npm\.json)$/;
+
 /** ConfigMaps of programs on nodes; null: of nothing that is read. */
 function configMap(object: Json, mapping: Mapping, dropped: Dropped): Json | null {
   const meta = asObject(object["metadata"], "ConfigMap.metadata");
@@ -58,10 +62,9 @@ function configMap(object: Json, mapping: Mapping, dropped: Dropped): Json | nul
   const data = asObject(object["data"] ?? {}, "ConfigMap.data");
   const written = { metadata: metadata({ name: meta["name"], namespace: meta["namespace"] }, mapping, "ConfigMap.metadata") };
   if (called === "cilium-config") return { ...written, data: ciliumConfig(data, mapping, dropped) };
-  if (meta["namespace"] !== "kube-system" || !/kube-proxy|masq|npm/.test(called)) return null;
+  if (meta["namespace"] !== "kube-system" || !CONFIGURING.test(called)) return null;
   const files = Object.entries(data).filter(([key, text]) =>
-    /^[a-z0-9.-]*(config|masq|npm)[a-z0-9.-]*$/.test(key) && typeof text === "string"
-    && !key.startsWith("kubeconfig"));
+    CONFIGURATION_FILE.test(key) && typeof text === "string");
   return { metadata: { ...written.metadata as Json, name: called }, data: Object.fromEntries(files.map(([key, text]) => {
     const { items, problems } = readDocuments({ name: key, text: text as string });
     if (problems.length > 0 || items.length > 1) throw new Unmappable(`ConfigMap.data.${key}`, "one YAML or JSON document");
@@ -72,12 +75,12 @@ function configMap(object: Json, mapping: Mapping, dropped: Dropped): Json | nul
 /** Options that twinplane knows; what it does not know is dropped, what it knows and is not mapped is refused. */
 function ciliumConfig(data: Json, mapping: Mapping, dropped: Dropped): Json {
   const names: readonly string[] = OPTION_NAMES;
+  const known = new Set([...names, ...foreignOptions().map((one) => one.name)]);
   const kept: Record<string, string> = {};
   for (const [key, value] of Object.entries(data)) {
     const mapped = typeof value === "string" ? settingText(value, mapping) : null;
     if (key === "cluster-name" || key === "k8s-service-proxy-name") kept[key] = mapping.name(String(value));
-    else if (mapped !== null && /^[a-z0-9-]{1,80}$/.test(key)
-      && (names.includes(key) || /^(true|false|\d+)$/.test(String(value)))) kept[key] = mapped;
+    else if (mapped !== null && known.has(key)) kept[key] = mapped;
     else if (names.includes(key)) throw new Unmappable(`ConfigMap.data.${key}`, "numbers, addresses, CIDRs or the option's own words");
     else drop(dropped, "setting of cilium-config");
   }

@@ -61,13 +61,13 @@ async function anonymise(options: AnonymiseOptions): Promise<number> {
   if (options.rules !== undefined) throw new UsageError("--rules: rules and sets of nodes are not anonymised; leave them out");
   if (options.inputFile !== undefined) throw new UsageError("--input-file: flow logs are not anonymised; leave them out");
   if (options.file === undefined) throw new UsageError("no manifests; give -f with a file or folder");
-  const output = new Output(options.out);
   const mapping = new Mapping(keyOf(options.key));
   const ranges = (options.cidr ?? []).map((text) => {
     const mapped = mapping.addressText(text);
     if (mapped === null) throw new UsageError(`--cidr ${text}: expected an address range such as 10.244.0.0/16`);
     return `${text} is ${mapped}\n`;
   });
+  const output = new Output(options.out);
   const run = new Run(mapping, output);
   try {
     run.texts(options.file);
