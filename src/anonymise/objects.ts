@@ -16,7 +16,8 @@ export type Dropped = Map<string, number>;
 /** Groups whose objects decide about packets, and kinds of them that do not. */
 const DECIDING = /^(cilium\.io|crd\.projectcalico\.org|projectcalico\.org|policy\.networking\.k8s\.io|networking\.k8s\.io|extensions)\//;
 const IDLE = new RegExp("^(CiliumIdentity|CiliumEndpoint|CiliumEndpointSlice"
-  + "|CiliumLoadBalancerIPPool|CiliumL2AnnouncementPolicy|CiliumPodIPPool|CiliumBGP.*|Ingress|IngressClass|BlockAffinity|IPAM.*|ClusterInformation|WorkloadEndpoint|IPAddress|ServiceCIDR)$");
+  + "|CiliumLoadBalancerIPPool|CiliumL2AnnouncementPolicy|CiliumPodIPPool|CiliumBGP.*|Ingress|IngressClass"
+  + "|BlockAffinity|IPAM.*|ClusterInformation|WorkloadEndpoint|IPAddress|ServiceCIDR)$");
 
 /** One object as it is to be written; null where it is dropped. Throws Unmappable. */
 export function anonymiseObject(value: unknown, mapping: Mapping, dropped: Dropped): Json | null {
@@ -114,7 +115,8 @@ function settingText(value: string, mapping: Mapping): string | null {
 
 /** Words that Cilium's options take. */
 const SETTINGS: ReadonlySet<string> = new Set(["tunnel", "native", "vxlan", "geneve", "hybrid", "strict", "probe", "partial",
-  "always", "never", "opt", "dispatch", "eth+", "eth0", "cluster-pool", "kubernetes", "delegated-plugin", "multi-pool", "azure", "eni", "crd", "kvstore",
+  "always", "never", "opt", "dispatch", "eth+", "eth0", "cluster-pool", "kubernetes", "delegated-plugin", "multi-pool", "azure", "eni",
+  "crd", "kvstore",
   "soft", "hard", "veth", "netkit", "netkit-l2", "tuple", "legacy", "default"]);
 
 function drop(dropped: Dropped, what: string): void {
