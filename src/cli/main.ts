@@ -5,6 +5,7 @@
  * 3 could not judge; 70 our fault. The highest of 70, 2, 3, 1 wins.
  */
 import { Command, CommanderError } from "commander";
+import { anonymiseCommand } from "./anonymise.js";
 import { buildCommand } from "./build.js";
 import { checkCommand } from "./check.js";
 import { collectCommand } from "./collect.js";
@@ -37,7 +38,7 @@ Examples:
   twinplane explain NAT-LOCAL-BACKEND
   twinplane test scenarios/`);
   const commands = [compareCommand, reviewCommand, traceCommand, dumpCommand, checkCommand, verifyCommand, testCommand, explainCommand,
-    collectCommand, scoreCommand, supportCommand, buildCommand, completionCommand];
+    collectCommand, anonymiseCommand, scoreCommand, supportCommand, buildCommand, completionCommand];
   for (const command of commands) {
     command(program, (code) => {
       exitCode = code;

@@ -1,0 +1,279 @@
+/**
+ * `twinplane anonymise`: inputs under other names and addresses, without payloads, to be given to somebody else. A file that
+ * cannot be mapped as a whole is refused, and then nothing is written of any.
+ */
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync, writeSync }
+  from "node:fs";
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { CaptureAnonymiser } from "../anonymise/capture.js";
+import { anonymiseConntrack, anonymiseIpJson, anonymiseSysctls } from "../anonymise/facts.js";
+import { Mapping } from "../anonymise/mapping.js";
+import { anonymiseManifest, type Dropped } from "../anonymise/objects.js";
+import { type Json, Unmappable } from "../anonymise/shape.js";
+import { captureProblems } from "../capture/reader.js";
+import { FileKind, sniff, SNIFF_BYTES } from "../capture/sniff.js";
+import { formatProblem, type Problem } from "../cluster/problem.js";
+import { fileChunks } from "./chunks.js";
+import { findDumps } from "./dumps.js";
+import { list, openFailure, readText, sentenceOf } from "./files.js";
+import { nodeFailure, nodeOf, splitNode } from "./inputs.js";
+import { UsageError } from "./usage.js";
+
+interface AnonymiseOptions {
+  readonly file?: readonly string[];
+  readonly read?: readonly string[];
+  readonly rules?: readonly string[];
+  readonly inputFile?: readonly string[];
+  readonly cidr?: readonly string[];
+  readonly out: string;
+  readonly key: string;
+}
+
+export function anonymiseCommand(program: Command, exit: (code: number) => void): void {
+  program.command("anonymise").description("write inputs under other names and addresses, without payloads, to give to somebody else")
+    .option("-f, --file <path...>", "manifests, node facts (ip -j, sysctl -a), conntrack events: files or folders")
+    .option("-r, --read <capture...>", "captures or folders of them; [node[:device]=]path")
+    .option("--rules <dump...>", "refused: rules and sets of nodes are not anonymised")
+    .option("--input-file <path...>", "refused: flow logs are not anonymised")
+    .option("--cidr <cidr...>", "ranges that are not in the files (--cluster-cidr): prints what stands for each")
+    .requiredOption("--out <folder>", "where to write; new or empty")
+    .requiredOption("--key <file>", "the key, 64 hexadecimal digits; made there if it does not exist. The same key gives the same output")
+    .addHelpText("after", `
+What is written: only the objects and fields that twinplane reads. Addresses keep common prefixes (Crypto-PAn), in objects, node
+facts and every header of captures; loopback, link-local, multicast, unspecified and broadcast stay as they are, so a link-local
+IPv6 address may still tell a link address, and a solicited-node group the last 24 bits of an address. Private ranges need not
+stay private. Names, labels, devices and link addresses become pseudonyms, but for well-known ones. Payloads are zeros of the
+same length. What stays: ports, times, lengths, sequence numbers, how many there are of each thing, and who talks to whom.
+Somebody who knows some of the addresses or can send packets that you capture learns the prefixes that others share with them.
+
+Left out: annotations, but for those that change verdicts; environment, arguments and images of containers; Secrets; workloads
+(their pods are kept); names of DNS, so policies by domain names cannot be judged.
+
+Examples:
+  twinplane anonymise -f dump.yaml -f facts -r captures --out shared --key anonymise.key
+  twinplane anonymise -f dump.yaml -r node1=node1.pcap --cidr 10.244.0.0/16 --out shared --key anonymise.key`)
+    .action(async (options: AnonymiseOptions) => exit(await anonymise(options)));
+}
+
+async function anonymise(options: AnonymiseOptions): Promise<number> {
+  if (options.rules !== undefined) throw new UsageError("--rules: rules and sets of nodes are not anonymised; leave them out");
+  if (options.inputFile !== undefined) throw new UsageError("--input-file: flow logs are not anonymised; leave them out");
+  if (options.file === undefined) throw new UsageError("no manifests; give -f with a file or folder");
+  const mapping = new Mapping(keyOf(options.key));
+  const ranges = (options.cidr ?? []).map((text) => {
+    const mapped = mapping.addressText(text);
+    if (mapped === null) throw new UsageError(`--cidr ${text}: expected an address range such as 10.244.0.0/16`);
+    return `${text} is ${mapped}\n`;
+  });
+  const output = new Output(options.out);
+  const run = new Run(mapping, output);
+  try {
+    run.texts(options.file);
+    for (const argument of options.read ?? []) await run.captures(argument);
+  } catch (error) {
+    output.discard();
+    throw error;
+  }
+  for (const problem of run.problems) process.stderr.write(`${formatProblem(problem)}\n`);
+  if (run.refused) {
+    output.discard();
+    process.stderr.write("twinplane: nothing was written\n");
+    return 2;
+  }
+  output.keep();
+  for (const [what, times] of [...run.dropped].sort()) process.stderr.write(`left out: ${times} × ${what}\n`);
+  process.stdout.write(ranges.join(""));
+  process.stdout.write(`twinplane compare -f ${options.out}${run.named.map((one) => ` -r ${one}`).join("")}\n`);
+  return 0;
+}
+
+/** The key in a file, which is made where there is none. */
+function keyOf(file: string): Uint8Array {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8").trim();
+  } catch (error) {
+    const absent = error instanceof Error && "code" in error && error.code === "ENOENT";
+    if (!absent) throw new UsageError(`--key ${file}: ${sentenceOf(error)}`);
+    text = randomBytes(32).toString("hex");
+    try {
+      writeFileSync(file, `${text}\n`, { mode: 0o600, flag: "wx" });
+    } catch (failure) {
+      throw new UsageError(`--key ${file}: ${sentenceOf(failure)}`);
+    }
+    process.stderr.write(`a new key was written to ${file}; whoever has it can undo the mapping\n`);
+  }
+  if (!/^[0-9a-f]{64}$/i.test(text)) throw new UsageError(`--key ${file}: expected 64 hexadecimal digits`);
+  return Buffer.from(text, "hex");
+}
+
+/** Files of one folder, which all appear at the end or not at all. */
+class Output {
+  private readonly draft: string;
+  private readonly names: string[] = [];
+
+  constructor(private readonly folder: string) {
+    try {
+      mkdirSync(folder, { recursive: true });
+      if (readdirSync(folder).length > 0) throw new UsageError(`--out ${folder}: the folder is not empty`);
+      this.draft = mkdtempSync(join(folder, ".draft-"));
+    } catch (error) {
+      if (error instanceof UsageError) throw error;
+      throw new UsageError(`--out ${folder}: ${sentenceOf(error)}`);
+    }
+  }
+
+  text(name: string, text: string): void {
+    this.names.push(name);
+    writeFileSync(join(this.draft, name), text);
+  }
+
+  async bytes(name: string, chunks: AsyncIterable<Uint8Array>): Promise<string> {
+    this.names.push(name);
+    const handle = openSync(join(this.draft, name), "w");
+    try {
+      for await (const chunk of chunks) for (let at = 0; at < chunk.length;) at += writeSync(handle, chunk, at);
+    } finally {
+      closeSync(handle);
+    }
+    return join(this.folder, name);
+  }
+
+  keep(): void {
+    for (const name of this.names) renameSync(join(this.draft, name), join(this.folder, name));
+    this.discard();
+  }
+
+  discard(): void {
+    rmSync(this.draft, { recursive: true, force: true });
+  }
+}
+
+const TEXT_NAME = /\.(ya?ml|json|sysctl|rules|ip6?tables(-save)?|ipsets?|nft|save|dump|txt|conntrack|zip)$/i;
+const CAPTURE_NAME = /\.(pcap|pcapng|cap)(\.gz|\.zst)?$/i;
+const CONNTRACK_NAME = /\.(ct-events\.txt|conntrack)$/i;
+const OTHER_JSON = /\.(ifmap|case)\.json$|(^|\/)(case|meta)\.json$/;
+
+class Run {
+  readonly problems: Problem[] = [];
+  readonly dropped: Dropped = new Map();
+  /** Captures as `-r` takes them. */
+  readonly named: string[] = [];
+  refused = false;
+  private nodes: readonly string[] = [];
+  private readonly counts = new Map<string, number>();
+
+  constructor(private readonly mapping: Mapping, private readonly output: Output) {}
+
+  /** Objects first: the nodes' names say whose the other files are. */
+  texts(paths: readonly string[]): void {
+    const files = paths.flatMap((path) => this.listed(path, TEXT_NAME)).filter((file) => !OTHER_JSON.test(file));
+    const texts = files.flatMap((file) => {
+      const read = readText(file);
+      if ("what" in read) this.refuse(file, read.what);
+      else if (findDumps(file, read.text, null).dumps.length > 0)
+        this.refuse(file, "a node's rules or sets are not anonymised; leave them out");
+      else if (read.text.includes("\0") || /\.zip$/i.test(file))
+        this.refuse(file, "only texts are anonymised here; captures are given with -r");
+      else return [{ file, text: read.text }];
+      return [];
+    });
+    const facts = texts.filter(({ file, text }) => CONNTRACK_NAME.test(file) || isFacts(file, text));
+    const manifests = texts.filter((one) => !facts.includes(one) && !/\.txt$/i.test(one.file));
+    const nodes: string[] = [];
+    manifests.forEach(({ file, text }, index) => this.mapped(file, () => {
+      const objects = anonymiseManifest({ name: file, text }, this.mapping, this.dropped, (node) => nodes.push(node));
+      this.output.text(`objects-${index + 1}.json`, listText(objects));
+    }));
+    this.nodes = nodes;
+    for (const { file, text } of facts) this.facts(file, text);
+  }
+
+  async captures(argument: string): Promise<void> {
+    const { said, path } = splitNode(argument);
+    const [nodeSaid, ...device] = said.split(":");
+    for (const file of this.listed(path, CAPTURE_NAME)) {
+      const node = nodeSaid === "" ? nodeOf(file, this.nodes) : nodeSaid;
+      const failure = openFailure(file) ?? nodeFailure(file, node, this.nodes);
+      if (failure !== null || node === null) {
+        this.refuse(file, failure?.what ?? "");
+        continue;
+      }
+      const first = (await fileChunks(file, () => {}).next()).value as Uint8Array | undefined;
+      const kind = sniff((first ?? new Uint8Array(0)).subarray(0, SNIFF_BYTES));
+      if (kind !== FileKind.Pcap && kind !== FileKind.Pcapng) {
+        this.refuse(file, `expected a capture, pcap or pcapng; this is ${kind}`);
+        continue;
+      }
+      const written = await this.output.bytes(`${this.numbered(node)}.${kind}`, this.frames(file));
+      this.named.push(`${[this.mapping.name(node), ...device.map((one) => this.mapping.device(one))].join(":")}=${written}`);
+    }
+  }
+
+  private async *frames(file: string): AsyncGenerator<Uint8Array> {
+    const capture = new CaptureAnonymiser(this.mapping);
+    const damaged = (what: string): void => {
+      this.problems.push({ where: { file, line: 0 }, severity: "error", what });
+    };
+    for await (const chunk of fileChunks(file, damaged)) yield capture.push(chunk);
+    const { bytes, end } = capture.finish();
+    yield bytes;
+    this.problems.push(...captureProblems(file, end));
+    if (end.counters.noTime > 0) damaged(`${end.counters.noTime} packets without a time are written with time 0`);
+  }
+
+  private facts(file: string, text: string): void {
+    const node = nodeOf(file, this.nodes);
+    const failure = nodeFailure(file, node, this.nodes, "-f");
+    if (failure !== null || node === null) {
+      this.refuse(file, failure?.what ?? "");
+      return;
+    }
+    this.mapped(file, () => {
+      const stem = this.numbered(node);
+      if (CONNTRACK_NAME.test(file)) this.output.text(`${stem}.ct-events.txt`, anonymiseConntrack(text, this.mapping));
+      else if (/^\s*[[{]/.test(text)) this.output.text(`${stem}.net.json`, anonymiseIpJson({ name: file, text }, this.mapping));
+      else this.output.text(`${stem}.sysctl`, anonymiseSysctls(text, this.mapping));
+    });
+  }
+
+  private mapped(file: string, write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      if (!(error instanceof Unmappable)) throw error;
+      this.refuse(file, `${error.message}; the file is refused`);
+    }
+  }
+
+  private listed(path: string, names: RegExp): string[] {
+    const { files, folder, failures } = list(path);
+    for (const failure of failures) this.refuse(failure.file, failure.what);
+    return files.filter((file) => !folder || names.test(file));
+  }
+
+  /** What stands for the node's name, and a number. */
+  private numbered(node: string): string {
+    const count = (this.counts.get(node) ?? 0) + 1;
+    this.counts.set(node, count);
+    return `${this.mapping.name(node)}.${count}`;
+  }
+
+  private refuse(file: string, what: string): void {
+    this.problems.push({ where: { file, line: 0 }, severity: "error", what });
+    this.refused = true;
+  }
+}
+
+/** As inputs.ts tells node facts. */
+function isFacts(file: string, text: string): boolean {
+  return /\.sysctl$/.test(file) || /^\s*\[\s*(\]\s*$|(\{\s*\}\s*,\s*)*\{\s*"(ifindex|link_index|dst|type)")/.test(text.slice(0, 400))
+    || /^\s*\{\s*"(link|addr|route[46]?|neigh)"\s*:\s*\[/.test(text.slice(0, 400));
+}
+
+/** One line an object. */
+function listText(objects: readonly Json[]): string {
+  return `{"apiVersion":"v1","kind":"List","items":[\n${objects.map((one) => JSON.stringify(one)).join(",\n")}\n]}\n`;
+}
