@@ -46,6 +46,8 @@ describe("found by the ring", () => {
     ["a deny that is certain stands beside one that is not known", "1.20", {},
       [policy("CiliumNetworkPolicy", { endpointSelector: {}, ingressDeny: [{ fromGroups: [{ aws: {} }] }, { fromCIDR: ["203.0.113.0/24"] }] }),
         policy("CiliumClusterwideNetworkPolicy", { endpointSelector: {}, ingress: [{ fromEntities: ["all"] }] })], "203.0.113.9", "denied"],
+    ["entity cluster has the other nodes", "1.20", {},
+      [policy("CiliumNetworkPolicy", { endpointSelector: {}, ingress: [{ fromEntities: ["cluster"] }] })], "192.168.50.11", "allowed"],
     ["so does an allow, in 1.16 too", "1.16", {},
       [policy("CiliumNetworkPolicy", { endpointSelector: {}, ingress: [{ fromGroups: [{ aws: {} }] }, { fromCIDR: ["203.0.113.0/24"] }] })],
       "203.0.113.9", "allowed"],
