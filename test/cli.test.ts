@@ -252,7 +252,7 @@ describe("help", () => {
 
   it("every option the README names is an option", async () => {
     let known = "";
-    for (const command of ["compare", "trace", "dump", "check", "review", "test", "verify", "collect", "score", "explain"]) known += (await runCli([command, "--help"])).stdout;
+    for (const command of ["compare", "trace", "dump", "check", "review", "test", "verify", "collect", "score", "explain", "anonymise"]) known += (await runCli([command, "--help"])).stdout;
     const named = [...readFileSync(join(root, "README.md"), "utf8").matchAll(/(?<![\w-])--[a-z][\w-]+/g)].map((match) => match[0]);
     expect(named.length).toBeGreaterThan(8);
     expect([...new Set(named)].filter((option) => !known.includes(option) && !FOREIGN.includes(option))).toEqual([]);
