@@ -93,7 +93,7 @@ describe.each(["nodeport-cluster", "ipv6", "icmp-errors"])("%s", (story) => {
 
     const source = FACTS.slice(0, 3).map((file) => readFileSync(file, "utf8")).join("\n");
     const addresses = [...new Set(source.match(/[0-9a-f]*[.:][0-9a-f.:]+/g))].map(parseAddress)
-      .filter((one) => one !== null && one.bytes.some((byte) => byte !== 0 && byte !== 255)
+      .filter((one) => one?.bytes.some((byte) => byte !== 0 && byte !== 255)
         && !SPECIAL.some((range) => prefixContains(range, one))).map((one) => one!);
     expect(addresses.length).toBeGreaterThan(40);
     const names = [...source.matchAll(/^ {2}name: (.+)$/gm)].map((match) => match[1])

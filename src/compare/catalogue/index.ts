@@ -53,7 +53,7 @@ export interface HazardNote {
 /** What packets would not show beforehand and can arise in this cluster between these two planes, in the catalogue's order. */
 export function hazardsOf(cluster: Cluster, current: SettingSide, target: SettingSide): HazardNote[] {
   return CATALOGUE.flatMap(({ id, title, appliesTo }) => {
-    const because = appliesTo?.({ cluster, current, target }) ?? [];
+    const because = [...new Set(appliesTo?.({ cluster, current, target }) ?? [])];
     return because.length === 0 ? [] : [{ id, title, because }];
   });
 }

@@ -25,23 +25,25 @@ export const SERVICES: readonly Difference[] = [
   },
   {
     id: "SVC-LBSRCRANGES",
-    title: "loadBalancerSourceRanges: kube-proxy applies them to pods and nodes too, Cilium only to traffic from outside",
-    matches: (s) => s.frontend?.kind === "LoadBalancer" && s.frontend.service.loadBalancerSourceRanges.length > 0
-      && s.current.reason === "filter/KUBE-PROXY-FIREWALL" && s.target.outcome.arrived && isEndpoint(s, s.frontend, s.target)
-      && s.names.knows(s.source),
+    title: "loadBalancerSourceRanges: kube-proxy applies them to pods and nodes too, Cilium to traffic from outside, of 1.18 to node ports",
+    matches: (s) => s.frontend !== null && s.frontend.service.loadBalancerSourceRanges.length > 0
+      && (s.frontend.kind === "LoadBalancer" ? s.current.reason === "filter/KUBE-PROXY-FIREWALL" && s.target.outcome.arrived
+        && isEndpoint(s, s.frontend, s.target) && s.names.knows(s.source) : isRangeOfNodePort(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "KUBE-FW and KUBE-PROXY-FIREWALL hold for the load balancer's address whoever asks: pods and nodes are dropped unless"
         + " a range has them. Where a range has the node's own address, what the load balancer's address itself sends passes too. Node"
         + " ports and ClusterIPs are not limited.",
       cilium: "A client in the cluster is balanced at its own node, where ranges are not looked at. From outside they hold for the load"
-        + " balancer's address; for node ports too with bpf-lb-source-range-all-types (1.17 and later). The annotation"
+        + " balancer's address; for node ports too with bpf-lb-source-range-all-types (1.17 and later), and in 1.18 whatever that option"
+        + " says. The annotation"
         + " service.cilium.io/src-ranges-policy: deny turns the list round (1.17 and later).",
       bitten: ["cilium#17440", "cilium#30843", "cilium#34903", "cilium#44718", "cilium#42334"],
       advice: "Deny clients in the cluster by NetworkPolicy where the ranges were meant to.",
       sources: [
         { what: "kube-proxy pkg/proxy/iptables/proxier.go; its rules on a kernel", known: "executed" },
         { what: "Cilium Documentation/network/kubernetes/kubeproxy-free.rst, LoadBalancer Source Ranges Checks", known: "documented" },
+        { what: "Cilium pkg/loadbalancer/reconciler/bpf_reconciler.go of 1.18 and 1.19, CheckSourceRange", known: "read in source" },
       ],
     },
   },
@@ -238,6 +240,12 @@ export const SERVICES: readonly Difference[] = [
 
 /** Labels that Istio, Linkerd and KubeVirt put on pods whose traffic they redirect or bridge. */
 const REDIRECTING = ["security.istio.io/tlsMode", "linkerd.io/control-plane-ns", "kubevirt.io"];
+
+/** From outside to a node port: kube-proxy looks at ranges for the load balancer's address alone. */
+function isRangeOfNodePort({ frontend, names, source, current, target }: Situation): boolean {
+  return frontend?.kind === "NodePort" && target.reason === "DENIED_BY_LB_SRC_RANGE_CHECK" && current.outcome.arrived
+    && (target.version === "1.18" || target.options["bpf-lb-source-range-all-types"] === true) && names.pod(source) === null;
+}
 
 function isLocal(frontend: Frontend): boolean {
   return frontend.kind === "ClusterIP" ? frontend.service.internalTrafficPolicy === "Local"
