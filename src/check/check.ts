@@ -7,9 +7,9 @@ import type { Cluster } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
 import { hazardsOf } from "../compare/catalogue/index.js";
 import { buildPlane, checkTarget, type Network, type PlaneInputs, policyDenial, type Profile, settingOf, usageOf } from "../planes.js";
-import { type CheckReport, checkVerdict } from "../report/check.js";
+import { type CheckReport, checkVerdict, type ComparedPairs } from "../report/check.js";
 import { blockersOf } from "./blockers.js";
-import { compareAll, type Exhaustive } from "./exhaustive.js";
+import { compareAll } from "./exhaustive.js";
 import { flagsOf } from "./flags.js";
 import { type ScaleBy, scaledCluster } from "./scale.js";
 
@@ -60,7 +60,7 @@ export function runCheck(input: CheckInput): CheckReport {
 /** Pods above which those that no packet needs are left out of the planes. */
 const REDUCE_ABOVE = 1000;
 
-function compare(input: CheckInput, problems: Problem[]): Exhaustive {
+function compare(input: CheckInput, problems: Problem[]): ComparedPairs {
   const { cluster, network, current, target, wasm, seed, rulesByNode } = input;
   return compareAll({
     cluster, prefixes: [...network.clusterCidrs, ...network.nonMasqueradeCidrs, ...masqueradePrefixes(network)],

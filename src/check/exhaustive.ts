@@ -12,6 +12,7 @@ import type { Because, Plane } from "../dataplane.js";
 import { titleOf } from "../compare/catalogue/index.js";
 import type { Judged } from "../compare/judged.js";
 import type { Denial } from "../planes.js";
+import type { Change, ChangeRow, ComparedPairs } from "../report/check.js";
 import { Classes } from "./classes.js";
 import { addEgressEdges, addIngressEdges, type Edges } from "./edge-pairs.js";
 import { groupsOf } from "./groups.js";
@@ -38,39 +39,10 @@ export interface ExhaustiveInput {
   readonly planesOf: (cluster: Cluster) => { readonly planes: readonly [Plane, Plane]; readonly denies: Denial };
 }
 
-export type Change = "newly denied" | "newly allowed" | "other destination" | "other source" | "other refusal" | "other";
-
-export interface ChangeGroup {
-  /** Of the catalogue, or UNEXPLAINED. */
-  readonly id: string;
-  readonly title: string;
-  readonly change: Change;
-  /** What decides it: policies or a service; else the way. */
-  readonly object: string;
-  readonly becauses: readonly Because[];
-  readonly classes: number;
-  /** Pairs of ends, each counted for every interval of ports and protocol. */
-  readonly pairs: number;
-  readonly examples: readonly { readonly source: string; readonly destination: string; readonly traffic: string; readonly current: string;
-    readonly target: string }[];
-}
-
-export interface Exhaustive {
-  readonly podClasses: number;
-  readonly nodeClasses: number;
-  readonly outsideClasses: number;
-  /** Packets sent through both planes. */
-  readonly classes: number;
-  readonly pairs: number;
-  readonly protocols: readonly string[];
-  readonly groups: readonly ChangeGroup[];
-  readonly undecided: readonly { readonly reason: string; readonly classes: number; readonly pairs: number }[];
-}
-
 /** A judged probe, for whoever compares; null: the same in both planes; a sentence: not judged. */
 export type Told = (probe: Probe, judged: Judged | string | null) => void;
 
-export function compareAll(input: ExhaustiveInput, told: Told = () => {}): Exhaustive {
+export function compareAll(input: ExhaustiveInput, told: Told = () => {}): ComparedPairs {
   const { list, classes, edges, traffic } = probesOf(input);
   const { probes } = list;
   const cluster = input.cluster.pods.length > input.reduceAbove ? reducedCluster(input.cluster, probes) : input.cluster;
@@ -139,10 +111,10 @@ const CHANGES: Readonly<Record<string, Change>> = { destination: "other destinat
 /** The gravest first. */
 const GRAVITY: readonly Change[] = ["newly denied", "newly allowed", "other destination", "other source", "other refusal", "other"];
 
-interface Growing extends ChangeGroup {
+interface Growing extends ChangeRow {
   classes: number;
   pairs: number;
-  readonly examples: ChangeGroup["examples"][number][];
+  readonly examples: ChangeRow["examples"][number][];
 }
 
 /** What was found, by difference, change and what decides it. */
@@ -163,7 +135,7 @@ class Groups {
     this.reasons.set(reason, known);
   }
 
-  result(): Pick<Exhaustive, "groups" | "undecided"> {
+  result(): Pick<ComparedPairs, "groups" | "undecided"> {
     return {
       groups: [...this.groups.values()].sort((a, b) => Number(b.id === "UNEXPLAINED") - Number(a.id === "UNEXPLAINED")
         || GRAVITY.indexOf(a.change) - GRAVITY.indexOf(b.change) || b.pairs - a.pairs || (a.id + a.object < b.id + b.object ? -1 : 1)),

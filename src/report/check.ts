@@ -47,23 +47,30 @@ export interface FlagRow {
   readonly examples: readonly string[];
 }
 
-/** A kind of change over the pairs of a cluster; see src/check/exhaustive.ts. */
+export type Change = "newly denied" | "newly allowed" | "other destination" | "other source" | "other refusal" | "other";
+
+/** A kind of change over the pairs of a cluster. */
 export interface ChangeRow {
+  /** Of the catalogue, or UNEXPLAINED. */
   readonly id: string;
   readonly title: string;
-  readonly change: string;
+  readonly change: Change;
+  /** What decides it: policies or a service; else the way. */
   readonly object: string;
   readonly becauses: readonly Because[];
   readonly classes: number;
+  /** Pairs of ends, each counted for every interval of ports and protocol. */
   readonly pairs: number;
   readonly examples: readonly { readonly source: string; readonly destination: string; readonly traffic: string; readonly current: string;
     readonly target: string }[];
 }
 
+/** Both planes over every class of pairs. */
 export interface ComparedPairs {
   readonly podClasses: number;
   readonly nodeClasses: number;
   readonly outsideClasses: number;
+  /** Packets sent through both planes. */
   readonly classes: number;
   readonly pairs: number;
   readonly protocols: readonly string[];
