@@ -15,7 +15,7 @@ import { type CoverageReport, isExercised } from "./compare/coverage.js";
 import { Names } from "./compare/names.js";
 import { strangers } from "./compare/strangers.js";
 import type { Plane } from "./dataplane.js";
-import { buildPlane, limitsOf, policyDenial, type PlaneInputs, type Profile, settingOf } from "./planes.js";
+import { buildPlane, type Denial, limitsOf, policyDenial, type PlaneInputs, type Profile, settingOf } from "./planes.js";
 import { CaptureCursor, type CaptureInput, keyOfImage, readView } from "./replay/reading.js";
 import { type PlaneChange, Replay } from "./replay/loop.js";
 import { Snapshot } from "./replay/snapshot.js";
@@ -105,7 +105,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
   let denies = policyDenial(targetCluster, input.target, input.cilium, targetNetwork.names);
   const settings = settingsOf(input, cluster);
   const comparison = new Comparison(planes, () => names, input.current.policyEngine,
-    (source, destination, protocol, port) => denies(source, destination, protocol, port),
+    Object.assign((...flow: Parameters<Denial>) => denies(...flow), { reads: (...flow: Parameters<Denial>) => denies.reads(...flow) }),
     input.onJudged === undefined ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, input.onJudged), settings, {
       targetNames: () => targetNames,
       ...(input.nameOf === undefined ? {} : { nameOf: input.nameOf }),

@@ -19,7 +19,13 @@ export function wordsEngine(cluster: Cluster): PolicyEngine {
 }
 
 /** Addresses in wire order, an IP protocol number, the destination port in host order (0 where the protocol has none). */
-export type Denial = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;
+export interface Denial {
+  (source: Uint8Array, destination: Uint8Array, protocol: number, port: number): boolean;
+  /** All policies that Cilium reads, taken as it takes them; `unknown` where the profile is no Cilium or the words do not say. */
+  readonly reads: (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => Reading;
+}
+
+export type Reading = "allow" | "deny" | "unknown";
 
 /**
  * Whether the policies that a profile reads deny a flow by their words. Cilium reads its own kinds and ClusterNetworkPolicy
@@ -32,27 +38,30 @@ export function policyDenial(cluster: Cluster, profile: Profile, given: Readonly
   const inForce = profile.engine === "kube-proxy+spec" ? {} : { adminKinds: [] };
   const index = new PolicyIndex(cluster, { ipBlockMatchesPods: false, ...inForce });
   const cilium = profile.engine === "cilium" ? ciliumWords(cluster, profile, given, names) : null;
-  return (source, destination, protocol, port) => {
+  // What NetworkPolicy's words say is all there is to say where there is nothing else to read.
+  const others = cluster.ciliumPolicies.length > 0 || cluster.adminPolicies.length > 0 ? cilium : null;
+  const denies = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number): boolean => {
     const ends = [addressFromBytes(source), addressFromBytes(destination)] as const;
     const found = evaluateAddresses(index, ...ends, protocol, port);
     if (found.egress.verdict === "deny" || found.ingress.verdict === "deny") return true;
-    return cilium?.(...ends, protocol, port) ?? false;
+    return others?.(...ends, protocol, port) === "deny";
   };
+  return Object.assign(denies, { reads: (source: Uint8Array, destination: Uint8Array, protocol: number, port: number): Reading =>
+    cilium?.(addressFromBytes(source), addressFromBytes(destination), protocol, port) ?? "unknown" });
 }
 
 /** ICMP types are not given: a flow that begins with ICMP begins with an echo request. */
 const ECHO_REQUEST: Readonly<Record<number, number>> = { 1: 8, 58: 128 };
 
 function ciliumWords(cluster: Cluster, profile: Profile, given: Readonly<Record<string, unknown>>, names: DNSNames | undefined)
-  : (source: Address, destination: Address, protocol: number, port: number) => boolean {
-  // Nothing that NetworkPolicy's words do not say, where there is nothing else to read.
-  if (cluster.ciliumPolicies.length === 0 && cluster.adminPolicies.length === 0) return () => false;
+  : (source: Address, destination: Address, protocol: number, port: number) => Reading {
   const { options } = ciliumOptions(profile.text, cluster, given);
   const spec = new CiliumSpec(cluster, { ...ciliumSpecOptions(Number(options.version.split(".")[1]), { ...options }),
     ...(names?.complete === true ? { domainNames: byAddress(names) } : {}) });
   return (source, destination, protocol, port) => {
     const { egress, ingress } = spec.evaluate(source, destination, protocol, ECHO_REQUEST[protocol] ?? port);
-    return egress.verdict === "deny" || ingress.verdict === "deny";
+    if (egress.verdict === "deny" || ingress.verdict === "deny") return "deny";
+    return egress.verdict === "allow" && ingress.verdict === "allow" ? "allow" : "unknown";
   };
 }
 

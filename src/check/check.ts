@@ -5,7 +5,7 @@
 import type { Prefix } from "../cluster/address.js";
 import type { Cluster } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
-import { hazardsOf } from "../compare/catalogue/index.js";
+import { hazardsOf, type SettingSide } from "../compare/catalogue/index.js";
 import { buildPlane, checkTarget, type Network, type PlaneInputs, policyDenial, type Profile, settingOf, usageOf } from "../planes.js";
 import { type CheckReport, checkVerdict, type ComparedPairs } from "../report/check.js";
 import { blockersOf } from "./blockers.js";
@@ -46,7 +46,7 @@ export function runCheck(input: CheckInput): CheckReport {
   const usage = usageOf(target, cluster, network);
   const { scale } = input;
   const scaled = scale === null ? null : { ...usageOf(target, scaledCluster(cluster, scale.pods, scale.by), network), by: scale.by };
-  const compared = size.endpoints === 0 || input.mostProbes === 0 ? null : compare(input, problems);
+  const compared = size.endpoints === 0 || input.mostProbes === 0 ? null : compare(input, sides, problems);
   return {
     twinplane: input.version, current: current.text, target: target.text, detected: input.detected,
     blockers, compared, flags, checked: tallies, size, usage, scaled, hazards: hazardsOf(cluster, ...sides), problems,
@@ -60,12 +60,12 @@ export function runCheck(input: CheckInput): CheckReport {
 /** Pods above which those that no packet needs are left out of the planes. */
 const REDUCE_ABOVE = 1000;
 
-function compare(input: CheckInput, problems: Problem[]): ComparedPairs {
+function compare(input: CheckInput, settings: readonly [SettingSide, SettingSide], problems: Problem[]): ComparedPairs {
   const { cluster, network, current, target, wasm, seed, rulesByNode } = input;
   return compareAll({
     cluster, prefixes: [...network.clusterCidrs, ...network.nonMasqueradeCidrs, ...masqueradePrefixes(network)],
     special: new Set(rulesByNode.keys()), most: input.mostProbes ?? mostProbes(cluster, current), reduceAbove: REDUCE_ABOVE,
-    currentHasPolicy: current.policyEngine,
+    currentHasPolicy: current.policyEngine, settings,
     planesOf: (some) => {
       const inputs = { cluster: some, epochNs: 0n, wasm, network, seed, traced: false, udpCleanup: true };
       const planes = [buildPlane("current", current, { ...inputs, rulesByNode }), buildPlane("target", target, inputs)] as const;

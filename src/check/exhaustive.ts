@@ -9,7 +9,7 @@
 import type { Prefix } from "../cluster/address.js";
 import type { Cluster, Node } from "../cluster/cluster.js";
 import type { Because, Plane } from "../dataplane.js";
-import { titleOf } from "../compare/catalogue/index.js";
+import { type SettingSide, titleOf } from "../compare/catalogue/index.js";
 import type { Judged } from "../compare/judged.js";
 import type { Denial } from "../planes.js";
 import type { Change, ChangeRow, ComparedPairs } from "../report/check.js";
@@ -35,6 +35,8 @@ export interface ExhaustiveInput {
   /** Pods above which those that no packet needs are left out of the planes. */
   readonly reduceAbove: number;
   readonly currentHasPolicy: boolean;
+  /** Versions and options of both. */
+  readonly settings: readonly [SettingSide, SettingSide];
   /** Both planes for a cluster, and what policies' words deny in it. */
   readonly planesOf: (cluster: Cluster) => { readonly planes: readonly [Plane, Plane]; readonly denies: Denial };
 }
@@ -47,7 +49,7 @@ export function compareAll(input: ExhaustiveInput, told: Told = () => {}): Compa
   const { probes } = list;
   const cluster = input.cluster.pods.length > input.reduceAbove ? reducedCluster(input.cluster, probes) : input.cluster;
   const { planes, denies } = input.planesOf(cluster);
-  const senders = new Senders(cluster, planes, input.currentHasPolicy, denies);
+  const senders = new Senders(cluster, planes, input.currentHasPolicy, denies, input.settings);
   const groups = new Groups();
   let pairs = 0;
   for (const probe of probes) {

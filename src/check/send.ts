@@ -1,5 +1,6 @@
 /** Probes through both planes, each a connection of its own, and what the comparison says of each. */
 import type { Cluster } from "../cluster/cluster.js";
+import type { SettingSide } from "../compare/catalogue/index.js";
 import { Comparison, type PolicyDenies } from "../compare/comparison.js";
 import { differingFacets } from "../compare/facets.js";
 import { type Judged, Teller } from "../compare/judged.js";
@@ -34,7 +35,9 @@ export class Senders {
   private sent = 0;
 
   constructor(cluster: Cluster, private readonly planes: readonly [Plane, Plane], private readonly currentHasPolicy: boolean,
-    private readonly denies: PolicyDenies) {
+    private readonly denies: PolicyDenies,
+    /** Versions and options of both, which differences depend on. */
+    private readonly settings: readonly [SettingSide, SettingSide]) {
     this.names = new Names(cluster);
     this.nodes = new Map(planes[0].nodes.map((name, number) => [name, number]));
     for (const node of cluster.nodes) {
@@ -101,7 +104,7 @@ export class Senders {
     const teller = new Teller(0, this.planes[0].nodes, (judged) => {
       this.judged = judged;
     });
-    return new Comparison(this.planes, () => this.names, this.currentHasPolicy, this.denies, teller);
+    return new Comparison(this.planes, () => this.names, this.currentHasPolicy, this.denies, teller, this.settings);
   }
 }
 

@@ -147,6 +147,7 @@ export class Comparison implements Judge {
     this.affinity = null;
     const found = this.classify(packet);
     this.counts[found]++;
+    this.memory.losses.begin(packet);
     if (found === "same") this.refuse(packet);
     this.teller?.packet(packet, this.names(), { class: found, finding: this.shown, undecided: this.why }, (index) => {
       const side = this.side(index, packet.outcomes[index]);
@@ -287,6 +288,7 @@ export class Comparison implements Judge {
       currentHasPolicy: this.currentHasPolicy, seenBefore: (packet.flow?.packets ?? 0) > 1,
       idleNs: packet.flow === null || packet.flow.pausedNs === packet.flow.lastNs ? 0 : packet.flow.pausedNs,
       affinity: this.affinity,
+      followsFirst: () => this.memory.losses.hasBegun(packet),
       masqueraded: () => this.memory.masqueraded(this.remoteOf(packet)),
       policyDenies: () => current.arrived && this.policyDenies(Tuple.source(current.image), Tuple.destination(current.image),
         Tuple.protocol(current.image), Tuple.destinationPort(current.image)),
@@ -295,6 +297,11 @@ export class Comparison implements Judge {
       policyDeniesBetween: (from, to, at) => {
         const ends = [parseAddress(from)?.bytes, parseAddress(to)?.bytes];
         return ends[0] !== undefined && ends[1] !== undefined && this.policyDenies(ends[0], ends[1], Tuple.protocol(tuple), at);
+      },
+      targetReads: (from, to, at) => {
+        const ends = [parseAddress(from)?.bytes, parseAddress(to)?.bytes];
+        return ends[0] === undefined || ends[1] === undefined ? "unknown"
+          : this.policyDenies.reads(ends[0], ends[1], Tuple.protocol(tuple), at);
       },
     };
   }
@@ -417,7 +424,11 @@ function becausesOf({ current, target }: Situation): Because[] {
   return [...current.journey.becauses, ...target.journey.becauses];
 }
 
-export type PolicyDenies = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;
+export interface PolicyDenies {
+  (source: Uint8Array, destination: Uint8Array, protocol: number, port: number): boolean;
+  /** The target's own reading of all that it reads. */
+  readonly reads: (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => "allow" | "deny" | "unknown";
+}
 
 /**
  * The same place reached over another number of hops. A node's own packets are left out: Cilium may take them to a

@@ -65,8 +65,13 @@ function covers(tuple: Uint8Array, protocol: number): number {
 
 export function sameDestination(a: Outcome, b: Outcome): boolean {
   if (a.end !== b.end) return false;
-  const samePort = a.withoutPorts || b.withoutPorts || Tuple.destinationPort(a.image) === Tuple.destinationPort(b.image);
+  // An echo has its identifier in both places: it is the sender's port, of which masquerading may draw another.
+  const samePort = a.withoutPorts || b.withoutPorts || isIcmp(a.image) || Tuple.destinationPort(a.image) === Tuple.destinationPort(b.image);
   return samePort && sameDestinationAddress(a.image, b.image);
+}
+
+function isIcmp(image: Uint8Array): boolean {
+  return Tuple.protocol(image) === 1 || Tuple.protocol(image) === 58;
 }
 
 /** Silence equals silence; an answer equals one of the same kind from the same address. */

@@ -1,6 +1,6 @@
 /**
  * Datagrams of which one plane dropped a fragment while the other waits for the rest: that they differ shows only when
- * the other has put the datagram together, and by then it is another packet.
+ * the other has put the datagram together, and by then it is another packet. And those that the target has seen the beginning of.
  */
 import { End } from "../dataplane.js";
 import type { Packet } from "../replay/loop.js";
@@ -20,6 +20,21 @@ const MOST = 4096;
 
 export class Losses {
   private readonly open = new Map<string, Loss>();
+  /** Datagrams whose first fragment the target let through. */
+  private readonly begun = new Set<string>();
+
+  /** A packet that was judged. */
+  begin(packet: Packet): void {
+    const { view, outcomes: [, target] } = packet;
+    if (!view.isFragment || view.fragmentOffset !== 0 || (!target.arrived && target.end !== End.Held)) return;
+    this.begun.add(keyOf(packet));
+    if (this.begun.size > MOST) this.begun.delete(this.begun.values().next().value!);
+  }
+
+  /** Whether the packet is of a datagram whose first fragment the target let through before. */
+  hasBegun(packet: Packet): boolean {
+    return this.begun.has(keyOf(packet));
+  }
 
   /** A fragment that a plane holds. */
   note(packet: Packet): void {

@@ -24,6 +24,8 @@ export interface ProbeData {
   readonly ttl?: number;
   readonly tcpFlags?: readonly (typeof TCP_FLAGS)[number][];
   readonly fragment?: { readonly id?: number; readonly offset?: number; readonly more?: boolean };
+  readonly icmpError?: { readonly about: string; readonly answer?: boolean; readonly type: number; readonly code?: number;
+    readonly mtu?: number };
   /** Hex, from the network header on. */
   readonly packet?: string;
   readonly etherType?: number;

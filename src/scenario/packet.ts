@@ -31,7 +31,7 @@ const PROTOCOLS = { TCP: 6, UDP: 17, SCTP: 132 } as const;
 export function wayOf(probe: Probe, cluster: Cluster): Way {
   const { from, to } = probe;
   const wanted = probe.family ?? familyOf(to.ip) ?? familyOf(from.ip);
-  if (probe.packet !== null) return wayOfBytes(probe, cluster);
+  if (probe.packet !== null || probe.icmpError !== null) return wayOfBytes(probe, cluster);
   const ends = destinationsOf(probe, cluster);
   const sender = senderOf(probe, cluster);
   for (const destination of ends) {
@@ -120,11 +120,12 @@ function portOf({ port, to, protocol }: Probe, cluster: Cluster): number {
   return found.containerPort;
 }
 
-/** Where bytes of the user's own enter; their addresses are in them. */
+/** Where bytes of the user's own, or an ICMP error, enter; their destinations are in them. */
 function wayOfBytes(probe: Probe, cluster: Cluster): Way {
   const sender = senderOf(probe, cluster);
   const any = sender.addresses[0] ?? addressOf("0.0.0.0");
-  const six = probe.etherType === EtherType.Ipv6 || (probe.packet![0] >> 4 === 6 && probe.etherType === null);
+  const six = probe.packet === null ? (probe.family ?? any.family) === 6
+    : probe.etherType === EtherType.Ipv6 || (probe.packet[0] >> 4 === 6 && probe.etherType === null);
   const client = sender.addresses.find((one) => (one.family === 6) === six) ?? (six ? addressOf("::") : any);
   return { node: sender.node, device: sender.device, client, source: client, destination: client, port: 0, protocol: 0 };
 }

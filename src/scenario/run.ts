@@ -10,19 +10,21 @@ import { Comparison } from "../compare/comparison.js";
 import { Memory } from "../compare/memory.js";
 import { Names } from "../compare/names.js";
 import type { Plane } from "../dataplane.js";
-import { assumedNetwork, buildPlane, parseProfile, type PlaneInputs, policyDenial, type Profile, settingOf,
+import { assumedNetwork, buildPlane, type Denial, parseProfile, type PlaneInputs, policyDenial, type Profile, settingOf,
   wrongOptions } from "../planes.js";
 import { Flow } from "../replay/flows.js";
 import { viewOf } from "../replay/reading.js";
 import type { Packet } from "../replay/loop.js";
 import type { View } from "../replay/view.js";
+import { EtherType } from "../wire/index.js";
 import { sameEnd } from "../replay/tuple.js";
 import { parsePrefix } from "../cluster/address.js";
 import { kubeProxyObjects, type Load, scenarioObjects, type ScenarioObjects, timelineFor } from "./clusters.js";
 import { Connections, type Seen } from "./connection.js";
 import { describeSeen, judge, type Judged } from "./judge.js";
 import { hasAnswer, packetOf, ProbeError, type Way, wayOf } from "./packet.js";
-import type { PlaneSpec, Probe, Scenario } from "./scenario.js";
+import { icmpErrorOf, type Told } from "./icmp-error.js";
+import type { IcmpError, PlaneSpec, Probe, Scenario } from "./scenario.js";
 
 export interface ScenarioInputs {
   readonly load: Load;
@@ -84,11 +86,13 @@ class ScenarioRun {
   private cluster: Cluster;
   private names: Names;
   /** By the cluster of the moment; null: not asked yet. */
-  private denies: ReturnType<typeof policyDenial> | null = null;
+  private denies: Denial | null = null;
   private readonly timesNs: readonly number[];
   private connection = 0;
   private readonly connections = new Map<string, number>();
   private readonly memory = new Memory();
+  /** By probe's name: what became of its last connection. */
+  private readonly told = new Map<string, { readonly flow: Flow | null; readonly byPlane: readonly Told[] }>();
   /** By entry point and tuple: the connection as its packet before left it. */
   private readonly flows = new Map<string, Flow>();
 
@@ -210,11 +214,17 @@ class ScenarioRun {
     const comparison = this.comparison();
     const seen = new Map<string, Seen[]>(this.planes.map(({ name }) => [name, []]));
     for (let turn = 0; turn < probe.repeat; turn++) {
+      if (probe.icmpError !== null) {
+        this.sendError(probe.icmpError, way, index, comparison).forEach((one, at) => seen.get(this.planes[at].name)!.push(one));
+        continue;
+      }
       const { packet, connection } = this.packet(probe, way, index, turn);
       const number = hasAnswer(probe, way) ? connection : null;
       const found = this.planes.map(({ connections }) => connections.open(packet, number));
       this.planes.forEach(({ name }, at) => seen.get(name)!.push(found[at]));
-      if (comparison !== null) compareSeen(comparison, packet, this.flowOf(packet, found[0], found[1]), found[0], found[1]);
+      const flow = found.length > 1 ? this.flowOf(packet, found[0], found[1]) : null;
+      if (comparison !== null && flow !== null) compareSeen(comparison, packet, flow, found[0], found[1]);
+      this.told.set(probe.name, { flow, byPlane: found.map(({ request, answer }) => ({ request, answer, connection })) });
     }
     const judged = this.planes.map(({ name }): readonly [string, Judged] =>
       [name, judge(probe.expect.get(name)!, seen.get(name)!, way.client.text, this.cluster, this.names)]);
@@ -233,15 +243,31 @@ class ScenarioRun {
     };
   }
 
+  /** The error as each plane's own packet makes it. */
+  private sendError(error: IcmpError, way: Way, index: number, comparison: Comparison | null): Seen[] {
+    const about = this.told.get(error.about);
+    const node = this.planes[0].plane.nodes.indexOf(way.node);
+    const etherType = way.client.family === 4 ? EtherType.Ipv4 : EtherType.Ipv6;
+    const views = this.planes.map(({ name }, at) => viewOf(icmpErrorOf(error, about?.byPlane[at], way.client.bytes, name), etherType, node,
+      way.device, this.timesNs[index]));
+    const found = this.planes.map(({ connections }, at) => connections.open(views[at], null));
+    const [view] = views;
+    if (comparison !== null && about !== undefined && about.flow !== null) {
+      comparison.judge({ view, views: [view], flow: again(about.flow), direction: error.answer ? 1 : 0, kind: "error",
+        outcomes: [found[0].request, found[1].request], moot: [false, false], restored: [false, false] });
+    }
+    return found;
+  }
+
   /** Of the first two planes; null where there is one. */
   private comparison(): Comparison | null {
     const [first, second] = this.planes;
     if (second === undefined) return null;
+    const denial = (): Denial =>
+      this.denies ??= policyDenial(this.cluster, second.profile, this.scenario.planes.get(second.name)?.cilium);
     return new Comparison([first.plane, second.plane], () => this.names, first.profile.policyEngine,
-      (source, destination, protocol, port) => {
-        this.denies ??= policyDenial(this.cluster, second.profile, this.scenario.planes.get(second.name)?.cilium);
-        return this.denies(source, destination, protocol, port);
-      }, null, [first.setting, second.setting], { memory: this.memory });
+      Object.assign((...flow: Parameters<Denial>) => denial()(...flow),
+        { reads: (...flow: Parameters<Denial>) => denial().reads(...flow) }), null, [first.setting, second.setting], { memory: this.memory });
   }
 
   /** The connection of a packet, as replay would have it, without what was found of it before. */
@@ -288,6 +314,20 @@ class ScenarioRun {
     this.connections.set(key, number);
     return number;
   }
+}
+
+/** The flow as it is known, without what a comparison before noted of it. */
+function again(flow: Flow): Flow {
+  const copy = new Flow();
+  copy.entry[0].set(flow.entry[0]);
+  copy.entryNode[0] = flow.entryNode[0];
+  copy.entryDevice[0] = flow.entryDevice[0];
+  copy.packets = flow.packets + 1;
+  for (const index of [0, 1]) {
+    copy.planes[index][0].arrived = flow.planes[index][0].arrived;
+    copy.planes[index][0].image.set(flow.planes[index][0].image);
+  }
+  return copy;
 }
 
 /** ns since the epoch at which each probe begins. */

@@ -55,6 +55,16 @@ export interface To {
   readonly ip?: string;
 }
 
+export interface IcmpError {
+  /** The earlier probe's name. */
+  readonly about: string;
+  readonly answer: boolean;
+  readonly type: number;
+  readonly code: number;
+  /** The second word of the ICMP header. */
+  readonly mtu: number;
+}
+
 export interface Probe {
   readonly name: string;
   readonly where: Where;
@@ -72,6 +82,8 @@ export interface Probe {
   readonly ttl: number;
   readonly tcpFlags: readonly string[] | null;
   readonly fragment: { readonly id: number; readonly offset: number; readonly more: boolean } | null;
+  /** In place of a packet: about the request of the last connection of an earlier probe, or about the answer. */
+  readonly icmpError: IcmpError | null;
   readonly packet: Uint8Array | null;
   readonly etherType: number | null;
   readonly answer: boolean;
@@ -165,7 +177,10 @@ class ScenarioReader {
   private probe(raw: Plain, index: number, planes: readonly string[]): Probe {
     const path = ["probes", index];
     const to = raw["to"] as To | undefined;
-    if (to === undefined && raw["packet"] === undefined) this.wrong(path, "found no to, expected {pod:}, {service:}, {node:} or {ip:}");
+    const icmpError = raw["icmpError"] as Plain | undefined;
+    if (to === undefined && raw["packet"] === undefined && icmpError === undefined) {
+      this.wrong(path, "found no to, expected {pod:}, {service:}, {node:} or {ip:}");
+    }
     this.ends(raw["from"] as From, to, path);
     const { expect, differences } = this.expectations(raw["expect"] as Plain, [...path, "expect"], planes);
     const fragment = raw["fragment"] as Plain | undefined;
@@ -180,6 +195,8 @@ class ScenarioReader {
       ttl: (raw["ttl"] ?? 64) as number, tcpFlags: (raw["tcpFlags"] ?? null) as Probe["tcpFlags"],
       fragment: fragment === undefined ? null : { id: (fragment["id"] ?? 1) as number, offset: (fragment["offset"] ?? 0) as number,
         more: (fragment["more"] ?? false) as boolean },
+      icmpError: icmpError === undefined ? null : { about: icmpError["about"] as string, answer: icmpError["answer"] === true,
+        type: icmpError["type"] as number, code: (icmpError["code"] ?? 0) as number, mtu: (icmpError["mtu"] ?? 0) as number },
       packet: raw["packet"] === undefined ? null : bytesOf(raw["packet"] as string),
       etherType: (raw["etherType"] ?? null) as number | null,
       answer: (raw["answer"] ?? true) as boolean, expect, differences,

@@ -104,6 +104,12 @@ const probe = closed("new connections, and what is expected of them", {
     id: whole("identification", 0, 65535), offset: whole("in bytes, a multiple of 8", 0, 65528),
     more: { type: "boolean", description: "more fragments follow" },
   }),
+  icmpError: closed("an ICMP error about a packet of an earlier probe, as it arrived in each plane, in place of a packet", {
+    about: text("the earlier probe's name; of several connections the last"),
+    answer: { type: "boolean", description: "true: about the answer to it, as the probe's sender got it" },
+    type: whole("ICMP or ICMPv6 type", 0, 255), code: whole("0 where it is not said", 0, 255),
+    mtu: whole("of the next hop, where the error says one", 0, 0xffffffff),
+  }, ["about", "type"]),
   packet: text("the packet in hex from the network header on, in place of one that is made", "^([0-9a-fA-F]{2}\\s*)+$"),
   etherType: whole("of `packet`", 0, 65535),
   answer: { type: "boolean", description: "false: nothing answers" },

@@ -2,6 +2,7 @@
 import { Facet } from "../facets.js";
 import type { Difference } from "./difference.js";
 import { isEndpoint, isPolicyDrop } from "./ends.js";
+import { isDeniedInTarget } from "./policy-reading.js";
 
 export const CONNTRACK: readonly Difference[] = [
   {
@@ -52,7 +53,7 @@ export const CONNTRACK: readonly Difference[] = [
     id: "DUAL-STACK",
     title: "IPv6 in a cluster with Azure NPM: it enforces policy on IPv4 alone, Cilium on both families",
     matches: (s) => s.current.profile === "kube-proxy+npm" && s.destination.includes(":") && s.facets === Facet.Reached
-      && s.current.outcome.arrived && isPolicyDrop(s.target) && s.policyDeniesSender(),
+      && s.current.outcome.arrived && isPolicyDrop(s.target) && s.policyDeniesSender() && isDeniedInTarget(s),
     page: {
       shownBy: "packets",
       kubeProxy: "Azure NPM writes IPv4 rules and sets only: IPv6 passes whatever policy says. kube-proxy serves both families.",

@@ -76,6 +76,8 @@ export interface Situation {
   readonly affinity: Affinity | null;
   /** Connections, this one left out, that the target masqueraded to the same remote port from the sender's node. */
   masqueraded(): number;
+  /** A fragment of a datagram whose first fragment the target let through before. */
+  followsFirst(): boolean;
   /** The flow had packets before this one. */
   readonly seenBefore: boolean;
   /** NetworkPolicy by the words of its API denies the flow as the current side delivers it. */
@@ -84,6 +86,8 @@ export interface Situation {
   policyDeniesSender(): boolean;
   /** The same between any two addresses, to a port, by the flow's protocol. */
   policyDeniesBetween(source: string, destination: string, port: number): boolean;
+  /** What all policies that the target reads say between two addresses, taken as Cilium takes them; `unknown`: it is not said. */
+  targetReads(source: string, destination: string, port: number): "allow" | "deny" | "unknown";
 }
 
 /** What became of the packet in one plane. */

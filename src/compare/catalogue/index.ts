@@ -3,6 +3,8 @@
  * packet; what none fits stays UNEXPLAINED.
  */
 import type { Cluster } from "../../cluster/cluster.js";
+import { End } from "../../dataplane.js";
+import { Tuple } from "../../replay/tuple.js";
 import { BACKENDS } from "./backends.js";
 import { CAPACITY } from "./capacity.js";
 import { CONNTRACK } from "./conntrack.js";
@@ -12,6 +14,7 @@ import { NAT } from "./nat.js";
 import { NODE } from "./node.js";
 import { OWN } from "./own-program.js";
 import { POLICY } from "./policy.js";
+import { deliversDenied, endOf } from "./policy-reading.js";
 import { PROTOCOL } from "./protocol.js";
 import { SERVICE_HAZARDS } from "./service-hazards.js";
 import { SERVICES } from "./services.js";
@@ -30,7 +33,22 @@ const SHOWN = CATALOGUE.flatMap(({ id, matches }) => (matches === undefined ? []
 
 /** The id of the difference that a packet shows, or UNEXPLAINED. */
 export function nameOf(situation: Situation): string {
-  return SHOWN.find((one) => one.matches(situation))?.id ?? UNEXPLAINED;
+  if (isAstray(situation)) return UNEXPLAINED;
+  const words = deliversDenied(situation);
+  return SHOWN.find((one) => (!words || UNASKED.has(one.id)) && one.matches(situation))?.id ?? UNEXPLAINED;
+}
+
+/** Where the target delivers although the words of policies deny it: they know nothing of what these are about. */
+const UNASKED: ReadonlySet<string> = new Set(["POL-OWN-PROGRAM", "POL-NS-NOTIN", "POL-HAIRPIN"]);
+
+/** What neither system does: to leave the cluster for a pod that is in it; to be translated to what was never the service's endpoint. */
+function isAstray({ names, current, target, frontend, destination, packet }: Situation): boolean {
+  if ([current, target].some((side) => side.outcome.end === End.Left && names.pod(side.destination) !== null)) return true;
+  if (packet.kind !== "request" || frontend === null || frontend.port === null) return false;
+  const { outcome } = current;
+  if (target.journey.backend !== undefined && !names.wasEndpoint(frontend, ...endOf(target.journey.backend))) return true;
+  return outcome.arrived && !outcome.withoutPorts && current.destination !== destination
+    && !names.wasEndpoint(frontend, current.destination, Tuple.destinationPort(outcome.image));
 }
 
 /** The row of an id; undefined where there is none. */

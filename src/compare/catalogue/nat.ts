@@ -23,16 +23,21 @@ export const NAT: readonly Difference[] = [
   },
   {
     id: "NAT-ICMP-PMTU",
-    title: "Fragmentation needed for a translated flow: conntrack translates it back, Cilium's per-packet load balancing does not",
-    matches: (s) => s.packet.kind === "error" && isTooBig(s) && s.frontend !== null
-      && (s.facets === Facet.Source || s.facets === Facet.Reached || s.facets === Facet.Destination),
+    title: "Fragmentation needed about a service's connection: conntrack translates what it quotes, Cilium's per-packet balancing does not",
+    // The addresses that the error itself bears are the same on both sides.
+    appliesTo: ({ cluster, target }) => (target.version === "" || (target.options["bpf-lb-sock"] === true
+      && target.options["bpf-lb-sock-hostns-only"] !== true) || !cluster.services.some(({ clusterIPs }) => clusterIPs.length > 0)
+      ? [] : ["bpf-lb-sock is off for pods: their connections to services are balanced packet by packet"]),
     page: {
-      shownBy: "packets",
-      kubeProxy: "conntrack translates the error and the header in it back.",
-      cilium: "With per-packet load balancing the inner header is not translated back.",
+      shownBy: "hazard",
+      kubeProxy: "conntrack relates the error to the connection: it comes from the service's address, and quotes the packet as the client"
+        + " sent it.",
+      cilium: "With per-packet load balancing the error comes from the service's address too, but quotes the packet as it went to the"
+        + " backend. The client's kernel finds no socket for that and throws it away: segments that are too big are sent again until"
+        + " the connection ends. With balancing at connect() the client knows the backend's address.",
       bitten: ["cilium#47755", "cilium#12968", "cilium#33844", "cilium#21262", "cilium#22783", "cilium#46993"],
-      advice: "Keep one MTU on the way between clients and backends.",
-      sources: [{ what: "cilium#47755", known: "thread" }],
+      advice: "Keep one MTU on the way between clients and backends, or balance at the socket.",
+      sources: [{ what: "cilium#47755, with captures", known: "thread" }],
     },
   },
   {
@@ -111,9 +116,8 @@ export const NAT: readonly Difference[] = [
     id: "NAT-LOCAL-BACKEND",
     title: "externalTrafficPolicy Cluster, backend or client on the balancing node: kube-proxy masquerades, Cilium keeps the client",
     matches: (s) => s.facets === Facet.Source && s.frontend !== null && s.frontend.kind !== "ClusterIP"
-      && s.frontend.service.externalTrafficPolicy === "Cluster" && s.target.sourceSeen === s.source
-      && s.names.node(s.current.sourceSeen) !== null
-      && (s.names.pod(s.source) !== null || isOnNode(s, s.names.node(s.current.sourceSeen))),
+      && s.frontend.service.externalTrafficPolicy === "Cluster" && s.names.node(s.current.sourceSeen) !== null
+      && (s.target.sourceSeen === s.source ? isBalancer(s) : isMasqueradedOnTheWay(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "Always masqueraded: the pod sees the node's address.",
@@ -146,13 +150,20 @@ export const NAT: readonly Difference[] = [
   },
 ];
 
-/** The backend, or the pod that is the client, is on this node. */
-function isOnNode({ names, target, source }: Situation, node: string | null): boolean {
-  return names.pod(target.destination)?.nodeName === node || names.pod(source)?.nodeName === node;
+/** The node whose address the backend sees now is the one that balances: the backend's, or a client pod's, or the one asked. */
+function isBalancer({ names, current, target, source, destination }: Situation): boolean {
+  const node = names.node(current.sourceSeen);
+  const pod = names.pod(source);
+  return names.pod(target.destination)?.nodeName === node || names.node(target.destination) === node
+    || (pod !== null && (pod.nodeName === node || names.node(destination) === node));
 }
 
-function isTooBig({ packet: { view } }: Situation): boolean {
-  return view.protocol === 1 ? view.icmpType === 3 && view.icmpCode === 4 : view.icmpType === 2;
+/** A pod to another node's port: both masquerade it by iptables where it leaves, kube-proxy once more where the backend is. */
+function isMasqueradedOnTheWay({ names, current, target, source, destination }: Situation): boolean {
+  const pod = names.pod(source);
+  return pod !== null && target.options["enable-bpf-masquerade"] !== true && names.node(target.sourceSeen) === pod.nodeName
+    && names.node(destination) !== pod.nodeName && names.node(current.sourceSeen) === names.node(destination)
+    && names.pod(target.destination)?.nodeName === names.node(destination);
 }
 
 /** ICMP that is neither echo nor an error. */
@@ -174,11 +185,17 @@ function isOwnSocket({ names, source, frontend, current, target }: Situation): b
   return node !== null && frontend !== null && target.sourceSeen === source && names.node(current.sourceSeen) === node;
 }
 
-/** From the cluster to a node's address, and one side alone keeps the sender's. */
+/**
+ * From a pod to another node, itself or as what is behind a service: Cilium masquerades with enable-remote-node-masquerade
+ * alone, and the agent by its list.
+ */
 function isToNode({ names, source, destination, current, target }: Situation): boolean {
-  return names.node(destination) !== null && (names.pod(source) !== null || names.node(source) !== null)
-    && (current.sourceSeen === source) !== (target.sourceSeen === source)
-    && names.node(current.sourceSeen === source ? target.sourceSeen : current.sourceSeen) !== null;
+  const pod = names.pod(source);
+  // What is behind another node's port may be a pod: Cilium balances at the client from 1.20 on.
+  const node = names.node(current.destination) ?? names.node(destination);
+  if (pod === null || node === null || node === pod.nodeName) return false;
+  const [keeps, masquerades] = target.options["enable-remote-node-masquerade"] === true ? [current, target] : [target, current];
+  return keeps.sourceSeen === source && names.node(masquerades.sourceSeen) === pod.nodeName;
 }
 
 /** What the target sent for the request comes back to a node's address and a port that is a node port there. */

@@ -5,7 +5,7 @@ import { End } from "../../dataplane.js";
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
 import { isPolicyDrop, isUnknownL4 } from "./ends.js";
-import { isEngineDrop } from "./policy-reading.js";
+import { endOf, enforced, isEngineDrop } from "./policy-reading.js";
 
 export const POLICY_PACKETS: readonly Difference[] = [
   {
@@ -154,15 +154,22 @@ function isOnStrictNode({ names, current, source }: Situation): boolean {
 
 function isSeenAsLoopback(s: Situation): boolean {
   return s.facets === Facet.Source && s.current.destination === s.source && s.target.destination === s.source
-    && LOOPBACK_SOURCES.has(s.target.sourceSeen);
+    && s.names.node(s.current.sourceSeen) !== null && LOOPBACK_SOURCES.has(s.target.sourceSeen);
 }
 
 /** One side let the pod reach itself; the other's engine judged it, or that side's choice fell on another backend. */
 function isJudgedHairpin(s: Situation): boolean {
   if (!s.currentHasPolicy || s.facets !== Facet.Reached || s.names.pod(s.source) === null) return false;
-  if (s.target.destination === s.source) return LOOPBACK_SOURCES.has(s.target.sourceSeen) && isEngineDrop(s.current);
+  const isDenied = (backend: string): boolean => s.policyDeniesBetween(s.source, ...endOf(backend));
+  if (s.target.destination === s.source) {
+    // By the API's words a pod is never denied itself; Calico knows no such exception.
+    const isAlone = s.current.profile === "kube-proxy+calico" && enforced(s, s.target).length > 0;
+    const backends = s.current.journey.eligibleBackends ?? [];
+    return LOOPBACK_SOURCES.has(s.target.sourceSeen) && isEngineDrop(s.current) && (isAlone || backends.some(isDenied));
+  }
+  const { backend } = s.target.journey;
   return s.current.destination === s.source && s.names.node(s.current.sourceSeen) !== null && isPolicyDrop(s.target)
-    && (s.target.journey.eligibleBackends?.length ?? 0) > 1;
+    && backend !== undefined && endOf(backend)[0] !== s.source && isDenied(backend);
 }
 
 function hostNetworkPolicies({ networkPolicies, pods }: Cluster): string[] {

@@ -4,8 +4,8 @@ import { End } from "../../dataplane.js";
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
 import { isPolicyDrop } from "./ends.js";
-import { allowedByBlockAlone, enforced, hasBlock, isEngineDrop, isNegative, newlyAllowed, newlyDenied,
-  rulesFor } from "./policy-reading.js";
+import { allowedByBlockAlone, arrivedPort, endOf, enforced, hasBlock, isDeniedInTarget, isNegative, isOnMasqueradingNode, newlyAllowed,
+  newlyDenied, passesEngine, rulesFor } from "./policy-reading.js";
 
 /** A row that packets show. */
 export type Shown = Difference & Required<Pick<Difference, "matches">>;
@@ -50,25 +50,6 @@ export const POLICY_PEERS: readonly Shown[] = [
     },
   },
   {
-    id: "POL-LB-INGRESS",
-    title: "Node port or load balancer, backend on the node that masquerades: kube-proxy's mark passes before Azure NPM, Cilium judges",
-    matches: (s) => newlyDenied(s) && s.current.profile === "kube-proxy+npm" && s.frontend !== null && s.frontend.kind !== "ClusterIP"
-      && s.frontend.service.externalTrafficPolicy === "Cluster" && isOnMasqueradingNode(s) && s.policyDeniesSender(),
-    page: {
-      shownBy: "packets",
-      kubeProxy: "KUBE-FORWARD accepts what carries the masquerade mark 0x4000, and Azure NPM's chain stands behind it: ingress policy"
-        + " is not enforced where the backend is on the receiving node. On another node the mark is gone, and NPM judges. Calico's"
-        + " chains come first and judge the client.",
-      cilium: "Ingress policy is enforced at the endpoint for all traffic.",
-      bitten: ["Azure/azure-container-networking#940", "Azure/azure-container-networking#1086", "Azure/azure-container-networking#1088"],
-      advice: "Allow the clients in the pods' ingress policy before the switch: by ipBlock, or world in a CiliumNetworkPolicy.",
-      sources: [
-        { what: "Azure/azure-container-networking npm/: PlaceAzureChainFirst false; the rules on a kernel", known: "executed" },
-        { what: "AKS guide for the move from Azure NPM to Cilium, Ingress policy behavior changes", known: "documented" },
-      ],
-    },
-  },
-  {
     id: "POL-EXTIP-RECLASS",
     title: "An ipBlock over an outside address that is a service's externalIP as well: behind Cilium the backend is judged as a pod",
     matches: (s) => newlyDenied(s) && s.frontend?.kind === "ExternalIP" && s.names.pod(s.current.destination) !== null
@@ -87,10 +68,33 @@ export const POLICY_PEERS: readonly Shown[] = [
     },
   },
   {
+    id: "POL-LB-INGRESS",
+    title: "Node port or load balancer, backend on the node that masquerades: kube-proxy's mark passes before Azure NPM, Cilium judges",
+    // IPv6 never comes to Azure NPM (DUAL-STACK).
+    matches: (s) => newlyDenied(s) && s.current.profile === "kube-proxy+npm" && !s.destination.includes(":") && s.frontend !== null
+      && s.frontend.kind !== "ClusterIP"
+      && s.frontend.service.externalTrafficPolicy === "Cluster" && (isMarkedAtBackend(s) || isMarkedAtSender(s))
+      && s.policyDeniesSender(),
+    page: {
+      shownBy: "packets",
+      kubeProxy: "KUBE-FORWARD accepts what carries the masquerade mark 0x4000, and Azure NPM's chain stands behind it: ingress policy"
+        + " is not enforced where the backend is on the receiving node. On another node the mark is gone, and NPM judges. Calico's"
+        + " chains come first and judge the client.",
+      cilium: "Ingress policy is enforced at the endpoint for all traffic.",
+      bitten: ["Azure/azure-container-networking#940", "Azure/azure-container-networking#1086", "Azure/azure-container-networking#1088"],
+      advice: "Allow the clients in the pods' ingress policy before the switch: by ipBlock, or world in a CiliumNetworkPolicy.",
+      sources: [
+        { what: "Azure/azure-container-networking npm/: PlaceAzureChainFirst false; the rules on a kernel", known: "executed" },
+        { what: "AKS guide for the move from Azure NPM to Cilium, Ingress policy behavior changes", known: "documented" },
+      ],
+    },
+  },
+  {
     id: "POL-NODEPORT-SRC-ID",
     title: "Which sender policy sees behind a node port or load balancer: the balancing node, or the client",
-    matches: (s) => isFromOutside(s) && ((newlyDenied(s) && s.names.node(s.current.sourceSeen) !== null
-      && allowedByBlockAlone(s, (address) => s.names.node(address) !== null)) || isAllowedAsClient(s)),
+    matches: (s) => (isFromOutside(s) && ((newlyDenied(s) && s.names.node(s.current.sourceSeen) !== null
+      && allowedByBlockAlone(s, (address) => s.names.node(address) !== null)) || isAllowedAsClient(s)))
+      || isAllowedAsPod(s),
     page: {
       shownBy: "packets",
       kubeProxy: "The client is masqueraded: on another node Azure NPM and Calico see the balancing node's address, and an ipBlock over"
@@ -144,7 +148,8 @@ export const POLICY_PEERS: readonly Shown[] = [
     id: "POL-HOST-PROBE",
     title: "A node to its own pod, as kubelet's probes: Cilium judges it where allow-localhost=policy",
     matches: (s) => s.currentHasPolicy && s.facets === Facet.Reached && s.current.outcome.arrived && isPolicyDrop(s.target)
-      && s.target.options["allow-localhost"] === "policy" && s.packet.flow !== null && s.packet.flow.entryDevice[0] === 0
+      && isDeniedInTarget(s) && s.target.options["allow-localhost"] === "policy"
+      && s.packet.flow !== null && s.packet.flow.entryDevice[0] === 0
       && s.names.node(s.source) !== null && s.names.pod(s.current.destination)?.nodeName === s.names.node(s.source),
     page: {
       shownBy: "state or option",
@@ -164,7 +169,8 @@ export const POLICY_PEERS: readonly Shown[] = [
   {
     id: "POL-NS-NOTIN",
     title: "A namespaceSelector of NotIn or DoesNotExist alone: it selects addresses that are no pods in Azure NPM and in Cilium to 1.18",
-    matches: (s) => (newlyAllowed(s) && selectsOutside(s.target.version, s.target.options) && hasNegativePeer(s, "target"))
+    // Not asked of what Cilium reads: the words know nothing of this.
+    matches: (s) => (passesEngine(s) && selectsOutside(s.target.version, s.target.options) && hasNegativePeer(s, "target"))
       || (newlyDenied(s) && s.current.profile === "kube-proxy+npm" && !selectsOutside(s.target.version, s.target.options)
         && hasNegativePeer(s, "current")),
     page: {
@@ -188,7 +194,7 @@ export const BACKEND_PICK: Shown = {
   id: "POL-BACKEND-PICK",
   title: "Each side's random choice fell on another backend of the same set, and policy does not treat all of them alike",
   matches: (s) => s.currentHasPolicy && s.facets === Facet.Reached && s.frontend !== null
-    && ((s.current.outcome.arrived && isPolicyDrop(s.target)) || (isEngineDrop(s.current) && s.target.outcome.arrived))
+    && ((s.current.outcome.arrived && isPolicyDrop(s.target) && isDeniedInTarget(s)) || newlyAllowed(s))
     && hasMixedBackends(s),
   page: {
     shownBy: "packets",
@@ -201,28 +207,39 @@ export const BACKEND_PICK: Shown = {
   },
 };
 
+/** Of an outcome's flags: it took the backend that was named to it. */
+const PIN_TAKEN = 1;
+
 /** Node-local caches: AKS LocalDNS, and the address that Kubernetes' node-local-dns has by default. */
 const LOCAL_DNS: ReadonlySet<string> = new Set(["169.254.10.10", "169.254.10.11", "169.254.20.10"]);
 
-/** Both chose from one set of more than one, and policy's words allow some of it and deny some. */
+/** Both chose from one set of more than one: policy's words allow the one that was reached, and deny another that the drop was of. */
 function hasMixedBackends(s: Situation): boolean {
   const backends = s.current.journey.eligibleBackends;
-  const others = s.target.journey.eligibleBackends;
-  if (backends === null || others === null || backends.length < 2 || backends.join() !== others.join()) return false;
+  if ((s.current.outcome.flags & s.target.outcome.flags & PIN_TAKEN) !== 0) return false;
+  if (backends === null || backends.length < 2 || backends.join() !== s.target.journey.eligibleBackends?.join()) return false;
   // Behind a node port the sender may be the client or the node that balances.
   const senders = s.frontend?.kind === "ClusterIP" ? [s.source] : [s.source, ...s.names.nodeAddresses().keys()];
-  const verdicts = new Set(backends.flatMap((backend) => {
-    const at = backend.lastIndexOf(":");
-    const address = backend.slice(0, at).replace(/[[\]]/g, "");
-    return senders.map((sender) => s.policyDeniesBetween(sender, address, Number(backend.slice(at + 1))));
-  }));
-  return verdicts.size === 2;
+  const isDenied = (backend: string, denied: boolean): boolean => senders.some((sender) =>
+    s.policyDeniesBetween(sender, ...endOf(backend)) === denied);
+  const [arrived, dropped] = s.current.outcome.arrived ? [s.current, s.target] : [s.target, s.current];
+  const chosen = backends.find((backend) => endOf(backend)[0] === arrived.destination);
+  const others = dropped.journey.backend === undefined ? backends : [dropped.journey.backend];
+  return chosen !== undefined && isDenied(chosen, false) && others.some((backend) => backend !== chosen && isDenied(backend, true));
 }
 
-/** The backend's own node put its address in place of the sender's. */
-function isOnMasqueradingNode(s: Situation): boolean {
-  const node = s.names.node(s.current.sourceSeen);
-  return node !== null && s.current.sourceSeen !== s.source && s.names.pod(s.current.destination)?.nodeName === node;
+/** The backend's own node did, an ingress policy is what would have judged there, and a client pod's egress lets it come so far. */
+function isMarkedAtBackend(s: Situation): boolean {
+  const pod = s.names.pod(s.source);
+  return isOnMasqueradingNode(s) && enforced(s).some(({ direction }) => direction === "Ingress")
+    && (pod === null || pod.nodeName === s.names.node(s.current.sourceSeen) || !s.policyDeniesBetween(s.source, s.destination, s.port));
+}
+
+/** The sending pod's own node put its address in place of the pod's, and an egress policy is what would have judged there. */
+function isMarkedAtSender(s: Situation): boolean {
+  const pod = s.names.pod(s.source);
+  return pod !== null && s.current.sourceSeen !== s.source && s.names.node(s.current.sourceSeen) === pod.nodeName
+    && enforced(s).some(({ direction }) => direction === "Egress");
 }
 
 /** One egress rule has blocks over the frontend's address and over the backend's. */
@@ -244,6 +261,23 @@ function isAllowedAsClient(s: Situation): boolean {
     && enforced(s, s.target).some((one) => one.direction === "Ingress"
       && rulesFor(s, one, s.target).some((rule) => hasBlock(rule, client)))
     && [...s.names.nodeAddresses().keys()].some((node) => s.policyDeniesBetween(node, s.target.destination, targetPort(s)));
+}
+
+/** A client pod: the engine saw the node that balanced and denied it; Cilium balances at the pod, and policy allows the pod. */
+function isAllowedAsPod(s: Situation): boolean {
+  return newlyAllowed(s) && !isByEgress(s) && s.names.pod(s.source) !== null
+    && s.target.sourceSeen === s.source && s.frontend !== null
+    && s.frontend.kind !== "ClusterIP" && s.frontend.service.externalTrafficPolicy === "Cluster"
+    // Out of its ranges a load balancer's address is not translated, and the engine has seen that one.
+    && (s.frontend.kind !== "LoadBalancer" || s.frontend.service.loadBalancerSourceRanges.length === 0)
+    && s.target.destination !== s.source && !s.policyDeniesBetween(s.source, s.target.destination, arrivedPort(s.target))
+    && [...s.names.nodeAddresses().keys()].some((node) => s.policyDeniesBetween(node, s.target.destination, arrivedPort(s.target)));
+}
+
+/** The engine dropped it by what the sender may do. */
+function isByEgress({ names, current: { reason } }: Situation): boolean {
+  return /^filter\/(cali-fw-|AZURE-NPM-EGRESS)/.test(reason) || names.policies.some(({ namespace, name, policyTypes }) =>
+    reason === `networkpolicy/${namespace}/${name}` && !policyTypes.includes("Ingress"));
 }
 
 function targetPort({ target, frontend }: Situation): number {

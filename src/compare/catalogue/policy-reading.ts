@@ -9,6 +9,7 @@ import { End } from "../../dataplane.js";
 import { Tuple } from "../../replay/tuple.js";
 import { Facet } from "../facets.js";
 import type { Side, Situation } from "./difference.js";
+import { isPolicyDrop } from "./ends.js";
 
 export interface Selection {
   readonly policy: NetworkPolicy;
@@ -21,18 +22,85 @@ export interface Selection {
 
 /** Arrives where a policy engine lets it, and Cilium's default deny drops it. */
 export function newlyDenied(s: Situation): boolean {
-  return s.currentHasPolicy && s.facets === Facet.Reached && s.current.outcome.arrived
-    && s.target.outcome.end === End.Dropped && s.target.reason === "POLICY_DENIED";
+  return s.currentHasPolicy && s.facets === Facet.Reached && s.current.outcome.arrived && !isMasqueradedWithin(s)
+    && s.target.outcome.end === End.Dropped && s.target.reason === "POLICY_DENIED" && isDeniedInTarget(s);
+}
+
+/** The API's words deny it as it arrives now, or for the pod that sent it, whose address masquerading may have replaced. */
+export function wordsDeny(s: Situation): boolean {
+  return s.policyDenies() || (s.names.pod(s.source) !== null && s.policyDeniesSender());
+}
+
+/** From pod to pod without a service, under another address: nobody does that, and no policy's peer is behind it. */
+function isMasqueradedWithin({ frontend, names, source, current }: Situation): boolean {
+  return frontend === null && names.pod(source) !== null && names.pod(current.destination) !== null && current.sourceSeen !== source;
+}
+
+/** A policy engine's own chain drops it, as the policies' words say, and it arrives behind Cilium, as Cilium reads them. */
+export function newlyAllowed(s: Situation): boolean {
+  if (!passesEngine(s)) return false;
+  const reached: [string, number] = [s.target.destination, arrivedPort(s.target)];
+  const backends = s.current.journey.eligibleBackends?.map(endOf) ?? [reached];
+  return s.targetReads(s.target.sourceSeen, ...reached) !== "deny"
+    && sendersOf(s, true).some((sender) => backends.some((backend) => s.policyDeniesBetween(sender, ...backend)));
 }
 
 /** A policy engine's own chain drops it, and it arrives behind Cilium. */
-export function newlyAllowed(s: Situation): boolean {
+export function passesEngine(s: Situation): boolean {
   return s.currentHasPolicy && s.facets === Facet.Reached && s.target.outcome.arrived && isEngineDrop(s.current);
+}
+
+/** A drop of the target that the policies say too, taken as Cilium takes them, for a backend and a sender that it may have judged. */
+export function isDeniedInTarget(s: Situation): boolean {
+  const { backend, eligibleBackends } = s.target.journey;
+  const ends = backend !== undefined ? [endOf(backend)] : eligibleBackends?.map(endOf)
+    ?? [s.current.outcome.arrived ? [s.current.destination, arrivedPort(s.current)] as const : [s.destination, s.port] as const];
+  return sendersOf(s, balancesElsewhere(s)).some((sender) => ends.some((end) => s.targetReads(sender, ...end) !== "allow"));
+}
+
+/** The target delivers a connection's first packet that the policies deny, taken as Cilium takes them: it does not do that. */
+export function deliversDenied({ packet: { kind, view }, seenBefore, target, targetReads }: Situation): boolean {
+  return kind === "request" && !seenBefore && (view.protocol !== 6 || (view.tcpFlags & (SYN | ACK)) === SYN)
+    && target.outcome.arrived && target.outcome.end !== End.Redirected && !target.outcome.withoutPorts
+    && targetReads(target.sourceSeen, target.destination, Tuple.destinationPort(target.outcome.image)) === "deny";
+}
+
+const SYN = 0x02;
+const ACK = 0x10;
+
+/** Behind a service's outer address the sender may be the client or the node that balances. */
+function sendersOf({ frontend, source, names }: Situation, byNode: boolean): string[] {
+  return frontend === null || frontend.kind === "ClusterIP" || !byNode ? [source] : [source, ...names.nodeAddresses().keys()];
+}
+
+/** Cilium balances a pod's packet at the pod, but for those to another node's port before 1.20. */
+function balancesElsewhere({ names, source, destination, target }: Situation): boolean {
+  const pod = names.pod(source);
+  const node = names.node(destination);
+  return pod === null || (node !== null && node !== pod.nodeName && target.version < "1.20");
 }
 
 /** Dropped by Azure NPM, Calico, or the words of the API. */
 export function isEngineDrop({ outcome, reason }: Side): boolean {
   return outcome.end === End.Dropped && /^filter\/(AZURE-NPM|cali-)|^networkpolicy\//.test(reason);
+}
+
+/**
+ * A service without endpoints that the current side refuses; Cilium's answer to the pod that asked is dropped by a policy
+ * for that pod's own ingress.
+ */
+export function isAnswerDenied(s: Situation): boolean {
+  const pod = s.names.pod(s.source);
+  return s.facets === Facet.Refusal && s.current.outcome.end === End.Rejected && isPolicyDrop(s.target)
+    && s.frontend?.endpoints === 0 && pod !== null && (s.names.ciliumPolicies.length > 0
+      || s.names.policies.some((policy) => policy.namespace === pod.namespace && matchesSelector(policy.podSelector, pod.labels)
+        && (policy.policyTypes.includes("Ingress") || policy.ingress.length > 0)));
+}
+
+/** The backend's own node put its address in place of the sender's. */
+export function isOnMasqueradingNode(s: Situation): boolean {
+  const node = s.names.node(s.current.sourceSeen);
+  return node !== null && s.current.sourceSeen !== s.source && s.names.pod(s.current.destination)?.nodeName === node;
 }
 
 /** Policies that select the sending pod for egress or the receiving pod for ingress, as the packet arrives on one side. */
@@ -79,6 +147,12 @@ export function rulesFor(s: Situation, { policy, direction, receiver }: Selectio
 
 export function rulesOf(policy: NetworkPolicy, direction: Selection["direction"]): readonly NetworkPolicyRule[] {
   return direction === "Ingress" ? policy.ingress : policy.egress;
+}
+
+/** A backend, `ip:port`, as its address and port. */
+export function endOf(backend: string): [address: string, port: number] {
+  const at = backend.lastIndexOf(":");
+  return [backend.slice(0, at).replace(/[[\]]/g, ""), Number(backend.slice(at + 1))];
 }
 
 /** Port of the packet where it arrived, in host order. */

@@ -1,24 +1,27 @@
 /** Differences in policy by what a rule or an object says: its types, ports and kinds, and when it is asked. */
 import type { CiliumPolicy } from "../../cluster/cilium/types.js";
-import type { LabelSelector } from "../../cluster/cluster.js";
+import type { LabelSelector, NetworkPolicyPeer, Pod } from "../../cluster/cluster.js";
 import { matchesSelector } from "../../cluster/selector.js";
 import { End } from "../../dataplane.js";
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
 import { isPolicyDrop } from "./ends.js";
 import type { Shown } from "./policy-peers.js";
-import { enforced, isEngineDrop, newlyAllowed, newlyDenied, rulesFor, rulesOf, selecting } from "./policy-reading.js";
+import { arrivedPort, enforced, isDeniedInTarget, isEngineDrop, newlyAllowed, newlyDenied, rulesFor, rulesOf, type Selection, selecting,
+  wordsDeny } from "./policy-reading.js";
 
 export const POLICY_RULES: readonly Shown[] = [
   {
     id: "POL-TYPES",
     title: "Rules of a direction that policyTypes leaves out: the API ignores them, Cilium enforces them",
-    matches: (s) => newlyDenied(s) && !s.policyDenies() && selecting(s).some((one) => !one.policy.policyTypes.includes(one.direction)
-      && rulesOf(one.policy, one.direction).length > 0 && !rulesFor(s, one).some(({ peers }) => peers === null)),
+    matches: (s) => (newlyDenied(s) && !wordsDeny(s) && selecting(s).some((one) => !one.policy.policyTypes.includes(one.direction)
+      && rulesOf(one.policy, one.direction).length > 0 && !rulesFor(s, one).some(({ peers }) => peers === null)))
+      || (newlyAllowed(s) && selecting(s, s.target).some((one) => isByLeftOutDirection(s, one))),
     page: {
       shownBy: "packets",
       kubeProxy: "Rules of a direction that policyTypes does not list are ignored: the direction stays open.",
-      cilium: "The rules are installed whatever policyTypes says, and with them the direction's default deny.",
+      cilium: "The rules are installed whatever policyTypes says, and with them the direction's default deny: they also allow what another"
+        + " policy's isolation would stop.",
       bitten: [],
       advice: "Delete the rules that policyTypes leaves out, or list their direction.",
       sources: [{ what: "Cilium pkg/k8s/network_policy.go, 1.16 to 1.20-dev", known: "read in source" }],
@@ -27,7 +30,7 @@ export const POLICY_RULES: readonly Shown[] = [
   {
     id: "POL-NAMEDPORT",
     title: "An egress rule with a port's name that pods give to different numbers: Cilium before 1.20 opens none of them",
-    matches: (s) => newlyDenied(s) && s.target.version !== "" && s.target.version < "1.20" && !s.policyDenies()
+    matches: (s) => newlyDenied(s) && s.target.version !== "" && s.target.version < "1.20" && !wordsDeny(s)
       && enforced(s).some((one) => one.direction === "Egress" && rulesFor(s, one).some(({ ports }) => (ports ?? [])
         .some(({ port, protocol }) => typeof port === "string" && numbersOf(s, port, protocol).size > 1))),
     page: {
@@ -46,9 +49,8 @@ export const POLICY_RULES: readonly Shown[] = [
   {
     id: "POL-LABEL-FILTER",
     title: "A selector on a label that Cilium leaves out of identities: it selects nothing there, or every pod",
-    matches: (s) => (newlyDenied(s) && !s.policyDenies() && enforced(s).some((one) => rulesFor(s, one).some(({ peers }) => (peers ?? [])
-      .some(({ podSelector }) => podSelector !== null && usesLeftOut(podSelector, s.target) && isSelectedPeer(s, one.peer, podSelector)))))
-      || (newlyAllowed(s) && enforced(s, s.target).some(({ policy }) => usesLeftOut(policy.podSelector, s.target))),
+    matches: (s) => (newlyDenied(s) && !wordsDeny(s) && (isPeerUnselected(s) || isSubjectSelected(s)))
+      || (newlyAllowed(s) && (isSubjectUnselected(s) || isSubjectSelected(s) || isPeerSelected(s))),
     appliesTo: ({ cluster, target }) => cluster.networkPolicies.flatMap((policy) => {
       const selectors = [policy.podSelector, ...[...policy.ingress, ...policy.egress].flatMap(({ peers }) =>
         (peers ?? []).flatMap(({ podSelector }) => (podSelector === null ? [] : [podSelector])))];
@@ -61,7 +63,8 @@ export const POLICY_RULES: readonly Shown[] = [
       cilium: "Identities leave out labels that change from pod to pod: statefulset.kubernetes.io/pod-name, apps.kubernetes.io/pod-index,"
         + " pod-template-hash, controller-revision-hash, batch.kubernetes.io/job-completion-index and controller-uid, *.beta.kubernetes.io"
         + " and what begins with kubernetes.io or k8s.io; 1.20 topology.kubernetes.io too. A selector that asks for one matches no pod: as"
-        + " a peer it allows nobody, as podSelector its policy protects nobody. The option labels changes the list.",
+        + " a peer it allows nobody, as podSelector its policy protects nobody; one that asks for its absence matches every pod. The option"
+        + " labels changes the list.",
       bitten: [],
       advice: "Select by labels of your own, or include the label by the option labels (each pod is then an identity: CAP-IDENTITY).",
       sources: [{ what: "Cilium pkg/labelsfilter/filter.go of five versions", known: "read in source" }],
@@ -86,12 +89,14 @@ export const POLICY_RULES: readonly Shown[] = [
   {
     id: "POL-CILIUM-KINDS",
     title: "A policy of a kind that only Cilium reads: the current side's engine enforces nothing of it",
-    matches: (s) => s.currentHasPolicy && s.facets === Facet.Reached && s.current.outcome.arrived && isPolicyDrop(s.target)
-      && isByCiliumKinds(s) && (s.policyDenies() || s.policyDeniesSender()),
+    matches: (s) => s.currentHasPolicy && s.facets === Facet.Reached && isByCiliumKinds(s)
+      && (s.current.outcome.arrived ? isPolicyDrop(s.target) && isDeniedInTarget(s) && (s.policyDenies() || s.policyDeniesSender())
+        : newlyAllowed(s) && s.targetReads(s.target.sourceSeen, s.target.destination, arrivedPort(s.target)) === "allow"),
     page: {
       shownBy: "packets",
       kubeProxy: "CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy are objects that nobody reads.",
-      cilium: "They are enforced from the first moment, beside NetworkPolicy.",
+      cilium: "They are enforced from the first moment, beside NetworkPolicy: what they allow passes though a NetworkPolicy isolates the"
+        + " pod.",
       bitten: [],
       advice: "Expected where they were written for the switch; else review them as new policies.",
       sources: [{ what: "Azure NPM and Calico watch NetworkPolicy alone", known: "read in source" }],
@@ -105,7 +110,8 @@ export const POLICY_MOMENTS: readonly Difference[] = [
     id: "POL-ESTABLISHED",
     title: "A policy that came while the connection was open: iptables engines let it go on, Cilium cuts it",
     matches: (s) => s.currentHasPolicy && s.facets === Facet.Reached && s.current.outcome.arrived && isPolicyDrop(s.target)
-      && s.seenBefore && s.packet.kind === "request" && s.names.policiesChanged && (s.policyDenies() || s.policyDeniesSender()),
+      && isDeniedInTarget(s) && s.seenBefore && s.packet.kind === "request" && s.names.policiesChanged
+      && (s.policyDenies() || s.policyDeniesSender()),
     page: {
       shownBy: "state or option",
       kubeProxy: "Azure NPM judges packets of state NEW alone, and Calico accepts ESTABLISHED first: an open connection goes on.",
@@ -153,13 +159,55 @@ function keysOf({ matchLabels, matchExpressions }: LabelSelector): string[] {
   return [...Object.keys(matchLabels), ...matchExpressions.map(({ key }) => key)];
 }
 
-function usesLeftOut(selector: LabelSelector, target: Situation["target"]): boolean {
-  return keysOf(selector).some((key) => target.keepsLabel?.(key) === false);
+/** Cilium's allow is a rule of a direction that the policy does not list. */
+function isByLeftOutDirection(s: Situation, { policy, direction }: Selection): boolean {
+  return !policy.policyTypes.includes(direction) && s.target.journey.becauses.some(({ object, rule }) =>
+    object === `${policy.namespace}/${policy.name}` && rule.startsWith(`${direction.toLowerCase()}[`));
 }
 
-function isSelectedPeer(s: Situation, peer: string, selector: LabelSelector): boolean {
-  const pod = s.names.pod(peer);
-  return pod !== null && matchesSelector(selector, pod.labels);
+/** How a selector takes a pod by all of its labels, and by those that Cilium keeps. */
+function readings(selector: LabelSelector, labels: Pod["labels"], target: Situation["target"]): readonly [all: boolean, kept: boolean] {
+  const kept = Object.fromEntries(Object.entries(labels).filter(([key]) => target.keepsLabel?.(key) !== false));
+  return [matchesSelector(selector, labels), matchesSelector(selector, kept)];
+}
+
+/** A rule that lets the port pass names the peer by such a label. */
+function isPeerUnselected(s: Situation): boolean {
+  return enforced(s).some((one) => rulesFor(s, one).some(({ peers }) => isReadAs(s, one.peer, peers, "all")));
+}
+
+/** The same where Cilium alone takes the peer for one that is named. */
+function isPeerSelected(s: Situation): boolean {
+  return enforced(s, s.target).some((one) => rulesFor(s, one, s.target).some(({ peers }) => isReadAs(s, one.peer, peers, "kept")));
+}
+
+function isReadAs(s: Situation, address: string, peers: readonly NetworkPolicyPeer[] | null, by: "all" | "kept"): boolean {
+  const pod = s.names.pod(address);
+  return pod !== null && (peers ?? []).some(({ podSelector }) => {
+    if (podSelector === null) return false;
+    const [all, kept] = readings(podSelector, pod.labels, s.target);
+    return by === "all" ? all && !kept : kept && !all;
+  });
+}
+
+/** A policy for one of the ends by such a label, which is none for it in Cilium. */
+function isSubjectUnselected(s: Situation): boolean {
+  return enforced(s, s.target).some(({ policy, direction }) => {
+    const pod = s.names.pod(direction === "Egress" ? s.source : s.target.destination);
+    return pod !== null && !readings(policy.podSelector, pod.labels, s.target)[1];
+  });
+}
+
+/** What Cilium names as the cause is a policy that by all labels selects neither end, and by those kept one of them. */
+function isSubjectSelected(s: Situation): boolean {
+  const side = s.current.outcome.arrived ? s.current : s.target;
+  const ends = [s.names.pod(s.source), s.names.pod(side.destination)];
+  const objects = s.target.journey.becauses.map(({ object }) => object);
+  return s.names.policies.some((policy) => objects.includes(`${policy.namespace}/${policy.name}`) && ends.some((pod) => {
+    if (pod === null || pod.namespace !== policy.namespace) return false;
+    const [all, kept] = readings(policy.podSelector, pod.labels, s.target);
+    return kept && !all;
+  }));
 }
 
 /** The numbers that containers of the cluster's pods give to a port's name. */
@@ -168,11 +216,12 @@ function numbersOf(s: Situation, port: string, protocol: string): Set<number> {
     .map(({ containerPort }) => containerPort)));
 }
 
-/** The policies that made the drop are Cilium's own kinds, every one. */
+/** What decided is Cilium's own kinds: no NetworkPolicy among the causes counts for its direction by the API's words. */
 function isByCiliumKinds(s: Situation): boolean {
   const objects = new Set(s.target.journey.becauses.map(({ object }) => object));
   return s.names.ciliumPolicies.some((one) => objects.has(ciliumName(one)))
-    && !s.names.policies.some(({ namespace, name }) => objects.has(`${namespace}/${name}`));
+    && !enforced(s, s.current.outcome.arrived ? s.current : s.target)
+      .some(({ policy: { namespace, name } }) => objects.has(`${namespace}/${name}`));
 }
 
 /** A policy that is named as the cause has a rule that a proxy must judge. */

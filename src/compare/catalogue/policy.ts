@@ -2,10 +2,10 @@
  * Differences in what policy allows, in the order in which they are asked. Each names the rule that is read in two ways,
  * on the pod and in the direction that the packet was dropped; a drop that no such rule explains stays unexplained.
  */
-import { End } from "../../dataplane.js";
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
 import { isPolicyDrop } from "./ends.js";
+import { isAnswerDenied, isDeniedInTarget, isOnMasqueradingNode } from "./policy-reading.js";
 import { POLICY_PACKETS } from "./policy-packets.js";
 import { BACKEND_PICK, POLICY_PEERS } from "./policy-peers.js";
 import { POLICY_MOMENTS, POLICY_RULES } from "./policy-rules.js";
@@ -13,11 +13,12 @@ import { POLICY_MOMENTS, POLICY_RULES } from "./policy-rules.js";
 const NO_ENGINE: Difference = {
   id: "POL-NOENGINE",
   title: "A policy drops it in the target; the current side has no policy engine, so nothing enforces the policy there",
-  matches: (s) => !s.currentHasPolicy && isPolicyDrop(s.target) && (isDelivered(s) || isRefused(s)),
+  matches: (s) => !s.currentHasPolicy && isPolicyDrop(s.target) && ((isDeniedInTarget(s) && isDelivered(s)) || isAnswerDenied(s)),
   page: {
     shownBy: "packets",
     kubeProxy: "kube-proxy by itself never enforces NetworkPolicy: without Azure NPM, Calico or another engine everything passes.",
-    cilium: "NetworkPolicy is enforced. A service without endpoints behind a denied flow is dropped by policy before it is refused.",
+    cilium: "NetworkPolicy is enforced. What refuses a client of a service without endpoints is dropped where the client's own ingress"
+      + " policy does not allow it.",
     bitten: [],
     advice: "Review each policy as if it were new: nothing has tested it so far.",
     sources: [{ what: "kube-proxy has no code for NetworkPolicy; AKS offers Azure NPM, Calico or Cilium as engines",
@@ -29,16 +30,11 @@ export const POLICY: readonly Difference[] = [NO_ENGINE, ...POLICY_MOMENTS, ...P
   BACKEND_PICK];
 
 /**
- * It arrives now, and a policy by its words, or as Cilium reads it, denies it. What a pod sends is judged by its own address,
- * which masquerading may have replaced before it arrived.
+ * It arrives now, and a policy by its words, or as Cilium reads it, denies it. What a pod sends, and what comes to a backend of
+ * the node that it entered by, is judged by the sender's own address, which masquerading may have replaced before it arrived.
  */
 function isDelivered(s: Situation): boolean {
   return s.facets === Facet.Reached && s.current.outcome.arrived
-    && (s.policyDenies() || (s.names.pod(s.source) !== null && s.policyDeniesSender())
+    && (s.policyDenies() || ((s.names.pod(s.source) !== null || isOnMasqueradingNode(s)) && s.policyDeniesSender())
       || [...POLICY_PEERS, ...POLICY_RULES].some((one) => one.matches({ ...s, currentHasPolicy: true })));
-}
-
-/** A policy drops it before the service is found to have no endpoints. */
-function isRefused(s: Situation): boolean {
-  return s.facets === Facet.Refusal && s.current.outcome.end === End.Rejected;
 }

@@ -4,7 +4,8 @@ import type { Outcome } from "../../replay/outcome.js";
 import { Tuple } from "../../replay/tuple.js";
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
-import { isUnknownL4 } from "./ends.js";
+import { isEndpoint, isUnknownL4 } from "./ends.js";
+import { isEngineDrop } from "./policy-reading.js";
 
 /** Without options, and with as many as fit; bytes. */
 const TCP_HEADER = 20;
@@ -14,14 +15,16 @@ export const PROTOCOL: readonly Difference[] = [
   {
     id: "PROTO-SCTP",
     title: "Cilium handles SCTP only where it is switched on; conntrack and iptables translate it",
-    matches: (s) => s.protocol === "SCTP" && s.current.outcome.arrived && s.target.outcome.end === End.Dropped
-      && (s.target.options["enable-sctp"] === true ? needsOtherPort(s) : isUnknownL4(s.target)),
+    matches: (s) => s.protocol === "SCTP" && (s.target.options["enable-sctp"] === true
+      ? s.current.outcome.arrived && s.target.outcome.end === End.Dropped && needsOtherPort(s)
+      : (s.current.outcome.arrived && s.target.outcome.end === End.Dropped && isUnknownL4(s.target)) || isNoServiceInTarget(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "SCTP services are translated, ports included; node ports work.",
       cilium: "Dropped with CT_UNKNOWN_L4_PROTOCOL unless enable-sctp is set. With it targetPort must equal port, and there are no"
         + " node ports that differ from it: a port that would be rewritten is dropped with ERROR_WHILE_CORRECTING_L4_CHECKSUM, and so"
-        + " is a masqueraded one (NAT-PROTO). No multihoming. Without enable-sctp a node port for SCTP reaches the node's own sockets.",
+        + " is a masqueraded one (NAT-PROTO). No multihoming. Without enable-sctp a packet from outside to a service goes on as it came: out by"
+        + " its route, or to the node's own sockets.",
       bitten: ["cilium#5719", "cilium#20033", "cilium#32412", "cilium#38540"],
       advice: "Set enable-sctp, and give each SCTP service a targetPort equal to its port.",
       sources: [
@@ -36,7 +39,7 @@ export const PROTOCOL: readonly Difference[] = [
     // A packet that the captures saw again after the node was not dropped there: a capture with holes makes a modelled
     // conntrack call good segments INVALID, and that must not pass for a difference between the planes.
     matches: (s) => (s.facets === Facet.Reached || s.facets === Facet.Refusal) && s.current.outcome.end === End.Dropped
-      && (s.current.reason === "filter/KUBE-FORWARD" || isInvalidForCalico(s)) && s.packet.views.length === 1,
+      && (s.current.reason === "filter/KUBE-FORWARD" || isInvalidForCalico(s)) && s.packet.views.length === 1 && !isExpected(s),
     page: {
       shownBy: "packets",
       kubeProxy: "KUBE-FORWARD drops what conntrack calls INVALID: segments outside the TCP window, a lone RST, FIN or SYN-ACK, a"
@@ -56,6 +59,7 @@ export const PROTOCOL: readonly Difference[] = [
     id: "PROTO-FRAG",
     title: "Cilium follows fragments through the first one's ports and in that order only; conntrack rebuilds the datagram",
     matches: (s) => s.packet.view.isFragment && s.facets !== Facet.Source && s.facets !== Facet.Destination
+      && !(s.target.reason.startsWith("FIRST_LOGICAL_DATAGRAM_FRAGMENT") && s.followsFirst())
       && (isFragmentReason(s.target.reason) || isFragmentReason(s.current.reason) || isShortFirst(s)),
     page: {
       shownBy: "packets",
@@ -86,6 +90,22 @@ export const PROTOCOL: readonly Difference[] = [
     },
   },
   {
+    id: "PROTO-HOPS",
+    title: "A pod to its own node: Cilium up to 1.18 takes one off the TTL where it passes the packet to the node, the kernel does not",
+    matches: (s) => s.facets === Facet.Hops && /^1\.1[678]$/.test(s.target.version) && s.target.options["enable-endpoint-routes"] !== true
+      && s.names.pod(s.source) !== null && s.names.node(s.target.destination) === s.names.pod(s.source)?.nodeName
+      && s.current.outcome.end === End.Delivered && s.current.outcome.ttl === s.target.outcome.ttl + 1,
+    page: {
+      shownBy: "packets",
+      kubeProxy: "What comes to the node itself is not forwarded: its TTL stays.",
+      cilium: "Up to 1.18 the pod's program decreases the TTL of what it passes to the stack, unless enable-endpoint-routes is set, and drops"
+        + " what came with 1 (TTL_EXCEEDED). From 1.19 on it leaves it alone.",
+      bitten: [],
+      advice: "Nothing, unless a pod sends to its node with a TTL of 1 (BFD, GTSM).",
+      sources: [{ what: "Cilium bpf/bpf_lxc.c, pass_to_stack; recorded runs of 1.16 to 1.20", known: "executed" }],
+    },
+  },
+  {
     id: "PROTO-TTL",
     title: "The TTL ends: the kernel answers time exceeded, Cilium drops it in eBPF without an answer",
     matches: (s) => s.facets === Facet.Refusal && s.current.outcome.end === End.Answered && isTimeExceeded(s.current.outcome)
@@ -108,13 +128,33 @@ function needsOtherPort({ frontend, port, current, target }: Situation): boolean
     && Tuple.destinationPort(current.outcome.image) !== port;
 }
 
+/** From outside to a service: served now, or dropped by a policy as what it was translated to; it passes Cilium as it came. */
+function isNoServiceInTarget(s: Situation): boolean {
+  const { frontend, names, source, destination, current, target } = s;
+  return frontend !== null && frontend.port !== null && names.pod(source) === null && target.outcome.arrived
+    && target.destination === destination && Tuple.destinationPort(target.outcome.image) === s.port
+    && (isEndpoint(s, frontend, current) || isEngineDrop(current));
+}
+
 /** Calico's chain of the pod drops INVALID by itself, before policies; a SYN alone is never that. */
 function isInvalidForCalico({ current, protocol, packet }: Situation): boolean {
   return protocol === "TCP" && current.profile === "kube-proxy+calico" && /^filter\/cali-[ft]w-/.test(current.reason)
     && packet.view.tcpFlags !== SYN && current.journey.becauses.every(({ object }) => object === "calico felix");
 }
 
+/** What conntrack takes if its checksum is good: a SYN alone, the answer to one that the current side let through, a datagram. */
+function isExpected({ protocol, packet: { kind, view, flow } }: Situation): boolean {
+  // Of UDP only a bad checksum is INVALID, and what NAT leaves behind must not pass for one.
+  if (protocol === "UDP") return kind !== "error";
+  if (protocol !== "TCP" || view.isFragment) return false;
+  const flags = view.tcpFlags & (SYN | ACK | FIN | RST);
+  return kind === "reply" ? (flags & SYN) !== 0 && flow?.planes[0][0].arrived === true : flags === SYN;
+}
+
+const FIN = 0x01;
 const SYN = 0x02;
+const RST = 0x04;
+const ACK = 0x10;
 
 /** A TCP header cut into fragments: conntrack waits for the rest, the programs read what the first one holds. */
 function isShortFirst({ packet: { view }, target }: Situation): boolean {

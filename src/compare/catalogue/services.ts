@@ -1,16 +1,19 @@
 /** Differences in which frontends of services there are, and who is answered there. */
 import { End } from "../../dataplane.js";
+import { parseAddress, prefixContains } from "../../cluster/address.js";
 import { Facet } from "../facets.js";
 import type { Frontend } from "../names.js";
 import type { Difference, Side, Situation } from "./difference.js";
 import { isEndpoint, isNoBackend, refuses } from "./ends.js";
+import { isAnswerDenied } from "./policy-reading.js";
 
 export const SERVICES: readonly Difference[] = [
   {
     id: "SVC-CLUSTERIP-EXT",
     title: "A ClusterIP reached from outside: iptables forwards it, Cilium drops it (IS_A_CLUSTERIP)",
     matches: (s) => s.target.reason === "IS_A_CLUSTERIP" && s.frontend?.kind === "ClusterIP" && s.frontend.port !== null
-      && s.target.options["bpf-lb-external-clusterip"] !== true,
+      && s.target.options["bpf-lb-external-clusterip"] !== true
+      && (s.facets === Facet.Reached ? isEndpoint(s, s.frontend, s.current) && keepsToNode(s, s.frontend) : s.frontend.endpoints === 0 && refuses(s.current.outcome)),
     page: {
       shownBy: "packets",
       kubeProxy: "A packet from outside to a ClusterIP is translated, masqueraded and forwarded.",
@@ -27,14 +30,15 @@ export const SERVICES: readonly Difference[] = [
     id: "SVC-LBSRCRANGES",
     title: "loadBalancerSourceRanges: kube-proxy applies them to pods and nodes too, Cilium to traffic from outside, of 1.18 to node ports",
     matches: (s) => s.frontend !== null && s.frontend.service.loadBalancerSourceRanges.length > 0
-      && (s.frontend.kind === "LoadBalancer" ? s.current.reason === "filter/KUBE-PROXY-FIREWALL" && s.target.outcome.arrived
-        && isEndpoint(s, s.frontend, s.target) && s.names.knows(s.source) : isRangeOfNodePort(s)),
+      && (s.frontend.kind === "LoadBalancer" ? isOutOfRange(s, s.frontend) && isEndpoint(s, s.frontend, s.target)
+        && s.names.knows(s.source) : isRangeOfNodePort(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "KUBE-FW and KUBE-PROXY-FIREWALL hold for the load balancer's address whoever asks: pods and nodes are dropped unless"
         + " a range has them. Where a range has the node's own address, what the load balancer's address itself sends passes too. Node"
         + " ports and ClusterIPs are not limited.",
-      cilium: "A client in the cluster is balanced at its own node, where ranges are not looked at. From outside they hold for the load"
+      cilium: "A client in the cluster is balanced at its own node, where ranges are not looked at (a pod's packet to another node's port"
+        + " is balanced there before 1.20). From outside they hold for the load"
         + " balancer's address; for node ports too with bpf-lb-source-range-all-types (1.17 and later), and in 1.18 whatever that option"
         + " says. The annotation"
         + " service.cilium.io/src-ranges-policy: deny turns the list round (1.17 and later).",
@@ -51,13 +55,15 @@ export const SERVICES: readonly Difference[] = [
     id: "SVC-NOENDPOINT",
     title: "A service without endpoints: kube-proxy refuses from the node's address, Cilium from the service's or at connect()",
     matches: (s) => s.frontend !== null && s.frontend.port !== null && s.frontend.endpoints === 0
-      && (refuses(s.target.outcome) || isNoBackend(s.target))
-      && (s.current.outcome.end === End.Rejected || isLeftUnchanged(s)),
+      && (isAnswerDenied(s) || ((refuses(s.target.outcome) || isNoBackend(s.target) || isStifledAnswer(s))
+        && (refuses(s.current.outcome) || isLeftUnchanged(s) || isAcceptedByNpm(s) || isAcceptedByCalico(s)
+          || (isCalicoDrop(s.current) && refuses(s.target.outcome))))),
     page: {
       shownBy: "packets",
       kubeProxy: "REJECT in the filter table for new flows: port unreachable from the node's address, for TCP too. What a node itself"
         + " sends to a load balancer's or external address is not rejected and leaves unchanged, since OUTPUT does not come by"
-        + " KUBE-EXTERNAL-SERVICES.",
+        + " KUBE-EXTERNAL-SERVICES; no more is what Azure NPM accepts before, once there is a policy. Calico's chains come first too:"
+        + " its policies drop a packet to the service's own address, and what a pod may send to its node's port reaches the node.",
       cilium: "service-no-backend-response=reject answers port unreachable from the service's address; the default since 1.15, on"
         + " kernels from 5.10 on, silent drop before. The answer may be dropped by the client's own ingress policy. A socket that is"
         + " balanced at connect() gets an error there, whatever the option says.",
@@ -75,14 +81,15 @@ export const SERVICES: readonly Difference[] = [
     id: "SVC-ETPLOCAL-NOLOCAL",
     title: "Traffic policy Local without a local endpoint: kube-proxy drops silently, Cilium answers or drops as for no backend",
     matches: (s) => s.frontend !== null && s.frontend.endpoints > 0 && isLocal(s.frontend)
-      && s.current.outcome.end === End.Dropped && isServiceDrop(s.current) && !s.target.outcome.arrived
+      && (isServiceDrop(s.current) || isCalicoDrop(s.current) || isAcceptedByNpm(s)) && !s.target.outcome.arrived
       && (refuses(s.target.outcome) || isNoBackend(s.target) || isStifledAnswer(s)),
     page: {
       shownBy: "packets",
-      kubeProxy: "DROP where an endpoint exists elsewhere, REJECT where none exists at all.",
+      kubeProxy: "DROP where an endpoint exists elsewhere, REJECT where none exists at all. With Azure NPM and any policy a packet to a"
+        + " load balancer's address leaves the node unchanged instead (SVC-NOENDPOINT); Calico's policies may drop it first.",
       cilium: "The frontend has no backend on that node: as for a service without endpoints, port unreachable from the service's"
-        + " address by default. In 1.16 the answer of a node port is itself dropped where eBPF masquerades (UNKNOWN_ICMPV4_CODE), so the"
-        + " client hears nothing.",
+        + " address by default. Where eBPF masquerades the answer of a node port is itself dropped, in 1.16 (UNKNOWN_ICMPV4_CODE) and for"
+        + " IPv6 (UNSUPPORTED_PROTOCOL_FOR_NAT_MASQUERADE), so the client hears nothing.",
       bitten: ["k8s#121371"],
       advice: "Nothing: neither side serves it. Load balancers that take an answer for health should probe healthCheckNodePort.",
       sources: [
@@ -241,10 +248,48 @@ export const SERVICES: readonly Difference[] = [
 /** Labels that Istio, Linkerd and KubeVirt put on pods whose traffic they redirect or bridge. */
 const REDIRECTING = ["security.istio.io/tlsMode", "linkerd.io/control-plane-ns", "kubevirt.io"];
 
-/** From outside to a node port: kube-proxy looks at ranges for the load balancer's address alone. */
-function isRangeOfNodePort({ frontend, names, source, current, target }: Situation): boolean {
-  return frontend?.kind === "NodePort" && target.reason === "DENIED_BY_LB_SRC_RANGE_CHECK" && current.outcome.arrived
-    && (target.version === "1.18" || target.options["bpf-lb-source-range-all-types"] === true) && names.pod(source) === null;
+/** Where internalTrafficPolicy is Local, the endpoint is on the node that masqueraded. */
+function keepsToNode({ names, current }: Situation, { service }: Frontend): boolean {
+  return service.internalTrafficPolicy !== "Local" || names.node(current.sourceSeen) === names.pod(current.destination)?.nodeName;
+}
+
+/** No range has the sender: kube-proxy leaves the packet as it is and drops it, or Calico has denied that before. */
+function isOutOfRange({ source, current }: Situation, { service }: Frontend): boolean {
+  const sender = parseAddress(source);
+  return (current.reason === "filter/KUBE-PROXY-FIREWALL" || isCalicoDrop(current)) && sender !== null
+    && !service.loadBalancerSourceRanges.some((range) => prefixContains(range, sender));
+}
+
+/**
+ * To a node port from outside, or from a pod of another node whose packet that node balances: kube-proxy looks at ranges for
+ * the load balancer's address alone.
+ */
+function isRangeOfNodePort(s: Situation): boolean {
+  return s.frontend?.kind === "NodePort" && s.target.reason === "DENIED_BY_LB_SRC_RANGE_CHECK" && isEndpoint(s, s.frontend, s.current)
+    && (s.target.version === "1.18" || s.target.options["bpf-lb-source-range-all-types"] === true)
+    && (s.names.pod(s.source) === null || isPodOfAnotherNode(s));
+}
+
+/** Calico's chains stand before kube-proxy's: what a policy does not allow to the service's own address is dropped, not refused. */
+function isCalicoDrop({ profile, outcome, reason }: Side): boolean {
+  return profile === "kube-proxy+calico" && outcome.end === End.Dropped && reason.startsWith("filter/cali-fw-");
+}
+
+/**
+ * Azure NPM accepts what it does not drop, ahead of KUBE-EXTERNAL-SERVICES, once there is any policy: a packet to an outer
+ * address of a service that would be refused there is forwarded as if there were no service.
+ */
+function isAcceptedByNpm(s: Situation): boolean {
+  return s.current.profile === "kube-proxy+npm" && s.names.policies.length > 0 && s.frontend !== null
+    && (s.frontend.kind === "LoadBalancer" || s.frontend.kind === "ExternalIP") && s.current.outcome.end === End.Left
+    && s.current.destination === s.destination;
+}
+
+/** Calico accepts what a pod may send to its own node, ahead of KUBE-EXTERNAL-SERVICES: a node port that nobody serves reaches the node. */
+function isAcceptedByCalico(s: Situation): boolean {
+  const pod = s.names.pod(s.source);
+  return s.current.profile === "kube-proxy+calico" && s.frontend?.kind === "NodePort" && pod !== null
+    && s.names.node(s.destination) === pod.nodeName && s.current.outcome.end === End.Delivered && s.current.destination === s.destination;
 }
 
 function isLocal(frontend: Frontend): boolean {
@@ -254,12 +299,14 @@ function isLocal(frontend: Frontend): boolean {
 
 /** kube-proxy's own chains of what is not served. */
 function isServiceDrop(side: Side): boolean {
-  return side.reason === "filter/KUBE-EXTERNAL-SERVICES" || side.reason === "filter/KUBE-SERVICES";
+  return side.outcome.end === End.Dropped
+    && (side.reason === "filter/KUBE-EXTERNAL-SERVICES" || side.reason === "filter/KUBE-SERVICES");
 }
 
-/** A node port's refusal that 1.16 drops on its own way out (snat_v4_nat_handle_icmp_error). */
-function isStifledAnswer(s: Situation): boolean {
-  return s.frontend?.kind === "NodePort" && s.target.reason === "UNKNOWN_ICMPV4_CODE" && s.target.options["enable-bpf-masquerade"] === true;
+/** A node port's refusal that is dropped on its own way out, where eBPF masquerades (snat_v4_nat of 1.16, snat_v6_nat of all). */
+function isStifledAnswer({ frontend, target, destination }: Situation): boolean {
+  return frontend?.kind === "NodePort" && target.options["enable-bpf-masquerade"] === true
+    && target.reason === (destination.includes(":") ? "UNSUPPORTED_PROTOCOL_FOR_NAT_MASQUERADE" : "UNKNOWN_ICMPV4_CODE");
 }
 
 /** A node's own packet to a service's outer address goes out as if there were no service. */
