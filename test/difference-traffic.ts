@@ -30,11 +30,12 @@ export type Shown = Readonly<Record<string, ShownPacket>>;
 const wasm = readWasm();
 const traces = fileURLToPath(new URL("../traces", import.meta.url));
 /** Current and target over the lab's cluster with policies. */
-const PROFILES = [["kube-proxy", "cilium@1.20"], ["kube-proxy+npm", "cilium@1.18"], ["kube-proxy+calico", "aks@1.34"], ["kube-proxy+spec", "cilium@1.16"]];
+const PROFILES = [["kube-proxy", "cilium@1.20"], ["kube-proxy+npm", "cilium@1.18"], ["kube-proxy+calico", "aks@1.34"],
+  ["kube-proxy+spec", "cilium@1.16"]];
 /** Numbers of random clusters, of each policy engine. */
 const DRAWN = [7003, 7005, 7009, 7012, 7045];
-const RECORDINGS = ["clusterip-tcp", "dns-udp", "nodeport-cluster", "loadbalancer", "no-endpoints", "hairpin", "pod-to-outside", "icmp-errors",
-  "udp-fragments", "clusterip-tcp+policy", "nodeport-cluster+policy"];
+const RECORDINGS = ["clusterip-tcp", "dns-udp", "nodeport-cluster", "loadbalancer", "no-endpoints", "hairpin", "pod-to-outside",
+  "icmp-errors", "udp-fragments", "clusterip-tcp+policy", "nodeport-cluster+policy"];
 
 export async function shownPackets(): Promise<Shown> {
   return { ...ofStories(), ...ofPairs(), ...await ofRecordings() };
@@ -99,7 +100,8 @@ async function ofRecordings(): Promise<Shown> {
       if (judged.flow < 0 || judged.sides === null || judged.class === "consequence" || judged.class === "moot") return;
       const { source, sourcePort, destination, destinationPort, protocol } = judged.tuple;
       const { seen, ids } = shownOf(judged);
-      const flow = shown[`lab/${story}: ${source}:${sourcePort} to ${destination}:${destinationPort}/${protocol}`] ??= { seen: [], ids: [] };
+      const name = `lab/${story}: ${source}:${sourcePort} to ${destination}:${destinationPort}/${protocol}`;
+      const flow = shown[name] ??= { seen: [], ids: [] };
       if (!flow.seen.includes(seen.join("; "))) flow.seen.push(seen.join("; "));
       for (const id of ids) if (!flow.ids.includes(id)) flow.ids.push(id);
     };
@@ -109,5 +111,6 @@ async function ofRecordings(): Promise<Shown> {
 }
 
 function shownOf({ sides, finding }: Judged): ShownPacket {
-  return { seen: [...(sides ?? []).map(({ text }) => text), ...(finding === null ? [] : [finding.facet])], ids: finding === null ? [] : [finding.id] };
+  const seen = (sides ?? []).map(({ text }) => text);
+  return finding === null ? { seen, ids: [] } : { seen: [...seen, finding.facet], ids: [finding.id] };
 }

@@ -30,8 +30,10 @@ const fields = new Decoded();
 /** The error in one plane; `sender`: who sends it. Its destination is the source of what it is about. */
 export function icmpErrorOf(error: IcmpError, told: Told | undefined, sender: Uint8Array, plane: string): Uint8Array {
   const outcome = error.answer ? told?.answer ?? null : told?.request ?? null;
-  if (told === undefined || outcome === null) throw new ProbeError(`found icmpError about "${error.about}", expected the name of a probe before`
-    + ` it${error.answer ? " that is answered" : ""}`);
+  if (told === undefined || outcome === null) {
+    throw new ProbeError(`found icmpError about "${error.about}", expected the name of a probe before it${
+      error.answer ? " that is answered" : ""}`);
+  }
   if (!outcome.arrived) throw new ProbeError(`${plane} does not deliver what icmpError is about`);
   const { image } = outcome;
   const quoted = entryPacket(Tuple.protocol(image), {

@@ -267,7 +267,8 @@ class ScenarioRun {
       this.denies ??= policyDenial(this.cluster, second.profile, this.scenario.planes.get(second.name)?.cilium);
     return new Comparison([first.plane, second.plane], () => this.names, first.profile.policyEngine,
       Object.assign((...flow: Parameters<Denial>) => denial()(...flow),
-        { reads: (...flow: Parameters<Denial>) => denial().reads(...flow) }), null, [first.setting, second.setting], { memory: this.memory });
+        { reads: (...flow: Parameters<Denial>) => denial().reads(...flow) }),
+      null, [first.setting, second.setting], { memory: this.memory });
   }
 
   /** The connection of a packet, as replay would have it, without what was found of it before. */

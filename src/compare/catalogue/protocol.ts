@@ -23,8 +23,8 @@ export const PROTOCOL: readonly Difference[] = [
       kubeProxy: "SCTP services are translated, ports included; node ports work.",
       cilium: "Dropped with CT_UNKNOWN_L4_PROTOCOL unless enable-sctp is set. With it targetPort must equal port, and there are no"
         + " node ports that differ from it: a port that would be rewritten is dropped with ERROR_WHILE_CORRECTING_L4_CHECKSUM, and so"
-        + " is a masqueraded one (NAT-PROTO). No multihoming. Without enable-sctp a packet from outside to a service goes on as it came: out by"
-        + " its route, or to the node's own sockets.",
+        + " is a masqueraded one (NAT-PROTO). No multihoming. Without enable-sctp a packet from outside to a service goes on as it came: out"
+        + " by its route, or to the node's own sockets.",
       bitten: ["cilium#5719", "cilium#20033", "cilium#32412", "cilium#38540"],
       advice: "Set enable-sctp, and give each SCTP service a targetPort equal to its port.",
       sources: [
@@ -98,8 +98,8 @@ export const PROTOCOL: readonly Difference[] = [
     page: {
       shownBy: "packets",
       kubeProxy: "What comes to the node itself is not forwarded: its TTL stays.",
-      cilium: "Up to 1.18 the pod's program decreases the TTL of what it passes to the stack, unless enable-endpoint-routes is set, and drops"
-        + " what came with 1 (TTL_EXCEEDED). From 1.19 on it leaves it alone.",
+      cilium: "Up to 1.18 the pod's program decreases the TTL of what it passes to the stack, unless enable-endpoint-routes is set, and"
+        + " drops what came with 1 (TTL_EXCEEDED). From 1.19 on it leaves it alone.",
       bitten: [],
       advice: "Nothing, unless a pod sends to its node with a TTL of 1 (BFD, GTSM).",
       sources: [{ what: "Cilium bpf/bpf_lxc.c, pass_to_stack; recorded runs of 1.16 to 1.20", known: "executed" }],

@@ -13,7 +13,8 @@ export const SERVICES: readonly Difference[] = [
     title: "A ClusterIP reached from outside: iptables forwards it, Cilium drops it (IS_A_CLUSTERIP)",
     matches: (s) => s.target.reason === "IS_A_CLUSTERIP" && s.frontend?.kind === "ClusterIP" && s.frontend.port !== null
       && s.target.options["bpf-lb-external-clusterip"] !== true
-      && (s.facets === Facet.Reached ? isEndpoint(s, s.frontend, s.current) && keepsToNode(s, s.frontend) : s.frontend.endpoints === 0 && refuses(s.current.outcome)),
+      && (s.facets === Facet.Reached ? isEndpoint(s, s.frontend, s.current) && keepsToNode(s, s.frontend)
+        : s.frontend.endpoints === 0 && refuses(s.current.outcome)),
     page: {
       shownBy: "packets",
       kubeProxy: "A packet from outside to a ClusterIP is translated, masqueraded and forwarded.",
