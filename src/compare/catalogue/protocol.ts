@@ -23,8 +23,8 @@ export const PROTOCOL: readonly Difference[] = [
       kubeProxy: "SCTP services are translated, ports included; node ports work.",
       cilium: "Dropped with CT_UNKNOWN_L4_PROTOCOL unless enable-sctp is set. With it targetPort must equal port, and there are no"
         + " node ports that differ from it: a port that would be rewritten is dropped with ERROR_WHILE_CORRECTING_L4_CHECKSUM, and so"
-        + " is a masqueraded one (NAT-PROTO). No multihoming. Without enable-sctp a packet from outside to a service goes on as it came: out"
-        + " by its route, or to the node's own sockets.",
+        + " is a masqueraded one (NAT-PROTO). No multihoming. Without enable-sctp a packet from outside to a service goes on as it came:"
+        + " out by its route, or to the node's own sockets.",
       bitten: ["cilium#5719", "cilium#20033", "cilium#32412", "cilium#38540"],
       advice: "Set enable-sctp, and give each SCTP service a targetPort equal to its port.",
       sources: [
