@@ -255,6 +255,8 @@ export const LbOption = codes("LbOption", "Bits of Config.lb_options: switches o
   PMTU_DISCOVERY: 2,
   /** enable-no-service-endpoints-routable is off: what finds no backend goes on as it is (from 1.19). */
   NO_ENDPOINTS_UNROUTABLE: 4,
+  /** bpf-lb-proto-diff is off: services are looked for without a protocol. */
+  ANY_PROTOCOL: 8,
 });
 
 export const DsrMode = codes("DsrMode", "bpf-lb-mode and bpf-lb-dsr-dispatch; ours.", {
@@ -312,6 +314,8 @@ export const NodeOption = codes("NodeOption", "Bits of NodeEntry.options; ours."
   MASQUERADE_AGENT: 4,
   /** The host walks what programs pass up through the node's kernel; else routes alone decide. */
   HOST_STACK: 8,
+  /** No rule in OUTPUT marks what the node itself sends (install-iptables-rules is off). */
+  UNMARKED: 16,
 });
 
 export const FibKind = codes("FibKind", "FibEntry.kind; ours.", {
