@@ -150,7 +150,8 @@ function profileWith(name: OptionName): string {
 /** Its value makes packets undecided, which is said; which ones, test/option-doubts.test.ts shows. */
 function undecides(name: OptionName, value: unknown, row: Row): boolean {
   const { problems } = ciliumOptions(profileWith(name), cluster(row.objects), { ...row.with, [name]: value });
-  return problems.some((one) => [name, ...Object.keys(row.with ?? {})].some((asked) => one.what.startsWith(`option ${asked}=`)
+  const asked = [name, ...Object.keys(row.with ?? {})];
+  return problems.some((one) => asked.some((option) => one.what.startsWith(`option ${option}=`)
     && /: (undecided: |the agent does not start)/.test(one.what)));
 }
 

@@ -207,9 +207,13 @@ export const TupleFlag = codes("TupleFlag", "Flags of a conntrack or NAT tuple."
   OUT: 0, IN: 1, RELATED: 2, SERVICE: 4,
 });
 
-export const CtBit = codes("CtBit", "Bits of CtEntry.bits.", {
+export const CtBit = codes("CtBit", "Bits of CtEntry.bits; the last two ours.", {
   RX_CLOSING: 1, TX_CLOSING: 2, LB_LOOPBACK: 8, SEEN_NON_SYN: 16, NODE_PORT: 32, PROXY_REDIRECT: 64,
   DSR_INTERNAL: 128, FROM_L7LB: 256, FROM_TUNNEL: 1024,
+  /** A packet met it when it may have been collected, and none has made it anew since. */
+  DOUBTED: 0x4000,
+  /** Made anew where it was collected, and so with the lifetime of a SYN; else with the longer one. */
+  TENTATIVE: 0x8000,
 }, {}, { 4: "unused (was nat46)", 512: "unused" });
 
 export const CtStatus = codes("CtStatus", "Result of a conntrack lookup.", {

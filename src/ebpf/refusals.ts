@@ -16,7 +16,8 @@ interface Refusal {
   readonly needs: string;
 }
 
-const masquerades = (o: CiliumOptions): boolean => o["enable-bpf-masquerade"] && (o["enable-ipv4-masquerade"] || o["enable-ipv6-masquerade"]);
+const masquerades = (o: CiliumOptions): boolean =>
+  o["enable-bpf-masquerade"] && (o["enable-ipv4-masquerade"] || o["enable-ipv6-masquerade"]);
 
 const REFUSALS: readonly Refusal[] = [
   { name: "tunnel-protocol", needs: "geneve for direct server return in Geneve headers",

@@ -19,7 +19,9 @@ export interface OptionSupport {
   readonly value: unknown;
   readonly grade: OptionGrade;
   readonly source: string;
-  /** What is not modelled of some value of it; empty: every value is. */
+  /** `modelled`: every value of it; else some values leave packets undecided, or the agent refuses them. */
+  readonly state: "modelled" | "undecided in part";
+  /** Which packets such values leave undecided; empty where every value is modelled. */
   readonly limits: string;
 }
 
@@ -61,8 +63,9 @@ export function supportOf(profile: string): ProfileSupport | string {
 function optionSupport(profile: string, preset: Preset, name: OptionName): OptionSupport {
   const { options } = ciliumOptions(profile, null);
   const absent = fixedValue(name, preset.version) !== undefined;
+  const limits = absent ? "" : unmodelledValues(name);
   return {
-    name, value: options[name], grade: options.grades[name],
-    source: absent ? `Cilium ${preset.version} has no such option and behaves so` : sourceOf(preset, name), limits: unmodelledValues(name),
+    name, value: options[name], grade: options.grades[name], state: limits === "" ? "modelled" : "undecided in part",
+    source: absent ? `Cilium ${preset.version} has no such option and behaves so` : sourceOf(preset, name), limits,
   };
 }

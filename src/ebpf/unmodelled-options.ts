@@ -27,5 +27,6 @@ export function refuseUnmodelled(options: CiliumOptions, problems: Problem[]): v
 /** What is undecided or refused of values of an option; empty where every value is modelled. */
 export function unmodelledValues(name: OptionName): string {
   const why = [...DOUBTS, ...BY_PROGRAMS].filter((one) => one.option === name).map((one) => one.why);
-  return [why.length === 0 ? "" : `undecided: ${[...new Set(why)].join("; ")}`, refusedValues(name)].filter((text) => text !== "").join("; ");
+  const undecided = why.length === 0 ? "" : `undecided: ${[...new Set(why)].join("; ")}`;
+  return [undecided, refusedValues(name)].filter((text) => text !== "").join("; ");
 }

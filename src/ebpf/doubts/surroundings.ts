@@ -20,7 +20,8 @@ export class Surroundings {
     this.devices = nodes.map((name, number) => {
       const node = cluster.nodes.find((one) => one.name === name);
       const own: readonly Address[] = [...(node?.addresses ?? []).map(({ address }) => address),
-        ...(node?.facts.devices ?? []).filter(({ kind }) => kind === "uplink").flatMap(({ addresses }) => addresses.map(({ address }) => address))];
+        ...(node?.facts.devices ?? []).filter(({ kind }) => kind === "uplink")
+          .flatMap(({ addresses }) => addresses.map(({ address }) => address))];
       for (const { text } of own) this.owners.set(text, number);
       return new Map((node?.facts.devices ?? []).map(({ index, kind }) => [index, kind]));
     });

@@ -60,7 +60,8 @@ export function ciliumRules(cluster: Cluster, node: Node, family: Family, option
 /** addCiliumTunnelRules: the tunnel's packets are tracked by no connection. */
 function tunnelRules(options: CiliumOptions): OwnRule[] {
   const match = `-p udp -m udp --dport ${tunnelPort(options)} -m comment --comment`;
-  const untracked = (chain: string): OwnRule => ownRule("raw", chain, `${match} "cilium: NOTRACK for tunnel traffic" -j CT --notrack`, OPTION);
+  const untracked = (chain: string): OwnRule =>
+    ownRule("raw", chain, `${match} "cilium: NOTRACK for tunnel traffic" -j CT --notrack`, OPTION);
   return [ownRule("filter", "CILIUM_OUTPUT", `${match} "cilium: ACCEPT for tunnel traffic" -j ACCEPT`, OPTION),
     untracked("CILIUM_PRE_raw"), untracked("CILIUM_OUTPUT_raw")];
 }

@@ -24,7 +24,8 @@ export function factsUnderCilium(node: Node, cluster: Cluster, options: CiliumOp
   const pods = new Set(devices.filter((device) => device.kind === "pod").map((device) => device.index));
   const tunnelled = options["routing-mode"] === "tunnel" ? hostRoutes(node, cluster, host.index) : [];
   const replaced = new Set(tunnelled.map(({ destination }) => destination.text));
-  const routes = facts.routes.filter((route) => (route.device === null || !gone.has(route.device)) && !replaced.has(route.destination.text));
+  const routes = facts.routes.filter(({ device, destination }) => (device === null || !gone.has(device))
+    && !replaced.has(destination.text));
   return {
     ...facts,
     devices: devices.includes(host) ? devices : [...devices, host],
