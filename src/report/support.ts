@@ -29,7 +29,8 @@ export function renderSupport(support: SupportReport): string {
     [name, valueText(value), grade, state, source]))), "");
   const limited = support.options.filter((one) => one.limits !== "");
   if (limited.length > 0) {
-    lines.push("Options of which some values leave packets undecided, and which packets", ...table(limited.map((one) => [one.name, one.limits])), "");
+    lines.push("Options of which some values leave packets undecided, and which packets",
+      ...table(limited.map((one) => [one.name, one.limits])), "");
   }
   if (support.foreign.length > 0) {
     lines.push("Other options, with values that are not evaluated", ...table(support.foreign.map((one) => [one.name, one.what])), "");
