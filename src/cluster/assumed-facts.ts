@@ -3,7 +3,7 @@
  * with a host route to it, a default route through eth0, and the other nodes' pod ranges through their
  * addresses.
  *
- * All of it is assumption (`source: "assumed"`); reports say so. The default route has no gateway, eth0's
+ * All of it is assumption (`source: "assumed"`); reports say so. Whether VLAN devices stand on eth0 is not assumed. The default route has no gateway, eth0's
  * addresses have full length, and pod devices carry no address of their own, since nothing tells otherwise.
  */
 import { type Address, parseAddress, prefixOf } from "./address.js";
@@ -78,7 +78,7 @@ function loopback(): Device {
 
 function uplink(node: NodeObject, internal: readonly Address[]): Device {
   const addresses = internal.map((address) => ({ address, length: address.bytes.length * 8 }));
-  return device(UPLINK, "eth0", "uplink", macOf(`node ${node.name}`), MTU, addresses, null);
+  return { ...device(UPLINK, "eth0", "uplink", macOf(`node ${node.name}`), MTU, addresses, null), vlansUnknown: true };
 }
 
 function podDevice(pod: Pod, index: number): Device {
