@@ -104,7 +104,7 @@ export function readView(cursor: CaptureCursor, topology: Topology, pool: ViewPo
   const header = link.status === LinkStatus.Ok ? link.headerLength : 0;
   // A priority tag names no VLAN; the kernel takes 0x9100 for no tag, so what is behind is nothing to it.
   const tagged = link.vlanTags > 0 && (link.vlanTags > 1 || link.vlanId > 0);
-  const foreign = tagged && !isVlanTag(link.vlanProtocol);
+  const foreign = link.vlanTags > 0 && !isVlanTag(link.vlanProtocol);
   view.etherType = link.status === LinkStatus.Ok ? link.etherType : 0;
   view.setBytes(record.bytes, record.offset + header, record.capturedLength - header);
   view.wireLength = Math.max(view.length, record.wireLength - header);
