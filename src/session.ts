@@ -35,6 +35,8 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   readonly timeline: Timeline;
   /** The target's, where it has another cluster. */
   readonly targetTimeline?: Timeline;
+  /** By address: why a pod of one of the two clusters is not in the other, where the caller knows. */
+  readonly strangers?: ReadonlyMap<string, string>;
   /** The target's, where its cluster says another. */
   readonly targetNetwork?: PlaneInputs["network"];
   /** What the planes are called; absent: current and target. */
@@ -109,7 +111,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
     input.onJudged === undefined ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, input.onJudged), settings, {
       targetNames: () => targetNames,
       ...(input.nameOf === undefined ? {} : { nameOf: input.nameOf }),
-      ...(targetTimeline === undefined ? {} : { strange: strangers(cluster, targetCluster) }),
+      ...(targetTimeline === undefined ? {} : { strange: strangers(cluster, targetCluster, input.strangers) }),
     });
   const watch = input.until === undefined ? null : new StepWatch(comparison, planes, input.until);
   const sockets = new SocketTuples(cluster, topology.nodes, input.conntrack, epochNs);
