@@ -3,7 +3,7 @@
  * lines, and what of the change the traffic did not exercise. Computed here; renderers compute nothing.
  */
 import { UNEXPLAINED } from "../compare/catalogue/index.js";
-import type { ChangedLine, Finding } from "../compare/comparison.js";
+import type { ChangedLine, Finding } from "../compare/finding.js";
 import { type CoverageReport, isExercised } from "../compare/coverage.js";
 import { statementKey } from "../compare/statements.js";
 import type { Because } from "../dataplane.js";
