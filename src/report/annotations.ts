@@ -2,7 +2,7 @@
  * A review as GitHub workflow commands, one for each changed line and what it does, so that a pull request shows them
  * beside the manifest. Values are escaped as the runner unescapes them (actions/toolkit packages/core/src/command.ts).
  */
-import type { ChangedLine } from "../compare/comparison.js";
+import type { ChangedLine } from "../compare/finding.js";
 import type { Review, ReviewRow } from "../review/report.js";
 import { count } from "./report.js";
 import { entryWarnings } from "./text.js";

@@ -1,6 +1,6 @@
 /** A review on the screen: consequence first, by which changed lines, then what was not exercised or judged. Prints data. */
 import { formatProblem, type Where } from "../cluster/problem.js";
-import type { ChangedLine } from "../compare/comparison.js";
+import type { ChangedLine } from "../compare/finding.js";
 import type { Review, ReviewRow } from "../review/report.js";
 import { coverageLines, neverExercised } from "./coverage.js";
 import { count, percent } from "./report.js";

@@ -5,7 +5,7 @@
  * changed as well explains nothing.
  */
 import type { Situation } from "../compare/catalogue/index.js";
-import { type ChangedLine, type Named } from "../compare/comparison.js";
+import type { ChangedLine, Named } from "../compare/finding.js";
 import { UNEXPLAINED } from "../compare/catalogue/index.js";
 import { Facet } from "../compare/facets.js";
 import { directionOf, isDefaultDeny, peerOf, type PolicyDirection } from "../compare/statements.js";

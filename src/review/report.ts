@@ -5,7 +5,7 @@
 import type { Acceptance } from "../accepted/accepted.js";
 import { type AcceptedInput, type AcceptedReport, acceptRows } from "../accepted/report.js";
 import { UNEXPLAINED } from "../compare/catalogue/index.js";
-import type { ChangedLine, Finding } from "../compare/comparison.js";
+import type { ChangedLine, Finding } from "../compare/finding.js";
 import { type CoverageReport, isExercised } from "../compare/coverage.js";
 import { statementKey } from "../compare/statements.js";
 import type { Because } from "../dataplane.js";
