@@ -27,7 +27,8 @@ export function acceptRows<F extends Named, L extends Limit>(findings: readonly 
   const { of, entries } = acceptKnown(
     [...findings.map((row) => ({ ...row, subject: "" })), ...limits.map(({ id, subject }) => ({ ...NO_ENDS, id, subject }))],
     given?.entries ?? [], given?.today ?? "");
-  const marked = <Row extends object>(row: Row, index: number): Marked<Row> => ({ ...row, ...(of[index] === null ? {} : { accepted: of[index] }) });
+  const marked = <Row extends object>(row: Row, index: number): Marked<Row> =>
+    ({ ...row, ...(of[index] === null ? {} : { accepted: of[index] }) });
   const rows = findings.map((row, index) => marked(row, index));
   const limitRows = limits.map((row, index) => marked(row, findings.length + index));
   const counted = rows.filter(({ accepted }) => accepted === undefined);

@@ -24,7 +24,8 @@ export function renderAnnotations(review: Review): string {
     lines.push(command("error", null, `${connectionText(row)}: ${row.before} before, ${row.after} after, and no changed line makes it`));
   }
   for (const { id, limit, subject, used, max, newly, accepted } of review.limits) {
-    if (newly && accepted === undefined) lines.push(command("error", null, `${id}: ${limit} of ${subject} ${used} of ${max}, newly exceeded`));
+    if (!newly || accepted !== undefined) continue;
+    lines.push(command("error", null, `${id}: ${limit} of ${subject} ${used} of ${max}, newly exceeded`));
   }
   for (const one of review.notExercised) {
     const where = one.after;

@@ -116,13 +116,14 @@ export function reviewOf(input: ReviewInput): Review {
   const over = report.limits.map((one) => ({ ...one, newly: one.exceeded
     && !input.limitsBefore.some((was) => was.exceeded && was.id === one.id && was.subject === one.subject) }));
   const { findings: rows, limits, summary } = acceptRows(found, over, input.accepted);
+  const newly = limits.filter((one) => one.newly && one.accepted === undefined);
   const { newlyUndecided } = comparison.counts;
   return {
     twinplane: report.twinplane, profile: report.planes[1].profile, before: input.before, after: input.after,
     changed: changes.objects, rows, effects: effectsOf(rows), notExercised: notExercised(changes, coverages, rows, session(input)),
     coverage: coverages[1], newlyUndecided, limits, captures: report.captures, packets: report.packets, undecided: report.undecided,
     truth: report.truth, facts: report.facts, problems: report.problems, accepted: summary, readdressed: input.readdressed,
-    verdict: verdictOf(report.verdict, rows, limits.filter((one) => one.newly && one.accepted === undefined).length, newlyUndecided, failOn),
+    verdict: verdictOf(report.verdict, rows, newly.length, newlyUndecided, failOn),
   };
 }
 
