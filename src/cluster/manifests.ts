@@ -12,7 +12,7 @@ import { readAdminNetworkPolicy, readBaselineAdminNetworkPolicy, readClusterNetw
   from "./admin-policy.js";
 import { readCIDRGroup } from "./cilium/cidr-group.js";
 import { readCiliumPolicy } from "./cilium/policy.js";
-import type { Cluster, Namespace, ObjectMeta } from "./cluster.js";
+import type { Cluster, Namespace, ObjectMeta, OtherObject } from "./cluster.js";
 import { type Documents, type ManifestItem, readDocuments, readPieces } from "./documents.js";
 import { type Field, ObjectReading } from "./field.js";
 import { readLines } from "./lines.js";
