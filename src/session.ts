@@ -9,7 +9,8 @@ import type { ConntrackFlow } from "./cluster/conntrack-flow.js";
 import type { Problem } from "./cluster/problem.js";
 import { captureProblems, LinkType } from "./capture/index.js";
 import { hazardsOf, type SettingSide, type Situation, titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
-import { Comparison, type Finding, type Named } from "./compare/comparison.js";
+import { Comparison } from "./compare/comparison.js";
+import type { Finding, Named } from "./compare/finding.js";
 import { type JudgedListener, Teller } from "./compare/judged.js";
 import { type CoverageReport, isExercised } from "./compare/coverage.js";
 import { Names } from "./compare/names.js";
@@ -35,6 +36,8 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   readonly timeline: Timeline;
   /** The target's, where it has another cluster. */
   readonly targetTimeline?: Timeline;
+  /** By address: why a pod of one of the two clusters is not in the other, where the caller knows. */
+  readonly strangers?: ReadonlyMap<string, string>;
   /** The target's, where its cluster says another. */
   readonly targetNetwork?: PlaneInputs["network"];
   /** What the planes are called; absent: current and target. */
@@ -109,7 +112,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
     input.onJudged === undefined ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, input.onJudged), settings, {
       targetNames: () => targetNames,
       ...(input.nameOf === undefined ? {} : { nameOf: input.nameOf }),
-      ...(targetTimeline === undefined ? {} : { strange: strangers(cluster, targetCluster) }),
+      ...(targetTimeline === undefined ? {} : { strange: strangers(cluster, targetCluster, input.strangers) }),
     });
   const watch = input.until === undefined ? null : new StepWatch(comparison, planes, input.until);
   const sockets = new SocketTuples(cluster, topology.nodes, input.conntrack, epochNs);
