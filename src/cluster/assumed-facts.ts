@@ -3,8 +3,9 @@
  * with a host route to it, a default route through eth0, and the other nodes' pod ranges through their
  * addresses.
  *
- * All of it is assumption (`source: "assumed"`); reports say so. Whether VLAN devices stand on eth0 is not assumed. The default route has no gateway, eth0's
+ * All of it is assumption (`source: "assumed"`); reports say so. The default route has no gateway, eth0's
  * addresses have full length, and pod devices carry no address of their own, since nothing tells otherwise.
+ * Whether VLAN devices stand on eth0 is not assumed.
  */
 import { type Address, parseAddress, prefixOf } from "./address.js";
 import type { Device, NodeFacts, Pod, Route } from "./cluster.js";

@@ -56,8 +56,7 @@ export class LinuxNode {
   frameSource: Uint8Array | null = null; frameMark = 0;
   private readonly routing: Routing;
   private readonly tunnels: Tunnels; private readonly tags: Tags;
-  private readonly pool = new PacketPool();
-  private readonly fragments4 = new Reassembler(4); private readonly fragments6 = new Reassembler(6);
+  private readonly pool = new PacketPool(); private readonly fragments4 = new Reassembler(4); private readonly fragments6 = new Reassembler(6);
   private readonly fragmenters: Fragmenter[] = [];
   private readonly destinations = Array.from({ length: MAX_DEPTH + 1 }, () => new Uint8Array(16));
   private depth = 0;
@@ -121,8 +120,8 @@ export class LinuxNode {
   // ---- in ----------------------------------------------------------------------------------------------------
 
   private enter(packet: Packet, wireLength: number, etherType: number, packetType: number, index: number, tag = 0, tci = 0): void {
+    const { tags } = this;
     if (tag !== 0 || isVlanTag(etherType)) {
-      const { tags } = this;
       const stays = tags.takeOff(packet, wireLength, etherType, packetType, index, tag, tci);
       if (stays !== "") return this.end(packet, endOf(stays), stays);
       if (tags.device !== index) this.outcome.sink?.enter(tags.device, packet.bytes, 0, packet.captured);

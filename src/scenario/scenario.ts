@@ -165,7 +165,8 @@ class ScenarioReader {
       const vlans = (facts as Plain)["vlans"] as readonly Plain[] | undefined;
       return [name, {
         addresses: this.addresses(facts as Plain, ["nodes", name]),
-        vlans: vlans?.map((one, index) => ({ id: one["id"] as number, addresses: this.addresses(one, ["nodes", name, "vlans", index]) })) ?? null,
+        vlans: vlans?.map((one, index) => (
+          { id: one["id"] as number, addresses: this.addresses(one, ["nodes", name, "vlans", index]) })) ?? null,
       }];
     }));
   }

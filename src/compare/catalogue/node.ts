@@ -32,7 +32,8 @@ export const NODE: readonly Difference[] = [
         + " meets no policy and no service of Cilium's. Cilium runs at a VLAN device that is up, has an address and a route that is"
         + " not link-local. The agent looks for VLAN devices when it starts.",
       bitten: [],
-      advice: "List VLAN devices without addresses (bridges and macvlan of other networks stand on such) in bpf.vlanBypass before the switch.",
+      advice: "List VLAN devices without addresses (bridges and macvlan of other networks stand on such) in bpf.vlanBypass before the"
+        + " switch.",
       sources: [
         { what: "Cilium bpf/bpf_host.c, allow_vlan, recorded runs of 1.16 to 1.20", known: "executed" },
         { what: "Cilium pkg/datapath/linux/config/config.go, vlanFilterMacros", known: "read in source" },

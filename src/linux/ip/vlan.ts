@@ -29,7 +29,8 @@ export class Tags {
    * Takes the tags off the packet's bytes. `protocol`: EtherType of a tag that the device had taken off already, with its
    * `tci`; 0: none. Says why the frame goes no further, or nothing.
    */
-  takeOff(packet: Packet, wireLength: number, etherType: number, packetType: number, device: number, protocol: number, tci: number): string {
+  takeOff(packet: Packet, wireLength: number, etherType: number, packetType: number, device: number, protocol: number,
+    tci: number): string {
     this.device = device;
     this.etherType = etherType;
     this.wireLength = wireLength;
