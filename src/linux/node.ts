@@ -56,8 +56,8 @@ export class LinuxNode {
   frameSource: Uint8Array | null = null; frameMark = 0;
   private readonly routing: Routing;
   private readonly tunnels: Tunnels; private readonly tags: Tags;
-  private readonly pool = new PacketPool(); private readonly fragments4 = new Reassembler(4); private readonly fragments6 = new Reassembler(6);
-  private readonly fragmenters: Fragmenter[] = [];
+  private readonly pool = new PacketPool(); private readonly fragmenters: Fragmenter[] = [];
+  private readonly fragments4 = new Reassembler(4); private readonly fragments6 = new Reassembler(6);
   private readonly destinations = Array.from({ length: MAX_DEPTH + 1 }, () => new Uint8Array(16));
   private depth = 0;
   private readonly outcome = new Outcome();
