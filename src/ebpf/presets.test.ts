@@ -74,7 +74,7 @@ describe("where a value comes from", () => {
 
 it("options that are not evaluated are said where a cilium-config gives them another value than the usual one", () => {
   const said = (data: Readonly<Record<string, string>>) => ciliumOptions("cilium@1.20", clusterWith(data)).problems.map((one) => one.what);
-  expect(said({ "enable-wireguard": "true", "cni-chaining-mode": "none", "vlan-bpf-bypass": "" }))
+  expect(said({ "enable-wireguard": "true", "cni-chaining-mode": "none" }))
     .toEqual([expect.stringMatching(/^option enable-wireguard=true: undecided: /)]);
   expect(said({ "enable-health-check-loadbalancer-ip": "false" })).toEqual([]);
   expect(said({ "enable-health-check-loadbalancer-ip": "true" }))

@@ -5,7 +5,6 @@
 import { DropReason, UndecidedReason } from "../contract/codes.js";
 import { codeText } from "../contract/layout.js";
 import { POLICY_KINDS, UNMODELLED_KINDS } from "./compile/policy/kinds.js";
-import { foreignOptions } from "./foreign-options.js";
 import { fixedValue } from "./option-history.js";
 import { OPTION_NAMES, type OptionName } from "./option-values.js";
 import { ciliumOptions, type OptionGrade } from "./options.js";
@@ -32,8 +31,6 @@ export interface ProfileSupport {
   readonly recorded: string;
   readonly ships: string | null;
   readonly options: readonly OptionSupport[];
-  /** Options outside those, with values that are not evaluated. */
-  readonly foreign: readonly { readonly name: string; readonly what: string }[];
   readonly reasons: readonly { readonly name: string; readonly code: number; readonly status: ReasonStatus;
     readonly why: string; /** Folder of the story that shows it; null where there is none. */ readonly story: string | null }[];
   readonly undecided: readonly { readonly name: string; readonly meaning: string }[];
@@ -47,7 +44,6 @@ export function supportOf(profile: string): ProfileSupport | string {
   return {
     profile, version: preset.version, recorded: RECORDED_RELEASES[preset.version], ships: preset.release,
     options: OPTION_NAMES.map((name) => optionSupport(profile, preset, name)),
-    foreign: foreignOptions(),
     reasons: Object.entries(DropReason.values).map(([name, code]) => {
       const { status, why } = REASON_SUPPORT[name as keyof typeof DropReason.values];
       const title = dropReasonName(code);

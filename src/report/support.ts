@@ -8,7 +8,6 @@ export interface SupportReport {
   readonly ships: string | null;
   readonly options: readonly { readonly name: string; readonly value: unknown; readonly grade: string; readonly source: string;
     readonly state: string; readonly limits: string }[];
-  readonly foreign: readonly { readonly name: string; readonly what: string }[];
   readonly reasons: readonly { readonly name: string; readonly code: number; readonly status: string; readonly why: string;
     readonly story: string | null }[];
   readonly undecided: readonly { readonly name: string; readonly meaning: string }[];
@@ -31,9 +30,6 @@ export function renderSupport(support: SupportReport): string {
   if (limited.length > 0) {
     lines.push("Options of which some values leave packets undecided, and which packets",
       ...table(limited.map((one) => [one.name, one.limits])), "");
-  }
-  if (support.foreign.length > 0) {
-    lines.push("Other options, with values that are not evaluated", ...table(support.foreign.map((one) => [one.name, one.what])), "");
   }
   for (const [status, title] of STATUSES) {
     const rows = support.reasons.filter((one) => one.status === status);
