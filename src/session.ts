@@ -172,8 +172,10 @@ async function merge(open: CaptureCursor[], epochSec: number, topology: Topology
     for (const other of open) if (other.timeNs < cursor.timeNs) cursor = other;
     const view = readView(cursor, topology, replay.pool);
     // A device is seen from its first record on; a passage is settled a window after it began.
-    if (!view.stated && !topology.covered(view.node, view.device)) topology.cover(view.node, view.device);
-    replay.add(view);
+    const point = view.carrier === 0 ? view.device : view.carrier;
+    if (!view.stated && !topology.covered(view.node, point)) topology.cover(view.node, point);
+    if (view.carrier !== 0 && topology.capturedItself(view.node, view.device)) replay.repeats(view);
+    else replay.add(view);
     if (++records % PROGRESS_EVERY === 0) input.onProgress?.(records);
     const moved = cursor.tryAdvance(epochSec) ?? await cursor.advance(epochSec);
     if (!moved) open.splice(open.indexOf(cursor), 1);
