@@ -246,7 +246,8 @@ class ScenarioRun {
       (source, destination, protocol, port) => {
         this.denies ??= policyDenial(this.cluster, second.profile, this.scenario.planes.get(second.name)?.cilium);
         return this.denies(source, destination, protocol, port);
-      }, onJudged === undefined ? null : new Teller(0, first.plane.nodes, onJudged), [first.setting, second.setting], { memory: this.memory });
+      }, onJudged === undefined ? null : new Teller(0, first.plane.nodes, onJudged), [first.setting, second.setting],
+      { memory: this.memory });
   }
 
   /** The connection of a packet, as replay would have it, without what was found of it before. */
