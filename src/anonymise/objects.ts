@@ -115,7 +115,8 @@ function settingText(value: string, mapping: Mapping): string | null {
 const SETTINGS: ReadonlySet<string> = new Set(["tunnel", "native", "vxlan", "geneve", "hybrid", "strict", "probe", "partial",
   "always", "never", "opt", "dispatch", "eth+", "eth0", "cluster-pool", "kubernetes", "delegated-plugin", "multi-pool", "azure", "eni",
   "crd", "kvstore",
-  "soft", "hard", "veth", "netkit", "netkit-l2", "lb-only", "auto", "generic-veth", "portmap", "aws-cni", "flannel", "tuple", "legacy", "default"]);
+  "soft", "hard", "veth", "netkit", "netkit-l2", "lb-only", "auto", "generic-veth", "portmap", "aws-cni", "flannel",
+  "tuple", "legacy", "default"]);
 
 function drop(dropped: Dropped, what: string): void {
   dropped.set(what, (dropped.get(what) ?? 0) + 1);
