@@ -29,6 +29,8 @@ export interface ProbeData {
   /** Hex, from the network header on. */
   readonly packet?: string;
   readonly etherType?: number;
+  /** Identifier of the VLAN tag that it comes with. */
+  readonly vlan?: number;
   readonly answer?: boolean;
 }
 
