@@ -46,7 +46,7 @@ function long(times: number): Figure {
   }
 }
 
-/** A dump of a large cluster, most of which is of no use here, as a file, by gzip and from standard input. */
+/** A dump most of which is Events, which are of no use here: as a file, by gzip and from standard input. */
 function dumps(): Figure[] {
   const folder = mkdtempSync(join(tmpdir(), "twinplane-bench-"));
   try {
@@ -67,8 +67,8 @@ function* dumpTexts(): Generator<string> {
   const filler = "x".repeat(4000);
   yield '{"apiVersion":"v1","kind":"List","items":[';
   for (let index = 0; index < 118_000; index++) {
-    yield `${index === 0 ? "" : ",\n"}${JSON.stringify({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: `filler-${index}`,
-      namespace: "filler" }, data: { text: `${index} ${filler}` } })}`;
+    yield `${index === 0 ? "" : ",\n"}${JSON.stringify({ apiVersion: "v1", kind: "Event", metadata: { name: `filler-${index}`,
+      namespace: "filler" }, message: `${index} ${filler}` })}`;
   }
   yield "]}\n";
 }
