@@ -12,7 +12,6 @@ export function printable(text: string): string {
 }
 
 /** Those that JSON.stringify leaves as they are. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is escaped
 const OBEYED_IN_JSON = /[\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 
 /** Plain data as JSON of several lines, every text of it exactly: what a terminal obeys is an escape that readers of JSON undo. */
