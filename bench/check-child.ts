@@ -6,8 +6,9 @@ import type { Cluster } from "../src/cluster/cluster.js";
 import { readManifests } from "../src/cluster/manifests.js";
 import { buildTimeline } from "../src/cluster/timeline.js";
 import { compareAll } from "../src/check/exhaustive.js";
+import { inseparableIn } from "../src/check/inseparable.js";
 import { readWasm } from "../src/cli/wasm.js";
-import { assumedNetwork, buildPlane, parseProfile, policyDenial, type Profile } from "../src/planes.js";
+import { assumedNetwork, buildPlane, parseProfile, policyDenial, type Profile, settingOf } from "../src/planes.js";
 
 const [currentText, pods, policies] = [process.argv[2], Number(process.argv[3]), Number(process.argv[4])];
 const NODES = 200;
@@ -61,7 +62,8 @@ const started = cpuMs();
 let made = 0;
 const found = compareAll({
   cluster, prefixes: [...network.clusterCidrs, ...network.nonMasqueradeCidrs], special: new Set(), most: MOST, reduceAbove: 1000,
-  currentHasPolicy: current.policyEngine, planesOf: (some) => {
+  currentHasPolicy: current.policyEngine, settings: [settingOf(current, cluster, network), settingOf(target, cluster, network)],
+  inseparable: inseparableIn(cluster, [current, target], network), planesOf: (some) => {
     made = cpuMs() - started;
     const inputs = { cluster: some, epochNs: 0n, wasm, network, seed: 1, traced: false, udpCleanup: true };
     return { planes: [buildPlane("current", current, inputs), buildPlane("target", target, inputs)], denies: policyDenial(some, target) };

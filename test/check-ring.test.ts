@@ -8,8 +8,9 @@ import type { Address } from "../src/cluster/address.js";
 import type { Cluster } from "../src/cluster/cluster.js";
 import { readManifests } from "../src/cluster/manifests.js";
 import { buildCluster } from "../src/cluster/timeline.js";
-import type { Judged } from "../src/compare/judged.js";
-import { compareAll, type ExhaustiveInput } from "../src/check/exhaustive.js";
+import { compareAll, type ExhaustiveInput, type ToldPairs } from "../src/check/exhaustive.js";
+import { gistOf, heardOf } from "../src/check/heard.js";
+import { inseparableIn } from "../src/check/inseparable.js";
 import { firstOfEach, internalOf } from "../src/check/edge-pairs.js";
 import { outsideClasses } from "../src/check/outside.js";
 import { Classes } from "../src/check/classes.js";
@@ -17,7 +18,7 @@ import { portWithin } from "../src/check/pod-pairs.js";
 import type { Probe, Sender } from "../src/check/probe.js";
 import { Senders } from "../src/check/send.js";
 import { type Traffic, TrafficClasses } from "../src/check/traffic.js";
-import { assumedNetwork, buildPlane, parseProfile, policyDenial, type Profile } from "../src/planes.js";
+import { assumedNetwork, buildPlane, parseProfile, policyDenial, type Profile, settingOf } from "../src/planes.js";
 import { baseCluster, labels, NAMESPACE_LABELS, NAMESPACES, type Plain, POD_LABELS, PORT_NAMES, PORTS } from "./policy-ring/clusters.js";
 import { policies } from "./policy-ring/policies.js";
 import { Random } from "./policy-ring/random.js";
@@ -85,36 +86,30 @@ function profile(text: string): Profile {
 function inputOf({ cluster, current, target }: ReturnType<typeof draw>): ExhaustiveInput {
   const network = assumedNetwork(cluster, {}, []);
   return { cluster, prefixes: [...network.clusterCidrs, ...network.nonMasqueradeCidrs], special: new Set(), most: 1_000_000, reduceAbove: 0,
-    currentHasPolicy: current.policyEngine, planesOf: (some) => {
+    currentHasPolicy: current.policyEngine, settings: [settingOf(current, cluster, network), settingOf(target, cluster, network)],
+    inseparable: inseparableIn(cluster, [current, target], network), planesOf: (some) => {
       const inputs = { cluster: some, epochNs: 0n, wasm: WASM, network, seed: 1, traced: false, udpCleanup: true };
       return { planes: [buildPlane("current", current, inputs), buildPlane("target", target, inputs)], denies: policyDenial(some, target) };
     } };
 }
 
-/** What is found, without names. */
-function keyOf(judged: Judged | string | null): string {
-  if (judged === null || typeof judged === "string") return judged ?? "same";
-  const { finding } = judged;
-  return finding === null ? "undecided" : `${finding.id} ${finding.facet} ${finding.reachesNow}`;
-}
-
 /** How many ports of how many pairs fare how, by way. */
 type Sums = Record<string, number>;
 
-function add(sums: Sums, probe: Probe, judged: Judged | string | null, pairs: number): void {
-  const key = `${probe.way} ${probe.traffic.protocol} ${keyOf(judged)}`;
-  sums[key] = (sums[key] ?? 0) + pairs * (probe.traffic.last - probe.traffic.first + 1);
+function add(sums: Sums, { way, traffic, pairs, gist }: Omit<ToldPairs, "services">): void {
+  const key = `${way} ${traffic.protocol} ${gist}`;
+  sums[key] = (sums[key] ?? 0) + pairs * (traffic.last - traffic.first + 1);
 }
 
-function byClasses(input: ExhaustiveInput): { sums: Sums; services: Set<string>; sent: number } {
+function byClasses(input: ExhaustiveInput): { sums: Sums; services: Set<string>; sent: number; composed: number } {
   const sums: Sums = {};
   const services = new Set<string>();
-  const { classes, undecided } = compareAll(input, (probe, judged) => {
-    if (probe.service === "") add(sums, probe, judged, probe.pairs());
-    else if (probe.way === "pod to service") services.add(`${probe.service} ${keyOf(judged)}`);
+  const { classes, composed, undecided } = compareAll(input, (pairs) => {
+    if (pairs.services.length === 0) add(sums, pairs);
+    else if (pairs.way === "pod to service") for (const name of pairs.services) services.add(`${name} ${pairs.gist}`);
   });
-  expect(undecided.filter(({ reason }) => reason.startsWith("beyond"))).toEqual([]);
-  return { sums, services, sent: classes };
+  expect(undecided.filter(({ reason }) => /^beyond|by themselves|placed/.test(reason))).toEqual([]);
+  return { sums, services, sent: classes, composed };
 }
 
 function byPairs(input: ExhaustiveInput): { sums: Sums; services: Set<string>; sent: number } {
@@ -122,8 +117,9 @@ function byPairs(input: ExhaustiveInput): { sums: Sums; services: Set<string>; s
   const classes = new Classes(cluster, { prefixes: input.prefixes, special: new Set() });
   const traffic = new TrafficClasses(cluster);
   const all = traffic.between(cluster.networkPolicies, cluster.networkPolicies);
-  const { planes, denies } = input.planesOf(cluster);
-  const senders = new Senders(cluster, planes, input.currentHasPolicy, denies);
+  const { planes, denies } = input.planesOf(cluster, false);
+  const senders = new Senders(cluster, planes, input.currentHasPolicy, denies, input.settings);
+  const gist = (probe: Probe): string => gistOf(heardOf(senders.send(probe), senders.fates()));
   const sums: Sums = {};
   const services = new Set<string>();
   let sent = 0;
@@ -135,7 +131,7 @@ function byPairs(input: ExhaustiveInput): { sums: Sums; services: Set<string>; s
       const own = one.protocol === 1 && destination.family === 6 ? { ...one, protocol: 58 } : one;
       const probe: Probe = { way, sender, source, destination, traffic: own, port: number, backend: null, service: "", pairs: () => 1 };
       sent++;
-      add(sums, probe, senders.send(probe), 1);
+      add(sums, { way, traffic: own, pairs: 1, gist: gist(probe) });
     }
   };
   const pods = [...classes.classOf.keys()];
@@ -161,10 +157,10 @@ function byPairs(input: ExhaustiveInput): { sums: Sums; services: Set<string>; s
             for (const destination of service.clusterIPs) {
               const source = pod.ips.find(({ family }) => family === destination.family);
               if (source === undefined || target === undefined) continue;
-              const judged = senders.send({ way: "pod to service", sender: { kind: "pod", pod }, source, destination,
+              const found = gist({ way: "pod to service", sender: { kind: "pod", pod }, source, destination,
                 traffic: { protocol: 6, first: number, last: number }, port: number, backend: { address: backend, port: target.port },
                 service: service.name, pairs: () => 1 });
-              services.add(`${service.namespace}/${service.name} ${keyOf(judged)}`);
+              services.add(`${service.namespace}/${service.name} ${found}`);
             }
           }
         }

@@ -72,6 +72,8 @@ export interface ComparedPairs {
   readonly outsideClasses: number;
   /** Packets sent through both planes. */
   readonly classes: number;
+  /** Classes of pairs with policies at both ends, put together out of packets that show each end by itself. */
+  readonly composed: number;
   readonly pairs: number;
   readonly protocols: readonly string[];
   readonly groups: readonly ChangeRow[];
