@@ -55,7 +55,6 @@ export class Composition {
   readonly ingress: Parts;
   /** Classes of pairs that were put together. */
   composed = 0;
-  private readonly senderGroups: Int32Array;
   private readonly receiverGroups: Int32Array;
   private readonly opens: Int32Array;
   private readonly openCount: number;
@@ -71,7 +70,6 @@ export class Composition {
     private readonly receivers: readonly Group[], traffic: TrafficClasses) {
     this.egress = new Parts(senders, ({ policies }) => traffic.between(policies, []));
     this.ingress = new Parts(receivers, ({ policies }) => traffic.between([], policies));
-    this.senderGroups = groupNumbers(senders, classes);
     this.receiverGroups = groupNumbers(receivers, classes);
     const numbers = new Map<string, number>();
     // What is seen of an end that has no policies: where it stands, and its families.
@@ -156,7 +154,8 @@ export class Composition {
         if ((stands & (1 << stand)) === 0) continue;
         const pairs = this.cells.pairs(sender, item, stand);
         for (const { traffic, combination: { result } } of this.jointsOf(egress, ingress, stand)) {
-          told({ way: this.way, services: this.cells.serviceOf(item), traffic, pairs, gist: result === null ? "undecided" : gistOf(result) });
+          told({ way: this.way, services: this.cells.serviceOf(item), traffic, pairs,
+            gist: result === null ? "undecided" : gistOf(result) });
         }
       }
     });

@@ -10,7 +10,8 @@ import { checkTarget, type Network, type Profile, rulesProblems } from "../plane
 export function inseparableIn(cluster: Cluster, profiles: readonly Profile[], network: Network): (policy: NetworkPolicy) => boolean {
   const said = new Set(profiles.flatMap((profile) => (profile.engine === "cilium" ? checkTarget(profile, cluster, network).problems
     : rulesProblems(cluster, network, profile.engine))).flatMap(({ where }) => (where === null ? [] : [placeOf(where)])));
-  return ({ where, ingress, egress }) => [where, ...[...ingress, ...egress].map((rule) => rule.where)].some((one) => said.has(placeOf(one)));
+  return ({ where, ingress, egress }) => [where, ...[...ingress, ...egress].map((rule) => rule.where)]
+    .some((one) => said.has(placeOf(one)));
 }
 
 function placeOf({ file, line }: Where): string {

@@ -40,7 +40,8 @@ export class Interned {
   }
 
   vector(rows: readonly VectorRow[]): number {
-    const text = rows.map(({ shape, traffic: { protocol, first, last }, sign }) => `${shape} ${protocol} ${first}-${last}=${sign}`).join(";");
+    const text = rows.map(({ shape, traffic: { protocol, first, last }, sign }) => `${shape} ${protocol} ${first}-${last}=${sign}`)
+      .join(";");
     return this.number(`vector ${text}`, () => this.vectors.push(rows) - 1);
   }
 
