@@ -4,7 +4,8 @@
  *
  * How two ends go together is not assumed either: for each combination of results that two ends can have, pairs that have it
  * are sent through both planes of the whole cluster, and what those say is what the combination is. Where they contradict one
- * another, all of its pairs are undecided.
+ * another, all of its pairs are undecided. What differs is sent once more for each part, since its name and the policies that
+ * make it are the part's own; the name of a class is that of one of its pairs.
  */
 import { type CellProbe, type Cells, Stand, STANDS } from "./cells.js";
 import type { ChangeGroups, Example } from "./change-groups.js";
@@ -29,6 +30,8 @@ interface Entry {
   readonly pairs: [number, number, number];
   readonly senders: (PodClass | null)[];
   readonly items: number[];
+  /** Of what differs: what a pair of it said in the whole cluster, by stand. */
+  readonly shown: readonly [Map<Joint, Heard>, Map<Joint, Heard>, Map<Joint, Heard>];
 }
 
 /** One probe of both ends: rows of their vectors, and what combination of results it is. */
@@ -124,23 +127,38 @@ export class Composition {
     }
   }
 
-  /** Puts together what representatives said. */
+  /**
+   * A pair of the whole cluster for whatever differs, of each part: what names a difference is looked up there. To be asked
+   * once before representatives are sent, for all that may be, and once after, for what is.
+   */
+  *differing(settled: boolean): Generator<{ readonly probe: Probe; readonly show: (heard: Heard) => void }> {
+    for (const [entries, owned] of [[this.byEgress, false], [this.byIngress, true]] as const) {
+      for (const entry of entries.values()) {
+        const [egress, ingress] = owned ? [entry.other, entry.own] : [entry.own, entry.other];
+        for (const stand of STANDS) {
+          if (entry.senders[stand] === null) continue;
+          for (const joint of this.jointsOf(egress, ingress, stand)) {
+            const { result, owner } = joint.combination;
+            const differs = settled ? result !== null && result.found !== null && (owner === "ingress") === owned
+              : [egress.heard[stand][joint.egress], ingress.heard[stand][joint.ingress]].some(({ found }) => found !== null);
+            const probe = differs ? this.probeOf(entry, stand, joint) : null;
+            if (probe !== null) yield { probe, show: (heard) => { entry.shown[stand].set(joint, heard); } };
+          }
+        }
+      }
+    }
+  }
+
+  /** Puts together what representatives said. Returns how many pairs they stand for. */
   tally(groups: ChangeGroups, describe: (address: string) => string): number {
     let all = 0;
     for (const entry of this.byEgress.values()) this.eachJoint(entry, entry.own, entry.other, (joint, stand) => {
-      const { combination } = joint;
       this.composed++;
       all += entry.pairs[stand];
-      const { result, owner } = combination;
-      if (result === null || result.undecided !== "") groups.refuse(result?.undecided ?? reasonOf(combination), 1, entry.pairs[stand]);
-      else if (result.found !== null && owner !== "ingress") {
-        const own = owner === "egress" ? entry.own.heard[stand][joint.egress].found! : { ...result.found, becauses: [] };
-        this.addFound(groups, own, entry, stand, joint, describe);
-      }
+      if (joint.combination.owner !== "ingress") this.add(groups, resultOf(entry, stand, joint), entry, stand, joint, describe);
     });
     for (const entry of this.byIngress.values()) this.eachJoint(entry, entry.other, entry.own, (joint, stand) => {
-      if (joint.combination.owner !== "ingress") return;
-      this.addFound(groups, entry.own.heard[stand][joint.ingress].found!, entry, stand, joint, describe);
+      if (joint.combination.owner === "ingress") this.add(groups, resultOf(entry, stand, joint), entry, stand, joint, describe);
     });
     return all;
   }
@@ -149,20 +167,24 @@ export class Composition {
   tell(told: (pairs: ToldPairs) => void): void {
     this.eachCell((sender, item, egressNumber, ingressNumber) => {
       const [egress, ingress] = [this.egress.all[egressNumber], this.ingress.all[ingressNumber]];
+      const one = entryOf(this.byEgress, egressNumber, egress, ingress);
+      const two = entryOf(this.byIngress, ingressNumber, ingress, egress);
       const stands = this.cells.stands(sender, item);
       for (const stand of STANDS) {
         if ((stands & (1 << stand)) === 0) continue;
         const pairs = this.cells.pairs(sender, item, stand);
-        for (const { traffic, combination: { result } } of this.jointsOf(egress, ingress, stand)) {
-          told({ way: this.way, services: this.cells.serviceOf(item), traffic, pairs,
-            gist: result === null ? "undecided" : gistOf(result) });
+        for (const joint of this.jointsOf(egress, ingress, stand)) {
+          const gist = gistOf(resultOf(joint.combination.owner === "ingress" ? two : one, stand, joint));
+          told({ way: this.way, services: this.cells.serviceOf(item), traffic: joint.traffic, pairs, gist });
         }
       }
     });
   }
 
-  private addFound(groups: ChangeGroups, found: Found, entry: Entry, stand: Stand, joint: Joint, describe: (address: string) => string)
-    : void {
+  private add(groups: ChangeGroups, { found, undecided }: Heard, entry: Entry, stand: Stand, joint: Joint,
+    describe: (address: string) => string): void {
+    if (undecided !== "") groups.refuse(undecided, 1, entry.pairs[stand]);
+    if (found === null) return;
     const probe = this.probeOf(entry, stand, joint);
     groups.found(found, this.way, probe?.service ?? "", entry.pairs[stand], (): Example | null => (probe === null ? null : {
       source: describe(probe.source.text), destination: describe(probe.destination.text), traffic: trafficText(probe.traffic),
@@ -252,15 +274,27 @@ function sameCauses(a: Found, b: Found | null): boolean {
     && a.becauses.every(({ object, rule }, index) => object === b.becauses[index].object && rule === b.becauses[index].rule);
 }
 
-function reasonOf({ unsent }: Combination): string {
-  return unsent === "" ? "undecided: no pair of the class could be placed" : unsent;
+/** What is said of the pairs of an entry: of what differs, what one of them said, where it says the same as all that are so. */
+function resultOf(entry: Entry, stand: Stand, joint: Joint): Heard {
+  const { result, unsent } = joint.combination;
+  if (result === null) {
+    const undecided = unsent === "" ? "undecided: no pair of the class could be placed" : unsent;
+    return { sign: undecided, found: null, undecided };
+  }
+  const shown = entry.shown[stand].get(joint);
+  if (result.found === null) return result;
+  // Beyond the packets that may be sent: what it is, and not whose policies make it.
+  if (shown === undefined) return { ...result, found: { ...result.found, becauses: [] } };
+  const same = shown.found !== null && shown.found.facet === result.found.facet && shown.found.reachesNow === result.found.reachesNow;
+  return same ? shown : { sign: TORN, found: null, undecided: TORN };
 }
 
 function entryOf(entries: Map<number, Entry>, number: number, own: Part, other: Part): Entry {
   const key = number * 0x200000 + other.profile;
   let entry = entries.get(key);
   if (entry === undefined) {
-    entries.set(key, entry = { own, other, pairs: [0, 0, 0], senders: [null, null, null], items: [-1, -1, -1] });
+    entries.set(key, entry = { own, other, pairs: [0, 0, 0], senders: [null, null, null], items: [-1, -1, -1],
+      shown: [new Map(), new Map(), new Map()] });
   }
   return entry;
 }

@@ -66,11 +66,18 @@ export function compareAll(input: ExhaustiveInput, told: ((pairs: ToldPairs) => 
   const { list, classes, edges, traffic, compositions } = work;
   const { probes } = list;
   const beyond = `beyond the ${input.most} packets that are sent at most (--max-probes)`;
-  const sent = hearHalves(input, work, beyond);
+  const halves = hearHalves(input, work, beyond);
   const groups = new ChangeGroups();
   const representatives = compositions.flatMap((one) => [...one.representatives()]);
-  const sender = senderOf(input, input.cluster, [...probes, ...representatives.map(({ probe }) => probe)], false);
+  const differing = compositions.flatMap((one) => [...one.differing(false)]);
+  const sender = senderOf(input, input.cluster, [...probes, ...[...representatives, ...differing].map(({ probe }) => probe)], false);
   for (const { probe, combination, egress, ingress } of representatives) settle(combination, sender.hear(probe), egress, ingress);
+  let shown = 0;
+  for (const one of compositions) for (const { probe, show } of one.differing(true)) {
+    if (probes.length + halves + representatives.length + shown >= input.most) break;
+    show(sender.hear(probe));
+    shown++;
+  }
   let pairs = 0;
   for (const probe of probes) {
     const judged = sender.senders.send(probe);
@@ -91,7 +98,7 @@ export function compareAll(input: ExhaustiveInput, told: ((pairs: ToldPairs) => 
   if (told !== null) for (const one of compositions) one.tell(told);
   if (list.refused > 0) groups.refuse(beyond, list.refused, list.refusedPairs);
   return { podClasses: classes.pods.length, nodeClasses: new Set(classes.nodeClassOf).size, outsideClasses: edges.outside.length,
-    classes: probes.length + sent + representatives.length, composed: compositions.reduce((sum, { composed }) => sum + composed, 0), pairs,
+    classes: probes.length + halves + representatives.length + shown, composed: compositions.reduce((sum, { composed }) => sum + composed, 0), pairs,
     protocols: [...traffic.protocols, "ICMP"], ...groups.result() };
 }
 
