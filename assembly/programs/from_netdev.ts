@@ -16,6 +16,7 @@ import { Nodeport } from "./nodeport";
 import { Options } from "./options";
 import { ICMPV6, Packet } from "./packet";
 import { GO_ON, Verdict } from "./verdict";
+import { Vlan } from "./vlan";
 
 const ADDRESS: usize = memory.data(16, 16);
 /** IPPROTO_IPIP and IPPROTO_IPV6. */
@@ -23,6 +24,7 @@ const IPIP: u8 = 4;
 const IPV6: u8 = 41;
 
 export function fromNetdev(): i32 {
+  if (Packet.tagged) return Vlan.filter(false);
   if (!Ethernet.fits(Packet.captured)) return Verdict.undecided(UndecidedReason.TRUNCATED);
   const type = Ethernet.type(Packet.frame);
   const ipv4 = type == Ethernet.IPV4 && Options.has(ConfigOption.ENABLE_IPV4);

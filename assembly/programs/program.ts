@@ -19,6 +19,7 @@ import { Verdict } from "./verdict";
 let mark: u32 = 0;
 let partial: bool = false;
 let vni: u32 = 0;
+let vlan: u32 = 0;
 
 /** skb->mark, and whether the checksum is CHECKSUM_PARTIAL, for the next run. */
 export function program_input(skbMark: u32, checksumPartial: u32): void {
@@ -29,6 +30,11 @@ export function program_input(skbMark: u32, checksumPartial: u32): void {
 /** What the tunnel device had taken off, for the next run. */
 export function program_tunnel(id: u32): void {
   vni = id;
+}
+
+/** Identifier of the VLAN tag that the device had taken off, for the next run. */
+export function program_vlan(id: u32): void {
+  vlan = id;
 }
 
 /**
@@ -50,6 +56,7 @@ export function run_program(program: Program, frame: usize, length: u32, wireLen
   Packet.node = node;
   Packet.device = ifindex;
   Packet.mark = mark;
+  Packet.tagged = vlan != 0;
   Packet.now = seconds;
   Packet.sourceIdentity = 0;
   Packet.destinationIdentity = 0;
@@ -69,7 +76,7 @@ export function run_program(program: Program, frame: usize, length: u32, wireLen
   partial = false;
   Tunnel.vni = vni;
   Tunnel.received = 0;
-  vni = 0;
+  vni = vlan = 0;
   if (program == Program.SOCK4_CONNECT || program == Program.SOCK6_CONNECT) {
     const short = Packet.parse();
     if (short < 0) return short;

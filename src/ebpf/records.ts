@@ -26,6 +26,7 @@ import { Reserved } from "./compile/identity.js";
 import type { EgressGatewayEntry } from "./compile/egress-gateway.js";
 import type { IpMasqEntry } from "./compile/ipmasq.js";
 import type { IpcacheEntry } from "./compile/ipcache.js";
+import { keepsProtocol } from "./compile/service-annotations.js";
 import type { CompiledDevice, CompiledEndpoint, CompiledNode, CompiledNodes } from "./compile/node.js";
 import { parseMac } from "./compile/node.js";
 import type { CompiledServices, Frontend } from "./compile/service.js";
@@ -40,7 +41,8 @@ export const NO_PREFIX = 255;
 const HEAD_BITS = 32;
 
 export function nodeRecord(node: CompiledNode, index: number, options: CiliumOptions, nodeStack = false): MapEntry {
-  const agent = (options.masqueradeAgent ? NodeOption.values.MASQUERADE_AGENT : 0) | (nodeStack ? NodeOption.values.HOST_STACK : 0);
+  const agent = (options.masqueradeAgent ? NodeOption.values.MASQUERADE_AGENT : 0) | (nodeStack ? NodeOption.values.HOST_STACK : 0)
+    | (options["install-iptables-rules"] ? 0 : NodeOption.values.UNMARKED);
   return [
     { node: index },
     {
@@ -72,9 +74,12 @@ const DEVICE_KIND: Readonly<Record<string, number>> = {
   other: DeviceKind.values.OTHER,
 };
 
+const CARRIES: Readonly<Record<CompiledDevice["tags"]["carries"], number>> = { nothing: 0, some: DeviceFlag.values.VLAN_SOME,
+  all: DeviceFlag.values.VLAN_ALL, unknown: DeviceFlag.values.VLAN_UNKNOWN };
+
 /** A device of a node; without a device, the processes of the node (ifindex 0). */
 export function deviceRecords(
-  { node, device, endpoint }: Omit<CompiledDevice, "device"> & { device: CompiledDevice["device"] | null },
+  { node, device, endpoint, tags }: Omit<CompiledDevice, "device"> & { device: CompiledDevice["device"] | null },
   hosts: CompiledNodes,
   options: CiliumOptions,
 ): MapEntry {
@@ -99,12 +104,16 @@ export function deviceRecords(
     flags = endpoint === null ? DeviceFlag.values.UNMANAGED : DeviceFlag.values.POLICY;
     if (!options["enable-source-ip-verification"]) flags |= DeviceFlag.values.ANY_SOURCE;
   }
+  flags |= CARRIES[tags.carries];
+  if (tags.arrives === "filtered") flags |= DeviceFlag.values.VLAN_FILTERED;
+  if (tags.arrives === "kernel") flags |= DeviceFlag.values.UNMANAGED;
+  const atProgram = tags.arrives === "program" || tags.arrives === "filtered";
   return [
     { ifindex: device.index, node },
     {
       ipv4: fieldOf(addressOf(4)),
       ipv6: fieldOf(addressOf(6)),
-      kind: device.name === "cilium_host" ? DeviceKind.values.HOST : DEVICE_KIND[device.kind],
+      kind: device.name === "cilium_host" ? DeviceKind.values.HOST : atProgram ? DeviceKind.values.UPLINK : DEVICE_KIND[device.kind],
       flags,
       lxc_id: endpoint?.endpointId ?? 0,
       sec_id: endpoint?.identity ?? 0,
@@ -252,8 +261,8 @@ function frontendRecords(
     dport: frontend.port,
     scope: frontend.scope,
     node,
-    // 1.16 keeps no protocol in the key, so services on one port with different protocols are one.
-    proto: options.version === "1.16" ? 0 : frontend.protocol,
+    // Where the key keeps no protocol, services on one port with different protocols are one.
+    proto: keepsProtocol(options) ? frontend.protocol : 0,
   };
   const common = { rev_nat_index: frontend.revNatId, cookie };
   put(name, [
