@@ -77,6 +77,7 @@ const found = compareAll({
     const inputs = { cluster: some, epochNs: 0n, wasm, network, seed: 1, traced: false, udpCleanup: true };
     return { planes: [buildPlane("current", current, inputs), buildPlane("target", target, inputs)], denies: policyDenial(some, target) };
   } });
-process.stdout.write(`${JSON.stringify({ made, all: cpuMs() - started, packets: found.classes, composed: found.composed, podClasses: found.podClasses,
+process.stdout.write(`${JSON.stringify({ made, all: cpuMs() - started, packets: found.classes,
+  composed: found.composed, podClasses: found.podClasses,
   undecided: found.undecided.reduce((sum, { classes }) => sum + classes, 0), changes: found.groups.length,
   peak: process.resourceUsage().maxRSS / 1000 })}\n`);

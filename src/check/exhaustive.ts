@@ -98,7 +98,8 @@ export function compareAll(input: ExhaustiveInput, told: ((pairs: ToldPairs) => 
   if (told !== null) for (const one of compositions) one.tell(told);
   if (list.refused > 0) groups.refuse(beyond, list.refused, list.refusedPairs);
   return { podClasses: classes.pods.length, nodeClasses: new Set(classes.nodeClassOf).size, outsideClasses: edges.outside.length,
-    classes: probes.length + halves + representatives.length + shown, composed: compositions.reduce((sum, { composed }) => sum + composed, 0), pairs,
+    classes: probes.length + halves + representatives.length + shown,
+    composed: compositions.reduce((sum, { composed }) => sum + composed, 0), pairs,
     protocols: [...traffic.protocols, "ICMP"], ...groups.result() };
 }
 
