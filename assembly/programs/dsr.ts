@@ -292,7 +292,10 @@ function remember(tuple: CtTuple): i32 {
   if (status < 0) return status;
   // A segment past the handshake does not make its entry anew, and replies need it.
   if (status == CtStatus.ESTABLISHED && Conntrack.overdue && servicePort == 0) return Overdue.undecided();
-  if (status == CtStatus.ESTABLISHED && !(tuple.nexthdr == TCP && servicePort != 0)) return Verdict.PASS;
+  if (status == CtStatus.ESTABLISHED && !(tuple.nexthdr == TCP && servicePort != 0)) {
+    Conntrack.confirm(tuple);
+    return Verdict.PASS;
+  }
   if (servicePort == 0) return -DropReason.DROP_INVALID;
   Conntrack.blank();
   const draft = Conntrack.draft;

@@ -156,6 +156,7 @@ function loopback(tuple: CtTuple): usize {
 function trackRequest(found: ServiceEntry, tuple: CtTuple): i32 {
   Tuple.reverse(tuple);
   const status = Conntrack.lookup(tuple, CtDirection.EGRESS, FORWARD, ENTRY_NODEPORT, found.rev_nat_index);
+  if (status == CtStatus.ESTABLISHED) Conntrack.confirm(tuple);
   if (status < 0 || status == CtStatus.ESTABLISHED) return status < 0 ? status : GO_ON;
   Conntrack.blank();
   const draft = Conntrack.draft;

@@ -67,7 +67,7 @@ export class Service {
     const key = Service.key;
     Address.copy(KEY + ServiceKey.ADDRESS, Tuple.daddr(tuple));
     key.dport = tuple.sport;
-    key.proto = Options.version == 16 ? 0 : tuple.nexthdr;
+    key.proto = Options.version == 16 || Options.anyProtocol ? 0 : tuple.nexthdr;
     return lookupKey(key, eastWest);
   }
 
@@ -135,7 +135,10 @@ export class Service {
     if (status == CtStatus.NEW || (overdue && Service.pin != 0)) verdict = firstChoice(found, tuple, northSouth, affine);
     else if (status == CtStatus.REPLY) verdict = keep(found, tuple, northSouth);
     else if (status >= 0) verdict = -DropReason.DROP_UNKNOWN_CT;
-    if (overdue && verdict == GO_ON && !mayChoose(found, tuple, northSouth, affine)) verdict = Overdue.undecided();
+    if (overdue && verdict == GO_ON) {
+      if (mayChoose(found, tuple, northSouth, affine)) Conntrack.confirm(tuple);
+      else verdict = Overdue.undecided();
+    }
     tuple.flags = flags;
     if (affine && verdict == GO_ON) verdict = Affinity.refresh(Service.backendId);
     if (TRACE) {

@@ -75,6 +75,7 @@ const LB_SWITCHES: readonly (readonly [number, (options: OptionValues) => boolea
   [LbOption.values.ALGORITHM_ANNOTATION, (o) => o["bpf-lb-algorithm-annotation"]],
   [LbOption.values.PMTU_DISCOVERY, (o) => o["enable-pmtu-discovery"]],
   [LbOption.values.NO_ENDPOINTS_UNROUTABLE, (o) => !o["enable-no-service-endpoints-routable"]],
+  [LbOption.values.ANY_PROTOCOL, (o) => !o["bpf-lb-proto-diff"]],
 ];
 
 /** bpf-lb-mode and bpf-lb-dsr-dispatch in one; services have a mode of their own from 1.17 on. */
@@ -111,11 +112,12 @@ const SWITCHES: readonly (readonly [number, (options: OptionValues, agent: boole
   ],
   [
     ConfigOption.values.IPTABLES_MASQUERADE_IPV4,
-    (o, agent) => !o["enable-bpf-masquerade"] && (o["enable-ipv4-masquerade"] || agent),
+    (o, agent) => !o["enable-bpf-masquerade"] && ((o["install-iptables-rules"] && o["enable-ipv4-masquerade"]) || agent),
   ],
   [
     ConfigOption.values.IPTABLES_MASQUERADE_IPV6,
-    (o, agent) => !o["enable-bpf-masquerade"] && o["enable-ipv6"] && (o["enable-ipv6-masquerade"] || agent),
+    (o, agent) => !o["enable-bpf-masquerade"] && o["enable-ipv6"]
+      && ((o["install-iptables-rules"] && o["enable-ipv6-masquerade"]) || agent),
   ],
   [ConfigOption.values.ENABLE_IP_MASQ_AGENT, (o) => o["enable-ip-masq-agent"] && o["enable-bpf-masquerade"]],
   [ConfigOption.values.ENABLE_REMOTE_NODE_MASQUERADE, (o) => o["enable-remote-node-masquerade"]],
