@@ -70,7 +70,8 @@ describe("readNodeFacts", () => {
     const on = (ifindex: number, ifname: string, more: object): object => ({ ifindex, ifname, flags: ["UP"], mtu: 1500, ...more });
     const vlan = (protocol: string, id: number): object => ({ linkinfo: { info_kind: "vlan", info_data: { protocol, id, flags: [] } } });
     const links = [...ADDR, on(20, "eth0.100", { link: "eth0", ...vlan("802.1Q", 100) }),
-      on(21, "q", { link: "eth0.100", ...vlan("802.1ad", 7) }), on(22, "mv", { link: "eth0", linkinfo: { info_kind: "macvlan" } }), on(23, "odd", { link: "eth0", ...vlan("802.2", 9) })];
+      on(21, "q", { link: "eth0.100", ...vlan("802.1ad", 7) }),
+      on(22, "mv", { link: "eth0", linkinfo: { info_kind: "macvlan" } }), on(23, "odd", { link: "eth0", ...vlan("802.2", 9) })];
     const found = (more: readonly object[] = []): unknown[] => read({ link: [...links, ...more], route: routes }).facts!.devices
       .filter((device) => device.vlan !== undefined || device.vlansUnknown === true)
       .map(({ name, vlan: own, vlansUnknown }) => [name, own ?? null, vlansUnknown === true]);
