@@ -20,7 +20,7 @@ export interface CheckInput {
   readonly network: Network;
   readonly wasm: PlaneInputs["wasm"];
   readonly seed: number;
-  /** Packets of the comparison of both planes; null: as many as a minute is thought to take. 0: none. */
+  /** Packets of the comparison of both planes; null: as many as a few minutes are thought to take. 0: none. */
   readonly mostProbes: number | null;
   /** Grow the cluster to so many pods for its limits; null: do not. */
   readonly scale: { readonly pods: number; readonly by: ScaleBy } | null;
@@ -91,7 +91,7 @@ function masqueradePrefixes({ masquerade, kubeProxy }: Network): Prefix[] {
 
 /** A node's rules are walked policy by policy where an engine of iptables keeps them: a packet costs as many steps. */
 const MOST = 200_000;
-const STEPS = 45_000_000;
+const STEPS = 120_000_000;
 
 function mostProbes({ networkPolicies }: Cluster, { engine }: Profile): number {
   if (engine === "cilium" || engine === "kube-proxy") return MOST;

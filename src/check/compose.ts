@@ -253,7 +253,12 @@ export function settle(combination: Combination, heard: Heard, egress: Heard, in
   if (result === null) {
     combination.result = heard;
     combination.owner = ownerOf(heard, egress, ingress);
-  } else if (result.sign !== heard.sign && result.sign !== TORN) combination.result = { sign: TORN, found: null, undecided: TORN };
+  } else if (endOf(result) !== endOf(heard)) combination.result = { sign: TORN, found: null, undecided: TORN };
+}
+
+/** What came of a pair, without the name of a difference: names are each part's own. */
+function endOf({ sign, found }: Heard): string {
+  return found === null ? sign : `${found.facet} ${found.reachesNow}`;
 }
 
 function ownerOf({ found }: Heard, egress: Heard, ingress: Heard): Combination["owner"] {

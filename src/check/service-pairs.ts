@@ -67,8 +67,13 @@ export class ServicePairs {
       }
       for (const [sending, services] of sendersOf(wanted, to, served)) {
         for (const alike of groupBy(services, ({ traits }) => traits).values()) {
-          const names = alike.map(({ service }) => `${service.namespace}/${service.name}`);
-          for (const { probe } of serviceProbes(alike[0], sending, this.edges.classes, names)) list.add(probe);
+          for (const { stand, probe } of serviceProbes(alike[0], sending, this.edges.classes, alike.map(nameOf))) {
+            if (stand !== Stand.Itself) list.add(probe);
+          }
+          // Of those alike, not each has a backend among the senders.
+          const selves = alike.filter(({ backends }) => sending.includes(backends[0].class));
+          const own = selves.length === 0 ? null : selfProbe(selves[0], sending, this.edges.classes, selves.map(nameOf));
+          if (own !== null) list.add(own);
         }
       }
     }
@@ -123,14 +128,23 @@ export function* serviceProbes(one: Behind, sending: readonly PodClass[], classe
       }
     }
   }
-  // A backend that comes back to itself.
+  const self = selfProbe(one, sending, classes, names);
+  if (self !== null) yield { stand: Stand.Itself, shape: "", probe: self };
+}
+
+/** A backend that comes back to itself. */
+function selfProbe(one: Behind, sending: readonly PodClass[], classes: Classes, names: readonly string[]): Probe | null {
   const self = one.backends.find(({ class: own }) => sending.includes(own));
   const address = addressesOf(one.service, one.port, classes)
     .find(([kind, front]) => kind === "ClusterIP" && front.family === self?.address.family);
-  if (self !== undefined && address !== undefined) {
-    yield made(Stand.Itself, "", probeOf("pod to service", { kind: "pod", pod: self.pod }, self.address, address[1], one, self,
-      one.port.port, once(() => names.length)));
-  }
+  if (self === undefined || address === undefined) return null;
+  const probe = probeOf("pod to service", { kind: "pod", pod: self.pod }, self.address, address[1], one, self, one.port.port,
+    () => names.length);
+  return { ...probe, services: names };
+}
+
+function nameOf({ service: { namespace, name } }: Behind): string {
+  return `${namespace}/${name}`;
 }
 
 /** From hosts outside, over the backend's node and over another. */
