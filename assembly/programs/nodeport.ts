@@ -8,14 +8,14 @@
  *     reply     source NAT undone -> service address restored -> out again
  */
 import {
-  Config, ConfigOption, CtBit, CtDirection, CtEntry, CtStatus, CtTuple, DropReason, Identity, IpcacheEntry, NodeEntry, Program,
-  RevNatEntry,
-  ServiceEntry, ServiceFlag, ServiceFlag2, TupleFlag, UndecidedReason,
+  Config, ConfigOption, CtBit, CtDirection, CtEntry, CtStatus, CtTuple, DropReason, DsrMode, Identity, IpcacheEntry, NodeEntry,
+  Program, RevNatEntry, ServiceEntry, ServiceFlag, ServiceFlag2, TupleFlag, UndecidedReason,
 } from "../abi.gen";
 import { Address } from "./address";
 import { Conntrack, ENTRY_DSR, ENTRY_NODEPORT, FORWARD, REVERSE } from "./conntrack";
 import { Deliver } from "./deliver";
 import { Dsr } from "./dsr";
+import { DsrIpip } from "./dsr_ipip";
 import { EgressGateway } from "./egress_gateway";
 import { Fragments } from "./fragments";
 import { HostPolicy } from "./host_policy";
@@ -125,22 +125,24 @@ function request(found: ServiceEntry, tuple: CtTuple): i32 {
   if (!(found.flags & <u8>ServiceFlag.ROUTABLE)) return -DropReason.DROP_IS_CLUSTER_IP;
   if (found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) return Verdict.undecided(UndecidedReason.L7_PROXY);
   if (found.flags2 & <u8>ServiceFlag2.NAT_46X64) return Verdict.undecided(UndecidedReason.NAT46X64);
-  const verdict = Service.local(found, tuple, true);
+  const named = Dsr.byIpip ? DsrIpip.named() : null;
+  const verdict = named === null ? Service.local(found, tuple, true) : Service.named(found, tuple, named);
   if (verdict == -DropReason.DROP_NO_SERVICE) return Service.unavailable(found);
   if (verdict < 0) return verdict;
   const local = Maps.endpoint(Service.backend) !== null;
   if (!local && (found.flags & <u8>ServiceFlag.HOSTPORT)) return -DropReason.DROP_INVALID;
   if (local && Service.delegates(found)) return Verdict.undecided(UndecidedReason.L7_PROXY);
   const uses = Dsr.uses(found, tuple.nexthdr);
-  // In an IP header of its own the request is not translated; up to 1.19 that holds for a local backend too.
-  if (uses && Dsr.byIpip && (!local || Options.version < 20)) return Verdict.undecided(UndecidedReason.DSR);
+  if (uses && Options.config.dsr_mode == <u8>DsrMode.IPIP_REFUSED) return Verdict.undecided(UndecidedReason.DSR);
   const direct = !local && uses;
+  // In an IP header of its own the request is not translated; up to 1.19 that holds for a local backend too.
+  const whole = uses && Dsr.byIpip && (direct || Options.version < 20);
   Address.copy(FRONTEND, Tuple.daddr(tuple));
   const port = tuple.sport;
-  const wrong = Translate.dnat(tuple, Service.chosen(), loopback(tuple));
+  const wrong = whole ? DsrIpip.leave(tuple, Service.chosen()) : Translate.dnat(tuple, Service.chosen(), loopback(tuple));
   if (wrong < 0) return wrong;
   // A reply of direct server return is never seen on this node again, so nothing is tracked here.
-  if (direct) return Dsr.send(FRONTEND, port);
+  if (direct) return whole ? DsrIpip.send(Service.chosen()) : Dsr.send(FRONTEND, port);
   const untracked = trackRequest(found, tuple);
   if (untracked < 0) return untracked;
   return local ? GO_ON : toRemoteBackend();

@@ -145,6 +145,22 @@ export class Service {
     return verdict;
   }
 
+  /** lb4_local with a backend that the packet's outer header named: nothing is chosen, and its entry names none. */
+  static named(found: ServiceEntry, tuple: CtTuple, backend: BackendEntry): i32 {
+    const flags = tuple.flags;
+    Service.revNat = found.rev_nat_index;
+    Service.cookie = found.cookie;
+    Service.backend = changetype<usize>(backend);
+    let status = Conntrack.lookup(tuple, CtDirection.SERVICE, REVERSE, ENTRY_SERVICE, found.rev_nat_index);
+    if (status == CtStatus.NEW) {
+      Conntrack.blank();
+      Conntrack.draft.rev_nat_index = found.rev_nat_index;
+      status = Conntrack.create(tuple, CtDirection.SERVICE, false);
+    }
+    tuple.flags = flags;
+    return status < 0 ? status : GO_ON;
+  }
+
   /**
    * What becomes of a packet that finds no backend: answered (service-no-backend-response), dropped, or where services
    * without endpoints are not routable (from 1.19) passed on as it is, unless a Local policy keeps it here.

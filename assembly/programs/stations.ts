@@ -153,11 +153,7 @@ export class Stations {
     const closed = Tunnel.encapsulate();
     if (closed < 0) return fail(closed, Program.TO_OVERLAY);
     Packet.mark = mark;
-    Passage.tunnelled = true;
-    const onwards = Stack.route(false, Passage.packetType);
-    if (onwards < 0) return fail(onwards, Program.STACK);
-    return onwards == Onward.UPLINK ? At.EGRESS
-      : fail(Verdict.undecided(UndecidedReason.ROUTE_DEVICE), Program.STACK);
+    return outer();
   }
 }
 
@@ -181,7 +177,22 @@ function onward(program: Program, verdict: i32): i32 {
   if (verdict == Verdict.TUNNEL) return At.TUNNEL;
   if (verdict == Verdict.HOST) return intoHost();
   if (verdict == Verdict.PROXY) return finish(FrameEnd.Redirected, 0, program);
-  return answer(program);
+  return verdict == Verdict.IPIP ? inIp() : answer(program);
+}
+
+/** Into cilium_ipip4 or cilium_ipip6, which have no program: the kernel's outer header, and the outer packet's own route. */
+function inIp(): i32 {
+  const closed = Tunnel.encapsulateInIp();
+  return closed < 0 ? fail(closed, Program.STACK) : outer();
+}
+
+/** A tunnel's packet, made by the node's kernel, goes out by the node's routes. */
+function outer(): i32 {
+  Passage.tunnelled = true;
+  const onwards = Stack.route(false, Passage.packetType);
+  if (onwards < 0) return fail(onwards, Program.STACK);
+  return onwards == Onward.UPLINK ? At.EGRESS
+    : fail(Verdict.undecided(UndecidedReason.ROUTE_DEVICE), Program.STACK);
 }
 
 /** Only what is addressed to this node on its link gets past the device (skb->pkt_type). */
@@ -232,6 +243,8 @@ function outToEndpoint(): i32 {
 function intoPod(verdict: i32): i32 {
   if (verdict < 0) return fail(verdict, Program.TO_CONTAINER);
   if (verdict == Verdict.PROXY) return finish(FrameEnd.Redirected, 0, Program.TO_CONTAINER);
+  // Time exceeded on the way to a proxy; it would go out of the pod's device again.
+  if (verdict == Verdict.ANSWER) return fail(Verdict.undecided(UndecidedReason.TTL), Program.TO_CONTAINER);
   const device = Maps.device(Packet.device);
   if (device !== null && !Passage.fits(device)) {
     return fail(Verdict.undecided(UndecidedReason.MTU), Program.TO_CONTAINER);

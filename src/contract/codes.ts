@@ -261,6 +261,8 @@ export const DsrMode = codes("DsrMode", "bpf-lb-mode and bpf-lb-dsr-dispatch; ou
   SNAT: 0, DSR_OPT: 1, DSR_GENEVE: 2, DSR_IPIP: 3, HYBRID_OPT: 4, HYBRID_GENEVE: 5, HYBRID_IPIP: 6,
   /** Each service says (bpf-lb-mode-annotation). */
   OWN_OPT: 7, OWN_GENEVE: 8, OWN_IPIP: 9,
+  /** An agent of 1.16 to 1.18 does not start with this dispatch, as far as it is modelled here. */
+  IPIP_REFUSED: 10,
 });
 
 // ---- identities, endpoints, nodes -----------------------------------------------------------------------------

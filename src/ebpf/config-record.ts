@@ -5,7 +5,7 @@
 import { parseAddress, parsePrefix } from "../cluster/address.js";
 import { ConfigOption, DsrMode, LbAlgorithm, LbOption } from "../contract/codes.js";
 import { maglevSeeds } from "./compile/maglev.js";
-import { hasOwnModes, tunnelPort, tunnelProtocol, usesDsr } from "./encapsulation.js";
+import { hasOwnModes, refusesIpip, tunnelPort, tunnelProtocol, usesDsr } from "./encapsulation.js";
 import type { MapEntry } from "./image.js";
 import type { CiliumOptions, OptionValues } from "./options.js";
 import { fieldOf, NO_PREFIX } from "./records.js";
@@ -77,9 +77,13 @@ const LB_SWITCHES: readonly (readonly [number, (options: OptionValues) => boolea
   [LbOption.values.NO_ENDPOINTS_UNROUTABLE, (o) => !o["enable-no-service-endpoints-routable"]],
 ];
 
-/** bpf-lb-mode and bpf-lb-dsr-dispatch in one; services have a mode of their own from 1.17 on. */
+/**
+ * bpf-lb-mode and bpf-lb-dsr-dispatch in one; services have a mode of their own from 1.17 on. Up to 1.18 the agent wants XDP for
+ * dispatch in IP headers (initKubeProxyReplacementOptions), and there are no XDP programs here.
+ */
 function dsrMode(options: CiliumOptions): number {
   if (!usesDsr(options)) return DsrMode.values.SNAT;
+  if (refusesIpip(options)) return DsrMode.values.IPIP_REFUSED;
   const mode = hasOwnModes(options) ? "OWN" : options["bpf-lb-mode"] === "hybrid" ? "HYBRID" : "DSR";
   const dispatch = { opt: "OPT", geneve: "GENEVE", ipip: "IPIP" } as const;
   return DsrMode.values[`${mode}_${dispatch[options["bpf-lb-dsr-dispatch"]]}`];

@@ -3,7 +3,7 @@
  * each is a Problem that says what is evaluated instead.
  */
 import type { Problem } from "../cluster/problem.js";
-import { usesDsr } from "./encapsulation.js";
+import { refusesIpip, usesDsr } from "./encapsulation.js";
 import type { CiliumOptions } from "./options.js";
 import type { OptionName } from "./option-values.js";
 
@@ -40,8 +40,9 @@ const UNMODELLED: readonly {
   },
   {
     name: "bpf-lb-dsr-dispatch",
-    when: (o) => o["bpf-lb-dsr-dispatch"] === "ipip" && usesDsr(o),
-    what: "direct server return in IP headers of its own is not modelled; what it may touch is undecided",
+    when: refusesIpip,
+    what: "up to 1.18 the agent refuses direct server return in IP headers of its own without XDP acceleration, which is not modelled; " +
+      "what it may touch is undecided",
   },
   {
     name: "tunnel-protocol",
@@ -57,8 +58,8 @@ const UNMODELLED: readonly {
   },
   {
     name: "bpf-lb-mode",
-    when: (o) => o["bpf-lb-mode"] !== "snat" && o["bpf-lb-dsr-dispatch"] === "opt" && o["routing-mode"] === "tunnel",
-    what: "the agent refuses direct server return by option in tunnel mode; the programs are evaluated as if it did not",
+    when: (o) => o["bpf-lb-mode"] !== "snat" && o["bpf-lb-dsr-dispatch"] !== "geneve" && o["routing-mode"] === "tunnel",
+    what: "the agent refuses direct server return by option or in IP headers in tunnel mode; the programs are evaluated as if it did not",
   },
   {
     name: "bpf-lb-acceleration",
