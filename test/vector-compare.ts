@@ -148,7 +148,8 @@ function verdictOf({ verdict }: Ran, hook: Hook): string {
   if (verdict === Verdict.Endpoint) return "deliver-to-local-endpoint";
   if (REDIRECTS.includes(verdict)) return "redirect";
   // At the pod's own device a proxy is reached by way of cilium_net, where the pod sends by the stack.
-  if (hook === "pod-ingress") return verdict === Verdict.Proxy ? "redirect" : verdict === Verdict.Deliver ? "forward" : `verdict ${verdict}`;
+  if (hook === "pod-ingress" && verdict === Verdict.Proxy) return "redirect";
+  if (hook === "pod-ingress") return verdict === Verdict.Deliver ? "forward" : `verdict ${verdict}`;
   return verdict === Verdict.Pass || verdict === Verdict.Proxy ? "forward" : `verdict ${verdict}`;
 }
 

@@ -60,7 +60,8 @@ describe.each(["1.19", "1.20"])("direct server return in IP headers, %s", (versi
       }
       const v6 = request === REQUEST6;
       expect([sent.end, hex(sent.images.at(-1)!, v6 ? 40 : 20, v6 ? 44 : 24)]).toEqual(["Delivered", "9c40" + "0050"]);
-      expect(hex(sent.images.at(-1)!, v6 ? 24 : 16, v6 ? 40 : 20)).toBe(hex(packet({ ...reply, protocol: "TCP" }), v6 ? 8 : 12, v6 ? 24 : 16));
+      const pod = hex(packet({ ...reply, protocol: "TCP" }), v6 ? 8 : 12, v6 ? 24 : 16);
+      expect(hex(sent.images.at(-1)!, v6 ? 24 : 16, v6 ? 40 : 20)).toBe(pod);
       const back = send({ ...reply, protocol: "TCP", sport: 80, dport: 40000, flags: 18 });
       expect([back.end, hex(back.images.at(-1)!, v6 ? 8 : 12, v6 ? 24 : 16), hex(back.images.at(-1)!, v6 ? 40 : 20, v6 ? 44 : 24)])
         .toEqual(["Left", hex(packet({ from: service, to: request.from, protocol: "TCP" }), v6 ? 8 : 12, v6 ? 24 : 16), "0050" + "9c40"]);

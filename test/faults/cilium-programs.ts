@@ -44,7 +44,8 @@ export const CILIUM_PROGRAM_FAULTS: readonly Fault[] = [
     "IPv6 counts a hop as well", VECTORS),
   fault("ipip-end-of-the-service", "assembly/programs/dsr_ipip.ts", "Tunnel.inIp(address)", "Tunnel.inIp(NAMED)",
     "the packet goes to another address than the backend's", VECTORS),
-  fault("ipip-choice-anew", "assembly/programs/dsr_ipip.ts", "isNamed = true;", "", "the backend's node chooses again, and translates the port", IPIP),
+  fault("ipip-choice-anew", "assembly/programs/dsr_ipip.ts", "isNamed = true;", "",
+    "the backend's node chooses again, and translates the port", IPIP),
   fault("ipip-outer-length", "assembly/programs/tunnel.ts", "outerHeader4(source, ecn, payload + header, Tunnel.IPIP)",
     "outerHeader4(source, ecn, payload, Tunnel.IPIP)", "the outer length is the inner one's", IPIP),
 ];
