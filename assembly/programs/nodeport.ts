@@ -18,6 +18,7 @@ import { Dsr } from "./dsr";
 import { DsrIpip } from "./dsr_ipip";
 import { EgressGateway } from "./egress_gateway";
 import { Fragments } from "./fragments";
+import { Frontend } from "./frontend";
 import { HostPolicy } from "./host_policy";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
@@ -25,6 +26,7 @@ import { Options } from "./options";
 import { Overdue } from "./overdue";
 import { ICMP, ICMPV6, Packet } from "./packet";
 import { Service } from "./service";
+import { ServiceMaps } from "./service_maps";
 import { PUNT, Snat } from "./snat";
 import { Steps } from "./steps";
 import { Translate } from "./translate";
@@ -46,7 +48,7 @@ export class Nodeport {
     if (serves) {
       const short = Fragments.ports(tuple);
       if (short < 0) return short;
-      const found = Service.lookup(tuple, false);
+      const found = Frontend.lookup(tuple, false);
       if (found !== null) return request(found, tuple);
       if (Options.dsr) {
         const balanced = Dsr.receive(tuple);
@@ -108,7 +110,7 @@ function frontendOf(entry: CtEntry, tuple: CtTuple): u16 {
     return Dsr.restored(tuple, changetype<usize>(entry), entry.nat_port, FRONTEND);
   }
   if (entry.rev_nat_index == 0) return 0;
-  const frontend = Maps.revNat(entry.rev_nat_index);
+  const frontend = ServiceMaps.revNat(entry.rev_nat_index);
   if (frontend === null) return 0;
   Address.copy(FRONTEND, changetype<usize>(frontend) + RevNatEntry.ADDRESS);
   return frontend.port;
@@ -118,8 +120,8 @@ function frontendOf(entry: CtEntry, tuple: CtTuple): u16 {
 function request(found: ServiceEntry, tuple: CtTuple): i32 {
   // What is refused is refused because of this service.
   Service.revNat = found.rev_nat_index;
-  if (Service.wildcard) return -DropReason.DROP_NO_SERVICE;
-  if (!Service.sourceAllowed(found, Tuple.saddr(tuple))) return -DropReason.DROP_NOT_IN_SRC_RANGE;
+  if (Frontend.wildcard) return -DropReason.DROP_NO_SERVICE;
+  if (!Frontend.sourceAllowed(found, Tuple.saddr(tuple))) return -DropReason.DROP_NOT_IN_SRC_RANGE;
   // A redirected frontend can be reached from outside, whatever it was before.
   if (found.flags2 & <u8>ServiceFlag2.LOCALREDIRECT) return Verdict.undecided(UndecidedReason.LOCAL_REDIRECT);
   if (!(found.flags & <u8>ServiceFlag.ROUTABLE)) return -DropReason.DROP_IS_CLUSTER_IP;
@@ -131,7 +133,7 @@ function request(found: ServiceEntry, tuple: CtTuple): i32 {
   if (verdict < 0) return verdict;
   const local = Maps.endpoint(Service.backend) !== null;
   if (!local && (found.flags & <u8>ServiceFlag.HOSTPORT)) return -DropReason.DROP_INVALID;
-  if (local && Service.delegates(found)) return Verdict.undecided(UndecidedReason.L7_PROXY);
+  if (local && Frontend.delegates(found)) return Verdict.undecided(UndecidedReason.L7_PROXY);
   const uses = Dsr.uses(found, tuple.nexthdr);
   if (uses && Options.config.dsr_mode == <u8>DsrMode.IPIP_REFUSED) return Verdict.undecided(UndecidedReason.DSR);
   const direct = !local && uses;
@@ -234,7 +236,7 @@ function restoreService(tuple: CtTuple): i32 {
   const status = Conntrack.lookup(tuple, CtDirection.INGRESS, REVERSE, ENTRY_NODEPORT, 0);
   if (status != CtStatus.REPLY) return status < 0 ? status : GO_ON;
   if (Overdue.doubtful) return Overdue.undecided();
-  const frontend = Maps.revNat(Conntrack.revNat);
+  const frontend = ServiceMaps.revNat(Conntrack.revNat);
   if (frontend !== null) {
     const address = changetype<usize>(frontend) + RevNatEntry.ADDRESS;
     const wrong = Translate.reverse(tuple, address, frontend.port, false);

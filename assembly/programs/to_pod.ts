@@ -10,11 +10,11 @@ import { Address } from "./address";
 import { BOTH, Conntrack } from "./conntrack";
 import { Deliver } from "./deliver";
 import { Identities, Mark } from "./identity";
-import { Maps } from "./maps";
 import { Neighbour } from "./neighbour";
 import { Options } from "./options";
 import { Packet } from "./packet";
 import { Policy } from "./policy";
+import { ServiceMaps } from "./service_maps";
 import { Translate } from "./translate";
 import { Tuple } from "./tuple";
 import { GO_ON, Verdict } from "./verdict";
@@ -56,7 +56,7 @@ function returning(tuple: CtTuple, atDevice: bool): i32 {
   let address = Conntrack.natAddress;
   let port = Conntrack.natPort;
   if (port == 0) {
-    const frontend = Maps.revNat(Conntrack.revNat);
+    const frontend = ServiceMaps.revNat(Conntrack.revNat);
     // A service that is gone: the reply goes on as it is.
     if (frontend === null) return Verdict.DELIVER;
     address = changetype<usize>(frontend) + RevNatEntry.ADDRESS;

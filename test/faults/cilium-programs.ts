@@ -38,7 +38,7 @@ export const CILIUM_PROGRAM_FAULTS: readonly Fault[] = [
     "a node receives what nobody knows it may"),
   fault("proxy-hop-uncounted", "assembly/programs/to_pod.ts", "if (atDevice && port != <u16>PolicyPort.UNDECIDED) {", "if (false) {",
     "no hop is counted on the way to a proxy", VECTORS),
-  fault("draw-by-remainder", "assembly/programs/snat.ts", "((<u32>value * ports) >> 16)", "(<u32>value % ports)",
+  fault("draw-by-remainder", "assembly/programs/nat_mapping.ts", "((<u32>value * ports) >> 16)", "(<u32>value % ports)",
     "a drawn port is a remainder in every version", VECTORS),
   fault("ipip-hop-of-ipv6", "assembly/programs/dsr_ipip.ts", "Deliver.byRoute(Packet.family == 4)", "Deliver.byRoute(true)",
     "IPv6 counts a hop as well", VECTORS),
