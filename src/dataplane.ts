@@ -73,6 +73,10 @@ export class FrameBlock {
   /** Index into `pins` plus one; 0: not pinned. */
   readonly pin: Uint32Array;
   readonly pins: Pin[] = [];
+  /** EtherType of the VLAN tag that the device took off, host order (0x8100, 0x88a8); 0: none. */
+  readonly vlanProtocol: Uint16Array;
+  /** That tag's control information; its low 12 bits are the VLAN's identifier. */
+  readonly vlanTci: Uint16Array;
 
   constructor(capacity = 64, bytes = 1 << 17) {
     this.capacity = capacity;
@@ -86,6 +90,8 @@ export class FrameBlock {
     this.device = new Uint32Array(capacity);
     this.timeNs = new Float64Array(capacity);
     this.pin = new Uint32Array(capacity);
+    this.vlanProtocol = new Uint16Array(capacity);
+    this.vlanTci = new Uint16Array(capacity);
   }
 
   clear(): void {
@@ -113,6 +119,12 @@ export class FrameBlock {
     this.add(offset, length, wireLength, etherType, packetType, node, device, timeNs);
   }
 
+  /** A row's frame had this tag outermost; its bytes and EtherType are of what was behind the tag. */
+  tag(row: number, protocol: number, tci: number): void {
+    this.vlanProtocol[row] = protocol;
+    this.vlanTci[row] = tci;
+  }
+
   private add(at: number, length: number, wireLength: number, etherType: number, packetType: number, node: number,
     device: number, timeNs: number): number {
     const row = this.count++;
@@ -125,6 +137,7 @@ export class FrameBlock {
     this.device[row] = device;
     this.timeNs[row] = timeNs;
     this.pin[row] = 0;
+    this.vlanProtocol[row] = 0;
     return row;
   }
 }

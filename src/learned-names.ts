@@ -25,23 +25,24 @@ const WIDEST = 20;
 const NANOSECONDS = 1_000_000_000n;
 
 /** Whether a toFQDNs rule of some time means the name; null: there is no such rule. */
-export function wantedNames(timeline: Timeline): ((name: string) => boolean) | null {
-  const selectors = clustersOf(timeline).flatMap(({ ciliumPolicies }) => ciliumPolicies).flatMap(({ rules }) => rules)
+export function wantedNames(timelines: readonly Timeline[]): ((name: string) => boolean) | null {
+  const selectors = timelines.flatMap(clustersOf).flatMap(({ ciliumPolicies }) => ciliumPolicies).flatMap(({ rules }) => rules)
     .flatMap(({ egress }) => egress).flatMap(({ fqdns }) => fqdns ?? []);
   return selectors.length === 0 ? null : (name) => selectors.some((one) => isNamed(one, name, WIDEST));
 }
 
 /**
+ * @param timelines the current side's and the target's: each side's policies say what its own proxy sees
  * @param answers about wanted names, in any order
  * @param captured nodes of the captures: what was seen on the client's own counts, where that is one of them
  * @param known what is known before
  */
-export function learnNames(timeline: Timeline, answers: readonly SeenAnswer[], captured: ReadonlySet<string>,
+export function learnNames(timelines: readonly [Timeline, Timeline], answers: readonly SeenAnswer[], captured: ReadonlySet<string>,
   profiles: readonly [Profile, Profile], known: DNSNames | undefined): { changes: TimelineChange[]; problems: Problem[] } {
   const problems = new Map<string, Problem>();
   const sorted = [...answers].sort((a, b) => (a.atNs < b.atNs ? -1 : a.atNs > b.atNs ? 1 : order(a.name, b.name)));
-  const bySide = profiles.map((profile) => (profile.engine !== "cilium" ? []
-    : namesOverTime(timeline, sorted, captured, profile, known, problems)));
+  const bySide = profiles.map((profile, side) => (profile.engine !== "cilium" ? []
+    : namesOverTime(timelines[side], sorted, captured, profile, known, problems)));
   const changes = bySide.flatMap((list, side) => list.map(({ atNs, names }): TimelineChange =>
     ({ atNs, kind: "names", names: side === 0 ? [names, null] : [null, names] })));
   return { changes: changes.sort((a, b) => (a.atNs < b.atNs ? -1 : a.atNs > b.atNs ? 1 : 0)), problems: [...problems.values()] };

@@ -9,7 +9,8 @@ import type { ConntrackFlow } from "./cluster/conntrack-flow.js";
 import type { Problem } from "./cluster/problem.js";
 import { captureProblems, LinkType } from "./capture/index.js";
 import { hazardsOf, type SettingSide, type Situation, titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
-import { Comparison, type Finding, type Named } from "./compare/comparison.js";
+import { Comparison } from "./compare/comparison.js";
+import type { Finding, Named } from "./compare/finding.js";
 import { type JudgedListener, Teller } from "./compare/judged.js";
 import { type CoverageReport, isExercised } from "./compare/coverage.js";
 import { Names } from "./compare/names.js";
@@ -35,6 +36,8 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   readonly timeline: Timeline;
   /** The target's, where it has another cluster. */
   readonly targetTimeline?: Timeline;
+  /** By address: why a pod of one of the two clusters is not in the other, where the caller knows. */
+  readonly strangers?: ReadonlyMap<string, string>;
   /** The target's, where its cluster says another. */
   readonly targetNetwork?: PlaneInputs["network"];
   /** What the planes are called; absent: current and target. */
@@ -109,7 +112,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
     input.onJudged === undefined ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, input.onJudged), settings, {
       targetNames: () => targetNames,
       ...(input.nameOf === undefined ? {} : { nameOf: input.nameOf }),
-      ...(targetTimeline === undefined ? {} : { strange: strangers(cluster, targetCluster) }),
+      ...(targetTimeline === undefined ? {} : { strange: strangers(cluster, targetCluster, input.strangers) }),
     });
   const watch = input.until === undefined ? null : new StepWatch(comparison, planes, input.until);
   const sockets = new SocketTuples(cluster, topology.nodes, input.conntrack, epochNs);
@@ -169,8 +172,10 @@ async function merge(open: CaptureCursor[], epochSec: number, topology: Topology
     for (const other of open) if (other.timeNs < cursor.timeNs) cursor = other;
     const view = readView(cursor, topology, replay.pool);
     // A device is seen from its first record on; a passage is settled a window after it began.
-    if (!view.stated && !topology.covered(view.node, view.device)) topology.cover(view.node, view.device);
-    replay.add(view);
+    const point = view.carrier === 0 ? view.device : view.carrier;
+    if (!view.stated && !topology.covered(view.node, point)) topology.cover(view.node, point);
+    if (view.carrier !== 0 && topology.capturedItself(view.node, view.device)) replay.repeats(view);
+    else replay.add(view);
     if (++records % PROGRESS_EVERY === 0) input.onProgress?.(records);
     const moved = cursor.tryAdvance(epochSec) ?? await cursor.advance(epochSec);
     if (!moved) open.splice(open.indexOf(cursor), 1);

@@ -2,7 +2,7 @@
  * DNS answers in captures and toFQDNs: an answer that went through the DNS proxy opens its addresses to the node's pods, from
  * then on and for its time to live; no other answer does.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -168,3 +168,23 @@ function cache(names: Readonly<Record<string, readonly string[]>>): string {
   writeFileSync(path, JSON.stringify(names));
   return path;
 }
+
+describe("in a review each side's own policies say what its proxy sees", () => {
+  const asking = '{matchPattern: "*"}';
+  it.each<[string, string, string, string[]]>([
+    ["the rule with dns is gone: the answer teaches nothing", asking, "", ["DROPPED"]],
+    ["it is added: the answer opens its address", "", asking, ["OPENED"]],
+    ["it is the same", asking, asking, []],
+  ])("%s", async (_, before, after, wanted) => {
+    const [first, second] = [before, after].map((asks, index) => {
+      const path = join(folder, `side${index}.yaml`);
+      writeFileSync(path, readFileSync(policy(asks, "{matchName: api.example.com}")));
+      return path;
+    });
+    const ran = await runCli(["review", ...CLUSTER, ...NETWORK, "--before", first, "--after", second, "-o", "json", "--min-judged", "0",
+      "--fqdn-cache", cache({}), "-r", `node1=${capture("node1", [...lookup(1, CLI_A, "api.example.com", OUTSIDE), connect(2, CLI_A)])}`]);
+    const found = JSON.parse(ran.stdout) as { rows: { id: string; destination: string }[]; newlyUndecided: number };
+    const rows = found.rows.filter((row) => row.destination === OUTSIDE).map(({ id }) => id);
+    expect([...rows, ...(found.newlyUndecided > 0 ? ["undecided"] : [])], ran.stdout).toEqual(wanted);
+  });
+});

@@ -88,6 +88,7 @@ ports: [{name: http, protocol: TCP, port: 80}]
 endpoints: [{addresses: [10.244.1.20], nodeName: node-1, conditions: {ready: false, serving: true, terminating: true}}]
 ` },
   "k8s-service-proxy-name": { value: "other" },
+  "vlan-bpf-bypass": { value: "0" },
   "nodeport-addresses": { value: "192.168.60.0/24" },
   "ipv4-service-loopback-address": { value: "169.254.1.1" },
   "enable-ipv6-masquerade": { with: { "enable-ipv6": true } },

@@ -169,7 +169,7 @@ describe("hostile text", () => {
     const row = { change: "dropped", source: hostile, destination: hostile, receiver: hostile, protocol: "TCP", port: 1, before: hostile,
       after: hostile, flows: 1, packets: 1, unexplained: false,
       causes: [{ object: hostile, rule: "ingress", change: "added", where, after: where }] };
-    const text = renderAnnotations({ rows: [row], limits: [], notExercised: [], verdict: { exitCode: 1, why: "x" } } as unknown as Review);
+    const text = renderAnnotations({ rows: [row], limits: [], accepted: null, notExercised: [], verdict: { exitCode: 1, why: "x" } } as unknown as Review);
     expect(text.split("\n")).toHaveLength(3);
     expect(text.split("\n")[0]).toMatch(/^::warning file=a%2Cb%3Ac%250A%3A%3Aerror%3A%3Ax%0D%0A[^,:]*,line=3,title=twinplane::/);
   });

@@ -11,6 +11,8 @@ export interface RunInput {
   readonly partial?: boolean;
   /** What get_prandom_u32 says; the plane's own chance without it. */
   readonly drawn?: number;
+  /** Identifier of the VLAN tag that the device took off. */
+  readonly vlan?: number;
   /** Id of the tunnel the frame came out of. */
   readonly vni?: number;
 }
@@ -33,6 +35,7 @@ export function runProgram(machine: Machine, program: keyof typeof Program.value
   new Uint8Array(memory.buffer).set(frame, at);
   exports.program_tunnel(input.vni ?? 0);
   if (input.drawn !== undefined) exports.program_chance(input.drawn);
+  exports.program_vlan(input.vlan ?? 0);
   exports.program_input((input.mark ?? 0) | 0, input.partial === true ? 1 : 0);
   return whatRan(machine, machine.call(() => exports.run_program(Program.values[program], at, frame.length, input.wire ?? frame.length, 0,
     input.device, input.seconds ?? 1000)));

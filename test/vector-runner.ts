@@ -65,7 +65,8 @@ export class VectorRunner {
       this.bench.options(this.options(step.hook, one));
       this.atHost(step.hook.startsWith("host"));
       const ran = this.bench.run(PROGRAMS[step.hook], Uint8Array.from(Buffer.from(step.packet_in_hex, "hex")),
-        { mark: Number(step.skb_mark ?? 0), seconds: now, drawn: DRAWN, vni: step.tunnel?.id, ...this.device(step.hook) });
+        { mark: Number(step.skb_mark ?? 0), seconds: now, drawn: DRAWN, vni: step.tunnel?.id, vlan: step.vlan,
+          ...this.device(step.hook) });
       return this.comparison.compare(step, ran, now).map((text) => `step ${index} (${step.hook}): ${text}`);
     });
   }

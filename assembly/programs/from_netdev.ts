@@ -17,10 +17,12 @@ import { Nodeport } from "./nodeport";
 import { Options } from "./options";
 import { ICMPV6, Packet } from "./packet";
 import { GO_ON, Verdict } from "./verdict";
+import { Vlan } from "./vlan";
 
 const ADDRESS: usize = memory.data(16, 16);
 
 export function fromNetdev(): i32 {
+  if (Packet.tagged) return Vlan.filter(false);
   if (!Ethernet.fits(Packet.captured)) return Verdict.undecided(UndecidedReason.TRUNCATED);
   const type = Ethernet.type(Packet.frame);
   const ipv4 = type == Ethernet.IPV4 && Options.has(ConfigOption.ENABLE_IPV4);

@@ -52,6 +52,8 @@ export class Packet {
   /** ifindex of the device whose program runs. */
   static device: u32 = 0;
   static mark: u32 = 0;
+  /** skb->vlan_present, with an identifier other than 0. */
+  static tagged: bool = false;
   /** Seconds since the plane's epoch. */
   static now: u32 = 0;
   /** Identity carried along from program to program (CB_SRC_LABEL). */

@@ -31,6 +31,7 @@ export class Passage {
     Passage.place(record.offset, record.length, record.wire_length, record.ether_type);
     Packet.mark = record.mark;
     Packet.device = record.device;
+    Packet.tagged = record.vlan_id != 0;
     Packet.sourceIdentity = 0;
     Packet.destinationIdentity = 0;
     seconds = record.seconds;

@@ -20,6 +20,7 @@ import { Verdict } from "./verdict";
 let mark: u32 = 0;
 let partial: bool = false;
 let vni: u32 = 0;
+let vlan: u32 = 0;
 
 /** skb->mark, and whether the checksum is CHECKSUM_PARTIAL, for the next run. */
 export function program_input(skbMark: u32, checksumPartial: u32): void {
@@ -36,6 +37,11 @@ export function program_tunnel(id: u32): void {
 export function program_chance(drawn: u32): void {
   Chance.given = drawn;
   Chance.isGiven = true;
+}
+
+/** Identifier of the VLAN tag that the device had taken off, for the next run. */
+export function program_vlan(id: u32): void {
+  vlan = id;
 }
 
 /**
@@ -57,6 +63,7 @@ export function run_program(program: Program, frame: usize, length: u32, wireLen
   Packet.node = node;
   Packet.device = ifindex;
   Packet.mark = mark;
+  Packet.tagged = vlan != 0;
   Packet.now = seconds;
   Packet.sourceIdentity = 0;
   Packet.destinationIdentity = 0;
@@ -76,7 +83,7 @@ export function run_program(program: Program, frame: usize, length: u32, wireLen
   partial = false;
   Tunnel.vni = vni;
   Tunnel.received = 0;
-  vni = 0;
+  vni = vlan = 0;
   if (program == Program.SOCK4_CONNECT || program == Program.SOCK6_CONNECT) {
     const short = Packet.parse();
     if (short < 0) return short;

@@ -23,6 +23,7 @@ import { Passage } from "./passage";
 import { Onward, Stack } from "./stack";
 import { Tunnel } from "./tunnel";
 import { GO_ON, Verdict } from "./verdict";
+import { Vlan } from "./vlan";
 import { Waiting } from "./waiting";
 
 const ADDRESS: usize = memory.data(16, 16);
@@ -59,6 +60,8 @@ export class Stations {
     if (device === null) return fail(Verdict.undecided(UndecidedReason.NO_DEVICE), Program.NONE);
     Passage.enter(device);
     if (device.flags & <u8>DeviceFlag.UNMANAGED) return upStack();
+    // The program at the device below meets the frame with its tag.
+    if (device.flags & <u8>DeviceFlag.VLAN_FILTERED) Packet.tagged = true;
     if (device.kind == <u8>DeviceKind.POD) {
       return onward(Program.FROM_CONTAINER, Entry.enter(Program.FROM_CONTAINER));
     }
@@ -116,6 +119,7 @@ export class Stations {
       if (verdict == Verdict.TUNNEL) return At.TUNNEL;
       if (verdict == Verdict.PROXY) return finish(FrameEnd.Redirected, 0, Program.TO_NETDEV);
     }
+    if (Packet.tagged) return fail(Verdict.undecided(UndecidedReason.VLAN_ONWARD), Program.TO_NETDEV);
     if (!Passage.fits(device)) return fail(Verdict.undecided(UndecidedReason.MTU), Program.TO_NETDEV);
     Outcome.emit(EmissionKind.Out, ifindex);
     Address.read(ADDRESS, Packet.destination, Packet.family);
@@ -152,8 +156,10 @@ export class Stations {
 function onward(program: Program, verdict: i32): i32 {
   if (verdict < 0) return fail(verdict, program);
   if (verdict == Verdict.PASS) return upStack();
-  if (verdict == Verdict.ENDPOINT) return intoEndpoint();
   if (verdict == Verdict.REDIRECT) return At.EGRESS;
+  // The tag stays on: only VLAN devices of whoever receives it would take it.
+  if (Packet.tagged) return fail(Verdict.undecided(UndecidedReason.VLAN_ONWARD), program);
+  if (verdict == Verdict.ENDPOINT) return intoEndpoint();
   if (verdict == Verdict.TUNNEL) return At.TUNNEL;
   if (verdict == Verdict.HOST) return intoHost();
   if (verdict == Verdict.PROXY) return finish(FrameEnd.Redirected, 0, program);
@@ -177,9 +183,14 @@ function outer(): i32 {
 
 /** Only what is addressed to this node on its link gets past the device (skb->pkt_type). */
 function upStack(): i32 {
+  if (Packet.tagged) {
+    Vlan.receive();
+    return At.END;
+  }
   const type = Ethernet.type(Packet.frame);
   if (type != Ethernet.IPV4 && type != Ethernet.IPV6) {
-    return fail(Verdict.undecided(UndecidedReason.LINK_LAYER), Program.STACK);
+    const stacked = type == Ethernet.VLAN || type == Ethernet.QINQ;
+    return fail(Verdict.undecided(stacked ? UndecidedReason.VLAN_STACKED : UndecidedReason.LINK_LAYER), Program.STACK);
   }
   if (Passage.packetType == <u8>LinkPacketType.OtherHost) {
     return finish(FrameEnd.Dropped, KernelReason.OTHERHOST, Program.STACK);

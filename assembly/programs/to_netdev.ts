@@ -16,11 +16,13 @@ import { Packet } from "./packet";
 import { PUNT, Snat } from "./snat";
 import { Tuple } from "./tuple";
 import { GO_ON, Verdict } from "./verdict";
+import { Vlan } from "./vlan";
 
 const TUPLE: usize = memory.data(<i32>CtTuple.SIZE, 16);
 const ADDRESS: usize = memory.data(16, 16);
 
 export function toNetdev(): i32 {
+  if (Packet.tagged) return Vlan.filter(true);
   const type = Ethernet.type(Packet.frame);
   const ipv4 = type == Ethernet.IPV4 && Options.has(ConfigOption.ENABLE_IPV4);
   const ipv6 = type == Ethernet.IPV6 && Options.has(ConfigOption.ENABLE_IPV6);

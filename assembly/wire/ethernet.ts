@@ -10,7 +10,9 @@ export class Ethernet {
   static readonly LENGTH: i32 = 14;
   static readonly IPV4: u16 = 0x0800;
   static readonly ARP: u16 = 0x0806;
+  static readonly VLAN: u16 = 0x8100;
   static readonly IPV6: u16 = 0x86dd;
+  static readonly QINQ: u16 = 0x88a8;
 
   @inline
   static fits(length: i32): bool {

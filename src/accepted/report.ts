@@ -1,6 +1,5 @@
 /** A report's rows with what is accepted of them, and how many are left that count. */
-import type { FindingRow, LimitRow } from "../report/report.js";
-import { acceptKnown, type AcceptedEntry, type AcceptedRow } from "./accepted.js";
+import { type Acceptable, type Acceptance, acceptKnown, type AcceptedEntry, type AcceptedRow } from "./accepted.js";
 
 export interface AcceptedInput {
   readonly entries: readonly AcceptedEntry[];
@@ -8,9 +7,13 @@ export interface AcceptedInput {
   readonly today: string;
 }
 
-export interface AcceptedReport {
-  readonly findings: readonly FindingRow[];
-  readonly limits: readonly LimitRow[];
+type Named = Omit<Acceptable, "subject">;
+type Limit = Pick<Acceptable, "id" | "subject"> & { readonly exceeded: boolean };
+type Marked<Row> = Row & { readonly accepted?: Acceptance };
+
+export interface AcceptedReport<F extends Named, L extends Limit> {
+  readonly findings: readonly Marked<F>[];
+  readonly limits: readonly Marked<L>[];
   /** null: no entries were given. */
   readonly summary: { readonly today: string; readonly entries: readonly AcceptedRow[] } | null;
   /** What no entry accepts, for the verdict. */
@@ -19,11 +22,13 @@ export interface AcceptedReport {
 
 const NO_ENDS = { source: "", destination: "", protocol: "", port: 0 } as const;
 
-export function acceptRows(findings: readonly FindingRow[], limits: readonly LimitRow[], given: AcceptedInput | null): AcceptedReport {
+export function acceptRows<F extends Named, L extends Limit>(findings: readonly F[], limits: readonly L[], given: AcceptedInput | null)
+  : AcceptedReport<F, L> {
   const { of, entries } = acceptKnown(
     [...findings.map((row) => ({ ...row, subject: "" })), ...limits.map(({ id, subject }) => ({ ...NO_ENDS, id, subject }))],
     given?.entries ?? [], given?.today ?? "");
-  const marked = <Row>(row: Row, index: number): Row => (of[index] === null ? row : { ...row, accepted: of[index] });
+  const marked = <Row extends object>(row: Row, index: number): Marked<Row> =>
+    ({ ...row, ...(of[index] === null ? {} : { accepted: of[index] }) });
   const rows = findings.map((row, index) => marked(row, index));
   const limitRows = limits.map((row, index) => marked(row, findings.length + index));
   const counted = rows.filter(({ accepted }) => accepted === undefined);

@@ -5,6 +5,7 @@ import { readAccepted } from "../accepted/read.js";
 import type { AcceptedInput } from "../accepted/report.js";
 import type { Problem } from "../cluster/problem.js";
 import { differenceOf, UNEXPLAINED } from "../compare/catalogue/index.js";
+import { REVIEW_IDS } from "../review/report.js";
 import { readText } from "./files.js";
 import { UsageError } from "./usage.js";
 
@@ -20,6 +21,11 @@ export function addAcceptedOptions(command: Command): Command {
     .option("--today <date>", "the day that decides what has expired (YYYY-MM-DD; default: the clock's, in UTC)");
 }
 
+/** Differences and limits of the catalogue, and what a review calls its rows: one file may be for both. */
+function isAcceptable(id: string): boolean {
+  return id === UNEXPLAINED || differenceOf(id) !== undefined || Object.values<string>(REVIEW_IDS).includes(id);
+}
+
 /** null where no file is given. Without --today the report depends on the clock, and says the day it took. */
 export function acceptedOf(options: AcceptedOptions): { readonly input: AcceptedInput; readonly problems: readonly Problem[] } | null {
   const today = options.today ?? new Date().toISOString().slice(0, 10);
@@ -33,7 +39,7 @@ export function acceptedOf(options: AcceptedOptions): { readonly input: Accepted
   for (const file of options.accepted) {
     const read = readText(file);
     if (!("text" in read)) throw new UsageError(`--accepted ${file}: ${read.what}`);
-    const found = readAccepted({ name: file, text: read.text }, (id) => id === UNEXPLAINED || differenceOf(id) !== undefined);
+    const found = readAccepted({ name: file, text: read.text }, isAcceptable);
     entries.push(...found.entries);
     problems.push(...found.problems);
   }

@@ -8,7 +8,8 @@ import type { NamedCapture } from "./inputs.js";
 
 /** The input with what the answers say among its dated changes. */
 export async function withLearnedNames(input: SessionInput, captures: readonly NamedCapture[]): Promise<SessionInput> {
-  const isWanted = [input.current, input.target].some(({ engine }) => engine === "cilium") ? wantedNames(input.timeline) : null;
+  const timelines = [input.timeline, input.targetTimeline ?? input.timeline] as const;
+  const isWanted = [input.current, input.target].some(({ engine }) => engine === "cilium") ? wantedNames(timelines) : null;
   if (isWanted === null || input.entries !== undefined) return input;
   const problems: Problem[] = [];
   const answers: SeenAnswer[] = [];
@@ -26,7 +27,7 @@ export async function withLearnedNames(input: SessionInput, captures: readonly N
         + " cut short, in fragments or of a longer TCP answer; names in them are not learned" });
     }
   }
-  const learned = learnNames(input.timeline, answers, new Set(captures.map(({ node }) => node)), [input.current, input.target],
+  const learned = learnNames(timelines, answers, new Set(captures.map(({ node }) => node)), [input.current, input.target],
     input.network.names);
   const changes = [...input.timeline.changes, ...learned.changes].sort((a, b) => (a.atNs < b.atNs ? -1 : a.atNs > b.atNs ? 1 : 0));
   return { ...input, timeline: new WithChanges(input.timeline, changes, [...problems, ...learned.problems]) };

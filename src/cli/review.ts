@@ -1,8 +1,7 @@
 /** `twinplane review`: what a change of manifests drops or opens for recorded traffic. */
 import { writeFileSync } from "node:fs";
 import { type Command, Option } from "commander";
-import type { Timeline, TimelineChange } from "../cluster/cluster.js";
-import type { ManifestObjects } from "../cluster/manifests.js";
+import type { Timeline } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
 import { formatProblem } from "../cluster/problem.js";
 import { buildTimeline } from "../cluster/timeline.js";
@@ -12,7 +11,8 @@ import { count } from "../report/report.js";
 import { renderReview } from "../report/review.js";
 import { renderReviewMarkdown } from "../report/review-markdown.js";
 import type { Review, ReviewFailOn } from "../review/report.js";
-import { reviewSides, runReview } from "../review/review.js";
+import { readdress } from "../review/readdress.js";
+import { runReview } from "../review/review.js";
 import { COVERAGE_HELP, writeCoverage } from "./coverage.js";
 import { type CompareOptions, painter, plainly, sessionInput } from "./compare.js";
 import { type InputFiles, withInputFiles } from "./input-files.js";
@@ -20,23 +20,18 @@ import { type Inputs, readInputs } from "./inputs.js";
 import { withLearnedNames } from "./learned-names.js";
 import { addNetworkOptions, networkOf } from "./options.js";
 import { Progress } from "./progress.js";
+import { addAcceptedOptions } from "./accepted.js";
+import { addChangeOptions, type ChangeOptions, checkChange, sidesOf, type Sides } from "./review-change.js";
 import { UsageError } from "./usage.js";
 
-/** After every packet. */
-const FOREVER = 1n << 63n;
-
-interface ReviewOptions extends Omit<CompareOptions, "failOn" | "output" | "rules" | "change" | "demo"> {
-  readonly before: readonly string[];
-  readonly after: readonly string[];
+interface ReviewOptions extends Omit<CompareOptions, "failOn" | "output" | "rules" | "change" | "demo">, ChangeOptions {
   readonly profile: string;
   readonly failOn: ReviewFailOn;
   readonly output: "text" | "json" | "markdown" | "github";
 }
 
 export function reviewCommand(program: Command, exit: (code: number) => void): void {
-  const command = program.command("review").description("what a change of manifests drops or opens for recorded traffic")
-    .requiredOption("--before <path...>", "manifests as they are: files or folders, the policies of a repository say")
-    .requiredOption("--after <path...>", "the same as they are to be")
+  const command = addChangeOptions(program.command("review").description("what a change of manifests drops or opens for recorded traffic"))
     .option("-f, --file <path...>", "what both have: a dump of the cluster (pods, nodes, services), node facts, conntrack entries;"
       + " where it holds the reviewed objects too, --before and --after stand in their place")
     .option("-r, --read <capture...>", "captures, taken with the manifests of --before; [node[:device]=]path names where one was taken")
@@ -44,7 +39,7 @@ export function reviewCommand(program: Command, exit: (code: number) => void): v
       + " conntrack -L or -E; [node=]path")
     .option("--strict", "any error in the inputs ends with exit code 2; without it the rest is used")
     .option("--profile <profile>", "the dataplane on both sides", "cilium@1.20");
-  addNetworkOptions(command)
+  addAcceptedOptions(addNetworkOptions(command))
     .option("--seed <number>", "seed of every random choice", "1")
     .option("--follow-capture", "pin the first packet of each flow to the recorded backend, where that was eligible")
     .option("--copy-window <ms>", "how long copies of one packet may lie apart", "50")
@@ -65,7 +60,8 @@ Exit codes:
 
 Examples:
   twinplane review --before main/policies --after pr/policies -f dump.yaml -r node1=node1.pcap --profile cilium@1.18
-  twinplane review --before main/policies --after policies -f dump.yaml --input-file node1=conntrack.txt -o github`)
+  twinplane review --before main/policies --after policies -f dump.yaml --input-file node1=conntrack.txt -o github
+  twinplane review --change pr/web.yaml --delete NetworkPolicy/default/old -f dump.yaml -r node1=node1.pcap`)
     .action(async (options: ReviewOptions) => exit(await review(options)));
 }
 
@@ -73,6 +69,7 @@ async function review(options: ReviewOptions): Promise<number> {
   if ((options.read === undefined) === (options.inputFile === undefined)) {
     throw new UsageError("give the traffic with -r or with --input-file");
   }
+  checkChange(options);
   const progress = new Progress(process.stderr);
   const found = strictly(options, await reviewed(options, progress));
   progress.clear();
@@ -84,44 +81,38 @@ async function review(options: ReviewOptions): Promise<number> {
 }
 
 async function reviewed(options: ReviewOptions, progress: Progress): Promise<Review> {
-  const shared = readInputs(options.file ?? [], []);
-  const [before, after] = [readInputs(options.before, []), readInputs(options.after, [])];
-  const sides = reviewSides(shared.objects, before.objects, after.objects);
-  const inputs = await joined(options, shared, before, after, sides.before);
+  const sides = sidesOf(options);
+  const inputs = await joined(options, sides);
   // One timeline of both, so that a pod's device has one number.
-  const facts = new Map([...inputs.facts, ...after.facts]);
-  const both = buildTimeline({ initial: sides.before, changes: [{ atNs: 0n, kind: "objects", objects: sides.after }], facts });
+  const facts = new Map([...inputs.facts, ...sides.factsAfter]);
+  const moved = readdress(sides.before, sides.after, new Set(sides.factsAfter.keys()));
+  const both = buildTimeline({ initial: sides.before, changes: [{ atNs: 0n, kind: "objects", objects: moved.after }], facts });
   const [changed] = both.changes;
   if (changed?.kind !== "cluster") throw new Error("the cluster after the change was not built");
   const base = sessionInput({ ...options, current: options.profile, target: options.profile, failOn: "any", output: [] }, inputs, []);
   const problems: Problem[] = [];
   const targetNetwork = assumedNetwork(changed.cluster, networkOf({ ...options, target: options.profile }), problems);
-  // Names are learned for the policies of both sides.
-  const last: TimelineChange = { atNs: FOREVER, kind: "cluster", cluster: changed.cluster };
-  const learned = await withLearnedNames({ ...base, timeline: { ...base.timeline, initial: both.initial,
-    changes: [...base.timeline.changes, last], get problems() { return base.timeline.problems; } } }, inputs.captures);
-  const timeline: Timeline = { initial: both.initial, changes: learned.timeline.changes.filter((one) => one !== last),
+  const after: Timeline = { initial: changed.cluster, changes: [], problems: [] };
+  const learned = await withLearnedNames({ ...base, targetTimeline: after, timeline: { initial: both.initial,
+    changes: base.timeline.changes, get problems() { return base.timeline.problems; } } }, inputs.captures);
+  const timeline: Timeline = { initial: both.initial, changes: learned.timeline.changes,
     get problems() { return onceEach([...learned.timeline.problems, ...both.problems, ...problems]); } };
   const { rulesByNode: _, verified: __, ...input } = base;
   const { review: found } = await runReview({
-    input: { ...input, timeline, targetNetwork, onProgress: (records) => progress.show(records) },
-    after: { initial: changed.cluster, changes: [], problems: [] },
-    names: { before: options.before, after: options.after }, failOn: options.failOn,
+    input: { ...input, timeline, targetNetwork, strangers: moved.refused, onProgress: (records) => progress.show(records) },
+    after, names: sides.names, readdressed: moved.pods, failOn: options.failOn,
   });
   return found;
 }
 
-/** Captures and facts of the shared inputs; where those have no nodes, the nodes are the manifests' before. */
-async function joined(options: ReviewOptions, shared: Inputs, before: Inputs, after: Inputs, objects: ManifestObjects)
-  : Promise<Inputs & InputFiles> {
-  const manifests = shared.objects.nodes.length > 0 ? options.file ?? [] : [...options.file ?? [], ...options.before];
+/** Captures and facts of the shared inputs; where those have no nodes or pods, these are the manifests' before. */
+async function joined(options: ReviewOptions, { sharedIsWhole, ...sides }: Sides): Promise<Inputs & InputFiles> {
+  const manifests = sharedIsWhole ? options.file ?? [] : [...options.file ?? [], ...options.before ?? []];
   const inputs = await withInputFiles(readInputs(manifests, options.read ?? []), options.inputFile);
-  const facts = new Map([...inputs.facts, ...before.facts]);
-  const own = manifests === options.file ? [...before.problems, ...after.problems] : after.problems;
   return {
-    ...inputs, objects, facts, dumps: new Map(),
-    unreadable: Math.max(inputs.unreadable, shared.unreadable) + before.unreadable + after.unreadable,
-    get problems() { return [...inputs.problems, ...own]; },
+    ...inputs, objects: sides.before, facts: new Map([...inputs.facts, ...sides.factsBefore]), dumps: new Map(),
+    unreadable: inputs.unreadable + sides.unreadable,
+    get problems() { return [...inputs.problems, ...sides.problems]; },
   };
 }
 

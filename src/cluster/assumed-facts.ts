@@ -5,6 +5,7 @@
  *
  * All of it is assumption (`source: "assumed"`); reports say so. The default route has no gateway, eth0's
  * addresses have full length, and pod devices carry no address of their own, since nothing tells otherwise.
+ * Whether VLAN devices stand on eth0 is not assumed.
  */
 import { type Address, parseAddress, prefixOf } from "./address.js";
 import type { Device, NodeFacts, Pod, Route } from "./cluster.js";
@@ -78,7 +79,7 @@ function loopback(): Device {
 
 function uplink(node: NodeObject, internal: readonly Address[]): Device {
   const addresses = internal.map((address) => ({ address, length: address.bytes.length * 8 }));
-  return device(UPLINK, "eth0", "uplink", macOf(`node ${node.name}`), MTU, addresses, null);
+  return { ...device(UPLINK, "eth0", "uplink", macOf(`node ${node.name}`), MTU, addresses, null), vlansUnknown: true };
 }
 
 function podDevice(pod: Pod, index: number): Device {

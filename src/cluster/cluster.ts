@@ -190,6 +190,20 @@ export interface Device {
   /** `namespace/name` of the pod behind a `pod` device, by the node's routes. */
   readonly pod: string | null;
   readonly vxlan: { readonly vni: number; readonly port: number; readonly local: Address | null } | null;
+  /** Of a VLAN device; absent: it is none. */
+  readonly vlan?: VlanLink;
+  /** Whether VLAN devices stand on it is not known. */
+  readonly vlansUnknown?: boolean;
+}
+
+/** A VLAN device's frames cross another device with a tag. */
+export interface VlanLink {
+  /** ifindex of that device. */
+  readonly parent: number;
+  /** 0 … 4095. */
+  readonly id: number;
+  /** EtherType of the tag, host order: 0x8100 (802.1Q) or 0x88a8 (802.1ad). */
+  readonly protocol: number;
 }
 
 export interface Route {

@@ -8,13 +8,11 @@
  *
  * Secrets and environment variables are dropped here and reach nothing else.
  */
-import { type AdminPolicy, readAdminNetworkPolicy, readBaselineAdminNetworkPolicy, readClusterNetworkPolicy }
+import { readAdminNetworkPolicy, readBaselineAdminNetworkPolicy, readClusterNetworkPolicy }
   from "./admin-policy.js";
 import { readCIDRGroup } from "./cilium/cidr-group.js";
 import { readCiliumPolicy } from "./cilium/policy.js";
-import type { CiliumCIDRGroup, CiliumPolicy } from "./cilium/types.js";
-import type { EndpointSlice, Namespace, NetworkPolicy, ObjectMeta, OtherObject, Pod, Service }
-  from "./cluster.js";
+import type { Cluster, Namespace, ObjectMeta, OtherObject } from "./cluster.js";
 import { type Documents, type ManifestItem, readDocuments, readPieces } from "./documents.js";
 import { type Field, ObjectReading } from "./field.js";
 import { readLines } from "./lines.js";
@@ -27,17 +25,9 @@ import { readEndpointSlice, readService } from "./service.js";
 import type { NamedText } from "./source-text.js";
 
 /** Objects by kind; each list sorted by namespace, then name, each pair once. */
-export interface ManifestObjects {
+export interface ManifestObjects extends Omit<Cluster, "namespaces" | "nodes"> {
   readonly namespaces: readonly Namespace[];
   readonly nodes: readonly NodeObject[];
-  readonly pods: readonly Pod[];
-  readonly services: readonly Service[];
-  readonly endpointSlices: readonly EndpointSlice[];
-  readonly networkPolicies: readonly NetworkPolicy[];
-  readonly adminPolicies: readonly AdminPolicy[];
-  readonly ciliumPolicies: readonly CiliumPolicy[];
-  readonly cidrGroups: readonly CiliumCIDRGroup[];
-  readonly others: readonly OtherObject[];
 }
 
 export interface Manifests {

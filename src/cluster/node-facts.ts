@@ -20,6 +20,7 @@ import { IpEntry, type IpObject } from "./ip-json.js";
 import type { ManifestObjects } from "./manifests.js";
 import type { Problem } from "./problem.js";
 import type { NamedText } from "./source-text.js";
+import { VLAN_8021AD, VLAN_8021Q } from "./vlans.js";
 
 export interface ReadFacts {
   /** null where the texts describe no device at all. */
@@ -33,6 +34,8 @@ const TUNNEL_NAMES =
   /^(flannel\.\d+|cilium_vxlan|cilium_geneve|vxlan\.calico|vxlan-v6\.calico|tunl0|wireguard\.cali)$/;
 const ROUTE_TYPES = ["unicast", "local", "broadcast", "multicast", "anycast", "unreachable", "prohibit",
   "blackhole", "throw"] as const;
+/** As `ip -d` names them. */
+const VLAN_PROTOCOLS: Readonly<Record<string, number>> = { "802.1Q": VLAN_8021Q, "802.1ad": VLAN_8021AD };
 /** `net.ipv4.ip_forward = 1`, as `sysctl -a` prints. */
 const SYSCTL_LINE = /^\s*([\w-]+(?:[./][\w@-]+)+)[ \t]*=[ \t]*(.*?)[ \t]*$/m;
 /** flannel's defaults: Backend.VNI and Backend.Port of its net-conf. */
@@ -66,6 +69,10 @@ interface Link {
   flags: readonly string[];
   infoKind: string;
   infoData: IpObject | null;
+  /** Name of the device it stands on, in this network namespace. */
+  lower: string;
+  /** In a bridge or bond, which takes tagged frames that no VLAN device took. */
+  enslaved: boolean;
   readonly addresses: Map<string, Device["addresses"][number]>;
 }
 
@@ -150,6 +157,8 @@ class FactsReader {
     const info = entry.child("linkinfo");
     link.infoKind = info?.text("info_kind") ?? link.infoKind;
     link.infoData = info?.child("info_data")?.object() ?? link.infoData;
+    if (!entry.has("link_netnsid")) link.lower = entry.text("link") ?? link.lower;
+    link.enslaved ||= entry.has("master");
     for (const one of entry.child("addr_info")?.children() ?? []) {
       const address = parseAddress(one.text("local") ?? "");
       const length = one.number("prefixlen");
@@ -168,7 +177,19 @@ class FactsReader {
       addresses: [...link.addresses.values()],
       pod: kind === "pod" ? pod : null,
       vxlan: kind === "tunnel" ? this.vxlan(link, routes) : null,
+      ...this.vlan(link),
     };
+  }
+
+  /** Of what `ip` was asked without `-d`, a device that stands on another may be a VLAN device or something else. */
+  private vlan(link: Link): Pick<Device, "vlan" | "vlansUnknown"> {
+    const all = [...this.links.values()];
+    const hidden = link.enslaved || all.some((one) => one.lower === link.name && one.infoKind === "");
+    const parent = all.find((one) => one.name === link.lower)?.index;
+    const id = link.infoData?.["id"];
+    const protocol = VLAN_PROTOCOLS[String(link.infoData?.["protocol"] ?? "")];
+    const isVlan = link.infoKind === "vlan" && parent !== undefined && typeof id === "number" && protocol !== undefined;
+    return { ...(isVlan ? { vlan: { parent, id, protocol } } : {}), ...(hidden ? { vlansUnknown: true } : {}) };
   }
 
   private kindOf(link: Link, routes: readonly Route[], pod: string | null): Device["kind"] {
@@ -274,7 +295,7 @@ class FactsReader {
 }
 
 function newLink(index: number, name: string): Link {
-  return { index, name, mac: "", mtu: 1500, flags: [], infoKind: "", infoData: null, addresses: new Map() };
+  return { index, name, mac: "", mtu: 1500, flags: [], infoKind: "", infoData: null, lower: "", enslaved: false, addresses: new Map() };
 }
 
 function isDefault(route: Route): boolean {

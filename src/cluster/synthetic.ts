@@ -84,7 +84,7 @@ class Maker {
     const { pods, others } = this.given;
     const owned = new Set(pods.map((pod) => `${pod.namespace}/${pod.owner ?? ""}`));
     return others.filter((one) => {
-      if (!WORKLOADS.has(one.kind) || !GROUPS.test(one.apiVersion) || templateOf(one) === null || isOwned(one)) return false;
+      if (templateOf(one) === null || isOwned(one)) return false;
       if (owned.has(`${one.namespace}/${one.name}`)) return false;
       const live = typeof fieldsOf(one.object["metadata"])["uid"] === "string";
       if (live && pods.length > 0) return false;
@@ -193,7 +193,9 @@ class Maker {
   }
 }
 
-function templateOf({ kind, object }: OtherObject): unknown {
+/** The pod template of a workload; null of anything else. */
+export function templateOf({ kind, apiVersion, object }: OtherObject): unknown {
+  if (!WORKLOADS.has(kind) || !GROUPS.test(apiVersion)) return null;
   const spec = fieldsOf(object["spec"]);
   const holder = kind === "CronJob" ? fieldsOf(fieldsOf(spec["jobTemplate"])["spec"]) : spec;
   return typeof holder["template"] === "object" ? holder["template"] : null;

@@ -6,61 +6,21 @@
  * counted apart. A packet that one plane cannot judge is undecided, never the same.
  */
 import { addressFromBytes, parseAddress } from "../cluster/address.js";
-import type { Where } from "../cluster/problem.js";
-import { type Because, End, type Journey, type Plane } from "../dataplane.js";
-import { tupleText } from "../replay/flows.js";
+import { End, type Journey, type Plane } from "../dataplane.js";
 import type { Flow } from "../replay/flows.js";
 import type { Judge, Packet } from "../replay/loop.js";
 import type { Outcome } from "../replay/outcome.js";
-import { sameSource, Tuple } from "../replay/tuple.js";
+import { Tuple } from "../replay/tuple.js";
 import { type View, ViewClass } from "../replay/view.js";
 import { nameOf, type SettingSide, type Situation } from "./catalogue/index.js";
-import { checksumsAgree, differingFacets, Facet, FACET_NAMES } from "./facets.js";
+import { Choices, remoteOf } from "./choices.js";
+import { checksumsAgree, differingFacets, Facet } from "./facets.js";
 import { Coverage } from "./coverage.js";
-import { type Affinity, endText, Memory } from "./memory.js";
-import { END_WORDS, fiveTuple, type JudgedClass, type JudgedSide, protocolName, sideOf, type Teller } from "./judged.js";
+import { describeSide, type Finding, Findings, type Named } from "./finding.js";
+import { Memory } from "./memory.js";
+import { fiveTuple, type JudgedClass, type JudgedSide, protocolName, sideOf, type Teller } from "./judged.js";
 import type { Frontend, Names } from "./names.js";
 import { type Predicted, predictedOf } from "./predicted.js";
-
-/** One row of the report: a difference, for flows that are alike. */
-export interface Finding {
-  /** Id of the catalogue, or UNEXPLAINED. */
-  readonly id: string;
-  readonly facet: string;
-  readonly source: string;
-  readonly destination: string;
-  /** Where it arrives on one of the sides, the current one first; the destination where it does not. */
-  readonly receiver: string;
-  readonly protocol: string;
-  readonly port: number;
-  readonly current: string;
-  readonly target: string;
-  readonly reachesNow: boolean;
-  readonly becauses: readonly Because[];
-  /** Lines that differ between the planes' clusters and make it; none where both have one cluster. */
-  readonly causes: readonly ChangedLine[];
-  flows: number;
-  packets: number;
-  /** `capture record time` of the first packet. */
-  readonly firstCapture: number;
-  readonly firstRecord: number;
-  readonly firstFlow: string;
-  /** Of its first packet, what will be seen after a switch; null for errors about a flow. */
-  readonly predicted: Predicted | null;
-}
-
-/** A line of a manifest, and what a change did to it. */
-export interface ChangedLine extends Because {
-  readonly change: "added" | "removed" | "changed";
-  /** The line to look at after the change: what stands in its place, else its object; null where that is gone. */
-  readonly after: Where | null;
-}
-
-export interface Named {
-  /** Id of the catalogue, or UNEXPLAINED. */
-  readonly id: string;
-  readonly causes: readonly ChangedLine[];
-}
 
 export interface ComparisonCounts {
   /** Packets both planes were asked about. */
@@ -94,12 +54,11 @@ export class Comparison implements Judge {
   };
   /** Reasons, prefixed by the plane's name. */
   readonly reasons = new Map<string, number>();
-  readonly findings = new Map<string, Finding>();
+  readonly findings = new Findings();
   readonly coverage = new Coverage();
   /** What both sides refuse alike, a row for flows that are alike. */
   readonly refused = new Map<string, Predicted>();
   private readonly noted = new WeakSet<Flow>();
-  private readonly found: Finding[] = [];
   /** Flows of which a packet was undecided: what a plane remembers of them is not what it would. */
   private readonly open = new WeakSet<Flow>();
   /** Flows whose way through a service was noted. */
@@ -109,11 +68,8 @@ export class Comparison implements Judge {
   /** What the packet under way shows, and why it is undecided. */
   private shown: Finding | null = null;
   private why = "";
-  /** Of the packet under way. */
-  private affinity: Affinity | null = null;
   private readonly memory: Memory;
-  /** Flows to services with session affinity. */
-  private readonly sticky = new WeakMap<Flow, { readonly client: string; readonly frontend: string }>();
+  private readonly choices: Choices;
 
   constructor(
     private readonly planes: readonly [Plane, Plane],
@@ -137,6 +93,7 @@ export class Comparison implements Judge {
     } = {},
   ) {
     this.memory = given.memory ?? new Memory();
+    this.choices = new Choices(planes, this.memory);
   }
 
   judge(packet: Packet): void {
@@ -144,7 +101,7 @@ export class Comparison implements Judge {
     if (this.matches(packet)) this.counts.matched++;
     this.shown = null;
     this.why = "";
-    this.affinity = null;
+    this.choices.affinity = null;
     const found = this.classify(packet);
     this.counts[found]++;
     if (found === "same") this.refuse(packet);
@@ -194,8 +151,8 @@ export class Comparison implements Judge {
       return this.record(packet, Facet.Damage);
     }
     const facets = differingFacets(current, target, isReply, packet.restored[0] && packet.restored[1]);
-    const tied = flow !== null && packet.kind === "request" && this.isTied(flow, packet);
-    if (facets === Facet.Destination && flow !== null && (this.choseFromEqualSets(flow, packet) || tied)) return "otherChoice";
+    const tied = flow !== null && packet.kind === "request" && this.choices.isTied(flow, packet);
+    if (facets === Facet.Destination && flow !== null && (this.choices.choseFromEqualSets(flow, packet) || tied)) return "otherChoice";
     if (facets === 0 && packet.kind === "request" && differentHops(packet)) return this.record(packet, Facet.Hops);
     return facets === 0 ? "same" : this.record(packet, facets);
   }
@@ -217,11 +174,7 @@ export class Comparison implements Judge {
     const { known, frontend } = view.class === ViewClass.Packet ? this.touch(tuple, view.protocol) : UNKNOWN;
     if (flow !== null) {
       flow.matched = known ? 1 : 0;
-      if (frontend?.service.sessionAffinity === "ClientIP" && frontend.port !== null) {
-        const { namespace, name } = frontend.service;
-        const port = `${namespace}/${name}:${frontend.port.name}/${frontend.port.protocol}`;
-        this.sticky.set(flow, { client: `${addressText(Tuple.source(tuple))} ${port}`, frontend: endText(tuple) });
-      }
+      this.choices.begin(flow, tuple, frontend);
     }
     return known;
   }
@@ -251,7 +204,7 @@ export class Comparison implements Judge {
   private record(packet: Packet, facets: number): JudgedClass {
     const flow = packet.flow;
     if (flow !== null && isConsequence(flow.facets, facets)) {
-      this.shown = this.found[flow.difference];
+      this.shown = this.findings.at(flow.difference);
       this.shown.packets++;
       return "consequence";
     }
@@ -261,11 +214,12 @@ export class Comparison implements Judge {
     }
     const situation = this.situation(packet, facets);
     const named = this.given.nameOf?.(situation) ?? { id: nameOf(situation), causes: [] };
-    const finding = this.finding(situation, named, facets);
+    const finding = this.findings.of(situation, named, facets, this.given.targetNames?.() ?? situation.names,
+      () => packet.kind === "error" ? null : this.predict(packet));
     finding.flows++;
     finding.packets++;
     if (flow !== null) {
-      flow.difference = this.found.indexOf(finding);
+      flow.difference = this.findings.numberOf(finding);
       flow.facets |= facets;
     }
     this.shown = finding;
@@ -286,8 +240,8 @@ export class Comparison implements Judge {
       current: this.side(0, current), target: this.side(1, target),
       currentHasPolicy: this.currentHasPolicy, seenBefore: (packet.flow?.packets ?? 0) > 1,
       idleNs: packet.flow === null || packet.flow.pausedNs === packet.flow.lastNs ? 0 : packet.flow.pausedNs,
-      affinity: this.affinity,
-      masqueraded: () => this.memory.masqueraded(this.remoteOf(packet)),
+      affinity: this.choices.affinity,
+      masqueraded: () => this.memory.masqueraded(remoteOf(packet)),
       policyDenies: () => current.arrived && this.policyDenies(Tuple.source(current.image), Tuple.destination(current.image),
         Tuple.protocol(current.image), Tuple.destinationPort(current.image)),
       policyDeniesSender: () => current.arrived && this.policyDenies(Tuple.source(tuple), Tuple.destination(current.image),
@@ -312,30 +266,6 @@ export class Comparison implements Judge {
     };
   }
 
-  private finding(situation: Situation, { id, causes }: Named, facets: number): Finding {
-    const { packet, names } = situation;
-    const targetNames = this.given.targetNames?.() ?? names;
-    const ports = situation.protocol === "TCP" || situation.protocol === "UDP" || situation.protocol === "SCTP";
-    const row = {
-      id, facet: FACET_NAMES[facets], source: names.describe(situation.source), destination: names.describe(situation.destination),
-      protocol: packet.kind === "error" ? `ICMP error about ${situation.protocol}` : situation.protocol, port: ports ? situation.port : 0,
-      current: describeSide(situation.current, names), target: describeSide(situation.target, targetNames),
-      reachesNow: situation.current.outcome.arrived, causes, receiver: receiverOf(situation, names, targetNames),
-    };
-    const key = JSON.stringify(row);
-    let finding = this.findings.get(key);
-    if (finding === undefined) {
-      finding = {
-        ...row, becauses: becausesOf(situation), flows: 0, packets: 0,
-        firstCapture: packet.view.capture, firstRecord: packet.view.record, firstFlow: tupleText(situation.tuple),
-        predicted: packet.kind === "error" ? null : this.predict(packet),
-      };
-      this.findings.set(key, finding);
-      this.found.push(finding);
-    }
-    return finding;
-  }
-
   private predict(packet: Packet): Predicted | null {
     const names = this.names();
     const side = (index: 0 | 1): JudgedSide => {
@@ -357,44 +287,6 @@ export class Comparison implements Judge {
     this.refused.set(JSON.stringify(predicted), predicted);
   }
 
-  /** The journeys of a flow's requests keep the set they chose from; equal sets make any member the same. */
-  private choseFromEqualSets(flow: Flow, packet: Packet): boolean {
-    const [current, target] = packet.outcomes;
-    if (current.end !== target.end || flow.planes[0][0].moved || flow.planes[1][0].moved) return false;
-    const a = this.planes[0].journey(current.journey).eligibleBackends;
-    const b = this.planes[1].journey(target.journey).eligibleBackends;
-    if (a !== null && b !== null) {
-      flow.sameChoice = a.length === b.length && a.every((one, index) => one === b[index]) && holds(a, current) && holds(b, target);
-    }
-    return flow.sameChoice;
-  }
-
-  /**
-   * Whether session affinity led the packet where it led this client before, in each plane, by the same frontend: a
-   * choice that was made then. Keeps what is chosen now, and counts what the target masquerades.
-   */
-  private isTied(flow: Flow, packet: Packet): boolean {
-    const [current, target] = packet.outcomes;
-    const isMasqueraded = target.end === End.Left && !sameSource(target.image, flow.entry[0]);
-    if (isMasqueraded && flow.packets <= 1) this.memory.masquerade(this.remoteOf(packet));
-    const sticky = this.sticky.get(flow);
-    if (sticky === undefined || !current.arrived || !target.arrived) return false;
-    this.affinity = this.memory.affinity(sticky.client, sticky.frontend);
-    const { here } = this.affinity;
-    const now = { current: endText(current.image), target: endText(target.image) };
-    const chosen = this.planes[0].journey(current.journey).eligibleBackends !== null && this.choseFromEqualSets(flow, packet);
-    if (here === null || chosen) this.memory.tie(sticky.client, sticky.frontend, now);
-    const kept = here !== null && here.current === now.current && here.target === now.target;
-    if (kept) flow.sameChoice = true;
-    return kept;
-  }
-
-  /** The node that a packet set out from or came to last, and the remote port it is for. */
-  private remoteOf({ outcomes: [, target], view, flow }: Packet): string {
-    const tuple = flow?.entry[0] ?? view.tuple;
-    return `${target.node >= 0 ? target.node : view.node} ${Tuple.protocol(tuple)} ${endText(tuple)}`;
-  }
-
   private note(reason: string): void {
     this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1);
     this.why = this.why === "" ? reason : `${this.why}; ${reason}`;
@@ -408,13 +300,6 @@ export class Comparison implements Judge {
     note(0, current);
     note(1, target);
   }
-}
-
-/** Of the side that does not deliver first, its last decision foremost: that is what the reader looks for. */
-function becausesOf({ current, target }: Situation): Because[] {
-  if (current.outcome.arrived && !target.outcome.arrived) return [...target.journey.becauses].reverse().concat(current.journey.becauses);
-  if (target.outcome.arrived && !current.outcome.arrived) return [...current.journey.becauses].reverse().concat(target.journey.becauses);
-  return [...current.journey.becauses, ...target.journey.becauses];
 }
 
 export type PolicyDenies = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;
@@ -433,18 +318,6 @@ function isConsequence(before: number, now: number): boolean {
   return (before & (Facet.Reached | Facet.Destination | Facet.Refusal | now)) !== 0;
 }
 
-/** Whether a plane's destination is in a set of `ip:port`. */
-function holds(backends: readonly string[], outcome: Outcome): boolean {
-  const address = addressText(Tuple.destination(outcome.image));
-  const port = Tuple.destinationPort(outcome.image);
-  return outcome.withoutPorts || backends.includes(address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`);
-}
-
-function receiverOf({ current, target, destination }: Situation, names: Names, targetNames: Names): string {
-  if (current.outcome.arrived) return names.describe(current.destination);
-  return target.outcome.arrived ? targetNames.describe(target.destination) : names.describe(destination);
-}
-
 /** TCP flag bits. */
 const SYN = 0x02;
 const ACK = 0x10;
@@ -454,22 +327,6 @@ const MOST_REFUSED = 4096;
 const AFTER_UNDECIDED = "differs, and an earlier packet of the flow is undecided";
 const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], passed: [], eligibleBackends: null,
   eligibleSourcePorts: null };
-
-/** `delivered to default/web-a, source node1`, `dropped (POLICY_DENIED)`. */
-function describeSide(side: Situation["current"], names: Names): string {
-  const { outcome } = side;
-  const word = END_WORDS[outcome.end];
-  if (outcome.arrived) return `${word} to ${names.describe(side.destination)}, source ${names.describe(side.sourceSeen)}`;
-  const answer = outcome.answerProtocol === 0 ? "" : `, answered by ${answerText(outcome, names)}`;
-  return side.reason === "" ? `${word}${answer}` : `${word} (${side.reason})${answer}`;
-}
-
-function answerText(outcome: Outcome, names: Names): string {
-  if (outcome.answerProtocol === 6) return "a TCP reset";
-  const v4 = outcome.answerProtocol === 1;
-  const from = addressText(outcome.answerSource.subarray(0, v4 ? 4 : 16));
-  return `${v4 ? "ICMP" : "ICMPv6"} ${outcome.answerType}/${outcome.answerCode} from ${names.describe(from)}`;
-}
 
 function addressText(bytes: Uint8Array): string {
   return addressFromBytes(bytes).text;

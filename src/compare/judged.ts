@@ -8,7 +8,7 @@ import type { Flow } from "../replay/flows.js";
 import type { Packet } from "../replay/loop.js";
 import { Tuple, TUPLE_BYTES, turnTuple } from "../replay/tuple.js";
 import type { View } from "../replay/view.js";
-import type { Finding } from "./comparison.js";
+import type { Finding } from "./finding.js";
 import type { Names } from "./names.js";
 
 /**

@@ -25,6 +25,8 @@ export interface Statement {
   readonly peers: readonly PeerItem[];
   /** None: any port. */
   readonly ports: readonly PortItem[];
+  /** It hands questions for names to the DNS proxy, from whose answers toFQDNs rules get their addresses. */
+  readonly asksNames?: true;
 }
 
 export interface PeerItem {
@@ -143,6 +145,7 @@ function ciliumStatement(object: string, direction: PolicyDirection, subject: st
     key: `${object} ${path.replace(/^spec\./, "")}`, object, direction, path, isDefaultDeny: false, where,
     // A list that is given and empty selects nothing.
     peers: lists ? peers : [{ path: "", text: rest }], ports: [...ports, ...icmps],
+    ...((toPorts ?? []).some((one) => (one.rules?.dns ?? null) !== null) ? { asksNames: true as const } : {}),
   };
 }
 

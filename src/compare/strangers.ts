@@ -4,18 +4,23 @@
  */
 import { addressFromBytes } from "../cluster/address.js";
 import type { Cluster, Pod } from "../cluster/cluster.js";
+import { hasOwnAddress, isSamePod } from "../cluster/pod-identity.js";
 import type { Packet } from "../replay/loop.js";
 import { Tuple } from "../replay/tuple.js";
 
-/** Says why a packet cannot be put to both clusters; empty where it can. */
-export function strangers(one: Cluster, other: Cluster): (packet: Packet) => string {
+/**
+ * Says why a packet cannot be put to both clusters; empty where it can.
+ *
+ * @param known by address, what the caller knows of why
+ */
+export function strangers(one: Cluster, other: Cluster, known: ReadonlyMap<string, string> = new Map()): (packet: Packet) => string {
   const reasons = new Map<string, string>();
   const [first, second] = [ownersOf(one), ownersOf(other)];
   for (const address of new Set([...first.keys(), ...second.keys()])) {
     const [a, b] = [first.get(address), second.get(address)];
-    if (a !== undefined && b !== undefined && placeOf(a) === placeOf(b)) continue;
+    if (a !== undefined && b !== undefined && isSamePod(a, b)) continue;
     const who = (a ?? b)!;
-    reasons.set(address, `${who.namespace}/${who.name} has ${address} in one of the two clusters only`);
+    reasons.set(address, known.get(address) ?? `${who.namespace}/${who.name} has ${address} in one of the two clusters only`);
   }
   if (reasons.size === 0) return () => "";
   return ({ view, flow, outcomes }) => {
@@ -31,10 +36,5 @@ export function strangers(one: Cluster, other: Cluster): (packet: Packet) => str
 }
 
 function ownersOf({ pods }: Cluster): Map<string, Pod> {
-  return new Map(pods.filter((pod) => !pod.hostNetwork && pod.phase !== "Succeeded" && pod.phase !== "Failed")
-    .flatMap((pod) => pod.ips.map((ip) => [ip.text, pod] as const)));
-}
-
-function placeOf({ namespace, name, nodeName }: Pod): string {
-  return `${namespace}/${name} on ${nodeName}`;
+  return new Map(pods.filter(hasOwnAddress).flatMap((pod) => pod.ips.map((ip) => [ip.text, pod] as const)));
 }

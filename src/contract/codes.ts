@@ -305,6 +305,14 @@ export const DeviceFlag = codes("DeviceFlag", "Bits of DeviceEntry.flags; ours."
   UNMANAGED: 2,
   /** Policy is enforced here (host firewall or endpoint). */
   POLICY: 4,
+  /** VLAN_FILTER lets every tag through (vlan-bpf-bypass with 0). */
+  VLAN_ALL: 8,
+  /** VLAN_FILTER of this device lets some tags through: those of VLAN devices. */
+  VLAN_SOME: 16,
+  /** Whether VLAN devices stand on it is not known, and so neither what its VLAN_FILTER holds. */
+  VLAN_UNKNOWN: 32,
+  /** A VLAN device whose frames the filter of the device below drops. */
+  VLAN_FILTERED: 64,
 });
 
 export const NodeOption = codes("NodeOption", "Bits of NodeEntry.options; ours.", {
@@ -390,7 +398,7 @@ export const UndecidedReason = codes("UndecidedReason", "Why a program would not
   HOST_FIREWALL: 23,
   FRAGMENT: 24, ICMP: 25, TUNNEL_DEVICE: 26, ROUTE_DEVICE: 27, LOCAL_REDIRECT: 28, NAT46X64: 29, OWN_INTERFACE: 30,
   PROGRAM: 31, MTU: 32, TTL: 33, UNREACHABLE: 34, POLICY_RESPONSE: 35, BROKEN_HEADER: 36, MASQUERADE: 37,
-  MARTIAN: 38, IP_OPTIONS: 39, ROUTER_ADDRESS: 60, SOURCE_CHOICE: 61, CONNTRACK_GC: 70,
+  MARTIAN: 38, IP_OPTIONS: 39, ROUTER_ADDRESS: 60, SOURCE_CHOICE: 61, CONNTRACK_GC: 70, VLAN: 80, VLAN_ONWARD: 81, VLAN_STACKED: 82,
 }, {
   1: "the capture holds too little of the packet", 2: "not modelled", 3: "the device is not known on this node",
   4: "the memory reserved for a map is used up", 5: "a tunnel's packet that the kernel may refuse", 6: "IPv6 extension header",
@@ -411,6 +419,9 @@ export const UndecidedReason = codes("UndecidedReason", "Why a program would not
   39: "IPv4 options that the node's kernel acts on",
   60: "the address that Cilium gives cilium_host is not known",
   61: "a process of the node sends into Cilium's tunnel, and its address would be another one there",
+  80: "whether the node has a device for the frame's VLAN is not known",
+  81: "where a frame with a VLAN tag gets to from there is not modelled",
+  82: "a VLAN tag behind another",
   70: "conntrack-gc: an entry past its lifetime may or may not have been collected",
 });
 

@@ -8,6 +8,7 @@
 import { encodeInto } from "../contract/codec.js";
 import { PinFlag } from "../contract/codes.js";
 import { EmissionRecord, FrameRecord, OutcomeRecord, PinRecord } from "../contract/structs.js";
+import { vlanIdOf } from "../cluster/vlans.js";
 import type { FrameBlock } from "../dataplane.js";
 import type { Machine } from "./machine.js";
 
@@ -30,11 +31,15 @@ export interface Layout {
   readonly packetAt: number;
 }
 
+/** The VLAN device that takes a row's frame; 0: none that is known. */
+export type VlanDevices = (frames: FrameBlock, row: number) => number;
+
 export class Arena {
   readonly view: DataView;
   readonly bytes: Uint8Array;
 
-  constructor(private readonly machine: Machine) {
+  /** `vlans` says where tagged frames come in. */
+  constructor(private readonly machine: Machine, private readonly vlans: VlanDevices) {
     this.view = new DataView(machine.memory.buffer);
     this.bytes = new Uint8Array(machine.memory.buffer);
   }
@@ -78,7 +83,10 @@ export class Arena {
     view.setUint32(recordAt + FRAME.wire_length, frames.wireLength[row], true);
     view.setUint16(recordAt + FRAME.ether_type, frames.etherType[row], true);
     view.setUint8(recordAt + FRAME.packet_type, frames.packetType[row]);
-    view.setUint32(recordAt + FRAME.device, frames.device[row], true);
+    const tagged = frames.vlanProtocol[row] !== 0;
+    const inside = tagged ? this.vlans(frames, row) : 0;
+    view.setUint32(recordAt + FRAME.device, inside === 0 ? frames.device[row] : inside, true);
+    view.setUint16(recordAt + FRAME.vlan_id, tagged && inside === 0 ? vlanIdOf(frames.vlanTci[row]) : 0, true);
     view.setUint16(recordAt + FRAME.node, frames.node[row], true);
     view.setUint32(recordAt + FRAME.seconds, seconds, true);
     view.setUint32(recordAt + FRAME.nanoseconds, Math.floor(time - seconds * 1e9), true);

@@ -24,7 +24,6 @@ const FOREIGN: Readonly<Record<string, Foreign>> = {
   "enable-srv6": { usual: ["false"], what: "segment routing is not evaluated" },
   "enable-vtep": { usual: ["false"], what: "foreign tunnel endpoints are not evaluated" },
   "enable-nat46x64-gateway": { usual: ["false"], what: "translation between IPv4 and IPv6 is not evaluated" },
-  "vlan-bpf-bypass": { usual: [""], what: "tagged frames are not evaluated" },
   "install-iptables-rules": { usual: ["true"], what: "the agent's iptables rules are evaluated as if it kept them" },
   "prepend-iptables-chains": { usual: ["true"], what: "the agent's chains are evaluated as if they stood before all others" },
   "iptables-random-fully": { usual: ["false"], what: "the node's iptables are evaluated as keeping a source port that is free" },

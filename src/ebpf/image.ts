@@ -24,6 +24,7 @@ import { compileMaglev } from "./compile/maglev.js";
 import type { CompiledMaglev } from "./compile/maglev.js";
 import { compileNodes } from "./compile/node.js";
 import type { CompiledNodes } from "./compile/node.js";
+import { NO_TAGS } from "./compile/vlan-filter.js";
 import type { Numbers } from "./compile/numbers.js";
 import { freshNumbers } from "./compile/numbers.js";
 import { compilePolicies } from "./compile/policies.js";
@@ -113,7 +114,7 @@ export function compileImage(input: ImageInput): MapImage {
   for (const device of hosts.devices) put("twinplane_devices", deviceRecords(device, hosts, options));
   hosts.nodes.forEach((node, index) => {
     if (node.known)
-      put("twinplane_devices", deviceRecords({ node: index, device: null, endpoint: null }, hosts, options));
+      put("twinplane_devices", deviceRecords({ node: index, device: null, endpoint: null, tags: NO_TAGS }, hosts, options));
   });
   for (const row of fib) put("twinplane_fib", fibRecord(row));
   for (const endpoint of hosts.endpoints)

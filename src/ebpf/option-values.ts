@@ -18,6 +18,7 @@ export interface OptionValues {
   "enable-host-legacy-routing": boolean;
   "enable-host-firewall": boolean;
   "enable-egress-gateway": boolean;
+  "vlan-bpf-bypass": string;
 
   "enable-policy": "default" | "always" | "never";
   "policy-cidr-match-mode": "" | "nodes";
@@ -109,6 +110,7 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "enable-host-legacy-routing": false,
   "enable-host-firewall": false,
   "enable-egress-gateway": false,
+  "vlan-bpf-bypass": "",
   "enable-policy": "default",
   "policy-cidr-match-mode": "",
   "policy-audit-mode": false,
@@ -227,6 +229,11 @@ export const ACCEPTED: Readonly<
   "bpf-lb-maglev-table-size": {
     expected: "251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521 or 131071",
     test: (size: number) => [251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071].includes(size),
+  },
+  // A ConfigMap has spaces between them (viper), the command line commas.
+  "vlan-bpf-bypass": {
+    expected: "VLAN numbers with spaces between them; 0: all",
+    test: (text: string) => /^(\d{1,9}([ ,]+\d{1,9})*)?$/.test(text),
   },
   "bpf-lb-maglev-hash-seed": {
     expected: "12 bytes in base64",

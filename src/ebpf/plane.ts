@@ -17,8 +17,9 @@ import { formatProblem } from "../cluster/problem.js";
 import { Program, UndecidedReason } from "../contract/codes.js";
 import { codeText } from "../contract/layout.js";
 import { EmissionRecord, OutcomeRecord } from "../contract/structs.js";
+import { vlanIdOf } from "../cluster/vlans.js";
 import type { FrameBlock, Journey, Plane, Step, StepResults } from "../dataplane.js";
-import { End } from "../dataplane.js";
+import { End, PacketType } from "../dataplane.js";
 import { Arena, EMISSIONS, type Layout, offsets } from "./arena.js";
 import type { Numbers } from "./compile/numbers.js";
 import { freshNumbers } from "./compile/numbers.js";
@@ -73,6 +74,10 @@ export function createEbpfPlane(options: EbpfPlaneOptions): EbpfPlane {
 }
 
 const MASQUERADED_FROM = 32768;
+/** An ifindex that no device has: what enters there is undecided. */
+const NO_DEVICE = 0xffffffff;
+
+const vlanKey = (node: number, device: number, protocol: number, id: number): string => `${node} ${device} ${protocol} ${id}`;
 
 type WalkExports = Record<"run" | "walk_arena" | "at_stack", (...args: number[]) => number>;
 
@@ -95,6 +100,8 @@ export class EbpfPlane implements Plane {
   private readonly reasonNumbers = new Map<string, number>([["", 0]]);
   private readonly undecided = new Set<number>();
   private readonly policyOf = new Map<string, number>();
+  /** VLAN devices by `vlanKey`. */
+  private readonly vlans = new Map<string, { readonly device: number; readonly ownMac: boolean }>();
   private readonly backendAddress = new Map<number, string>();
   private readonly walk: WalkExports;
   private readonly arena: Arena;
@@ -144,7 +151,7 @@ export class EbpfPlane implements Plane {
       given.traced === true,
     );
     this.walk = this.machine.exports as unknown as WalkExports;
-    this.arena = new Arena(this.machine);
+    this.arena = new Arena(this.machine, (frames, row) => this.vlanDevice(frames, row));
     this.view = this.arena.view;
     this.bytes = this.arena.bytes;
     this.passage = this.stack === null ? null : new Passage(this.machine, this.arena, this.stack);
@@ -213,11 +220,24 @@ export class EbpfPlane implements Plane {
     return image;
   }
 
+  /** The kernel hands a tagged frame to its VLAN's device; one with a MAC address of its own may or may not be meant. */
+  private vlanDevice(frames: FrameBlock, row: number): number {
+    const found = this.vlans.get(vlanKey(frames.node[row], frames.device[row], frames.vlanProtocol[row], vlanIdOf(frames.vlanTci[row])));
+    if (found === undefined) return 0;
+    return found.ownMac && frames.packetType[row] === PacketType.OtherHost ? NO_DEVICE : found.device;
+  }
+
   /** What the packet path asks of the image. */
   private index(): void {
     this.undecided.clear();
     for (const map of this.image.policies.endpoints.maps) {
       for (const cookie of map.undecided) this.undecided.add(cookie);
+    }
+    this.vlans.clear();
+    for (const { node, device: { index, mac, vlan } } of this.image.hosts.devices) {
+      if (vlan === undefined) continue;
+      const below = this.image.hosts.devices.find((one) => one.node === node && one.device.index === vlan.parent);
+      this.vlans.set(vlanKey(node, vlan.parent, vlan.protocol, vlan.id), { device: index, ownMac: below?.device.mac !== mac });
     }
     this.backendAddress.clear();
     for (const { id, address } of this.image.services.backends) this.backendAddress.set(id, address.text);

@@ -76,7 +76,7 @@ export const REASON_SUPPORT: Readonly<Record<DropName, ReasonSupport>> = {
   DROP_PROXY_SET_FAILED: absent(PROXY),
   DROP_PROXY_UNKNOWN_PROTO: absent(PROXY),
   DROP_POLICY_DENY: MODELLED,
-  DROP_VLAN_FILTERED: undecided("a capture's frames with a VLAN tag are set aside before they come to a program"),
+  DROP_VLAN_FILTERED: MODELLED,
   DROP_INVALID_VNI: absent("VTEP integration (enable-vtep) is not emulated"),
   DROP_INVALID_TC_BUFFER: absent(TAIL_CALL),
   DROP_NO_SID: absent("SRv6 (enable-srv6) is not emulated"),

@@ -72,9 +72,12 @@ const DEVICE_KIND: Readonly<Record<string, number>> = {
   other: DeviceKind.values.OTHER,
 };
 
+const CARRIES: Readonly<Record<CompiledDevice["tags"]["carries"], number>> = { nothing: 0, some: DeviceFlag.values.VLAN_SOME,
+  all: DeviceFlag.values.VLAN_ALL, unknown: DeviceFlag.values.VLAN_UNKNOWN };
+
 /** A device of a node; without a device, the processes of the node (ifindex 0). */
 export function deviceRecords(
-  { node, device, endpoint }: Omit<CompiledDevice, "device"> & { device: CompiledDevice["device"] | null },
+  { node, device, endpoint, tags }: Omit<CompiledDevice, "device"> & { device: CompiledDevice["device"] | null },
   hosts: CompiledNodes,
   options: CiliumOptions,
 ): MapEntry {
@@ -99,12 +102,16 @@ export function deviceRecords(
     flags = endpoint === null ? DeviceFlag.values.UNMANAGED : DeviceFlag.values.POLICY;
     if (!options["enable-source-ip-verification"]) flags |= DeviceFlag.values.ANY_SOURCE;
   }
+  flags |= CARRIES[tags.carries];
+  if (tags.arrives === "filtered") flags |= DeviceFlag.values.VLAN_FILTERED;
+  if (tags.arrives === "kernel") flags |= DeviceFlag.values.UNMANAGED;
+  const atProgram = tags.arrives === "program" || tags.arrives === "filtered";
   return [
     { ifindex: device.index, node },
     {
       ipv4: fieldOf(addressOf(4)),
       ipv6: fieldOf(addressOf(6)),
-      kind: device.name === "cilium_host" ? DeviceKind.values.HOST : DEVICE_KIND[device.kind],
+      kind: device.name === "cilium_host" ? DeviceKind.values.HOST : atProgram ? DeviceKind.values.UPLINK : DEVICE_KIND[device.kind],
       flags,
       lxc_id: endpoint?.endpointId ?? 0,
       sec_id: endpoint?.identity ?? 0,

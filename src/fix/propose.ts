@@ -12,6 +12,7 @@
  */
 import { parseAddress, prefixContains } from "../cluster/address.js";
 import type { NetworkPolicy, NetworkPolicyRule, Pod } from "../cluster/cluster.js";
+import { lastingLabels } from "../cluster/pod-identity.js";
 import type { Judged } from "../compare/judged.js";
 import { directionOf, isDefaultDeny, type PolicyDirection } from "../compare/statements.js";
 import type { Because } from "../dataplane.js";
@@ -99,10 +100,6 @@ export class Proposals {
 }
 
 const PROTOCOLS: Readonly<Record<number, string>> = { 6: "TCP", 17: "UDP", 132: "SCTP" };
-/** Set by controllers, and others for the next pod. */
-const PASSING = new RegExp("^(pod-template-hash|controller-revision-hash|pod-template-generation|controller-uid|job-name)$"
-  + "|^statefulset\\.kubernetes\\.io/|^apps\\.kubernetes\\.io/pod-index$|^batch\\.kubernetes\\.io/");
-
 function ruleOf({ object, rule }: Because, policies: readonly NetworkPolicy[], direction: PolicyDirection)
   : { policy: NetworkPolicy; index: number; said: NetworkPolicyRule } | null {
   const path = /^(ingress|egress)\[(\d+)\]/.exec(rule);
@@ -120,7 +117,7 @@ function policyOf({ object }: Because, policies: readonly NetworkPolicy[]): Netw
 /** Exactly the pods of that namespace with those labels; null where a pod has none that last: every pod would be meant. */
 function podPeer(pod: Pod | null): object | null {
   if (pod === null) return null;
-  const labels = Object.entries(pod.labels).filter(([key]) => !PASSING.test(key)).sort(([a], [b]) => (a < b ? -1 : 1));
+  const labels = lastingLabels(pod);
   if (labels.length === 0) return null;
   return { namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": pod.namespace } },
     podSelector: { matchLabels: Object.fromEntries(labels) } };

@@ -92,7 +92,8 @@ export class Walk implements NodeSink {
       linux.output(frames.bytes, frames.offset[row], frames.length[row], frames.timeNs[row], pin, this);
     } else {
       linux.receive(frames.bytes, frames.offset[row], frames.length[row], frames.wireLength[row],
-        frames.etherType[row], frames.packetType[row], frames.device[row], frames.timeNs[row], pin, this);
+        frames.etherType[row], frames.packetType[row], frames.device[row], frames.timeNs[row], pin, this,
+        frames.vlanProtocol[row], frames.vlanTci[row]);
     }
     this.finish();
     for (let index = 0; index < this.queued; index++) this.carry(this.queue[index], frames.timeNs[row], pin);

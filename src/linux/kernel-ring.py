@@ -15,14 +15,10 @@ logging.getLogger("scapy").setLevel(logging.ERROR)
 from scapy.all import (Ether, ICMP, ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IP,
     IPOption_LSRR, IPOption_NOP, IPOption_Router_Alert, IPOption_RR, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop,
     PadN, TCP, UDP, checksum)
+from two_links import LINKS, down, inside, run, up
 
 OUT, SEED, COUNT = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 NODE, WORLD = f"tw-ring-node-{os.getpid()}", f"tw-ring-world-{os.getpid()}"
-LINKS = {"a0": (1, 1500), "b0": (2, 1400)}
-SYSCTLS = """net.ipv4.ip_forward=1 net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
-net.ipv6.conf.default.router_solicitations=0 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.rp_filter=0
-net.ipv4.conf.default.rp_filter=0 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.default.send_redirects=0
-net.ipv4.icmp_ratemask=0 net.ipv6.icmp.ratelimit=0"""
 ROUTES = """10.3.0.0/24 via 10.2.0.2
 10.6.0.0/24 via 10.2.0.2 mtu 1300
 unreachable 10.9.0.0/24
@@ -54,45 +50,6 @@ for line in sys.stdin:
     sockets[link].send(bytes.fromhex(frame))
     time.sleep(.0015)
 """
-
-
-def run(*command, text=None, check=True):
-    done = subprocess.run(command, input=text, capture_output=True, text=True)
-    if check and done.returncode:
-        sys.exit(f"{' '.join(command)}: {done.stderr}")
-    return done.stdout
-
-
-def inside(namespace, *command, **more):
-    return run("ip", "netns", "exec", namespace, *command, **more)
-
-
-def down():
-    for namespace in (NODE, WORLD):
-        run("ip", "netns", "del", namespace, check=False)
-
-
-def up():
-    """Two links; every neighbour is permanent, so that no ARP or neighbour discovery is in the way."""
-    for namespace in (NODE, WORLD):
-        run("ip", "netns", "add", namespace)
-        run("ip", "-n", namespace, "link", "set", "lo", "up")
-    inside(WORLD, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
-    inside(NODE, "sysctl", "-qw", *SYSCTLS.split())
-    batch = []
-    for link, (number, mtu) in LINKS.items():
-        run("ip", "link", "add", link, "netns", NODE, "type", "veth", "peer", "name", "w" + link, "netns", WORLD)
-        for namespace, name in ((NODE, link), (WORLD, "w" + link)):
-            inside(namespace, *f"ethtool -K {name} tx off rx off tso off gso off gro off".split(), check=False)
-            run("ip", "-n", namespace, "link", "set", name, "up")
-        batch += [f"link set {link} mtu {mtu}", f"addr add 10.{number}.0.1/24 dev {link}",
-                  f"addr add fd00:{number}::1/64 dev {link} nodad"]
-        for host in [2, 10, *range(100, 250)]:
-            for address in (f"10.{number}.0.{host}", f"fd00:{number}::{host}"):
-                batch.append(f"neigh add {address} lladdr 02:00:00:00:0{number}:02 dev {link} nud permanent")
-    run("ip", "-n", NODE, "-batch", "-", text="\n".join(batch) + "\n")
-    for route in ROUTES.splitlines():
-        run("ip", "-n", NODE, *(["-6"] if ":" in route else []), "route", "add", *route.split())
 
 
 def rules(family):
@@ -260,9 +217,9 @@ def main():
     random.seed(SEED)
     case = f"{OUT}/T01"
     os.makedirs(case, exist_ok=True)
-    down()
+    down(NODE, WORLD)
     try:
-        up()
+        up(NODE, WORLD, [2, 10, *range(100, 250)], ROUTES)
         for family, tool in ((4, "iptables-restore"), (6, "ip6tables-restore")):
             open(f"{OUT}/node1.v{family}.rules", "w").write(rules(family))
             inside(NODE, tool, text=rules(family))
@@ -277,7 +234,7 @@ def main():
             frames.one()
         json.dump(dict(started=record(frames.frames, case)), open(f"{OUT}/meta.json", "w"))
     finally:
-        down()
+        down(NODE, WORLD)
 
 
 main()

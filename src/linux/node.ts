@@ -10,9 +10,10 @@
  * of the caller's, and neither are path MTUs that the node learns.
  */
 import type { NodeFacts } from "../cluster/cluster.js";
+import { isVlanTag } from "../cluster/vlans.js";
 import { End, PacketType, type Pin } from "../dataplane.js";
 import { equalBytes, getU16, getU32 } from "./ip/bytes.js";
-import { cutChecksum, isDamaged, missingIcmpSum, Protocol, restoreIcmp } from "./ip/checksum.js";
+import { assumeUndamaged, isDamaged, Protocol, restoreIcmp } from "./ip/checksum.js";
 import { Gathered, Reassembler } from "./ip/defrag.js";
 import type { DeviceEntry } from "./ip/devices.js";
 import { Fragmenter } from "./ip/fragment.js";
@@ -26,11 +27,11 @@ import { Reason } from "./ip/reasons.js";
 import type { RouteEntry } from "./ip/routes.js";
 import { Routing } from "./ip/routing.js";
 import { type TunnelResolver, Tunnels } from "./ip/tunnels.js";
+import { Tags } from "./ip/vlan.js";
 import { encapsulate, innerFrame, udpDestination, vniOf } from "./ip/vxlan.js";
 import { Csum, Hook, type NetfilterHooks, type NodeServices, type Skb, Verdict } from "./skb.js";
 
-export type { NodeSink } from "./ip/outcome.js";
-export type { TunnelResolver } from "./ip/tunnels.js";
+export type { NodeSink, TunnelResolver };
 
 export interface LinuxNodeOptions {
   readonly name: string;
@@ -54,10 +55,9 @@ export class LinuxNode {
   /** Source MAC (`-m mac`; null: not known) and skb->mark of the packets that receive() and output() are given from now on. */
   frameSource: Uint8Array | null = null; frameMark = 0;
   private readonly routing: Routing;
-  private readonly tunnels: Tunnels;
-  private readonly pool = new PacketPool();
+  private readonly tunnels: Tunnels; private readonly tags: Tags;
+  private readonly pool = new PacketPool(); private readonly fragmenters: Fragmenter[] = [];
   private readonly fragments4 = new Reassembler(4); private readonly fragments6 = new Reassembler(6);
-  private readonly fragmenters: Fragmenter[] = [];
   private readonly destinations = Array.from({ length: MAX_DEPTH + 1 }, () => new Uint8Array(16));
   private depth = 0;
   private readonly outcome = new Outcome();
@@ -66,7 +66,7 @@ export class LinuxNode {
     this.name = options.name;
     this.facts = options.facts;
     const routing = this.routing = new Routing(options.facts);
-    this.tunnels = new Tunnels(options.facts, options.tunnels ?? (() => null));
+    this.tunnels = new Tunnels(options.facts, options.tunnels ?? (() => null)); this.tags = new Tags(routing.devices);
     this.services = {
       addressType: (bytes, offset, family, device) => routing.addressType(bytes, offset, family, device),
       deviceName: (index) => routing.devices.get(index)?.name ?? "", wayBack: (skb) => routing.wayBack(skb),
@@ -77,11 +77,11 @@ export class LinuxNode {
     this.netfilter = options.netfilter(this.services);
   }
 
-  /** A frame enters from a device. Bytes begin at the network header; `wireLength` is theirs on the wire. */
+  /** A frame enters from a device, which had taken a VLAN tag off it (0: none). Bytes begin behind that; `wireLength` is theirs. */
   receive(bytes: Uint8Array, offset: number, length: number, wireLength: number, etherType: number,
-    packetType: number, device: number, timeNs: number, pin: Pin | null, sink: NodeSink): void {
+    packetType: number, device: number, timeNs: number, pin: Pin | null, sink: NodeSink, vlanProtocol = 0, vlanTci = 0): void {
     const packet = this.begin(bytes, offset, length, timeNs, pin, sink);
-    this.enter(packet, wireLength, etherType, packetType, device);
+    this.enter(packet, wireLength, etherType, packetType, device, vlanProtocol, vlanTci);
     this.finish(packet, sink);
   }
 
@@ -119,7 +119,14 @@ export class LinuxNode {
 
   // ---- in ----------------------------------------------------------------------------------------------------
 
-  private enter(packet: Packet, wireLength: number, etherType: number, packetType: number, index: number): void {
+  private enter(packet: Packet, wireLength: number, etherType: number, packetType: number, index: number, tag = 0, tci = 0): void {
+    const { tags } = this;
+    if (tag !== 0 || isVlanTag(etherType)) {
+      const stays = tags.takeOff(packet, wireLength, etherType, packetType, index, tag, tci);
+      if (stays !== "") return this.end(packet, endOf(stays), stays);
+      if (tags.device !== index) this.outcome.sink?.enter(tags.device, packet.bytes, 0, packet.captured);
+      return this.enter(packet, tags.wireLength, tags.etherType, packetType, tags.device);
+    }
     if (etherType !== 0x0800 && etherType !== 0x86dd) return this.end(packet, End.Dropped, Reason.NotIp);
     if (packetType === PacketType.OtherHost) return this.end(packet, End.Dropped, Reason.OtherHost);
     if (packetType > PacketType.OtherHost) return this.end(packet, End.Dropped, Reason.Outgoing);
@@ -140,7 +147,7 @@ export class LinuxNode {
       && (packet.protocol === Protocol.Tcp || packet.protocol === Protocol.Udp);
     if (!this.reassemble(packet, CONNTRACK_IN)) return;
     if (!transportCaptured(packet)) return this.end(packet, End.Undecided, Reason.Truncated);
-    if (packet.truncated) this.assume(packet);
+    if (packet.truncated) assumeUndamaged(packet);
     if (!this.hook(Hook.Prerouting, packet)) return;
     if (packet.family === 4) this.routeInput4(packet, device);
     else this.routeInput6(packet, device);
@@ -251,7 +258,7 @@ export class LinuxNode {
     if (!transportCaptured(packet)) return this.end(packet, End.Undecided, Reason.Truncated);
     const route = packet.route;
     if (route !== null) packet.gso = packet.length > this.routing.mtu(route) && packet.protocol === Protocol.Tcp;
-    if (packet.truncated) this.assume(packet);
+    if (packet.truncated) assumeUndamaged(packet);
     const { mark } = packet;
     const at = packet.family === 4 ? 16 : 24;
     const size = packet.family === 4 ? 4 : 16;
@@ -385,9 +392,8 @@ export class LinuxNode {
     inner.primary = outer.primary;
     inner.pin = outer.pin;
     const { bytes } = outer;
-    const packetType = equalBytes(bytes, frame, device.mac, 0, 6) ? PacketType.Host
-      : (bytes[frame] & 1) === 0 ? PacketType.OtherHost
-        : bytes[frame] === 0xff ? PacketType.Broadcast : PacketType.Multicast;
+    const packetType = equalBytes(bytes, frame, device.mac, 0, 6) ? PacketType.Host : (bytes[frame] & 1) === 0 ? PacketType.OtherHost
+      : bytes[frame] === 0xff ? PacketType.Broadcast : PacketType.Multicast;
     this.outcome.sink?.enter(device.index, inner.bytes, 0, inner.captured);
     this.enter(inner, outer.length - at, getU16(bytes, frame + 12), packetType, device.index);
     this.ascend(inner);
@@ -464,12 +470,6 @@ export class LinuxNode {
     this.depth--;
     if (this.outcome.sink !== null && done.primary) this.outcome.sink.pinFlags |= done.pinFlags;
     this.pool.give(done);
-  }
-
-  /** What the capture cut off is taken for undamaged. */
-  private assume(packet: Packet): void {
-    packet.csum = cutChecksum(packet);
-    packet.missingSum = missingIcmpSum(packet);
   }
 
   // ---- netfilter and addresses -------------------------------------------------------------------------------

@@ -52,6 +52,8 @@ export interface ReplayCounts {
 const CHOICE_UNSEEN = "the capture does not show which backend was chosen";
 const INFERRED_OTHERWISE = "the node that sent it was not captured, and would have sent it otherwise";
 const OPTIONS_WRITTEN = "nodes that were not captured may have written into its IP options";
+const STACKED = "a VLAN tag behind another is not judged";
+const LEFT_TAGGED = "it left in a VLAN that the node's facts name no device for";
 const BEFORE_CAPTURE = "answers a packet of a flow that began before the capture";
 
 /** UDP entries of either plane live at least this long. */
@@ -102,9 +104,16 @@ export class Replay {
   add(view: View): void {
     this.counts.records++;
     if (view.timeNs > this.clockNs) this.clockNs = view.timeNs;
-    if (view.class === ViewClass.Packet && view.isFragment) this.datagrams.note(view);
+    if (view.class === ViewClass.Packet && view.isFragment && view.vlanProtocol === 0) this.datagrams.note(view);
     this.passages.add(view);
     for (let ready = this.passages.take(this.clockNs); ready !== null; ready = this.passages.take(this.clockNs)) this.play(ready);
+  }
+
+  /** A record of what is captured at the same point by itself too: a VLAN's frame at the device that carries it. */
+  repeats(view: View): void {
+    this.counts.records++;
+    this.counts.copies++;
+    this.pool.give(view);
   }
 
   /** Plays what still waits. */
@@ -131,6 +140,10 @@ export class Replay {
       this.counts.loopback++;
       return;
     }
+    if (first.vlanProtocol !== 0) {
+      this.replayTagged(passage, first);
+      return;
+    }
     if (first.class === ViewClass.Broken) {
       this.counts.broken++;
       this.setOut(first);
@@ -155,6 +168,16 @@ export class Replay {
     }
     if (icmp === IcmpKind.Error) this.replayError(passage, first);
     else this.replayFlow(passage, first);
+  }
+
+  /** In a VLAN that the node's facts name no device for: in another network than the packets of the flows. */
+  private replayTagged(passage: Passage, first: View): void {
+    if (first.class === ViewClass.Stacked || first.kind === Emission.Out) {
+      this.pass(passage, first.class === ViewClass.Stacked ? STACKED : LEFT_TAGGED);
+      return;
+    }
+    this.setOut(first);
+    this.replay(passage, null, 0, "request");
   }
 
   private replayFlow(passage: Passage, first: View): void {
@@ -312,6 +335,7 @@ export class Replay {
     const packetType = first.kind === Emission.Out || injection.origin.inferred ? PacketType.Host : first.packetType;
     block.borrow(injection.bytes, injection.offset, injection.length, injection.wireLength, injection.etherType, packetType,
       injection.node, injection.device, first.timeNs);
+    if (first.vlanProtocol !== 0) block.tag(0, first.vlanProtocol, first.vlanTci);
     if (pin !== null && this.options.followCapture) block.pin[0] = block.pins.push(pin);
     const results = this.results[index];
     results.clear();

@@ -56,7 +56,8 @@ export class Passages {
 
   /** Adds a view: to the passage it continues, else as the first of a new one. */
   add(view: View): void {
-    if (view.class === ViewClass.Packet) {
+    // A tagged frame is no further sight of one without: they are in different networks.
+    if (view.class === ViewClass.Packet && view.vlanProtocol === 0) {
       // Of several candidates the one seen last: nodes take microseconds, and an older one may have been dropped.
       let best: Passage | null = null;
       for (let passage = this.open[view.keyA & SLOT_MASK]; passage !== null; passage = passage.next) {

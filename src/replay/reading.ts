@@ -12,6 +12,7 @@ import {
   CopyKey, copyKey, Decoded, DecodeStatus, decode, decodeLink, decodeTunnel, EtherType, LinkInfo, LinkStatus, TunnelInfo,
 } from "../wire/index.js";
 import { writeDecodedTuple } from "./fields.js";
+import { isVlanTag, vlanIdOf } from "../cluster/vlans.js";
 import type { Topology } from "./topology.js";
 import { View, ViewClass, type ViewPool } from "./view.js";
 
@@ -101,10 +102,16 @@ export function readView(cursor: CaptureCursor, topology: Topology, pool: ViewPo
   view.backend = cursor.input.stated?.[record.recordNumber - 1] ?? null;
   decodeLink(record.linkType, record.bytes, record.offset, record.capturedLength, link);
   const header = link.status === LinkStatus.Ok ? link.headerLength : 0;
+  // A priority tag names no VLAN; the kernel takes 0x9100 for no tag, so what is behind is nothing to it.
+  const tagged = link.vlanTags > 0 && (link.vlanTags > 1 || link.vlanId > 0);
+  const foreign = link.vlanTags > 0 && !isVlanTag(link.vlanProtocol);
   view.etherType = link.status === LinkStatus.Ok ? link.etherType : 0;
   view.setBytes(record.bytes, record.offset + header, record.capturedLength - header);
   view.wireLength = Math.max(view.length, record.wireLength - header);
-  readPacket(view, link.status === LinkStatus.Ok && link.vlanTags === 0);
+  readPacket(view, link.status === LinkStatus.Ok && !foreign && link.vlanTags <= 1);
+  if (link.status === LinkStatus.Ok && !foreign && link.vlanTags > 1) view.class = ViewClass.Stacked;
+  view.vlanProtocol = tagged ? link.vlanProtocol : 0;
+  view.vlanTci = link.vlanTci;
   placeView(view, cursor, topology);
   return view;
 }
@@ -151,8 +158,10 @@ export function readImage(bytes: Uint8Array, offset: number, length: number, int
 function readPacket(view: View, readable: boolean): void {
   view.quoted = 0;
   view.tunnelled = false;
+  view.vlanProtocol = view.vlanTci = view.carrier = 0;
   if (!readable) {
     view.class = ViewClass.NotIp;
+    view.tuple.fill(0);
     return;
   }
   decode(view.bytes, 0, view.length, view.wireLength, view.etherType, fields);
@@ -189,7 +198,8 @@ function readPacket(view: View, readable: boolean): void {
 function insideTunnel(bytes: Uint8Array, outer: Decoded): boolean {
   if (!decodeTunnel(bytes, outer, tunnel)) return false;
   decodeLink(LINKTYPE_ETHERNET, bytes, tunnel.innerOffset, tunnel.innerLength, innerLink);
-  if (innerLink.status !== LinkStatus.Ok) return false;
+  // A tag inside is for whoever opens the tunnel's packet.
+  if (innerLink.status !== LinkStatus.Ok || innerLink.vlanTags > 0) return false;
   const header = innerLink.headerLength;
   decode(bytes, innerLink.l3Offset, tunnel.innerLength - header, tunnel.innerWireLength - header, innerLink.etherType, innerFields);
   return innerFields.status === DecodeStatus.Ok;
@@ -208,6 +218,17 @@ function placeView(view: View, cursor: CaptureCursor, topology: Topology): void 
     view.device = view.class === ViewClass.Packet ? topology.deviceByAddress(view.node, view.kind, view.tuple) : topology.uplink(view.node);
   }
   view.packetType = view.kind === Emission.Out ? PacketType.Outgoing : record.packetType <= 3 ? record.packetType : PacketType.Host;
+  if (view.vlanProtocol !== 0 && view.class !== ViewClass.Stacked) placeInVlan(view, topology);
+}
+
+/** Where the node has a device for the VLAN, the frame is the one that crosses that device. */
+function placeInVlan(view: View, topology: Topology): void {
+  const device = topology.vlanDevice(view.node, view.device, view.vlanProtocol, vlanIdOf(view.vlanTci));
+  const doubtful = view.packetType === PacketType.OtherHost && topology.mac(view.node, device) !== topology.mac(view.node, view.device);
+  if (device === 0 || doubtful) return;
+  view.carrier = view.device;
+  view.device = device;
+  view.vlanProtocol = 0;
 }
 
 /** An Ethernet capture says which way by its MAC addresses; else the addresses must. */

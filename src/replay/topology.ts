@@ -3,6 +3,7 @@
  * crossed when the capture does not say (then addresses decide).
  */
 import type { Cluster, Device } from "../cluster/cluster.js";
+import { vlanDevice } from "../cluster/vlans.js";
 import { Emission } from "../dataplane.js";
 import { Tuple } from "./tuple.js";
 import type { View } from "./view.js";
@@ -90,6 +91,13 @@ export class Topology {
     return this.points[node].devices.get(device)?.mac ?? "";
   }
 
+  /** The VLAN device that takes frames with this tag where they cross `device`, or are of it already; 0: none is known. */
+  vlanDevice(node: number, device: number, protocol: number, id: number): number {
+    const { devices } = this.points[node];
+    const own = devices.get(device)?.vlan;
+    return own?.protocol === protocol && own.id === id ? device : vlanDevice(devices.values(), device, protocol, id);
+  }
+
   uplink(node: number): number {
     return this.points[node].uplink;
   }
@@ -109,6 +117,14 @@ export class Topology {
   covered(node: number, device: number): boolean {
     const captured = this.points[node].captured;
     if (this.deviceKind(node, device) === "loopback") return false;
+    if (captured === null || captured.has(device)) return true;
+    const below = this.points[node].devices.get(device)?.vlan?.parent;
+    return below !== undefined && captured.has(below);
+  }
+
+  /** The device itself was captured, and not only what carries it. */
+  capturedItself(node: number, device: number): boolean {
+    const captured = this.points[node].captured;
     return captured === null || captured.has(device);
   }
 

@@ -13,6 +13,8 @@ export const ViewClass = {
   NotIp: 1,
   /** An IP packet whose headers are cut or lie; injected all the same, the kernel has an answer to it. */
   Broken: 2,
+  /** Behind more than one VLAN tag; not read. */
+  Stacked: 3,
 } as const;
 
 export class View {
@@ -35,6 +37,11 @@ export class View {
   class: number = ViewClass.Packet;
   etherType = 0;
   packetType = 0;
+  /** EtherType of the VLAN tag outside that no device of the node takes, host order; 0: none. And its control information. */
+  vlanProtocol = 0;
+  vlanTci = 0;
+  /** Where `device` is a VLAN's and the record is of the device that carries it: the ifindex of that; else 0. */
+  carrier = 0;
   /** Captured bytes from the network header on. */
   bytes = new Uint8Array(256);
   /** The same memory in words, for comparing. */

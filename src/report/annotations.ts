@@ -2,13 +2,15 @@
  * A review as GitHub workflow commands, one for each changed line and what it does, so that a pull request shows them
  * beside the manifest. Values are escaped as the runner unescapes them (actions/toolkit packages/core/src/command.ts).
  */
-import type { ChangedLine } from "../compare/comparison.js";
+import type { ChangedLine } from "../compare/finding.js";
 import type { Review, ReviewRow } from "../review/report.js";
 import { count } from "./report.js";
+import { entryWarnings } from "./text.js";
 
 export function renderAnnotations(review: Review): string {
   const byLine = new Map<string, { line: ChangedLine; rows: ReviewRow[] }>();
-  for (const row of review.rows) {
+  const open = review.rows.filter((row) => row.accepted === undefined);
+  for (const row of open) {
     for (const line of row.causes) {
       const key = JSON.stringify([line.where?.file ?? "", line.where?.line ?? 0, line.object, line.rule, line.change]);
       const known = byLine.get(key);
@@ -18,16 +20,20 @@ export function renderAnnotations(review: Review): string {
   }
   const lines = [...byLine].sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([, { line, rows }]) => command("warning", { where: line.after }, messageOf(line, rows)));
-  for (const row of review.rows.filter((one) => one.unexplained)) {
+  for (const row of open.filter((one) => one.unexplained)) {
     lines.push(command("error", null, `${connectionText(row)}: ${row.before} before, ${row.after} after, and no changed line makes it`));
   }
-  for (const { id, limit, subject, used, max, newly } of review.limits) {
-    if (newly) lines.push(command("error", null, `${id}: ${limit} of ${subject} ${used} of ${max}, newly exceeded`));
+  for (const { id, limit, subject, used, max, newly, accepted } of review.limits) {
+    if (!newly || accepted !== undefined) continue;
+    lines.push(command("error", null, `${id}: ${limit} of ${subject} ${used} of ${max}, newly exceeded`));
   }
   for (const one of review.notExercised) {
     const where = one.after;
     const name = one.namespace === "" ? one.name : `${one.namespace}/${one.name}`;
     lines.push(command("notice", { where }, `${one.kind} ${name} ${one.change}, not exercised by this traffic`));
+  }
+  for (const line of review.accepted === null ? [] : entryWarnings(review.accepted)) {
+    lines.push(command("notice", null, line.trim()));
   }
   const { exitCode, why } = review.verdict;
   lines.push(command(exitCode === 0 ? "notice" : exitCode === 1 ? "warning" : "error", null, why));

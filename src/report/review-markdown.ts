@@ -5,6 +5,7 @@
 import type { Review, ReviewRow } from "../review/report.js";
 import { count, percent } from "./report.js";
 import { causeText, placeText } from "./review.js";
+import { entryWarnings } from "./text.js";
 
 const ROWS = 50;
 
@@ -31,6 +32,10 @@ export function renderReviewMarkdown(review: Review): string {
   for (const { id, limit, subject, used, max, newly } of review.limits) {
     lines.push(`- limit ${escapeMarkdown(`${id}: ${limit} of ${subject} ${used} of ${max}`)}${newly ? " **newly exceeded**" : ""}`);
   }
+  for (const { pod, before, after } of review.readdressed.slice(0, ROWS)) {
+    lines.push(`- ${escapeMarkdown(`${pod} has ${after.join(", ")} after the change, and is judged as ${before.join(", ")}`)}`);
+  }
+  for (const line of review.accepted === null ? [] : entryWarnings(review.accepted)) lines.push(`- ${escapeMarkdown(line.trim())}`);
   const decided = packets.replayed === 0 ? 0 : 1 - packets.undecided / packets.replayed;
   lines.push(`${percent(decided)} of the packets were decided (${packets.undecided} undecided); ${coverage.policy.exercised} of`
     + ` ${coverage.policy.all} policy rules, ports and default denies exercised. This says what happens to this traffic, not to all.`);
@@ -43,9 +48,11 @@ function rowLine(row: ReviewRow): string {
   const [before, after] = row.change === "dropped" ? [connection, "No Connections"] : row.change === "opened"
     ? ["No Connections", connection] : [`${connection}: ${row.before}`, `${connection}: ${row.after}`];
   const by = row.unexplained ? "**unexplained**, please report" : row.causes.map((one) => escapeMarkdown(causeText(one))).join("<br>");
+  const accepted = row.accepted === undefined ? ""
+    : `<br>accepted by ${escapeMarkdown(row.accepted.owner)} until ${escapeMarkdown(row.accepted.expires)}`;
   const to = row.receiver === row.destination ? row.destination : `${row.destination} (${row.receiver})`;
   const cells = [type, row.source, to, before, after].map(escapeMarkdown);
-  return `| ${[...cells, String(row.flows), String(row.packets), by].join(" | ")} |`;
+  return `| ${[...cells, String(row.flows), String(row.packets), `${by}${accepted}`].join(" | ")} |`;
 }
 
 /** Text that is nothing but text, also in a table's cell: no markup, link, mention or line break. */

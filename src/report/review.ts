@@ -1,10 +1,10 @@
 /** A review on the screen: consequence first, by which changed lines, then what was not exercised or judged. Prints data. */
 import { formatProblem, type Where } from "../cluster/problem.js";
-import type { ChangedLine } from "../compare/comparison.js";
+import type { ChangedLine } from "../compare/finding.js";
 import type { Review, ReviewRow } from "../review/report.js";
 import { coverageLines, neverExercised } from "./coverage.js";
 import { count, percent } from "./report.js";
-import type { TextOptions } from "./text.js";
+import { acceptedLines, type TextOptions } from "./text.js";
 
 /** Rows listed on the screen; the rest are in the JSON. */
 const LISTED = 20;
@@ -22,9 +22,11 @@ export function renderReview(review: Review, { paint, verbose }: TextOptions): s
     lines.push(verdict.exitCode >= 2 ? paint("yellow", `Not judged: ${verdict.why}.`)
       : paint("green", "Nothing in the traffic given fares differently."));
   }
+  const open = review.rows.filter((row) => row.accepted === undefined);
   let listed = 0;
+  if (review.rows.length > 0 && open.length === 0) lines.push(paint("green", "Nothing fares differently but what is accepted."));
   for (const [title, wanted] of GROUPS) {
-    const rows = review.rows.filter(wanted);
+    const rows = open.filter(wanted);
     if (rows.length === 0) continue;
     lines.push(paint("bold", `${title}: ${sums(rows)}`));
     for (const row of rows) if (listed++ < LISTED) lines.push(...rowLines(row, paint));
@@ -36,7 +38,9 @@ export function renderReview(review: Review, { paint, verbose }: TextOptions): s
     lines.push(`  ${object}: ${pod}  ${said.filter(([, one]) => one.flows > 0)
       .map(([word, one]) => `${word} ${count(one.flows, "flow")}, ${count(one.packets, "packet")}`).join("; ")}`);
   }
-  lines.push("", ...unexercisedLines(review, paint), ...limitLines(review, paint));
+  const accepted = acceptedLines({ ...review, findings: review.rows }, { paint, verbose });
+  if (accepted.length > 0) lines.push("", ...accepted);
+  lines.push(...readdressedLines(review, verbose), "", ...unexercisedLines(review, paint), ...limitLines(review, paint));
   const matched = packets.replayed === 0 ? 0 : packets.matched / packets.replayed;
   lines.push(`${count(packets.replayed, "packet")} replayed from ${count(packets.records, "record")};`
     + ` ${percent(matched)} match the cluster;`
@@ -85,6 +89,16 @@ function unexercisedLines({ changed, notExercised }: Review, paint: TextOptions[
   }
   if (notExercised.length > LISTED) lines.push(`  … ${notExercised.length - LISTED} more in --output json`);
   return [...lines, ""];
+}
+
+/** Pods of a later snapshot that are judged as those of the traffic. */
+function readdressedLines({ readdressed }: Review, verbose: boolean): string[] {
+  if (readdressed.length === 0) return [];
+  const lines = ["", `${count(readdressed.length, "pod")} of other addresses after the change, judged under those of the traffic:`];
+  const shown = readdressed.slice(0, verbose ? undefined : 5);
+  for (const { pod, before, after } of shown) lines.push(`  ${pod}: ${before.join(", ")}, after it ${after.join(", ")}`);
+  if (shown.length < readdressed.length) lines.push(`  … ${count(readdressed.length - shown.length, "more pod")} with --verbose`);
+  return lines;
 }
 
 function limitLines({ limits }: Review, paint: TextOptions["paint"]): string[] {

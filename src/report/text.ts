@@ -54,8 +54,13 @@ function findings(report: Report, { paint }: TextOptions): string[] {
   return lines;
 }
 
+/** Of a report or review. */
+interface AcceptedView extends Pick<Report, "limits" | "accepted"> {
+  readonly findings: readonly Pick<FindingRow, "id" | "source" | "destination" | "protocol" | "flows" | "accepted">[];
+}
+
 /** What somebody answers for, and what entries for that did not do; nothing where none were given. */
-export function acceptedLines({ findings: rows, limits, accepted }: Report, { paint, verbose }: TextOptions): string[] {
+export function acceptedLines({ findings: rows, limits, accepted }: AcceptedView, { paint, verbose }: TextOptions): string[] {
   if (accepted === null) return [];
   const known = rows.filter((row) => row.accepted !== undefined);
   const lines = [paint("bold", `Accepted, as of ${accepted.today}: ${count(sumOf(known), "flow")}`)];
@@ -82,7 +87,7 @@ export function entryWarnings(accepted: NonNullable<Report["accepted"]>): string
   });
 }
 
-function sumOf(rows: readonly FindingRow[]): number {
+function sumOf(rows: readonly Pick<FindingRow, "flows">[]): number {
   return rows.reduce((sum, row) => sum + row.flows, 0);
 }
 

@@ -3,7 +3,7 @@
  * policies come and go. Order, file and place of an object are no change; nor is what controllers write.
  */
 import { contentOf } from "../compare/content.js";
-import type { ChangedLine } from "../compare/comparison.js";
+import type { ChangedLine } from "../compare/finding.js";
 import { type Statement, statementKey, statementsOf, titleOf } from "../compare/statements.js";
 import type { Cluster, ObjectMeta } from "../cluster/cluster.js";
 import type { Where } from "../cluster/problem.js";

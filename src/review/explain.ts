@@ -5,7 +5,7 @@
  * changed as well explains nothing.
  */
 import type { Situation } from "../compare/catalogue/index.js";
-import { type ChangedLine, type Named } from "../compare/comparison.js";
+import type { ChangedLine, Named } from "../compare/finding.js";
 import { UNEXPLAINED } from "../compare/catalogue/index.js";
 import { Facet } from "../compare/facets.js";
 import { directionOf, isDefaultDeny, peerOf, type PolicyDirection } from "../compare/statements.js";
@@ -60,12 +60,20 @@ function refused(refusing: Side, passing: Side): ChangedLine[] {
     const statement = passing.statements.of(one);
     return statement === null || passing.other.says(statement, peerOf(one));
   });
-  return still ? [] : [...newOnes(passing, allowed), ...newOnes(refusing, denial.by)];
+  if (!still) return [...newOnes(passing, allowed), ...newOnes(refusing, denial.by)];
+  // Of a toFQDNs rule that is still said, the addresses may be gone: which questions the DNS proxy sees is other rules' word.
+  return allowed.every((one) => peerOf(one).startsWith("toFQDNs")) ? [passing, refusing].flatMap(askingOnes) : [];
 }
 
 /** Both refuse, and the sender learns of it in different ways. */
 function refusedOtherwise(was: Side, is: Side): ChangedLine[] {
   return [was, is].flatMap((side) => newOnes(side, denialOf(side.journey)!.by));
+}
+
+/** What hands questions to the DNS proxy on this side only. */
+function askingOnes({ statements, other, gone }: Side): ChangedLine[] {
+  return statements.all.filter((one) => one.asksNames === true).flatMap((one) =>
+    one.peers.filter(({ path }) => !other.says(one, path)).map(({ path }) => lineOf(one, path, gone, other)));
 }
 
 /** The statements behind becauses that only this side has. */

@@ -2,19 +2,27 @@
  * The report of a review as plain data: what a change of the cluster drops, opens or moves of the traffic given, by which
  * lines, and what of the change the traffic did not exercise. Computed here; renderers compute nothing.
  */
+import type { Acceptance } from "../accepted/accepted.js";
+import { type AcceptedInput, type AcceptedReport, acceptRows } from "../accepted/report.js";
 import { UNEXPLAINED } from "../compare/catalogue/index.js";
-import type { ChangedLine, Finding } from "../compare/comparison.js";
+import type { ChangedLine, Finding } from "../compare/finding.js";
 import { type CoverageReport, isExercised } from "../compare/coverage.js";
 import { statementKey } from "../compare/statements.js";
 import type { Because } from "../dataplane.js";
 import { count, type FindingRow, type LimitRow, type Report } from "../report/report.js";
 import type { Session } from "../session.js";
 import type { ClusterChanges, ObjectChange } from "./changes.js";
+import type { Readdressed } from "./readdress.js";
 
 export type ReviewFailOn = "dropped" | "opened" | "any" | "none";
 
+/** What a row is called where it is to be accepted; by its change, or UNEXPLAINED. */
+export const REVIEW_IDS = { dropped: "DROPPED", opened: "OPENED", other: "CHANGED" } as const;
+
 /** Flows that fare alike before and alike after, and not the same. */
 export interface ReviewRow {
+  /** Of REVIEW_IDS, or UNEXPLAINED. */
+  readonly id: string;
   /** `other`: it arrives on both sides or on neither, elsewhere or with another answer. */
   readonly change: "dropped" | "opened" | "other";
   readonly source: string;
@@ -35,6 +43,8 @@ export interface ReviewRow {
   /** What else decided on either side, each once: default denies, services. */
   readonly becauses: readonly Because[];
   readonly example: FindingRow["example"];
+  /** Who answers for it; absent: nobody. */
+  readonly accepted?: Acceptance;
 }
 
 /** What one changed object does to one pod's traffic. */
@@ -73,6 +83,10 @@ export interface Review {
   readonly newlyUndecided: number;
   /** Of the target's maps, those that the change fills; `newly`: exceeded after and not before. */
   readonly limits: readonly (LimitRow & { readonly newly: boolean })[];
+  /** null: no file of accepted differences was given. */
+  readonly accepted: AcceptedReport<ReviewRow, LimitRow>["summary"];
+  /** Pods that are judged under the addresses of the traffic, and have others in the snapshot after. */
+  readonly readdressed: readonly Readdressed[];
   readonly captures: Report["captures"];
   readonly packets: Report["packets"];
   readonly undecided: Report["undecided"];
@@ -91,21 +105,25 @@ export interface ReviewInput {
   readonly before: readonly string[];
   readonly after: readonly string[];
   readonly failOn: ReviewFailOn;
+  readonly accepted: AcceptedInput | null;
+  readonly readdressed: readonly Readdressed[];
 }
 
 export function reviewOf(input: ReviewInput): Review {
   const { session: { report, comparison }, changes, coverages, failOn } = input;
   const byKey = new Map([...comparison.findings.values()].map((one) => [findingKey(one), one]));
-  const rows = report.findings.map((row) => rowOf(row, byKey.get(findingKey(row))!)).sort(byGravity);
-  const limits = report.limits.map((one) => ({ ...one, newly: one.exceeded
+  const found = report.findings.map((row) => rowOf(row, byKey.get(findingKey(row))!)).sort(byGravity);
+  const over = report.limits.map((one) => ({ ...one, newly: one.exceeded
     && !input.limitsBefore.some((was) => was.exceeded && was.id === one.id && was.subject === one.subject) }));
+  const { findings: rows, limits, summary } = acceptRows(found, over, input.accepted);
+  const newly = limits.filter((one) => one.newly && one.accepted === undefined);
   const { newlyUndecided } = comparison.counts;
   return {
     twinplane: report.twinplane, profile: report.planes[1].profile, before: input.before, after: input.after,
     changed: changes.objects, rows, effects: effectsOf(rows), notExercised: notExercised(changes, coverages, rows, session(input)),
     coverage: coverages[1], newlyUndecided, limits, captures: report.captures, packets: report.packets, undecided: report.undecided,
-    truth: report.truth, facts: report.facts, problems: report.problems,
-    verdict: verdictOf(report.verdict, rows, limits.filter((one) => one.newly).length, newlyUndecided, failOn),
+    truth: report.truth, facts: report.facts, problems: report.problems, accepted: summary, readdressed: input.readdressed,
+    verdict: verdictOf(report.verdict, rows, newly.length, newlyUndecided, failOn),
   };
 }
 
@@ -115,8 +133,9 @@ function session({ session: { comparison } }: ReviewInput): (address: string) =>
 
 function rowOf(row: FindingRow, { causes, receiver }: Finding): ReviewRow {
   const { facet, reachesNow, source, destination, protocol, port, flows, packets, becauses, example, id } = row;
+  const change = facet !== "reached" ? "other" : reachesNow ? "dropped" : "opened";
   return {
-    change: facet !== "reached" ? "other" : reachesNow ? "dropped" : "opened", source, destination, receiver, protocol, port,
+    id: id === UNEXPLAINED ? id : REVIEW_IDS[change], change, source, destination, receiver, protocol, port,
     before: row.current, after: row.target, flows, packets, unexplained: id === UNEXPLAINED, causes,
     becauses: others(becauses, causes), example,
   };
@@ -203,7 +222,9 @@ function verdictOf(base: Report["verdict"], rows: readonly ReviewRow[], limits: 
   if (newlyUndecided > 0) {
     return { exitCode: 3, why: `${count(newlyUndecided, "packet")} decided before the change cannot be judged after it` };
   }
-  const flows = (wanted: (row: ReviewRow) => boolean): number => rows.filter(wanted).reduce((sum, row) => sum + row.flows, 0);
+  const flows = (wanted: (row: ReviewRow) => boolean): number =>
+    rows.filter((row) => row.accepted === undefined && wanted(row)).reduce((sum, row) => sum + row.flows, 0);
+  const accepted = rows.length - rows.filter((row) => row.accepted === undefined).length;
   const found: (readonly [flows: number, text: string, counts: boolean])[] = [
     [flows((row) => row.unexplained), "unexplained", failOn !== "none"],
     [flows((row) => !row.unexplained && row.change === "dropped"), "newly dropped", failOn === "any" || failOn === "dropped"],
@@ -212,6 +233,7 @@ function verdictOf(base: Report["verdict"], rows: readonly ReviewRow[], limits: 
   ];
   const parts = found.filter(([number]) => number > 0).map(([number, text]) => `${count(number, "flow")} ${text}`);
   if (limits > 0) parts.push(`${count(limits, "limit")} newly exceeded`);
+  if (parts.length === 0 && accepted > 0) return { exitCode: 0, why: `nothing but ${count(accepted, "accepted row")} fares differently` };
   const fails = found.some(([number, , counts]) => number > 0 && counts) || (limits > 0 && failOn !== "none");
   if (fails) return { exitCode: 1, why: parts.join(", ") };
   return { exitCode: 0, why: parts.length > 0 ? `${parts.join(", ")}; not counted by --fail-on ${failOn}`

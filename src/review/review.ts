@@ -10,6 +10,7 @@ import { limitsOf } from "../planes.js";
 import { runSession, type Session, type SessionInput } from "../session.js";
 import { changesBetween, Statements } from "./changes.js";
 import { explain } from "./explain.js";
+import type { Readdressed } from "./readdress.js";
 import { type Review, type ReviewFailOn, reviewOf } from "./report.js";
 
 export interface ReviewRequest {
@@ -18,10 +19,12 @@ export interface ReviewRequest {
   readonly after: Timeline;
   /** What the user called the two. */
   readonly names: { readonly before: readonly string[]; readonly after: readonly string[] };
+  readonly readdressed: readonly Readdressed[];
   readonly failOn: ReviewFailOn;
 }
 
-export async function runReview({ input, after, names, failOn }: ReviewRequest): Promise<{ review: Review; session: Session }> {
+export async function runReview({ input: { accepted, ...input }, after, names, readdressed, failOn }: ReviewRequest)
+  : Promise<{ review: Review; session: Session }> {
   const before = input.timeline.initial;
   const statements: readonly [Statements, Statements] = [new Statements(before), new Statements(after.initial)];
   const changes = changesBetween(before, after.initial, statements);
@@ -33,7 +36,8 @@ export async function runReview({ input, after, names, failOn }: ReviewRequest):
   const coverages = [comparison.coverage.report(before, [planes[0], null]),
     comparison.coverage.report(after.initial, [null, planes[1]])] as const;
   const limitsBefore = limitsOf(planes[0]);
-  return { session, review: reviewOf({ session, changes, coverages, limitsBefore, before: names.before, after: names.after, failOn }) };
+  return { session, review: reviewOf({ session, changes, coverages, limitsBefore, ...names, failOn, accepted: accepted ?? null,
+    readdressed }) };
 }
 
 /**
@@ -48,6 +52,12 @@ export function reviewSides(shared: ManifestObjects, before: ManifestObjects, af
     before: mergeObjects(shared, before),
     after: mergeObjects(withoutObjects(shared, (object) => gone.has(keyOf(object))), after),
   };
+}
+
+/** What a change of single objects makes of a cluster: some added or in place of their namesakes, some gone. */
+export function changedSides(base: ManifestObjects, changed: ManifestObjects, gone: (object: ObjectMeta) => boolean)
+  : { before: ManifestObjects; after: ManifestObjects } {
+  return { before: base, after: withoutObjects(mergeObjects(base, changed), gone) };
 }
 
 function keysOf(objects: ManifestObjects): Set<string> {

@@ -3,11 +3,12 @@
  * node facts it states. Deleting a pod takes its addresses out of the EndpointSlices too, as the endpoint controller does.
  */
 import { prefixOf } from "../cluster/address.js";
-import type { Cluster, EndpointSlice, NodeFacts, Route, Timeline } from "../cluster/cluster.js";
+import type { Cluster, Device, EndpointSlice, NodeFacts, Route, Timeline } from "../cluster/cluster.js";
 import { type ManifestObjects, mergeObjects, readItems, withoutObjects } from "../cluster/manifests.js";
 import type { Problem, Where } from "../cluster/problem.js";
 import { buildTimeline } from "../cluster/timeline.js";
-import type { Change, ClusterPart, PlaneSpec, Scenario } from "./scenario.js";
+import { VLAN_8021Q } from "../cluster/vlans.js";
+import type { Change, ClusterPart, DeviceAddress, PlaneSpec, Scenario, StatedNode } from "./scenario.js";
 
 /** What the paths of a scenario hold; read by whoever knows files. */
 export interface LoadedPaths {
@@ -58,8 +59,8 @@ export function timelineFor(scenario: Scenario, objects: ScenarioObjects, extra:
     : [{ atNs: epochNs + BigInt(timesNs[index]), kind: "objects" as const, objects: whole(objects.before[index]) }]));
   const timeline = buildTimeline({ initial: whole(objects.initial), changes, facts: objects.facts });
   return {
-    ...timeline, initial: withNodeAddresses(timeline.initial, scenario),
-    changes: timeline.changes.map((one) => (one.kind === "cluster" ? { ...one, cluster: withNodeAddresses(one.cluster, scenario) } : one)),
+    ...timeline, initial: withStatedNodes(timeline.initial, scenario),
+    changes: timeline.changes.map((one) => (one.kind === "cluster" ? { ...one, cluster: withStatedNodes(one.cluster, scenario) } : one)),
   };
 }
 
@@ -93,22 +94,42 @@ function without(objects: ManifestObjects, { object, name, where }: Extract<Chan
       || targetRef.name !== own) })) };
 }
 
-/** The stated addresses in place of those assumed for the uplink, with the routes that the kernel makes for them. */
-function withNodeAddresses(cluster: Cluster, scenario: Scenario): Cluster {
+/** The facts that the scenario states in place of those assumed: addresses of the uplink, VLAN devices on it. */
+function withStatedNodes(cluster: Cluster, scenario: Scenario): Cluster {
   if (scenario.nodes.size === 0) return cluster;
   return { ...cluster, nodes: cluster.nodes.map((node) => {
-    const addresses = scenario.nodes.get(node.name) ?? [];
-    const uplink = node.facts.devices.find((device) => device.kind === "uplink");
-    if (addresses.length === 0 || uplink === undefined) return node;
-    const device = uplink.index;
-    const kept = node.facts.routes.filter((route) => route.device !== device || (route.type !== "local" && route.via !== null)
-      || route.destination.length === 0);
-    const base = { metric: 0, mtu: null, via: null, device };
-    const routes: Route[] = addresses.flatMap(({ address, length }) => [
-      { ...base, destination: prefixOf(address, address.bytes.length * 8), table: "local", type: "local", prefSrc: address },
-      { ...base, destination: prefixOf(address, length), table: "main", type: "unicast", prefSrc: address },
-    ]);
-    const devices = node.facts.devices.map((one) => (one === uplink ? { ...one, addresses } : one));
-    return { ...node, facts: { ...node.facts, devices, routes: [...kept, ...routes] } };
+    const stated = scenario.nodes.get(node.name);
+    return stated === undefined ? node : { ...node, facts: withVlans(withAddresses(node.facts, stated.addresses), stated.vlans) };
   }) };
+}
+
+function withAddresses(facts: NodeFacts, addresses: readonly DeviceAddress[]): NodeFacts {
+  const uplink = facts.devices.find((device) => device.kind === "uplink");
+  if (addresses.length === 0 || uplink === undefined) return facts;
+  const device = uplink.index;
+  const kept = facts.routes.filter((route) => route.device !== device || (route.type !== "local" && route.via !== null)
+    || route.destination.length === 0);
+  const devices = facts.devices.map((one) => (one === uplink ? { ...one, addresses } : one));
+  return { ...facts, devices, routes: [...kept, ...routesOf(addresses, device)] };
+}
+
+/** What the kernel makes for a device's own addresses. */
+function routesOf(addresses: readonly DeviceAddress[], device: number): Route[] {
+  const base = { metric: 0, mtu: null, via: null, device };
+  return addresses.flatMap(({ address, length }): Route[] => [
+    { ...base, destination: prefixOf(address, address.bytes.length * 8), table: "local", type: "local", prefSrc: address },
+    { ...base, destination: prefixOf(address, length), table: "main", type: "unicast", prefSrc: address },
+  ]);
+}
+
+function withVlans(facts: NodeFacts, vlans: StatedNode["vlans"]): NodeFacts {
+  const uplink = facts.devices.find((device) => device.kind === "uplink");
+  if (vlans === null || uplink === undefined) return facts;
+  const first = Math.max(...facts.devices.map((device) => device.index)) + 1;
+  const added = vlans.map(({ id, addresses }, at): Device => ({ index: first + at, name: `${uplink.name}.${id}`, kind: "other",
+    mac: uplink.mac, mtu: uplink.mtu, up: true, addresses, pod: null, vxlan: null,
+    vlan: { parent: uplink.index, id, protocol: VLAN_8021Q } }));
+  const devices = facts.devices.map((device) => (device === uplink ? { ...device, vlansUnknown: false } : device));
+  return { ...facts, devices: [...devices, ...added], routes: [...facts.routes,
+    ...added.flatMap(({ addresses, index }) => routesOf(addresses, index))] };
 }

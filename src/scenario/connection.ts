@@ -44,7 +44,8 @@ export class Connections {
 
   /** @param connection a number of its own; null: nothing answers */
   open(packet: View, connection: number | null): Seen {
-    const request = this.step(packet.bytes, packet.length, packet.etherType, packet.node, packet.device, packet.timeNs);
+    const request = this.step(packet.bytes, packet.length, packet.etherType, packet.node, packet.device, packet.timeNs,
+      packet.vlanProtocol, packet.vlanTci);
     const journey = this.plane.journey(request.journey);
     const answer = connection === null || !request.arrived ? null : this.answer(request, connection, packet.timeNs + ANSWER_AFTER_NS);
     return {
@@ -69,9 +70,11 @@ export class Connections {
     return this.step(bytes, bytes.length, etherType, request.node, request.device, timeNs);
   }
 
-  private step(bytes: Uint8Array, length: number, etherType: number, node: number, device: number, timeNs: number): Outcome {
+  private step(bytes: Uint8Array, length: number, etherType: number, node: number, device: number, timeNs: number,
+    vlanProtocol = 0, vlanTci = 0): Outcome {
     const { block, results } = this;
     block.borrow(bytes, 0, length, length, etherType, PacketType.Host, node, device, timeNs);
+    block.tag(0, vlanProtocol, vlanTci);
     results.clear();
     this.plane.step(block, results);
     const outcome = new Outcome();

@@ -18,6 +18,7 @@ import type { Packet } from "../replay/loop.js";
 import type { View } from "../replay/view.js";
 import { sameEnd } from "../replay/tuple.js";
 import { parsePrefix } from "../cluster/address.js";
+import { VLAN_8021Q } from "../cluster/vlans.js";
 import { kubeProxyObjects, type Load, scenarioObjects, type ScenarioObjects, timelineFor } from "./clusters.js";
 import { Connections, type Seen } from "./connection.js";
 import { describeSeen, judge, type Judged } from "./judge.js";
@@ -277,7 +278,9 @@ class ScenarioRun {
     const connection = this.connectionOf(probe, way, sourcePort);
     const { bytes, etherType } = packetOf(probe, way, sourcePort, connection);
     const node = this.planes[0].plane.nodes.indexOf(way.node);
-    return { packet: viewOf(bytes, etherType, node, way.device, this.timesNs[index] + turn * REPEAT_AFTER_NS), connection };
+    const packet = viewOf(bytes, etherType, node, way.device, this.timesNs[index] + turn * REPEAT_AFTER_NS);
+    if (probe.vlan !== null) [packet.vlanProtocol, packet.vlanTci] = [VLAN_8021Q, probe.vlan];
+    return { packet, connection };
   }
 
   /** A new number, or where no connection is opened that of the last one with the same ends. */

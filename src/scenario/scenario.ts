@@ -74,6 +74,8 @@ export interface Probe {
   readonly fragment: { readonly id: number; readonly offset: number; readonly more: boolean } | null;
   readonly packet: Uint8Array | null;
   readonly etherType: number | null;
+  /** Identifier of the 802.1Q tag with which it enters; null: none. */
+  readonly vlan: number | null;
   readonly answer: boolean;
   /** By plane name; every plane has one. */
   readonly expect: ReadonlyMap<string, Expectation>;
@@ -81,13 +83,22 @@ export interface Probe {
   readonly differences: readonly string[] | null;
 }
 
+export type DeviceAddress = { readonly address: Address; readonly length: number };
+
+/** What a scenario states of a node. */
+export interface StatedNode {
+  /** Of its uplink; empty: those assumed. */
+  readonly addresses: readonly DeviceAddress[];
+  /** The VLAN devices on its uplink; null: not known. */
+  readonly vlans: readonly { readonly id: number; readonly addresses: readonly DeviceAddress[] }[] | null;
+}
+
 export interface Scenario {
   readonly name: string;
   readonly where: Where;
   readonly cluster: readonly ClusterPart[];
   readonly planes: ReadonlyMap<string, PlaneSpec>;
-  /** Uplink addresses by node. */
-  readonly nodes: ReadonlyMap<string, readonly { readonly address: Address; readonly length: number }[]>;
+  readonly nodes: ReadonlyMap<string, StatedNode>;
   readonly probes: readonly Probe[];
   /** Parts of the problems that must be said. */
   readonly problems: readonly string[];
@@ -149,17 +160,25 @@ class ScenarioReader {
       : { value, positions: this.positions.inside([...path, index]) }));
   }
 
-  private nodes(raw: Plain): Map<string, { address: Address; length: number }[]> {
+  private nodes(raw: Plain): Map<string, StatedNode> {
     return new Map(Object.entries(raw).map(([name, facts]) => {
-      const texts = ((facts as Plain)["addresses"] ?? []) as readonly string[];
-      return [name, texts.flatMap((text, index) => {
-        const prefix: Prefix | null = parsePrefix(text);
-        const address = parseAddress(text.split("/")[0]);
-        if (prefix !== null && address !== null) return [{ address, length: prefix.length }];
-        this.wrong(["nodes", name, "addresses", index], `found "${text}", expected an address and length such as 192.168.50.11/24`);
-        return [];
-      })];
+      const vlans = (facts as Plain)["vlans"] as readonly Plain[] | undefined;
+      return [name, {
+        addresses: this.addresses(facts as Plain, ["nodes", name]),
+        vlans: vlans?.map((one, index) => (
+          { id: one["id"] as number, addresses: this.addresses(one, ["nodes", name, "vlans", index]) })) ?? null,
+      }];
     }));
+  }
+
+  private addresses(raw: Plain, path: Path): DeviceAddress[] {
+    return ((raw["addresses"] ?? []) as readonly string[]).flatMap((text, index) => {
+      const prefix: Prefix | null = parsePrefix(text);
+      const address = parseAddress(text.split("/")[0]);
+      if (prefix !== null && address !== null) return [{ address, length: prefix.length }];
+      this.wrong([...path, "addresses", index], `found "${text}", expected an address and length such as 192.168.50.11/24`);
+      return [];
+    });
   }
 
   private probe(raw: Plain, index: number, planes: readonly string[]): Probe {
@@ -182,6 +201,7 @@ class ScenarioReader {
         more: (fragment["more"] ?? false) as boolean },
       packet: raw["packet"] === undefined ? null : bytesOf(raw["packet"] as string),
       etherType: (raw["etherType"] ?? null) as number | null,
+      vlan: (raw["vlan"] ?? null) as number | null,
       answer: (raw["answer"] ?? true) as boolean, expect, differences,
     };
   }

@@ -106,6 +106,7 @@ const probe = closed("new connections, and what is expected of them", {
   }),
   packet: text("the packet in hex from the network header on, in place of one that is made", "^([0-9a-fA-F]{2}\\s*)+$"),
   etherType: whole("of `packet`", 0, 65535),
+  vlan: whole("identifier of the VLAN tag (802.1Q) that it comes with; 0: a priority tag", 0, 4095),
   answer: { type: "boolean", description: "false: nothing answers" },
   expect: {
     type: "object",
@@ -119,6 +120,11 @@ const probe = closed("new connections, and what is expected of them", {
 const node = closed("what is known of a node", {
   addresses: { type: "array", description: "of its uplink, with the length of the network: 192.168.50.11/24",
     items: text("an address/length") },
+  vlans: { type: "array", description: "the VLAN devices (802.1Q) on its uplink; where it is not said they are not known",
+    items: closed("a VLAN device", {
+      id: whole("identifier", 0, 4095),
+      addresses: { type: "array", description: "its own, with the length of the network", items: text("an address/length") },
+    }, ["id"]) },
 });
 
 export const SCENARIO_SCHEMA: Schema = {

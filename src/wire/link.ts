@@ -63,6 +63,10 @@ export class LinkInfo {
   vlanTags = 0;
   /** Identifier of the outermost tag; -1 without one. */
   vlanId = -1;
+  /** Control information of the outermost tag: priority 3 bits, drop eligible 1, identifier 12. */
+  vlanTci = 0;
+  /** EtherType of the outermost tag, host order; 0 without one. */
+  vlanProtocol = 0;
   destination: DestinationKind = DestinationKind.None;
 }
 
@@ -79,6 +83,7 @@ export function decodeLink(
   into.ifindex = 0;
   into.vlanTags = 0;
   into.vlanId = -1;
+  into.vlanTci = into.vlanProtocol = 0;
   into.destination = DestinationKind.None;
   switch (linkType) {
     case LinkType.Ethernet:
@@ -150,7 +155,11 @@ function network(
   let at = header;
   while (etherType === EtherType.Vlan || etherType === EtherType.QinQ || etherType === EtherType.QinQOld) {
     if (length < at + VLAN_TAG) return fail(LinkStatus.Cut, offset, into);
-    if (into.vlanTags++ === 0) into.vlanId = be16(bytes, offset + at) & 0x0fff;
+    if (into.vlanTags++ === 0) {
+      into.vlanTci = be16(bytes, offset + at);
+      into.vlanId = into.vlanTci & 0x0fff;
+      into.vlanProtocol = etherType;
+    }
     etherType = be16(bytes, offset + at + 2);
     at += VLAN_TAG;
   }

@@ -3,7 +3,8 @@
 The first line on standard input is a JSON object: {"name", "links": {"a0": {"mac", "peer", "mtu", "addresses": [],
 "neighbours": []}}, "sysctls": {}, "routes": []}. Then one JSON list a line, one JSON answer a line:
 
-    ["inject", link, hex]      the frames that left, in order: [[link, hex], …]; the link layer is not in them
+    ["inject", link, hex, tags]  the frames that left, in order: [[link, hex], …]; the link layer is not in them;
+                               `tags` in hex stand before the packet's EtherType
     ["run", [argv …], stdin]   {"status", "out", "err"} of a command in the node's namespace
     ["sleep", seconds]         null
 
@@ -81,10 +82,10 @@ class Lab:
             self.sockets[link] = made
         libc.setns(home, 0x40000000)
 
-    def frame(self, link, packet):
+    def frame(self, link, packet, tags=b""):
         facts = self.setup["links"][link]
         mac = bytes.fromhex(facts["mac"].replace(":", "")), bytes.fromhex(facts["peer"].replace(":", ""))
-        return mac[0] + mac[1] + (b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00") + packet
+        return mac[0] + mac[1] + tags + (b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00") + packet
 
     def barrier(self):
         """Goes in by the first link and out by the second."""
@@ -93,9 +94,9 @@ class Lab:
         head[10:12] = checksum(head).to_bytes(2, "big")
         return bytes(head) + b"\0\x09\0\x09\0\x08\0\0"
 
-    def inject(self, link, packet):
+    def inject(self, link, packet, tags):
         links = list(self.sockets)
-        self.sockets[link].send(self.frame(link, packet))
+        self.sockets[link].send(self.frame(link, packet, tags))
         barrier = self.barrier()
         self.sockets[links[0]].send(self.frame(links[0], barrier))
         found, deadline, through = [], time.monotonic() + 2, False
@@ -132,7 +133,7 @@ def main():
         for line in sys.stdin:
             command, *rest = json.loads(line)
             if command == "inject":
-                answer = lab.inject(rest[0], bytes.fromhex(rest[1]))
+                answer = lab.inject(rest[0], bytes.fromhex(rest[1]), bytes.fromhex(rest[2]))
             elif command == "run":
                 answer = run("ip", "netns", "exec", lab.node, *rest[0], text=rest[1])
             elif command == "sleep":

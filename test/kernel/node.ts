@@ -67,8 +67,9 @@ export class KernelNode {
     if (answer !== "ready") throw new Error(`the kernel's node did not start: ${JSON.stringify(answer)}`);
   }
 
-  async inject(link: string, bytes: Uint8Array): Promise<Sent[]> {
-    const answer = await this.ask(["inject", link, Buffer.from(bytes).toString("hex")]);
+  /** `tags`: VLAN tags before the packet's EtherType. */
+  async inject(link: string, bytes: Uint8Array, tags: Uint8Array = new Uint8Array()): Promise<Sent[]> {
+    const answer = await this.ask(["inject", link, Buffer.from(bytes).toString("hex"), Buffer.from(tags).toString("hex")]);
     if (!Array.isArray(answer)) throw new Error(`inject: ${JSON.stringify(answer)}`);
     return (answer as [string, string][]).map(([to, hex]) => ({ link: to, bytes: new Uint8Array(Buffer.from(hex, "hex")) }));
   }

@@ -11,6 +11,7 @@ import { hasTunnel } from "../encapsulation.js";
 import type { CiliumOptions } from "../options.js";
 import type { CompiledPolicies } from "./policies.js";
 import { isEndpoint, isLinkLocal, nodeAddresses, Reserved } from "./identity.js";
+import { MOST_VLANS, type TagFilter, tagFilters, tooManyVlans } from "./vlan-filter.js";
 
 export interface CompiledNode {
   readonly name: string;
@@ -59,6 +60,8 @@ export interface CompiledDevice {
   readonly device: Device;
   /** The endpoint behind a pod device. */
   readonly endpoint: CompiledEndpoint | null;
+  /** Whether Cilium's programs run there, and what they do to tags. */
+  readonly tags: TagFilter;
 }
 
 export interface CompiledNodes {
@@ -115,8 +118,10 @@ export function compileNodes(
       endpoints.push(endpoint);
       byDevice.set(device.index, endpoint);
     }
+    const tags = tagFilters(node.facts, options);
+    if (tags.listed > MOST_VLANS) problems.push(tooManyVlans(name, tags.listed));
     for (const device of [...node.facts.devices].sort((a, b) => a.index - b.index)) {
-      devices.push({ node: number, device, endpoint: byDevice.get(device.index) ?? null });
+      devices.push({ node: number, device, endpoint: byDevice.get(device.index) ?? null, tags: tags.of(device) });
     }
   });
   return { nodes, endpoints, devices };

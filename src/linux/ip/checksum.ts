@@ -10,7 +10,7 @@ export const Protocol = { Icmp: 1, Tcp: 6, Udp: 17, Icmp6: 58, Sctp: 132 } as co
  * not complemented (CHECKSUM_PARTIAL), which needs no payload to see. Else it is taken for right: it cannot be
  * checked, and NAT adjusts it by what it changes either way. (netfilter verifies whole packets itself.)
  */
-export function cutChecksum(packet: Packet): Csum {
+function cutChecksum(packet: Packet): Csum {
   const { bytes, headerLength, protocol } = packet;
   const at = checksumOffset(protocol);
   if (at < 0 || packet.captured < headerLength + at + 2) return Csum.Right;
@@ -24,7 +24,7 @@ export function cutChecksum(packet: Packet): Csum {
  * Sum of the ICMP payload that the capture lacks, as the checksum implies it; -1 for other packets. NAT makes the
  * checksum of an ICMP error anew over the whole message, so the missing part must be added: `restoreIcmp`.
  */
-export function missingIcmpSum(packet: Packet): number {
+function missingIcmpSum(packet: Packet): number {
   if (!packet.truncated || checksumOffset(packet.protocol) !== 2) return -1;
   return ~fold(capturedIcmpSum(packet)) & 0xffff;
 }
@@ -78,4 +78,10 @@ function checksumOffset(protocol: number): number {
 function pseudoSum(packet: Packet, size: number): number {
   const addresses = packet.family === 4 ? sum16(packet.bytes, 12, 8) : sum16(packet.bytes, 8, 32);
   return addresses + packet.protocol + (size & 0xffff) + (size >>> 16);
+}
+
+/** What the capture cut off is taken for undamaged. */
+export function assumeUndamaged(packet: Packet): void {
+  packet.csum = cutChecksum(packet);
+  packet.missingSum = missingIcmpSum(packet);
 }

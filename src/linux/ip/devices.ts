@@ -1,6 +1,6 @@
 /** A node's devices as the packet path needs them: by ifindex, with the sysctls that apply to each. */
 import type { Address } from "../../cluster/address.js";
-import type { Device, NodeFacts } from "../../cluster/cluster.js";
+import type { Device, NodeFacts, VlanLink } from "../../cluster/cluster.js";
 import { End } from "../../dataplane.js";
 
 export interface DeviceEntry {
@@ -20,6 +20,10 @@ export interface DeviceEntry {
   readonly acceptLocal: boolean;
   readonly acceptSourceRoute: boolean;
   readonly routeLocalnet: boolean;
+  /** Of a VLAN device. */
+  readonly vlan: VlanLink | null;
+  /** Whether VLAN devices stand on it is not known. */
+  readonly vlansUnknown: boolean;
 }
 
 export class DeviceTable {
@@ -42,6 +46,11 @@ export class DeviceTable {
 
   get(index: number): DeviceEntry | undefined {
     return this.entries[index];
+  }
+
+  /** The VLAN device on `parent` that takes this tag. */
+  vlan(parent: number, protocol: number, id: number): DeviceEntry | undefined {
+    return this.entries.find((one) => one?.vlan?.parent === parent && one.vlan.protocol === protocol && one.vlan.id === id);
   }
 
   /** The device of this VNI and UDP port. */
@@ -75,7 +84,7 @@ function entryOf(device: Device, sysctls: Readonly<Record<string, string>>): Dev
   return {
     index: device.index, name: device.name, kind: device.kind, mtu: device.mtu, up: device.up,
     behind: device.kind === "pod" ? End.Delivered : device.kind === "tunnel" ? End.Undecided : End.Left,
-    mac: macBytes(device.mac), vxlan: device.vxlan,
+    mac: macBytes(device.mac), vxlan: device.vxlan, vlan: device.vlan ?? null, vlansUnknown: device.vlansUnknown === true,
     forwarding4: (of("ipv4", "forwarding") ?? forwarding) !== 0,
     forwarding6: (of("ipv6", "forwarding") ?? read("ipv6", "all", "forwarding") ?? 1) !== 0,
     // IN_DEV_MAXCONF, IN_DEV_ORCONF, IN_DEV_ANDCONF of include/linux/inetdevice.h.

@@ -11,7 +11,7 @@ export interface NodeSink {
    */
   transmit(device: number, bytes: Uint8Array, offset: number, length: number, made: 0 | 1,
     gateway: Address | null): void;
-  /** Came out of a tunnel and enters on the tunnel's device, before PREROUTING. */
+  /** Came out of a tunnel, or lost a VLAN tag, and enters on that tunnel's or VLAN's device, before PREROUTING. */
   enter(device: number, bytes: Uint8Array, offset: number, length: number): void;
   /** Handed to the node's own stack, after INPUT. */
   local(bytes: Uint8Array, offset: number, length: number, made: 0 | 1): void;

@@ -39,6 +39,8 @@ export const Reason = {
   RoutingHeader: "undecided: IPv6 routing header",
   GsoTooBig: "undecided: merged segments of unknown size into a smaller MTU",
   UnknownDevice: "undecided: unknown device",
+  UnknownVlan: "undecided: whether the node has a device for the frame's VLAN is not known",
+  VlanMac: "undecided: a VLAN device with a MAC address of its own",
   SourceRouting: "undecided: accept_source_route is on",
   LinkLocalRoute: "undecided: route to a link-local address",
   TunnelKind: "undecided: the route leads into a tunnel that is not VXLAN",

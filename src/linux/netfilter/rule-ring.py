@@ -14,14 +14,11 @@ logging.getLogger("scapy").setLevel(logging.ERROR)
 from scapy.all import (ICMP, ICMPv6DestUnreach, ICMPv6EchoRequest, ICMPv6TimeExceeded, IP, IPOption_NOP, IPv6,
     IPv6ExtHdrDestOpt, IPv6ExtHdrHopByHop, PadN, SCTP, SCTPChunkAbort, SCTPChunkCookieAck, SCTPChunkData, SCTPChunkInit,
     SCTPChunkShutdownComplete, TCP, UDP, checksum)
+sys.path.append(os.path.join(os.path.dirname(__file__), ".."))
+from two_links import LINKS, down, inside, run, up
 
 OUT, SEED, COUNT, FRONTEND = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 NODE, WORLD = f"tw-rule-node-{os.getpid()}", f"tw-rule-world-{os.getpid()}"
-LINKS = {"a0": (1, 1500), "b0": (2, 1400)}
-SYSCTLS = """net.ipv4.ip_forward=1 net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
-net.ipv6.conf.default.router_solicitations=0 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.rp_filter=0
-net.ipv4.conf.default.rp_filter=0 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.default.send_redirects=0
-net.ipv4.icmp_ratemask=0 net.ipv6.icmp.ratelimit=0"""
 ROUTES = """10.3.0.0/24 via 10.2.0.2
 10.96.0.0/24 via 10.2.0.2
 fd00:96::/64 via fd00:2::2
@@ -40,45 +37,6 @@ PORTS = [80, 80, 443, 1000, 5353, 7000, 7000, *range(7100, 7107), *range(7100, 7
 libc = ctypes.CDLL(None, use_errno=True)
 R = random.Random(SEED)
 pick, chance = R.choice, lambda p: R.random() < p
-
-
-def run(*command, text=None, check=True):
-    done = subprocess.run(command, input=text, capture_output=True, text=True)
-    if check and done.returncode:
-        sys.exit(f"{' '.join(command)}: {done.stderr}\n{text or ''}")
-    return done.stdout
-
-
-def inside(namespace, *command, **more):
-    return run("ip", "netns", "exec", namespace, *command, **more)
-
-
-def down():
-    for namespace in (NODE, WORLD):
-        run("ip", "netns", "del", namespace, check=False)
-
-
-def up():
-    """Two links; every neighbour is permanent, so that no ARP or neighbour discovery is in the way."""
-    for namespace in (NODE, WORLD):
-        run("ip", "netns", "add", namespace)
-        run("ip", "-n", namespace, "link", "set", "lo", "up")
-    inside(WORLD, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
-    inside(NODE, "sysctl", "-qw", *SYSCTLS.split())
-    batch = []
-    for link, (number, mtu) in LINKS.items():
-        run("ip", "link", "add", link, "netns", NODE, "type", "veth", "peer", "name", "w" + link, "netns", WORLD)
-        for namespace, name in ((NODE, link), (WORLD, "w" + link)):
-            inside(namespace, *f"ethtool -K {name} tx off rx off tso off gso off gro off".split(), check=False)
-            run("ip", "-n", namespace, "link", "set", name, "up")
-        batch += [f"link set {link} mtu {mtu}", f"addr add 10.{number}.0.1/24 dev {link}",
-                  f"addr add fd00:{number}::1/64 dev {link} nodad"]
-        for host in [2, 10, *range(100, 160)]:
-            for address in (f"10.{number}.0.{host}", f"fd00:{number}::{host}"):
-                batch.append(f"neigh add {address} lladdr 02:00:00:00:0{number}:02 dev {link} nud permanent")
-    run("ip", "-n", NODE, "-batch", "-", text="\n".join(batch) + "\n")
-    for route in ROUTES.splitlines():
-        run("ip", "-n", NODE, *(["-6"] if ":" in route else []), "route", "add", *route.split())
 
 
 def enter(namespace):
@@ -478,9 +436,9 @@ def record(frames, groups):
 
 def main():
     os.makedirs(OUT, exist_ok=True)
-    down()
+    down(NODE, WORLD)
     try:
-        up()
+        up(NODE, WORLD, [2, 10, *range(100, 160)], ROUTES)
         subprocess.run(["ip", "netns", "exec", NODE, sys.executable, "-c", "pass"])
         done = threading.Thread(target=lambda: (enter(NODE), make_nfacct("ring"))); done.start(); done.join()
         for family in (4, 6):
@@ -501,7 +459,7 @@ def main():
         for family in (4, 6):
             open(f"{OUT}/saved.v{family}", "w").write(inside(NODE, f"ip{'' if family == 4 else '6'}tables-{FRONTEND}-save", "-c"))
     finally:
-        down()
+        down(NODE, WORLD)
 
 
 main()

@@ -1,0 +1,133 @@
+/**
+ * Findings: the rows of a report, one for all flows that differ alike, with the words for what became of them on each side.
+ */
+import { addressFromBytes } from "../cluster/address.js";
+import type { Where } from "../cluster/problem.js";
+import type { Because } from "../dataplane.js";
+import { tupleText } from "../replay/flows.js";
+import type { Outcome } from "../replay/outcome.js";
+import type { Situation } from "./catalogue/index.js";
+import { FACET_NAMES } from "./facets.js";
+import { END_WORDS } from "./judged.js";
+import type { Names } from "./names.js";
+import type { Predicted } from "./predicted.js";
+
+/** One row of the report: a difference, for flows that are alike. */
+export interface Finding {
+  /** Id of the catalogue, or UNEXPLAINED. */
+  readonly id: string;
+  readonly facet: string;
+  readonly source: string;
+  readonly destination: string;
+  /** Where it arrives on one of the sides, the current one first; the destination where it does not. */
+  readonly receiver: string;
+  readonly protocol: string;
+  readonly port: number;
+  readonly current: string;
+  readonly target: string;
+  readonly reachesNow: boolean;
+  readonly becauses: readonly Because[];
+  /** Lines that differ between the planes' clusters and make it; none where both have one cluster. */
+  readonly causes: readonly ChangedLine[];
+  flows: number;
+  packets: number;
+  /** `capture record time` of the first packet. */
+  readonly firstCapture: number;
+  readonly firstRecord: number;
+  readonly firstFlow: string;
+  /** Of its first packet, what will be seen after a switch; null for errors about a flow. */
+  readonly predicted: Predicted | null;
+}
+
+/** A line of a manifest, and what a change did to it. */
+export interface ChangedLine extends Because {
+  readonly change: "added" | "removed" | "changed";
+  /** The line to look at after the change: what stands in its place, else its object; null where that is gone. */
+  readonly after: Where | null;
+}
+
+export interface Named {
+  /** Id of the catalogue, or UNEXPLAINED. */
+  readonly id: string;
+  readonly causes: readonly ChangedLine[];
+}
+
+/** The rows so far; a flow keeps the number of its own. */
+export class Findings {
+  private readonly rows = new Map<string, Finding>();
+  private readonly found: Finding[] = [];
+  private readonly numbers = new Map<Finding, number>();
+
+  /** The row of what differs so, a new one where none is alike; it counts nothing. */
+  of(situation: Situation, { id, causes }: Named, facets: number, targetNames: Names, predict: () => Predicted | null): Finding {
+    const { packet, names } = situation;
+    const ports = situation.protocol === "TCP" || situation.protocol === "UDP" || situation.protocol === "SCTP";
+    const row = {
+      id, facet: FACET_NAMES[facets], source: names.describe(situation.source), destination: names.describe(situation.destination),
+      protocol: packet.kind === "error" ? `ICMP error about ${situation.protocol}` : situation.protocol, port: ports ? situation.port : 0,
+      current: describeSide(situation.current, names), target: describeSide(situation.target, targetNames),
+      reachesNow: situation.current.outcome.arrived, causes, receiver: receiverOf(situation, names, targetNames),
+    };
+    const key = JSON.stringify(row);
+    let finding = this.rows.get(key);
+    if (finding === undefined) {
+      finding = {
+        ...row, becauses: becausesOf(situation), flows: 0, packets: 0,
+        firstCapture: packet.view.capture, firstRecord: packet.view.record, firstFlow: tupleText(situation.tuple),
+        predicted: packet.kind === "error" ? null : predict(),
+      };
+      this.rows.set(key, finding);
+      this.numbers.set(finding, this.found.push(finding) - 1);
+    }
+    return finding;
+  }
+
+  get size(): number {
+    return this.rows.size;
+  }
+
+  values(): IterableIterator<Finding> {
+    return this.rows.values();
+  }
+
+  /** @param row one that {@link of} gave */
+  numberOf(row: Finding): number {
+    return this.numbers.get(row)!;
+  }
+
+  at(number: number): Finding {
+    return this.found[number];
+  }
+}
+
+/** Of the side that does not deliver first, its last decision foremost: that is what the reader looks for. */
+function becausesOf({ current, target }: Situation): Because[] {
+  if (current.outcome.arrived && !target.outcome.arrived) return [...target.journey.becauses].reverse().concat(current.journey.becauses);
+  if (target.outcome.arrived && !current.outcome.arrived) return [...current.journey.becauses].reverse().concat(target.journey.becauses);
+  return [...current.journey.becauses, ...target.journey.becauses];
+}
+
+function receiverOf({ current, target, destination }: Situation, names: Names, targetNames: Names): string {
+  if (current.outcome.arrived) return names.describe(current.destination);
+  return target.outcome.arrived ? targetNames.describe(target.destination) : names.describe(destination);
+}
+
+/** `delivered to default/web-a, source node1`, `dropped (POLICY_DENIED)`. */
+export function describeSide(side: Situation["current"], names: Names): string {
+  const { outcome } = side;
+  const word = END_WORDS[outcome.end];
+  if (outcome.arrived) return `${word} to ${names.describe(side.destination)}, source ${names.describe(side.sourceSeen)}`;
+  const answer = outcome.answerProtocol === 0 ? "" : `, answered by ${answerText(outcome, names)}`;
+  return side.reason === "" ? `${word}${answer}` : `${word} (${side.reason})${answer}`;
+}
+
+function answerText(outcome: Outcome, names: Names): string {
+  if (outcome.answerProtocol === 6) return "a TCP reset";
+  const v4 = outcome.answerProtocol === 1;
+  const from = addressText(outcome.answerSource.subarray(0, v4 ? 4 : 16));
+  return `${v4 ? "ICMP" : "ICMPv6"} ${outcome.answerType}/${outcome.answerCode} from ${names.describe(from)}`;
+}
+
+function addressText(bytes: Uint8Array): string {
+  return addressFromBytes(bytes).text;
+}
