@@ -24,7 +24,7 @@ import { SocketTuples } from "./replay/sockets.js";
 import { Topology } from "./replay/topology.js";
 import { Emission } from "./dataplane.js";
 import { StepWatch, type TracedPacket } from "./compare/watch.js";
-import { neverExercised } from "./report/coverage.js";
+import { neverExercised, servingOf } from "./report/coverage.js";
 import { trustLine, type VerifiedDump } from "./report/verify.js";
 import {
   type CaptureSummary, type EntrySummary, type FindingRow, type FlowSummary, type PlaneSummary, type Report, type TruthSummary, verdictOf,
@@ -242,7 +242,8 @@ function untouchedOf(coverage: CoverageReport, services: readonly string[]): Rep
   const policy = coverage.rows.filter((row) => row.kind !== "frontend" && row.kind !== "backend");
   for (const row of policy) objects.set(row.object, (objects.get(row.object) ?? false) || isExercised(row));
   return { services, policies: [...objects].filter(([, touched]) => !touched).map(([object]) => object).sort(),
-    rules: { all: coverage.policy.all, never: neverExercised(coverage).map(({ object, what, where }) => ({ object, what, where })) } };
+    rules: { all: coverage.policy.all, never: neverExercised(coverage).map(({ object, what, where }) => ({ object, what, where })) },
+    serving: servingOf(coverage, new Set(services)) };
 }
 
 function findingRow(one: Finding, cursors: readonly CaptureCursor[]): FindingRow {

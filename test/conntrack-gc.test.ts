@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { A, B, CLIENT, FAR, NODE, OTHER_NODE, nodeStackBench, type NodeStackBench, type Went } from "./node-stack.fixture.js";
-import { ACK, FIN, type PacketInput, SYN } from "./packets.js";
+import { ACK, FIN, packet, type PacketInput, read, SYN } from "./packets.js";
 
 const VERSIONS = ["1.16", "1.17", "1.18", "1.19", "1.20"] as const;
 const GC = "undecided: conntrack-gc: an entry past its lifetime may or may not have been collected";
@@ -80,6 +80,55 @@ describe.each(VERSIONS)("Cilium %s", (version) => {
     const config = { "conntrack-gc-interval": "30s" };
     expect([60, 61, 91].map((seconds) => answerFromOutside(bench(config), seconds)))
       .toEqual([`out ${CLIENT}:53 > ${A}:40000`, GC, `local ${CLIENT}:53 > ${NODE}:40000`]);
+  });
+
+  it("what was undecided stays so, until a packet of the connection's own direction gets through", () => {
+    const { send } = bench({}, ISOLATED);
+    const there = (seconds: number): string =>
+      said(send({ from: A, to: FAR, protocol: "UDP", sport: 5000, dport: 53 }, at(seconds)));
+    const back = (seconds: number): string =>
+      said(send({ from: FAR, to: A, protocol: "UDP", sport: 53, dport: 5000 }, { ...at(seconds), at: "uplink" }));
+    there(0);
+    expect([back(61), back(62), back(100)]).toEqual([GC, GC, GC]);
+    expect([there(101), back(102), back(160), back(221)]).toEqual([`out ${A}:5000 > ${FAR}:53`, DELIVERED, DELIVERED, GC]);
+  });
+
+  // A segment that makes the entry anew leaves it with the lifetime of a SYN.
+  it("the same of TCP, and for as long as a new entry lives", () => {
+    const { send } = bench({}, ISOLATED);
+    const there = (seconds: number, flags = ACK): string =>
+      said(send({ from: A, to: FAR, protocol: "TCP", sport: 5000, dport: 80, flags }, at(seconds)));
+    const back = (seconds: number): string =>
+      said(send({ from: FAR, to: A, protocol: "TCP", sport: 80, dport: 5000, flags: ACK }, { ...at(seconds), at: "uplink" }));
+    there(0, SYN);
+    there(0);
+    const way = `out ${FAR}:80 > ${A}:5000`;
+    expect([back(8001), back(8002)]).toEqual([GC, GC]);
+    expect([there(8003), back(8004), back(9000)]).toEqual([`out ${A}:5000 > ${FAR}:80`, way, way]);
+    expect([back(17_001), there(17_002), back(17_063), back(17_064)]).toEqual([GC, `out ${A}:5000 > ${FAR}:80`, GC, GC]);
+  });
+
+  it("a source port that was drawn stays in doubt", () => {
+    const { send } = bench({ "enable-bpf-masquerade": "true" });
+    const out = (from: string, seconds: number): string =>
+      said(send({ from, to: CLIENT, protocol: "UDP", sport: 40000, dport: 53 }, at(seconds)));
+    out(A, 0);
+    expect(out(B, 0)).not.toBe(`out ${NODE}:40000 > ${CLIENT}:53`);
+    expect([out(B, 61), out(B, 62)]).toEqual([GC, GC]);
+    expect([out(A, 63), out(A, 64)]).toEqual([`out ${NODE}:40000 > ${CLIENT}:53`, `out ${NODE}:40000 > ${CLIENT}:53`]);
+  });
+
+  it("an error that a pod sends about what came to it masqueraded is translated only while the entry lives", () => {
+    const error = (seconds: number): string[] => {
+      const { send } = bench({ "conntrack-gc-interval": "30s", "enable-bpf-masquerade": "true" });
+      send({ from: A, to: CLIENT, protocol: "UDP", sport: 40000, dport: 53 }, at(0));
+      const quoted = packet({ from: CLIENT, to: A, protocol: "UDP", sport: 53, dport: 40000 });
+      const went = send({ from: A, to: CLIENT, protocol: "ICMP", icmp: [3, 4, new Uint8Array(4)], payload: quoted }, at(seconds));
+      if (went.end === "Undecided") return [went.reason];
+      const { bytes } = went.images.at(-1)!;
+      return [read(bytes).from, read(bytes.subarray(28)).to];
+    };
+    expect([60, 61, 91].map(error)).toEqual([[NODE, NODE], [GC], [A, A]]);
   });
 
   it("a reply to the outside keeps the pod's address only while the entry lives", () => {

@@ -73,6 +73,7 @@ export interface Enters {
 
 export interface NodeStackBench {
   readonly plane: EbpfPlane;
+  readonly cluster: Cluster;
   send(input: PacketInput, enters?: Enters): Went;
   /** From now on the cluster has these objects in place of `more.objects`. */
   change(objects: string): void;
@@ -105,7 +106,7 @@ export function nodeStackBench(profile: string, config: Readonly<Record<string, 
     const device = devices.find((one) => (at === "uplink" ? one.kind === "uplink" : one.pod === `default/${holder!.name}`))!;
     return [where, device.index];
   };
-  return { plane, change: (more) => plane.change(clusterWith(more), 0), send: (input, enters = {}) => {
+  return { plane, cluster, change: (more) => plane.change(clusterWith(more), 0), send: (input, enters = {}) => {
     const block = new FrameBlock();
     const bytes = enters.bytes ?? packet(input);
     const [where, device] = deviceOf(input, enters);

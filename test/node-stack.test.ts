@@ -2,6 +2,9 @@
  * Cilium nodes that masquerade in iptables: what a program passes up goes through the node's netfilter, and comes back.
  */
 import { describe, expect, it } from "vitest";
+import { parseAddress, parsePrefix } from "../src/cluster/address.js";
+import type { Device, Route } from "../src/cluster/cluster.js";
+import { masqueradeRules } from "../src/ebpf/stack/masquerade-rules.js";
 import { A, A6, B, CLIENT, CLIENT6, FAR, NODE, NODE6, nodeStackBench, OTHER_NODE } from "./node-stack.fixture.js";
 import { ACK, packet, read, SYN, wrongChecksums } from "./packets.js";
 
@@ -126,6 +129,139 @@ describe("around it", () => {
       originalSourcePort: null, originalDestinationPort: null, replySource: null }, 0);
     expect(send({ from: CLIENT, to: NODE, protocol: "UDP", sport: 53, dport: 40000 }, { at: "uplink" }).last)
       .toBe(`local ${CLIENT}:53 > ${NODE}:40000`);
+  });
+});
+
+describe("options of Cilium's own rules", () => {
+  const IPTABLES = { "enable-bpf-masquerade": "false", "ipv4-native-routing-cidr": "10.244.0.0/16" };
+  const bench = (config: Readonly<Record<string, string>>, profile = "cilium@1.20"): ReturnType<typeof nodeStackBench> =>
+    nodeStackBench(profile, { ...IPTABLES, ...config });
+  const out = { from: A, to: CLIENT, protocol: "TCP", sport: 40000, dport: 443 } as const;
+
+  it("install-iptables-rules=false: nothing is masqueraded, and the node's own packets go on", () => {
+    const { plane, send } = bench({ "install-iptables-rules": "false", "enable-l7-proxy": "false" });
+    expect([plane.stack, send(out).last]).toEqual([null, `out ${A}:40000 > ${CLIENT}:443`]);
+    expect(send({ from: NODE, to: A, protocol: "TCP", dport: 80 }, { at: "process" }).end).toBe("Delivered");
+    expect(bench({}).send(out).last).toBe(`out ${NODE}:40000 > ${CLIENT}:443`);
+  });
+
+  // The mark is what tells a node's own packets from others where the device's program asks host policies.
+  it("install-iptables-rules=false: host policies do not know what the node itself sends", () => {
+    const objects = `
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {name: node-1}
+spec: {nodeSelector: {}, egress: [{toCIDR: [198.51.100.0/24]}]}
+`;
+    const end = (config: Readonly<Record<string, string>>): string => nodeStackBench("cilium@1.20", { ...config,
+      "enable-host-firewall": "true", "enable-l7-proxy": "false", "ipv4-native-routing-cidr": "10.244.0.0/16" }, {}, { objects })
+      .send({ from: NODE, to: CLIENT, protocol: "TCP", dport: 443 }, { at: "process" }).end;
+    expect([end({}), end({ "install-iptables-rules": "false" })]).toEqual(["Dropped", "Left"]);
+  });
+
+  it("prepend-iptables-chains=false: behind the masquerade agent's", () => {
+    const order = (value: string): string[] => {
+      const { plane } = nodeStackBench(AKS, { "prepend-iptables-chains": value, "enable-ipv4-masquerade": "true" });
+      return [...plane.stack!.save(0, 4).matchAll(/-A POSTROUTING .*-j (\S+)/g)].map(([, target]) => target);
+    };
+    expect([order("true"), order("false")]).toEqual([["CILIUM_POST_nat", "IP-MASQ-AGENT"], ["IP-MASQ-AGENT", "CILIUM_POST_nat"]]);
+  });
+
+  it("iptables-random-fully: the port is drawn", () => {
+    const { send } = bench({ "iptables-random-fully": "true" });
+    const went = send(out);
+    expect(went.last).toMatch(new RegExp(`^out ${NODE}:\\d+ > `));
+    expect([read(went.images[0].bytes).sport === 40000, went.journey.eligibleSourcePorts]).toEqual([false, [1024, 65535]]);
+  });
+
+  it("egress-masquerade-interfaces: what leaves by them, whoever sends", () => {
+    const source = (names: string): string => bench({ "egress-masquerade-interfaces": names }).send(out).last.split(" ")[1];
+    expect([source("eth0"), source("eth+ ens1"), source("ens1,eth0"), source("ens1")])
+      .toEqual([`${NODE}:40000`, `${NODE}:40000`, `${NODE}:40000`, `${A}:40000`]);
+    expect(bench({ "egress-masquerade-interfaces": "eth0" }).send({ ...out, to: OTHER_NODE }).last).toMatch(`local ${A}:`);
+  });
+
+  it("enable-masquerade-to-route-source: undecided where routes are assumed", () => {
+    expect(bench({ "enable-masquerade-to-route-source": "true" }).send(out))
+      .toMatchObject({ end: "Undecided", reason: expect.stringContaining("the sources of the node's routes") });
+  });
+});
+
+describe("enable-masquerade-to-route-source: one rule for each route with a source", () => {
+  const route = (destination: string, prefSrc: string | null, device = 2, table = "main"): Route => ({ destination: parsePrefix(destination)!,
+    table, type: "unicast", via: null, device, prefSrc: prefSrc === null ? null : parseAddress(prefSrc), metric: 0, mtu: null });
+  const routes = [route("0.0.0.0/0", "192.168.50.11"), route("10.0.0.0/8", "192.168.50.12"), route("10.1.0.0/16", "192.168.50.13"),
+    route("10.244.0.0/16", "192.168.50.14"), route("172.16.0.0/12", "192.168.60.1", 3), route("192.0.2.0/24", null),
+    route("198.51.100.0/24", "192.168.50.15", 2, "local")];
+
+  it.each([
+    ["1.16", {}, ["10.0.0.0/8 eth0 192.168.50.12", "10.1.0.0/16 eth0 192.168.50.13", "! 10.244.0.0/16 eth0 192.168.50.11"]],
+    ["1.20", {}, ["10.1.0.0/16 eth0 192.168.50.13", "10.0.0.0/8 eth0 192.168.50.12", "! 10.244.0.0/16 eth0 192.168.50.11"]],
+    ["1.16", { "egress-masquerade-interfaces": "wlan+" }, []],
+    ["1.17", { "egress-masquerade-interfaces": "wlan+" }, ["172.16.0.0/12 wlan0 192.168.60.1"]],
+    ["1.18", { "egress-masquerade-interfaces": "!eth0 wlan+" }, ["172.16.0.0/12 wlan0 192.168.60.1"]],
+    ["1.19", { "egress-masquerade-interfaces": "!wlan0 eth+ wlan+" },
+      ["10.0.0.0/8 eth0 192.168.50.12", "10.1.0.0/16 eth0 192.168.50.13", "! 10.244.0.0/16 eth0 192.168.50.11"]],
+  ])("Cilium %s %j", (version, config, expected) => {
+    const { plane, cluster } = nodeStackBench(`cilium@${version}`, { "enable-bpf-masquerade": "false", "enable-masquerade-to-route-source": "true",
+      "ipv4-native-routing-cidr": "10.244.0.0/16", ...config });
+    const [node] = cluster.nodes;
+    const devices = [...node.facts.devices.filter(({ kind }) => kind !== "uplink"),
+      ...[["eth0", 2, "uplink"], ["wlan0", 3, "other"]].map(([name, index, kind]) => (
+        { ...node.facts.devices.find((one) => one.kind === "uplink")!, name, index, kind }) as Device)];
+    const rules = masqueradeRules({ ...node, facts: { ...node.facts, devices, routes, source: "read" } }, 4, plane.options);
+    expect(rules.flatMap(({ text }) => /^-s \S+ (! )?-d (\S+) -o (\S+) .*source route" -j SNAT --to-source (\S+)$/.exec(text)?.slice(1) ?? [])
+      .map((part) => part ?? "").join(" ").replaceAll("!  ", "! ").trim().replaceAll(/ +/g, " ")).toBe(expected.join(" "));
+    expect(rules.filter(({ text }) => text.includes("MASQUERADE"))).toEqual([]);
+  });
+});
+
+describe.each(["1.16", "1.17", "1.18", "1.19", "1.20"])("Cilium %s in tunnel mode with enable-bpf-masquerade=false", (version) => {
+  const HOST = "10.244.1.200";
+  const NODE_OBJECT = `
+apiVersion: cilium.io/v2
+kind: CiliumNode
+metadata: {name: node-1}
+spec: {addresses: [{type: CiliumInternalIP, ip: ${HOST}}]}
+`;
+  const bench = (endpointRoutes: boolean, objects = NODE_OBJECT): ReturnType<typeof nodeStackBench> => nodeStackBench(`cilium@${version}`, {
+    "enable-bpf-masquerade": "false", "routing-mode": "tunnel", "enable-endpoint-routes": String(endpointRoutes) }, {}, { objects });
+
+  it.each([true, false])("masquerades what leaves the cluster, and takes the answer back; endpoint routes %s", (endpointRoutes) => {
+    const { send } = bench(endpointRoutes);
+    expect(send({ from: A, to: CLIENT, protocol: "TCP", sport: 40000, dport: 443 }).images.map(({ text }) => text))
+      .toEqual([`out ${NODE}:40000 > ${CLIENT}:443`]);
+    expect(send({ from: CLIENT, to: NODE, protocol: "TCP", sport: 443, dport: 40000, flags: SYN | ACK }, { at: "uplink" }))
+      .toMatchObject({ end: "Delivered", last: `out ${CLIENT}:443 > ${A}:40000` });
+    expect(send({ from: A, to: OTHER_NODE, protocol: "TCP", sport: 1, dport: 10250 }).last).toBe(`local ${NODE}:1 > ${OTHER_NODE}:10250`);
+  });
+
+  it.each([true, false])("pods' packets to pods of other nodes keep their source; endpoint routes %s", (endpointRoutes) => {
+    const { send } = bench(endpointRoutes);
+    const { end, images } = send({ from: A, to: FAR, protocol: "TCP", sport: 40000, dport: 80 });
+    expect([end, images.at(-1)!.text]).toEqual(["Delivered", `out ${A}:40000 > ${FAR}:80`]);
+    expect(images.map(({ text }) => text.replace(/:\d+ >/, " >"))).toContain(`out ${NODE} > ${OTHER_NODE}:8472`);
+    expect(send({ from: FAR, to: A, protocol: "TCP", sport: 80, dport: 40000, flags: SYN | ACK }))
+      .toMatchObject({ end: "Delivered", last: `out ${FAR}:80 > ${A}:40000` });
+  });
+
+  it("what the node itself sends them comes from cilium_host's address, and answers find it", () => {
+    const { send } = bench(false);
+    expect(send({ from: NODE, to: FAR, protocol: "TCP", sport: 40000, dport: 80 }, { at: "process" }))
+      .toMatchObject({ end: "Delivered", last: `out ${HOST}:40000 > ${FAR}:80` });
+    expect(send({ from: FAR, to: HOST, protocol: "TCP", sport: 80, dport: 40000, flags: SYN | ACK }))
+      .toMatchObject({ end: "Delivered", last: `local ${FAR}:80 > ${NODE}:40000` });
+  });
+
+  it("which is undecided where no object says that address", () => {
+    expect(bench(false, "").send({ from: NODE, to: FAR, protocol: "TCP", sport: 40000, dport: 80 }, { at: "process" }))
+      .toMatchObject({ end: "Undecided", reason: expect.stringContaining("the address of cilium_host") });
+  });
+
+  it("what comes by the tunnel is tracked by no connection of the kernel's", () => {
+    const { plane, send } = bench(false);
+    send({ from: FAR, to: A, protocol: "TCP", sport: 5, dport: 80 });
+    expect(plane.stack!.save(0, 4)).toMatch(/\[1:\d+\] -A CILIUM_PRE_raw -p udp -m udp --dport 8472 .*-j CT --notrack/);
   });
 });
 

@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { describe, expect, it } from "vitest";
 import { DropReason } from "../src/contract/codes.js";
+import { DOUBTS } from "../src/ebpf/doubts/table.js";
 import { REASON_SUPPORT } from "../src/ebpf/reason-support.js";
 import { dropReasonName } from "../src/ebpf/reasons.js";
 import { root, runCli } from "./cli.js";
@@ -60,6 +61,12 @@ describe("twinplane support", () => {
     const found = JSON.parse(stdout);
     expect(found.options.every((one: { grade: string; source: string }) => /^(documented|assumed)$/.test(one.grade) && one.source !== "")).toBe(true);
     expect(found.reasons).toHaveLength(Object.keys(DropReason.values).length);
+    for (const { name, state, limits, source } of found.options) {
+      const absent = /has no such option/.test(source);
+      const doubted = !absent && DOUBTS.some((one) => one.option === name);
+      expect([name, state === "modelled" || limits !== "", doubted && state === "modelled"]).toEqual([name, true, false]);
+      if (state === "modelled") expect(limits).toBe("");
+    }
     expect(found.undecided.length).toBeGreaterThan(20);
     const text = (await runCli(["support", profile])).stdout;
     for (const { name, kind } of [...found.options, ...found.reasons, ...found.policies]) expect(text).toContain(name ?? kind);

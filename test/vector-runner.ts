@@ -168,7 +168,8 @@ export class VectorRunner {
     this.bench.configure({ native_routing_cidr6: field("fd00:10::"), native_routing_cidr6_length: 32 });
     this.bench.route("fd00::1/128", FibKind.values.LOCAL_STACK, 0);
     this.bench.put("twinplane_devices", { node: 0, ifindex: CILIUM_HOST }, { kind: DeviceKind.values.HOST, mtu: 1500 });
-    this.bench.put("twinplane_devices", { node: 0, ifindex: TUNNEL_DEVICE }, { kind: DeviceKind.values.TUNNEL, mtu: 1500, mac: DEVICE_MAC });
+    this.bench.put("twinplane_devices", { node: 0, ifindex: TUNNEL_DEVICE },
+      { kind: DeviceKind.values.TUNNEL, mtu: 1500, mac: DEVICE_MAC });
   }
 
   private policy(row: PolicyRow, map: number): void {

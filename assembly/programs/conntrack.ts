@@ -38,6 +38,9 @@ const DRAFT: usize = memory.data(<i32>CtEntry.SIZE, 16);
 const RELATED: usize = memory.data(<i32>CtTuple.SIZE, 16);
 const FOUND_ADDRESS: usize = memory.data(16, 16);
 
+/** The entry that the last lookup matched, or 0. */
+let met: usize = 0;
+
 export class Conntrack {
   static revNat: u16 = 0;
   static bits: u16 = 0;
@@ -112,6 +115,11 @@ export class Conntrack {
     return entry;
   }
 
+  /** The packet by which `find` met an entry got through: see Overdue.confirm. */
+  static confirm(tuple: CtTuple): void {
+    if (met != 0) Overdue.confirm(changetype<CtEntry>(met), tuple.nexthdr == TCP);
+  }
+
   /**
    * Writes the draft under `tuple`, and under the address pair for ICMP errors where `related`. Accounted as
    * a SYN whatever the packet is, so a connection picked up midway starts with the short lifetime.
@@ -154,6 +162,7 @@ function find(tuple: CtTuple, direction: i32, scope: i32, types: u32, revNat: u1
   Conntrack.revNat = 0;
   Conntrack.bits = 0;
   Conntrack.natPort = 0;
+  met = 0;
   let flags: u8 = 0;
   let action = ACTION_NONE;
   if (tuple.nexthdr == TCP && Packet.hasL4) {
@@ -189,7 +198,8 @@ function present(tuple: CtTuple): CtEntry | null {
 function findOne(tuple: CtTuple, direction: i32, types: u32, revNat: u16, action: i32, flags: u8): bool {
   const entry = present(tuple);
   if (entry === null || !matches(entry, types, revNat)) return false;
-  if (Conntrack.overdue) Overdue.doubtful = true;
+  Overdue.meet(entry, Conntrack.overdue);
+  met = changetype<usize>(entry);
   const syn = (flags & Tcp.SYN) != 0;
   const tcp = tuple.nexthdr == TCP;
   const closing = (entry.bits & CLOSING) != 0;

@@ -46,7 +46,7 @@ export class Dsr {
   static uses(found: ServiceEntry, protocol: u8): bool {
     const mode = Options.config.dsr_mode;
     if (mode == <u8>DsrMode.SNAT) return false;
-    if (mode <= <u8>DsrMode.DSR_IPIP || mode == <u8>DsrMode.IPIP_REFUSED) return true;
+    if (mode <= <u8>DsrMode.DSR_IPIP || mode == <u8>DsrMode.IPIP_BY_XDP) return true;
     return mode <= <u8>DsrMode.HYBRID_IPIP
       ? protocol == TCP : (found.flags2 & <u8>ServiceFlag2.FWD_MODE_DSR) != 0;
   }
@@ -182,7 +182,10 @@ function remember(tuple: CtTuple): i32 {
   if (status < 0) return status;
   // A segment past the handshake does not make its entry anew, and replies need it.
   if (status == CtStatus.ESTABLISHED && Conntrack.overdue && servicePort == 0) return Overdue.undecided();
-  if (status == CtStatus.ESTABLISHED && !(tuple.nexthdr == TCP && servicePort != 0)) return Verdict.PASS;
+  if (status == CtStatus.ESTABLISHED && !(tuple.nexthdr == TCP && servicePort != 0)) {
+    Conntrack.confirm(tuple);
+    return Verdict.PASS;
+  }
   if (servicePort == 0) return -DropReason.DROP_INVALID;
   Conntrack.blank();
   const draft = Conntrack.draft;

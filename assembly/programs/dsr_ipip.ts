@@ -4,7 +4,7 @@
  *
  *     up to 1.18   The program itself writes the outer header. At tc the room for it opens behind the old one
  *                  (BPF_ADJ_ROOM_NET), so what leaves has zeros for an inner header, and no kernel takes it. The agent wants XDP
- *                  for this dispatch, whose program is not this one: users' requests are undecided (DsrMode.IPIP_REFUSED).
+ *                  for this dispatch, whose program is not this one: users' requests are undecided (DsrMode.IPIP_BY_XDP).
  *     1.19         Through cilium_ipip4 and cilium_ipip6, where the kernel puts the header on. Nobody takes it off before a
  *                  pod, whose program does not know the protocol (137).
  *     1.20         from-netdev takes it off. The outer destination is the backend, by its address alone: a request keeps the
@@ -58,7 +58,7 @@ export class DsrIpip {
     Address.read(address, Packet.destination, Packet.family);
     const endpoint = Maps.endpoint(address);
     // For the node itself, or on its way through: the kernel may have a device that takes the header off.
-    const unknown = Options.config.dsr_mode == <u8>DsrMode.IPIP_REFUSED || endpoint === null || Packet.fragment;
+    const unknown = Options.config.dsr_mode == <u8>DsrMode.IPIP_BY_XDP || endpoint === null || Packet.fragment;
     if (unknown) return Verdict.undecided(UndecidedReason.DSR);
     if (Options.version >= 20) return takeOff();
     // With extended IP protocols it comes into the pod, where the kernel may have such a device as well.

@@ -81,7 +81,10 @@ function denied(verdict: i32): i32 {
 function track(tuple: CtTuple, status: i32, identity: u32, proxyPort: u16): i32 {
   const redirected = proxyPort != 0;
   if (status == CtStatus.ESTABLISHED && Conntrack.revNat == PodService.revNat
-    && Conntrack.has(<u16>CtBit.PROXY_REDIRECT) == redirected) return GO_ON;
+    && Conntrack.has(<u16>CtBit.PROXY_REDIRECT) == redirected) {
+    Conntrack.confirm(tuple);
+    return GO_ON;
+  }
   Conntrack.blank();
   const draft = Conntrack.draft;
   draft.rev_nat_index = PodService.revNat;

@@ -32,7 +32,7 @@ export class Frontend {
     const key = Frontend.key;
     Address.copy(KEY + ServiceKey.ADDRESS, Tuple.daddr(tuple));
     key.dport = tuple.sport;
-    key.proto = Options.version == 16 ? 0 : tuple.nexthdr;
+    key.proto = Options.version == 16 || Options.anyProtocol ? 0 : tuple.nexthdr;
     return lookupKey(key, eastWest);
   }
 

@@ -124,7 +124,10 @@ function returning(tuple: CtTuple, remote: u32, egress: bool): i32 {
 }
 
 function track(tuple: CtTuple, status: i32, direction: i32, source: u32, proxyPort: u16): i32 {
-  if (status != CtStatus.NEW) return GO_ON;
+  if (status != CtStatus.NEW) {
+    Conntrack.confirm(tuple);
+    return GO_ON;
+  }
   Conntrack.blank();
   const draft = Conntrack.draft;
   draft.src_sec_id = source;

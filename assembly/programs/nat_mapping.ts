@@ -4,7 +4,8 @@
  * one is the number after the last, pressed into the range by multiplication, which climbs to the end and starts again.
  */
 import {
-  CtDirection, CtStatus, CtTuple, DropReason, Errno, NatEntry, PinFlag, PinRecord, StepKind, TupleFlag, UndecidedReason, UpdateFlag,
+  CtBit, CtDirection, CtStatus, CtTuple, DropReason, Errno, NatEntry, PinFlag, PinRecord, StepKind, TupleFlag, UndecidedReason,
+  UpdateFlag,
 } from "../abi.gen";
 import { Address } from "./address";
 import { Chance } from "./chance";
@@ -36,7 +37,7 @@ export function outward(tuple: CtTuple): i32 {
   twinOf(tuple, twin);
   if (Address.equal(Snat.stateAt, Snat.address) && (Snat.state.needs_ct != 0) == Snat.needsCt) {
     // With the entry of the connection its translation is collected, and a new one may have another port.
-    if (Overdue.doubtful && Snat.state.port != tuple.sport) return Overdue.undecided();
+    if (Overdue.doubtful && Snat.state.port != tuple.sport) return stillDoubted(tuple);
     // 1.16 does not look whether the IN side is still there.
     if (Options.version > 16 && Maps.nat(twin) === null) return writeTwin(tuple, twin, <u32>UpdateFlag.ANY);
     return GO_ON;
@@ -45,6 +46,16 @@ export function outward(tuple: CtTuple): i32 {
   if (Maps.deleteNat(tuple) < 0) return -DropReason.DROP_NAT_NO_MAPPING;
   if (Maps.nat(twin) !== null) Maps.deleteNat(twin);
   return newMapping(tuple);
+}
+
+/** What got through by the entry makes it anew, but not the mapping as it is: the doubt stays on it. */
+function stillDoubted(tuple: CtTuple): i32 {
+  const flow = changetype<CtTuple>(TRACKED);
+  Tuple.copy(flow, tuple);
+  Tuple.swapAddresses(flow);
+  const known = Conntrack.peek(flow, <u8>TupleFlag.OUT);
+  if (known !== null) known.bits |= <u16>CtBit.DOUBTED;
+  return Overdue.undecided();
 }
 
 /** The reverse key of `tuple` for the mapping in `state` (set_v4_rtuple). */
@@ -137,7 +148,8 @@ function trackOutward(tuple: CtTuple): i32 {
   // Ports are in the order of a forward tuple already.
   Tuple.swapAddresses(tracked);
   const status = Conntrack.lookup(tracked, CtDirection.EGRESS, FORWARD, ENTRY_ANY, 0);
-  if (status < 0 || status != CtStatus.NEW) return status < 0 ? status : GO_ON;
+  if (status > CtStatus.NEW) Conntrack.confirm(tracked);
+  if (status != CtStatus.NEW) return status < 0 ? status : GO_ON;
   Conntrack.blank();
   return Conntrack.create(tracked, CtDirection.EGRESS, false);
 }

@@ -135,7 +135,7 @@ function request(found: ServiceEntry, tuple: CtTuple): i32 {
   if (!local && (found.flags & <u8>ServiceFlag.HOSTPORT)) return -DropReason.DROP_INVALID;
   if (local && Frontend.delegates(found)) return Verdict.undecided(UndecidedReason.L7_PROXY);
   const uses = Dsr.uses(found, tuple.nexthdr);
-  if (uses && Options.config.dsr_mode == <u8>DsrMode.IPIP_REFUSED) return Verdict.undecided(UndecidedReason.DSR);
+  if (uses && Options.config.dsr_mode == <u8>DsrMode.IPIP_BY_XDP) return Verdict.undecided(UndecidedReason.DSR);
   const direct = !local && uses;
   // In an IP header of its own the request is not translated; up to 1.19 that holds for a local backend too.
   const whole = uses && Dsr.byIpip && (direct || Options.version < 20);
@@ -160,6 +160,7 @@ function loopback(tuple: CtTuple): usize {
 function trackRequest(found: ServiceEntry, tuple: CtTuple): i32 {
   Tuple.reverse(tuple);
   const status = Conntrack.lookup(tuple, CtDirection.EGRESS, FORWARD, ENTRY_NODEPORT, found.rev_nat_index);
+  if (status == CtStatus.ESTABLISHED) Conntrack.confirm(tuple);
   if (status < 0 || status == CtStatus.ESTABLISHED) return status < 0 ? status : GO_ON;
   Conntrack.blank();
   const draft = Conntrack.draft;

@@ -2,7 +2,7 @@
  * The plane's configuration as programs ask for it: one Config entry that holds for every node, and the entry
  * of the node under way. Both are looked up once, when a block or a hop begins. Names are Cilium's options.
  */
-import { Config, ConfigOption, DsrMode, NodeEntry, NodeOption } from "../abi.gen";
+import { Config, ConfigOption, DsrMode, LbOption, NodeEntry, NodeOption } from "../abi.gen";
 import { Packet } from "./packet";
 
 let configAt: usize = 0;
@@ -55,6 +55,12 @@ export class Options {
     return Options.config.dsr_mode != <u8>DsrMode.SNAT;
   }
 
+  /** Services are looked for without a protocol. */
+  @inline
+  static get anyProtocol(): bool {
+    return (Options.config.lb_options & <u32>LbOption.ANY_PROTOCOL) != 0;
+  }
+
   /** ENABLE_ROUTING of an endpoint: the program forwards to other endpoints of the node itself. */
   @inline
   static get routing(): bool {
@@ -90,6 +96,12 @@ export class Options {
   @inline
   static get hostStack(): bool {
     return (Options.node.options & <u16>NodeOption.HOST_STACK) != 0;
+  }
+
+  /** No rule marks what the node itself sends. */
+  @inline
+  static get unmarked(): bool {
+    return (Options.node.options & <u16>NodeOption.UNMARKED) != 0;
   }
 
   /** The node runs Cilium. */

@@ -5,7 +5,8 @@
  *     lifetime -> [ may be collected, and may match ] -> lifetime + ct_gc_seconds -> [ is collected ]
  *
  * Where a packet meets such an entry it is judged both ways: as the entry says, and as if there were none. What differs
- * is undecided. `doubtful` stays for the rest of the packet's way, because the entry it touched looks alive again.
+ * is undecided. `doubtful` stays for the rest of the packet's way, because the entry it touched looks alive again; and
+ * CtBit.DOUBTED stays on the entry for later packets, until one that would have made it anew got through (`confirm`).
  */
 import { CtBit, CtEntry, CtTuple, TupleFlag, UndecidedReason } from "../abi.gen";
 import { Address } from "./address";
@@ -22,6 +23,8 @@ const IN: usize = memory.data(<i32>CtTuple.SIZE, 16);
 const LEADING: u16 = <u16>CtBit.NODE_PORT | <u16>CtBit.PROXY_REDIRECT | <u16>CtBit.LB_LOOPBACK | <u16>CtBit.DSR_INTERNAL
   | <u16>CtBit.FROM_L7LB;
 
+const CLOSING: u16 = <u16>CtBit.RX_CLOSING | <u16>CtBit.TX_CLOSING;
+
 export class Overdue {
   /** The packet under way met an entry that may be gone. */
   static doubtful: bool = false;
@@ -36,13 +39,31 @@ export class Overdue {
   /** Whether the entry may be gone; with no garbage collection at all (ct_gc_seconds 0) none is. */
   @inline
   static is(entry: CtEntry): bool {
-    return entry.lifetime < Packet.now && Options.config.ct_gc_seconds != 0;
+    return (entry.lifetime < Packet.now || (entry.bits & <u16>CtBit.DOUBTED) != 0) && Options.config.ct_gc_seconds != 0;
   }
 
   /** Whether it is gone for certain. */
-  @inline
   static isCollected(entry: CtEntry): bool {
-    return Packet.now - entry.lifetime > Options.config.ct_gc_seconds;
+    if (entry.lifetime >= Packet.now) return false;
+    const longer = entry.bits & <u16>CtBit.TENTATIVE ? Options.config.ct_connection_timeout_tcp : 0;
+    return Packet.now - entry.lifetime > Options.config.ct_gc_seconds + longer;
+  }
+
+  /** A packet matches the entry, which may be gone where `overdue` says so. */
+  static meet(entry: CtEntry, overdue: bool): void {
+    entry.bits &= ~<u16>CtBit.TENTATIVE;
+    if (!overdue) return;
+    entry.bits |= <u16>CtBit.DOUBTED;
+    Overdue.doubtful = true;
+  }
+
+  /** A packet that would have made the entry got through by it: from now on it is there, whatever was before. */
+  static confirm(entry: CtEntry, tcp: bool): void {
+    if (!(entry.bits & <u16>CtBit.DOUBTED) || (entry.bits & CLOSING) != 0) return;
+    entry.bits &= ~<u16>CtBit.DOUBTED;
+    if (!tcp) return;
+    entry.bits |= <u16>CtBit.TENTATIVE;
+    entry.lifetime = Packet.now + Options.config.ct_syn_timeout;
   }
 
   /** The collection of one entry, and of the translation that goes with it (PurgeOrphanNATEntries). */

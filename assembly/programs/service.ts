@@ -67,7 +67,10 @@ export class Service {
     if (status == CtStatus.NEW || (overdue && Service.pin != 0)) verdict = firstChoice(found, tuple, northSouth, affine);
     else if (status == CtStatus.REPLY) verdict = keep(found, tuple, northSouth);
     else if (status >= 0) verdict = -DropReason.DROP_UNKNOWN_CT;
-    if (overdue && verdict == GO_ON && !mayChoose(found, tuple, northSouth, affine)) verdict = Overdue.undecided();
+    if (overdue && verdict == GO_ON) {
+      if (mayChoose(found, tuple, northSouth, affine)) Conntrack.confirm(tuple);
+      else verdict = Overdue.undecided();
+    }
     tuple.flags = flags;
     if (affine && verdict == GO_ON) verdict = Affinity.refresh(Service.backendId);
     if (TRACE) {
@@ -88,7 +91,7 @@ export class Service {
       Conntrack.blank();
       Conntrack.draft.rev_nat_index = found.rev_nat_index;
       status = Conntrack.create(tuple, CtDirection.SERVICE, false);
-    }
+    } else if (status > CtStatus.NEW) Conntrack.confirm(tuple);
     tuple.flags = flags;
     return status < 0 ? status : GO_ON;
   }

@@ -47,6 +47,12 @@ export class Stack {
     return tunnel == GO_ON ? Onward.UPLINK : tunnel;
   }
 
+  /** The same into cilium_host. */
+  static leaveByHost(): i32 {
+    const tunnel = behindTunnel();
+    return tunnel < 0 ? tunnel : Onward.CILIUM_HOST;
+  }
+
   /**
    * An Onward, a drop or undecided. `received`: from a device, not from a process of the node; `receive` has
    * been asked. `type`: whom the frame was addressed to on its link (LinkPacketType).
@@ -99,7 +105,7 @@ function behindTunnel(): i32 {
 
 /** A process that names no address of its own would send from cilium_host's, where the capture has the node's. */
 function intoTunnel(): i32 {
-  if (Mark.magic != Mark.HOST) return Onward.CILIUM_HOST;
+  if (Mark.magic != Mark.HOST && !Options.unmarked) return Onward.CILIUM_HOST;
   Address.read(ADDRESS, Packet.source, Packet.family);
   const own = changetype<usize>(Options.node) + (Packet.family == 4 ? NodeEntry.IPV4 : NodeEntry.IPV6);
   return Address.equal(ADDRESS, own) ? Verdict.undecided(UndecidedReason.SOURCE_CHOICE) : Onward.CILIUM_HOST;

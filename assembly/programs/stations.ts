@@ -40,7 +40,7 @@ export class Stations {
     const short = Packet.parse();
     if (short < 0) return fail(short, Program.STACK);
     // Cilium's rules in the OUTPUT chain mark what the node itself sends.
-    Mark.setMagic(Mark.HOST);
+    if (!Options.unmarked) Mark.setMagic(Mark.HOST);
     Packet.sourceIdentity = Identity.HOST;
     // TCP leaves the size of its segments to the device.
     Passage.merged = Packet.protocol == TCP && !Packet.fragment;
@@ -100,7 +100,10 @@ export class Stations {
     if (short < 0) return fail(short, Program.STACK);
     if (exit == StackExit.LOCAL) return local(true);
     if (exit == StackExit.ENDPOINT) return outToEndpoint();
-    if (exit == StackExit.CILIUM_HOST) return throughHost();
+    if (exit == StackExit.CILIUM_HOST) {
+      const onwards = Stack.leaveByHost();
+      return onwards < 0 ? fail(onwards, Program.STACK) : throughHost();
+    }
     const onwards = Stack.leaveByUplink();
     if (onwards < 0) return fail(onwards, Program.STACK);
     return onwards == Onward.UPLINK ? At.EGRESS : throughHost();

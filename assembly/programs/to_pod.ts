@@ -89,7 +89,7 @@ function arriving(tuple: CtTuple, status: i32, policy: u32, source: u32, atDevic
     if (Packet.fromTunnel && !atDevice) draft.bits |= <u16>CtBit.FROM_TUNNEL;
     const full = Conntrack.create(tuple, CtDirection.INGRESS, true);
     if (full < 0) return full;
-  }
+  } else Conntrack.confirm(tuple);
   return proxyPort != 0 ? toProxy(proxyPort, atDevice) : Verdict.DELIVER;
 }
 

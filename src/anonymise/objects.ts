@@ -3,7 +3,6 @@
  * whose kind is not mapped make the file Unmappable; the others are dropped, and counted.
  */
 import { readDocuments } from "../cluster/documents.js";
-import { foreignOptions } from "../ebpf/foreign-options.js";
 import { OPTION_NAMES } from "../ebpf/option-values.js";
 import { KEPT_KINDS, metadata } from "./kinds.js";
 import type { Mapping } from "./mapping.js";
@@ -76,12 +75,11 @@ function configMap(object: Json, mapping: Mapping, dropped: Dropped): Json | nul
 /** Options that twinplane knows; what it does not know is dropped, what it knows and is not mapped is refused. */
 function ciliumConfig(data: Json, mapping: Mapping, dropped: Dropped): Json {
   const names: readonly string[] = OPTION_NAMES;
-  const known = new Set([...names, ...foreignOptions().map((one) => one.name)]);
   const kept: Record<string, string> = {};
   for (const [key, value] of Object.entries(data)) {
     const mapped = typeof value === "string" ? settingText(value, mapping) : null;
     if (key === "cluster-name" || key === "k8s-service-proxy-name") kept[key] = mapping.name(String(value));
-    else if (mapped !== null && known.has(key)) kept[key] = mapped;
+    else if (mapped !== null && names.includes(key)) kept[key] = mapped;
     else if (names.includes(key)) throw new Unmappable(`ConfigMap.data.${key}`, "numbers, addresses, CIDRs or the option's own words");
     else drop(dropped, "setting of cilium-config");
   }
@@ -117,7 +115,8 @@ function settingText(value: string, mapping: Mapping): string | null {
 const SETTINGS: ReadonlySet<string> = new Set(["tunnel", "native", "vxlan", "geneve", "hybrid", "strict", "probe", "partial",
   "always", "never", "opt", "dispatch", "eth+", "eth0", "cluster-pool", "kubernetes", "delegated-plugin", "multi-pool", "azure", "eni",
   "crd", "kvstore",
-  "soft", "hard", "veth", "netkit", "netkit-l2", "tuple", "legacy", "default"]);
+  "soft", "hard", "veth", "netkit", "netkit-l2", "lb-only", "auto", "generic-veth", "portmap", "aws-cni", "flannel",
+  "tuple", "legacy", "default"]);
 
 function drop(dropped: Dropped, what: string): void {
   dropped.set(what, (dropped.get(what) ?? 0) + 1);

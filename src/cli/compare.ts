@@ -109,7 +109,7 @@ async function compareOnce(options: CompareOptions, outputs: Outputs, progress: 
       onJudged?.(judged);
       fixes?.listener(judged);
     } }), onProgress: (records) => progress.show(records) });
-  const report = fixes === null ? found : { ...found, fixes: await fixes.finish({ ...input, ...own }, found.limits, progress) };
+  const report = fixes === null ? found : { ...found, fixes: await fixes.finish({ ...input, ...own }, found, progress) };
   if (options.coverage !== undefined) writeCoverage(options.coverage, comparison.coverage.report(input.timeline.initial, planes));
   return printed(options, outputs, strictly(options, report), renderText);
 }

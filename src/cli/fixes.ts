@@ -3,9 +3,10 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { JudgedListener } from "../compare/judged.js";
 import { type FixReport, tryFixes } from "../fix/fixes.js";
+import { sessionTrials } from "../fix/session.js";
 import { Proposals } from "../fix/propose.js";
 import { Trial } from "../fix/trial.js";
-import type { LimitRow } from "../report/report.js";
+import type { Report } from "../report/report.js";
 import type { SessionInput } from "../session.js";
 import { sentenceOf } from "./files.js";
 import type { NamedCapture } from "./inputs.js";
@@ -37,10 +38,10 @@ export class Fixes {
     this.baseline.take(judged);
   };
 
-  async finish(input: SessionInput, limits: readonly LimitRow[], progress: Progress): Promise<FixReport> {
+  async finish(input: SessionInput, { limits, findings }: Pick<Report, "limits" | "findings">, progress: Progress): Promise<FixReport> {
     const { onJudged: _, onProgress: __, ...same } = input;
     const again = (): SessionInput => ({ ...same, captures: this.captures.map((one) => ({ ...one, chunks: one.again!() })) });
-    const found = await tryFixes({ again, patches: this.proposals.patches(), baseline: this.baseline, limits,
+    const found = await tryFixes({ run: sessionTrials(again), findings, patches: this.proposals.patches(), baseline: this.baseline, limits,
       onTrial: (done) => progress.show(done) });
     for (const { name, yaml } of found.offered) writeFileSync(join(this.folder, `${name}.yaml`), yaml);
     return found;

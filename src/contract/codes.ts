@@ -207,9 +207,13 @@ export const TupleFlag = codes("TupleFlag", "Flags of a conntrack or NAT tuple."
   OUT: 0, IN: 1, RELATED: 2, SERVICE: 4,
 });
 
-export const CtBit = codes("CtBit", "Bits of CtEntry.bits.", {
+export const CtBit = codes("CtBit", "Bits of CtEntry.bits; the last two ours.", {
   RX_CLOSING: 1, TX_CLOSING: 2, LB_LOOPBACK: 8, SEEN_NON_SYN: 16, NODE_PORT: 32, PROXY_REDIRECT: 64,
   DSR_INTERNAL: 128, FROM_L7LB: 256, FROM_TUNNEL: 1024,
+  /** A packet met it when it may have been collected, and none has made it anew since. */
+  DOUBTED: 0x4000,
+  /** Made anew where it was collected, and so with the lifetime of a SYN; else with the longer one. */
+  TENTATIVE: 0x8000,
 }, {}, { 4: "unused (was nat46)", 512: "unused" });
 
 export const CtStatus = codes("CtStatus", "Result of a conntrack lookup.", {
@@ -255,14 +259,16 @@ export const LbOption = codes("LbOption", "Bits of Config.lb_options: switches o
   PMTU_DISCOVERY: 2,
   /** enable-no-service-endpoints-routable is off: what finds no backend goes on as it is (from 1.19). */
   NO_ENDPOINTS_UNROUTABLE: 4,
+  /** bpf-lb-proto-diff is off: services are looked for without a protocol. */
+  ANY_PROTOCOL: 8,
 });
 
 export const DsrMode = codes("DsrMode", "bpf-lb-mode and bpf-lb-dsr-dispatch; ours.", {
   SNAT: 0, DSR_OPT: 1, DSR_GENEVE: 2, DSR_IPIP: 3, HYBRID_OPT: 4, HYBRID_GENEVE: 5, HYBRID_IPIP: 6,
   /** Each service says (bpf-lb-mode-annotation). */
   OWN_OPT: 7, OWN_GENEVE: 8, OWN_IPIP: 9,
-  /** An agent of 1.16 to 1.18 does not start with this dispatch, as far as it is modelled here. */
-  IPIP_REFUSED: 10,
+  /** In IP headers by XDP (up to 1.18), which is not modelled: what it may touch is undecided. */
+  IPIP_BY_XDP: 10,
 });
 
 // ---- identities, endpoints, nodes -----------------------------------------------------------------------------
@@ -322,6 +328,8 @@ export const NodeOption = codes("NodeOption", "Bits of NodeEntry.options; ours."
   MASQUERADE_AGENT: 4,
   /** The host walks what programs pass up through the node's kernel; else routes alone decide. */
   HOST_STACK: 8,
+  /** No rule in OUTPUT marks what the node itself sends (install-iptables-rules is off). */
+  UNMARKED: 16,
 });
 
 export const FibKind = codes("FibKind", "FibEntry.kind; ours.", {

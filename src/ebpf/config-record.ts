@@ -5,7 +5,7 @@
 import { parseAddress, parsePrefix } from "../cluster/address.js";
 import { ConfigOption, DsrMode, LbAlgorithm, LbOption } from "../contract/codes.js";
 import { maglevSeeds } from "./compile/maglev.js";
-import { hasOwnModes, refusesIpip, tunnelPort, tunnelProtocol, usesDsr } from "./encapsulation.js";
+import { hasOwnModes, ipipByXdp, tunnelPort, tunnelProtocol, usesDsr } from "./encapsulation.js";
 import type { MapEntry } from "./image.js";
 import type { CiliumOptions, OptionValues } from "./options.js";
 import { fieldOf, NO_PREFIX } from "./records.js";
@@ -75,15 +75,16 @@ const LB_SWITCHES: readonly (readonly [number, (options: OptionValues) => boolea
   [LbOption.values.ALGORITHM_ANNOTATION, (o) => o["bpf-lb-algorithm-annotation"]],
   [LbOption.values.PMTU_DISCOVERY, (o) => o["enable-pmtu-discovery"]],
   [LbOption.values.NO_ENDPOINTS_UNROUTABLE, (o) => !o["enable-no-service-endpoints-routable"]],
+  [LbOption.values.ANY_PROTOCOL, (o) => !o["bpf-lb-proto-diff"]],
 ];
 
 /**
- * bpf-lb-mode and bpf-lb-dsr-dispatch in one; services have a mode of their own from 1.17 on. Up to 1.18 the agent wants XDP for
- * dispatch in IP headers (initKubeProxyReplacementOptions), and there are no XDP programs here.
+ * bpf-lb-mode and bpf-lb-dsr-dispatch in one; services have a mode of their own from 1.17 on. Up to 1.18 dispatch in IP headers is
+ * XDP's (initKubeProxyReplacementOptions), and there are no XDP programs here.
  */
 function dsrMode(options: CiliumOptions): number {
   if (!usesDsr(options)) return DsrMode.values.SNAT;
-  if (refusesIpip(options)) return DsrMode.values.IPIP_REFUSED;
+  if (ipipByXdp(options)) return DsrMode.values.IPIP_BY_XDP;
   const mode = hasOwnModes(options) ? "OWN" : options["bpf-lb-mode"] === "hybrid" ? "HYBRID" : "DSR";
   const dispatch = { opt: "OPT", geneve: "GENEVE", ipip: "IPIP" } as const;
   return DsrMode.values[`${mode}_${dispatch[options["bpf-lb-dsr-dispatch"]]}`];
@@ -115,11 +116,12 @@ const SWITCHES: readonly (readonly [number, (options: OptionValues, agent: boole
   ],
   [
     ConfigOption.values.IPTABLES_MASQUERADE_IPV4,
-    (o, agent) => !o["enable-bpf-masquerade"] && (o["enable-ipv4-masquerade"] || agent),
+    (o, agent) => !o["enable-bpf-masquerade"] && ((o["install-iptables-rules"] && o["enable-ipv4-masquerade"]) || agent),
   ],
   [
     ConfigOption.values.IPTABLES_MASQUERADE_IPV6,
-    (o, agent) => !o["enable-bpf-masquerade"] && o["enable-ipv6"] && (o["enable-ipv6-masquerade"] || agent),
+    (o, agent) => !o["enable-bpf-masquerade"] && o["enable-ipv6"]
+      && ((o["install-iptables-rules"] && o["enable-ipv6-masquerade"]) || agent),
   ],
   [ConfigOption.values.ENABLE_IP_MASQ_AGENT, (o) => o["enable-ip-masq-agent"] && o["enable-bpf-masquerade"]],
   [ConfigOption.values.ENABLE_REMOTE_NODE_MASQUERADE, (o) => o["enable-remote-node-masquerade"]],

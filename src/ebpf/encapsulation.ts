@@ -25,8 +25,8 @@ export function hasOwnModes(options: CiliumOptions): boolean {
   return options["bpf-lb-mode-annotation"] && options.version !== "1.16";
 }
 
-/** Direct server return in IP headers of its own without XDP, which the agent takes from 1.19 on. */
-export function refusesIpip(options: CiliumOptions): boolean {
+/** Direct server return in IP headers of its own, which is XDP's up to 1.18: a tc program's packets have no inner header. */
+export function ipipByXdp(options: CiliumOptions): boolean {
   return usesDsr(options) && options["bpf-lb-dsr-dispatch"] === "ipip" && ["1.16", "1.17", "1.18"].includes(options.version);
 }
 

@@ -14,6 +14,8 @@ interface History {
   readonly until?: CiliumVersion;
   /** The value that a version without it behaves by. */
   readonly otherwise: OptionValues[OptionName];
+  /** The same of versions before the first, where it is another. */
+  readonly before?: OptionValues[OptionName];
 }
 
 export const HISTORY: Readonly<Partial<Record<OptionName, History>>> = {
@@ -32,6 +34,13 @@ export const HISTORY: Readonly<Partial<Record<OptionName, History>>> = {
   "enable-remote-node-masquerade": { since: "1.19", otherwise: false },
   "enable-k8s-terminating-endpoint": { until: "1.17", otherwise: true },
   "enable-session-affinity": { until: "1.18", otherwise: true },
+  "enable-internal-traffic-policy": { since: "1.17", until: "1.18", otherwise: true },
+  "enable-svc-source-range-check": { until: "1.18", otherwise: true },
+  "bpf-lb-proto-diff": { since: "1.17", until: "1.18", otherwise: true, before: false },
+  "enable-encryption-strict-mode": { until: "1.19", otherwise: false },
+  "enable-encryption-strict-mode-egress": { since: "1.19", otherwise: false },
+  "enable-encryption-strict-mode-ingress": { since: "1.19", otherwise: false },
+  "enable-ztunnel": { since: "1.19", otherwise: false },
 };
 
 /** Defaults that were others in versions before 1.20. */
@@ -49,5 +58,5 @@ export function fixedValue(name: OptionName, version: CiliumVersion): OptionValu
   if (history === undefined) return undefined;
   const early = history.since !== undefined && version < history.since;
   const late = history.until !== undefined && version > history.until;
-  return early || late ? history.otherwise : undefined;
+  return early ? history.before ?? history.otherwise : late ? history.otherwise : undefined;
 }

@@ -58,6 +58,10 @@ export interface OptionValues {
   "enable-service-topology": boolean;
   "enable-k8s-terminating-endpoint": boolean;
   "enable-no-service-endpoints-routable": boolean;
+  "enable-internal-traffic-policy": boolean;
+  "enable-svc-source-range-check": boolean;
+  "bpf-lb-proto-diff": boolean;
+  "enable-health-check-loadbalancer-ip": boolean;
   "k8s-service-proxy-name": string;
   "default-lb-service-ipam": "lbipam" | "nodeipam" | "none";
   "service-no-backend-response": "reject" | "drop";
@@ -75,6 +79,28 @@ export interface OptionValues {
   "derive-masquerade-ip-addr-from-device": string;
   "ipv4-native-routing-cidr": string;
   "ipv6-native-routing-cidr": string;
+  "egress-masquerade-interfaces": string;
+  "enable-masquerade-to-route-source": boolean;
+  "install-iptables-rules": boolean;
+  "prepend-iptables-chains": boolean;
+  "iptables-random-fully": boolean;
+
+  "enable-wireguard": boolean;
+  "enable-ipsec": boolean;
+  "enable-ztunnel": boolean;
+  "encrypt-node": boolean;
+  "enable-encryption-strict-mode": boolean;
+  "enable-encryption-strict-mode-egress": boolean;
+  "enable-encryption-strict-mode-ingress": boolean;
+  "enable-srv6": boolean;
+  "enable-vtep": boolean;
+  "vtep-cidr": string;
+  "vtep-mask": string;
+  "enable-nat46x64-gateway": boolean;
+  "enable-xdp-prefilter": boolean;
+  /** Agents take any name. */
+  "cni-chaining-mode": string;
+  "datapath-mode": "veth" | "netkit" | "netkit-l2" | "auto" | "lb-only";
 
   "enable-ipv4-fragment-tracking": boolean;
   "enable-ipv6-fragment-tracking": boolean;
@@ -150,6 +176,10 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "enable-service-topology": false,
   "enable-k8s-terminating-endpoint": true,
   "enable-no-service-endpoints-routable": true,
+  "enable-internal-traffic-policy": true,
+  "enable-svc-source-range-check": true,
+  "bpf-lb-proto-diff": true,
+  "enable-health-check-loadbalancer-ip": false,
   "k8s-service-proxy-name": "",
   "default-lb-service-ipam": "lbipam",
   "service-no-backend-response": "reject",
@@ -166,6 +196,26 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "derive-masquerade-ip-addr-from-device": "",
   "ipv4-native-routing-cidr": "",
   "ipv6-native-routing-cidr": "",
+  "egress-masquerade-interfaces": "",
+  "enable-masquerade-to-route-source": false,
+  "install-iptables-rules": true,
+  "prepend-iptables-chains": true,
+  "iptables-random-fully": false,
+  "enable-wireguard": false,
+  "enable-ipsec": false,
+  "enable-ztunnel": false,
+  "encrypt-node": false,
+  "enable-encryption-strict-mode": false,
+  "enable-encryption-strict-mode-egress": false,
+  "enable-encryption-strict-mode-ingress": false,
+  "enable-srv6": false,
+  "enable-vtep": false,
+  "vtep-cidr": "",
+  "vtep-mask": "",
+  "enable-nat46x64-gateway": false,
+  "enable-xdp-prefilter": false,
+  "cni-chaining-mode": "none",
+  "datapath-mode": "veth",
   "enable-ipv4-fragment-tracking": true,
   "enable-ipv6-fragment-tracking": true,
   "bpf-fragments-map-max": 8192,
@@ -219,6 +269,7 @@ export const WORDS: Readonly<Partial<Record<OptionName, readonly string[]>>> = {
   "default-lb-service-ipam": ["lbipam", "nodeipam", "none"],
   "bpf-lb-acceleration": ["disabled", "native", "best-effort", "testing-only"],
   "service-no-backend-response": ["reject", "drop"],
+  "datapath-mode": ["veth", "netkit", "netkit-l2", "auto", "lb-only"],
 };
 
 /** Values of free form that the agent accepts, where it refuses others and does not start. */

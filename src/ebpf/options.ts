@@ -16,7 +16,6 @@ import type { Cluster, OtherObject } from "../cluster/cluster.js";
 import type { Problem, Where } from "../cluster/problem.js";
 import type { OptionName, OptionValues } from "./option-values.js";
 import { ACCEPTED, ASSUMED, DEFAULTS, OPTION_NAMES, WORDS } from "./option-values.js";
-import { foreignProblems } from "./foreign-options.js";
 import { fixedValue, FORMER_DEFAULTS } from "./option-history.js";
 import { CILIUM_VERSIONS, type CiliumVersion, type Preset, readPreset, RECORDED_RELEASES } from "./presets.js";
 import { refuseUnmodelled } from "./unmodelled-options.js";
@@ -63,7 +62,6 @@ export function ciliumOptions(
   const config = cluster === null ? null : ciliumConfig(cluster);
   if (config !== null) {
     readValues(formerNames(data(config), version), config.where, values, grades, problems);
-    problems.push(...foreignProblems(data(config), config.where));
   }
   imply(values, grades, config?.where ?? null, problems);
   readValues(formerNames(overrides, version), null, values, grades, problems);

@@ -33,6 +33,7 @@ import { createMachine } from "./machine.js";
 import type { CiliumOptions } from "./options.js";
 import { ciliumOptions } from "./options.js";
 import { dropReasonName } from "./reasons.js";
+import { OptionDoubts } from "./doubts/doubts.js";
 import { hasNodeStack } from "./stack/cilium-rules.js";
 import { LinuxStack } from "./stack/linux-stack.js";
 import { Passage } from "./stack/passage.js";
@@ -108,6 +109,7 @@ export class EbpfPlane implements Plane {
   private readonly view: DataView;
   private readonly bytes: Uint8Array;
   private readonly passage: Passage | null;
+  private readonly doubts: OptionDoubts;
   private readonly facts: OutcomeFacts = {
     hash: 0,
     end: End.None,
@@ -140,6 +142,7 @@ export class EbpfPlane implements Plane {
     const { options, problems } = ciliumOptions(given.profile, given.cluster, given.cilium, given.assumed);
     this.options = options;
     this.balancesAtSockets = options["bpf-lb-sock"];
+    this.doubts = new OptionDoubts(options, this.nodes);
     this.problems.push(...problems);
     this.stack = given.nodeRules === undefined || !hasNodeStack(options) ? null : new LinuxStack({
       cluster: given.cluster, nodes: this.nodes, cilium: options, rules: given.nodeRules, seed: Number(given.seed ?? 0),
@@ -205,6 +208,7 @@ export class EbpfPlane implements Plane {
   }
 
   private compile(cluster: Cluster): MapImage {
+    this.doubts.use(cluster);
     const image = compileImage({
       cluster,
       options: this.options,
@@ -351,6 +355,8 @@ export class EbpfPlane implements Plane {
 
   private finishRow(frames: FrameBlock, results: StepResults, row: number, flags: number): void {
     const { facts } = this;
+    const doubt = facts.end === End.Undecided ? null : this.doubts.reason(frames, results, row);
+    if (doubt !== null) [facts.end, facts.reason] = [End.Undecided, doubt];
     this.findDenying(frames, row);
     results.end[row] = facts.end;
     results.reason[row] = this.reasonNumber(facts.reason);

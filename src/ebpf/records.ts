@@ -26,6 +26,7 @@ import { Reserved } from "./compile/identity.js";
 import type { EgressGatewayEntry } from "./compile/egress-gateway.js";
 import type { IpMasqEntry } from "./compile/ipmasq.js";
 import type { IpcacheEntry } from "./compile/ipcache.js";
+import { keepsProtocol } from "./compile/service-annotations.js";
 import type { CompiledDevice, CompiledEndpoint, CompiledNode, CompiledNodes } from "./compile/node.js";
 import { parseMac } from "./compile/node.js";
 import type { CompiledServices, Frontend } from "./compile/service.js";
@@ -40,7 +41,8 @@ export const NO_PREFIX = 255;
 const HEAD_BITS = 32;
 
 export function nodeRecord(node: CompiledNode, index: number, options: CiliumOptions, nodeStack = false): MapEntry {
-  const agent = (options.masqueradeAgent ? NodeOption.values.MASQUERADE_AGENT : 0) | (nodeStack ? NodeOption.values.HOST_STACK : 0);
+  const agent = (options.masqueradeAgent ? NodeOption.values.MASQUERADE_AGENT : 0) | (nodeStack ? NodeOption.values.HOST_STACK : 0)
+    | (options["install-iptables-rules"] ? 0 : NodeOption.values.UNMARKED);
   return [
     { node: index },
     {
@@ -259,8 +261,8 @@ function frontendRecords(
     dport: frontend.port,
     scope: frontend.scope,
     node,
-    // 1.16 keeps no protocol in the key, so services on one port with different protocols are one.
-    proto: options.version === "1.16" ? 0 : frontend.protocol,
+    // Where the key keeps no protocol, services on one port with different protocols are one.
+    proto: keepsProtocol(options) ? frontend.protocol : 0,
   };
   const common = { rev_nat_index: frontend.revNatId, cookie };
   put(name, [

@@ -5,7 +5,6 @@
 import { DropReason, UndecidedReason } from "../contract/codes.js";
 import { codeText } from "../contract/layout.js";
 import { POLICY_KINDS, UNMODELLED_KINDS } from "./compile/policy/kinds.js";
-import { foreignOptions } from "./foreign-options.js";
 import { fixedValue } from "./option-history.js";
 import { OPTION_NAMES, type OptionName } from "./option-values.js";
 import { ciliumOptions, type OptionGrade } from "./options.js";
@@ -19,7 +18,9 @@ export interface OptionSupport {
   readonly value: unknown;
   readonly grade: OptionGrade;
   readonly source: string;
-  /** What is not modelled of some value of it; empty: every value is. */
+  /** `modelled`: every value of it; else some values leave packets undecided, or the agent refuses them. */
+  readonly state: "modelled" | "undecided in part";
+  /** Which packets such values leave undecided; empty where every value is modelled. */
   readonly limits: string;
 }
 
@@ -30,8 +31,6 @@ export interface ProfileSupport {
   readonly recorded: string;
   readonly ships: string | null;
   readonly options: readonly OptionSupport[];
-  /** Options outside those, with values that are not evaluated. */
-  readonly foreign: readonly { readonly name: string; readonly what: string }[];
   readonly reasons: readonly { readonly name: string; readonly code: number; readonly status: ReasonStatus;
     readonly why: string; /** Folder of the story that shows it; null where there is none. */ readonly story: string | null }[];
   readonly undecided: readonly { readonly name: string; readonly meaning: string }[];
@@ -45,7 +44,6 @@ export function supportOf(profile: string): ProfileSupport | string {
   return {
     profile, version: preset.version, recorded: RECORDED_RELEASES[preset.version], ships: preset.release,
     options: OPTION_NAMES.map((name) => optionSupport(profile, preset, name)),
-    foreign: foreignOptions(),
     reasons: Object.entries(DropReason.values).map(([name, code]) => {
       const { status, why } = REASON_SUPPORT[name as keyof typeof DropReason.values];
       const title = dropReasonName(code);
@@ -61,8 +59,9 @@ export function supportOf(profile: string): ProfileSupport | string {
 function optionSupport(profile: string, preset: Preset, name: OptionName): OptionSupport {
   const { options } = ciliumOptions(profile, null);
   const absent = fixedValue(name, preset.version) !== undefined;
+  const limits = absent ? "" : unmodelledValues(name);
   return {
-    name, value: options[name], grade: options.grades[name],
-    source: absent ? `Cilium ${preset.version} has no such option and behaves so` : sourceOf(preset, name), limits: unmodelledValues(name),
+    name, value: options[name], grade: options.grades[name], state: limits === "" ? "modelled" : "undecided in part",
+    source: absent ? `Cilium ${preset.version} has no such option and behaves so` : sourceOf(preset, name), limits,
   };
 }

@@ -27,11 +27,15 @@ export class Trial {
     for (const side of [0, 1] as const) if (ARRIVED.has(judged.sides[side].end)) flow.arrives[side] = true;
   }
 
-  /** Whether the flow is judged, arrives on both sides, and does not show the difference, nor one that nothing explains. */
-  isCured(key: string, id: string): boolean {
+  /**
+   * Whether the flow is judged, fares on both sides as it did on the current one, and does not show the difference, nor one that
+   * nothing explains.
+   */
+  isCured(key: string, id: string, before: Trial): boolean {
     const flow = this.flows.get(key);
+    const wanted = before.flows.get(key)?.arrives[0];
     return flow !== undefined && !flow.undecided && !flow.shows.has(id) && !flow.shows.has(UNEXPLAINED)
-      && flow.arrives[0] && flow.arrives[1];
+      && flow.arrives[0] === wanted && flow.arrives[1] === wanted;
   }
 
   /** What the flow shows. */
@@ -48,8 +52,10 @@ export class Trial {
       if (!meant.has(key) && ([0, 1] as const).some((side) => flow.arrives[side] && was?.arrives[side] !== true)) opened++;
       // Of a flow that was dropped, what it shows once it arrives was hidden before.
       const shows = !meant.has(key) && [...flow.shows].some((id) => was?.shows.has(id) !== true);
-      if (shows || (flow.undecided && was?.undecided !== true)
-        || ([0, 1] as const).some((side) => !flow.arrives[side] && was?.arrives[side] === true)) worse++;
+      // What the current side stops is meant to be stopped.
+      const lost = ([0, 1] as const).some((side) => !flow.arrives[side] && was?.arrives[side] === true
+        && (was.arrives[0] || !meant.has(key)));
+      if (shows || lost || (flow.undecided && was?.undecided !== true)) worse++;
     }
     return { opened, worse };
   }

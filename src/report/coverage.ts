@@ -22,6 +22,31 @@ export function neverExercised({ rows }: CoverageReport): CoverageRow[] {
       || (a.row.object < b.row.object ? -1 : a.row.object > b.row.object ? 1 : a.index - b.index)).map(({ row }) => row);
 }
 
+/** Frontends and backends of the services that were addressed. */
+export function servingOf({ rows }: CoverageReport, unaddressed: ReadonlySet<string>): Report["untouched"]["serving"] {
+  const services = new Map<string, CoverageRow[]>();
+  for (const row of rows) {
+    if ((row.kind !== "frontend" && row.kind !== "backend") || unaddressed.has(row.object)) continue;
+    const list = services.get(row.object);
+    if (list === undefined) services.set(row.object, [row]);
+    else list.push(row);
+  }
+  return [...services].sort(([a], [b]) => (a < b ? -1 : 1)).map(([service, all]) => ({ service, all: all.length,
+    never: all.filter((row) => !isExercised(row)).map(({ kind, what, where }) => ({ object: service, what: `${kind} ${what}`, where })) }));
+}
+
+/** `Coverage: 7 of 9 frontends and backends of 2 addressed services used`, and those that were not. */
+export function servingLines(serving: Report["untouched"]["serving"], verbose: boolean): string[] {
+  if (serving.length === 0) return [];
+  const all = serving.reduce((sum, one) => sum + one.all, 0);
+  const never = serving.flatMap((one) => one.never);
+  const services = serving.length === 1 ? "1 addressed service" : `${serving.length} addressed services`;
+  const lines = [`Coverage: ${all - never.length} of ${all} frontends and backends of ${services} used`];
+  for (const { object, what } of never.slice(0, verbose ? undefined : LISTED)) lines.push(`  never: ${object} ${what}`);
+  if (!verbose && never.length > LISTED) lines.push(`  … ${never.length - LISTED} more with -v, or in --coverage FILE`);
+  return lines;
+}
+
 /** `Coverage: 3 of 8 policy rules, ports and default denies exercised`, and those that were not. */
 export function coverageLines({ all, never }: Report["untouched"]["rules"], verbose: boolean): string[] {
   if (all === 0) return [];

@@ -43,7 +43,7 @@ const report = fc.record({
   truth: {
     views: made.packets.records, agreed: made.packets.same, disagreed: 0, undecided: made.undecided, consumed: 1, disagreements: ["d"],
   },
-  entries: null, flows: null, untouched: { services: made.services, policies: [], rules: { all: 0, never: [] } },
+  entries: null, flows: null, untouched: { services: made.services, policies: [], rules: { all: 0, never: [] }, serving: [] },
   problems: [{ where: null, severity: "warning", what: "the same" }],
   verdict: { exitCode: made.exitCode, why: `because ${made.exitCode}` },
 }) as Report);

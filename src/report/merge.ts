@@ -63,6 +63,7 @@ export function mergeReports(parts: readonly NamedReport[]): MergedReport {
       services: inAll(reports.map((one) => one.untouched.services)),
       policies: inAll(reports.map((one) => one.untouched.policies)),
       rules: mergeRules(reports.map((one) => one.untouched.rules)),
+      serving: mergeServing(reports.flatMap((one) => one.untouched.serving)),
     },
     problems: uniqueBy(reports.flatMap((one): readonly Problem[] => one.problems), formatProblem),
     verdict: mergeVerdicts(parts, findings.filter(isCounted).length, limits.filter((one) => one.exceeded && isCounted(one)).length),
@@ -98,6 +99,12 @@ function mergeRules(rules: readonly Report["untouched"]["rules"][]): Report["unt
   const others = rules.slice(1).map(({ never }) => new Set(never.map(text)));
   return { all: Math.max(0, ...rules.map(({ all }) => all)),
     never: (rules[0]?.never ?? []).filter((one) => others.every((never) => never.has(text(one)))) };
+}
+
+/** Of each service, what no recording used that addressed it. */
+function mergeServing(all: Report["untouched"]["serving"]): Report["untouched"]["serving"] {
+  const names = [...new Set(all.map(({ service }) => service))].sort();
+  return names.map((service) => ({ service, ...mergeRules(all.filter((one) => one.service === service)) }));
 }
 
 /** The same limit of the same thing counts once, at its fullest. */

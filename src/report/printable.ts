@@ -11,6 +11,11 @@ export function printable(text: string): string {
   });
 }
 
+/** The same for a text of several lines, which stay lines. */
+export function printableLines(text: string): string {
+  return text.split("\n").map(printable).join("\n");
+}
+
 /** The same for every text in plain data. */
 export function printableData<T>(data: T): T {
   if (typeof data === "string") return printable(data) as T;

@@ -180,6 +180,8 @@ export interface Report {
     readonly policies: readonly string[];
     /** Rules by peer, their ports, and default denies: how many there are, and those that no packet met, the worst first. */
     readonly rules: { readonly all: number; readonly never: readonly UntouchedRule[] };
+    /** By service that some packet addressed: its frontends and backends, and those of them that no flow used. */
+    readonly serving: readonly { readonly service: string; readonly all: number; readonly never: readonly UntouchedRule[] }[];
   };
   readonly problems: readonly Problem[];
   readonly verdict: { readonly exitCode: number; readonly why: string };

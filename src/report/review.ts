@@ -2,7 +2,8 @@
 import { formatProblem, type Where } from "../cluster/problem.js";
 import type { ChangedLine } from "../compare/finding.js";
 import type { Review, ReviewRow } from "../review/report.js";
-import { coverageLines, neverExercised } from "./coverage.js";
+import { isExercised } from "../compare/coverage.js";
+import { coverageLines, neverExercised, servingLines, servingOf } from "./coverage.js";
 import { count, percent } from "./report.js";
 import { acceptedLines, type TextOptions } from "./text.js";
 
@@ -51,6 +52,9 @@ export function renderReview(review: Review, { paint, verbose }: TextOptions): s
   for (const [reason, number] of review.undecided) lines.push(`    ${number}  ${reason}`);
   lines.push(`Trust: ${truth.agreed} of ${truth.views} recorded views are as the cluster before the change has them on ${review.profile}`);
   lines.push(...coverageLines({ all: review.coverage.policy.all, never: neverExercised(review.coverage) }, verbose));
+  const used = new Set(review.coverage.rows.filter((row) => row.kind === "frontend" && isExercised(row)).map((row) => row.object));
+  const idle = new Set(review.coverage.rows.map((row) => row.object).filter((object) => !used.has(object)));
+  lines.push(...servingLines(servingOf(review.coverage, idle), verbose));
   const shown = verbose ? review.problems : review.problems.filter((one) => one.severity === "error");
   for (const problem of shown.slice(0, verbose ? undefined : 8)) lines.push(paint("yellow", formatProblem(problem)));
   const hidden = review.problems.length - Math.min(shown.length, verbose ? Infinity : 8);

@@ -7,8 +7,7 @@ export interface SupportReport {
   readonly recorded: string;
   readonly ships: string | null;
   readonly options: readonly { readonly name: string; readonly value: unknown; readonly grade: string; readonly source: string;
-    readonly limits: string }[];
-  readonly foreign: readonly { readonly name: string; readonly what: string }[];
+    readonly state: string; readonly limits: string }[];
   readonly reasons: readonly { readonly name: string; readonly code: number; readonly status: string; readonly why: string;
     readonly story: string | null }[];
   readonly undecided: readonly { readonly name: string; readonly meaning: string }[];
@@ -25,12 +24,13 @@ const STATUSES: readonly (readonly [status: string, title: string])[] = [
 export function renderSupport(support: SupportReport): string {
   const ships = support.ships === null ? "" : `; it ships ${support.ships}`;
   const lines = [`${support.profile}: Cilium ${support.version}, behaviour recorded of ${support.recorded}${ships}`, ""];
-  lines.push("Options", ...table(support.options.map(({ name, value, grade, source }) => [name, valueText(value), grade, source])), "");
+  lines.push("Options", ...table(support.options.map(({ name, value, grade, state, source }) => (
+    [name, valueText(value), grade, state, source]))), "");
   const limited = support.options.filter((one) => one.limits !== "");
   if (limited.length > 0) {
-    lines.push("Options of which not every value is modelled", ...table(limited.map((one) => [one.name, one.limits])), "");
+    lines.push("Options of which some values leave packets undecided, and which packets",
+      ...table(limited.map((one) => [one.name, one.limits])), "");
   }
-  lines.push("Other options, with values that are not evaluated", ...table(support.foreign.map((one) => [one.name, one.what])), "");
   for (const [status, title] of STATUSES) {
     const rows = support.reasons.filter((one) => one.status === status);
     if (rows.length === 0) continue;

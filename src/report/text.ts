@@ -4,7 +4,7 @@
  */
 import { formatProblem } from "../cluster/problem.js";
 import { changesOf, consequences, type NamedChange, openRows, waysText, worstOf } from "./changes.js";
-import { coverageLines } from "./coverage.js";
+import { coverageLines, servingLines } from "./coverage.js";
 import { fixLines } from "./fixes.js";
 import { count, type FindingRow, percent, type Report } from "./report.js";
 
@@ -186,7 +186,7 @@ function ground(report: Report, { paint, verbose }: TextOptions): string[] {
     const word = policies.length === 1 ? "1 policy" : `${policies.length} policies`;
     lines.push(`Never exercised: ${word}${shortList(policies)}`);
   }
-  lines.push(...coverageLines(report.untouched.rules, verbose));
+  lines.push(...coverageLines(report.untouched.rules, verbose), ...servingLines(report.untouched.serving, verbose));
   return lines;
 }
 

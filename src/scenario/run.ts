@@ -7,6 +7,7 @@ import type { Cluster } from "../cluster/cluster.js";
 import type { Problem, Where } from "../cluster/problem.js";
 import type { SettingSide } from "../compare/catalogue/index.js";
 import { Comparison } from "../compare/comparison.js";
+import { type JudgedListener, Teller } from "../compare/judged.js";
 import { Memory } from "../compare/memory.js";
 import { Names } from "../compare/names.js";
 import type { Plane } from "../dataplane.js";
@@ -30,6 +31,8 @@ export interface ScenarioInputs {
   readonly wasm: PlaneInputs["wasm"];
   /** Modules with programs of the user's own, by the path that the scenario gives; a sentence where one is none. */
   readonly programs: ReadonlyMap<string, PlaneInputs["wasm"] | string>;
+  /** Told what the comparison of the first two planes says of every packet. */
+  readonly onJudged?: JudgedListener;
 }
 
 export interface ProbeResult {
@@ -238,11 +241,13 @@ class ScenarioRun {
   private comparison(): Comparison | null {
     const [first, second] = this.planes;
     if (second === undefined) return null;
+    const { onJudged } = this.inputs;
     return new Comparison([first.plane, second.plane], () => this.names, first.profile.policyEngine,
       (source, destination, protocol, port) => {
         this.denies ??= policyDenial(this.cluster, second.profile, this.scenario.planes.get(second.name)?.cilium);
         return this.denies(source, destination, protocol, port);
-      }, null, [first.setting, second.setting], { memory: this.memory });
+      }, onJudged === undefined ? null : new Teller(0, first.plane.nodes, onJudged), [first.setting, second.setting],
+      { memory: this.memory });
   }
 
   /** The connection of a packet, as replay would have it, without what was found of it before. */

@@ -174,9 +174,11 @@ function isOwnSocket({ names, source, frontend, current, target }: Situation): b
   return node !== null && frontend !== null && target.sourceSeen === source && names.node(current.sourceSeen) === node;
 }
 
-/** From the cluster to a node's address, and one side alone keeps the sender's. */
+/** From the cluster to a node's address, or to a node as a service's endpoint (an API server), and one side alone keeps the sender's. */
 function isToNode({ names, source, destination, current, target }: Situation): boolean {
-  return names.node(destination) !== null && (names.pod(source) !== null || names.node(source) !== null)
+  const isNode = names.node(destination) !== null
+    || (names.node(current.destination) !== null && current.destination === target.destination);
+  return isNode && (names.pod(source) !== null || names.node(source) !== null)
     && (current.sourceSeen === source) !== (target.sourceSeen === source)
     && names.node(current.sourceSeen === source ? target.sourceSeen : current.sourceSeen) !== null;
 }

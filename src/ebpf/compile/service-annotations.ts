@@ -25,6 +25,11 @@ export function release(options: CiliumOptions): number {
   return Number(options.version.slice(2));
 }
 
+/** Whether keys of services have a protocol; without bpf-lb-proto-diff 1.18 still writes it, and looks for none. */
+export function keepsProtocol(options: CiliumOptions): boolean {
+  return options["bpf-lb-proto-diff"] || release(options) === 18;
+}
+
 /** The agent takes Services that name no other proxy, or name the one it is told to be. */
 export function isServed(service: Service, options: CiliumOptions): boolean {
   return (service.labels["service.kubernetes.io/service-proxy-name"] ?? "") === options["k8s-service-proxy-name"];

@@ -23,7 +23,7 @@ import { byPrefix } from "./identity.js";
 import { checkNodePortAddresses } from "./node-port-addresses.js";
 import type { Numbering, Numbers } from "./numbers.js";
 import { IP_PROTOCOL } from "./policy/entry.js";
-import { DEFAULT_WEIGHT, deniesRanges, ownAlgorithm, release, usesDsr } from "./service-annotations.js";
+import { DEFAULT_WEIGHT, deniesRanges, keepsProtocol, ownAlgorithm, release, usesDsr } from "./service-annotations.js";
 import type { RedirectedAddress, Redirects } from "./service-redirects.js";
 import { findRedirects } from "./service-redirects.js";
 import { selectFor, variesByNode } from "./service-topology.js";
@@ -183,7 +183,7 @@ function draftsOf(
   const { service } = plan;
   const wildcard = plan.port === 0;
   const extLocal = service !== null && service.externalTrafficPolicy === "Local" && service.type !== "ClusterIP";
-  const intLocal = service !== null && service.internalTrafficPolicy === "Local";
+  const intLocal = service !== null && service.internalTrafficPolicy === "Local" && readsInternalPolicy(options);
   const external = plan.type !== "ClusterIP" && plan.type !== "HostPort";
   const twoScopes = external && !wildcard && extLocal !== intLocal;
   const ranges = service === null || wildcard || !checksRanges(plan.type, options) ? [] : service.loadBalancerSourceRanges;
@@ -215,8 +215,9 @@ function draftsOf(
     owner: ownerOf(plan),
   };
   const candidates = backendsOf.of(plan);
-  const scopes = [{ scope: 0, local: plan.type === "ClusterIP" ? intLocal : external && extLocal }];
-  if (twoScopes && plan.type !== "ExternalIPs") scopes.push({ scope: 1, local: intLocal });
+  const inside = intLocal && options["enable-internal-traffic-policy"];
+  const scopes = [{ scope: 0, local: plan.type === "ClusterIP" ? inside : external && extLocal }];
+  if (twoScopes && plan.type !== "ExternalIPs") scopes.push({ scope: 1, local: inside });
   return scopes.flatMap(({ scope, local }) => {
     if (wildcard || (!local && !variesByNode(service, options))) return [{ ...base, scope, node: plan.node, candidates }];
     const nodes = plan.node === null ? cluster.nodes : cluster.nodes.filter(({ name }) => name === plan.node);
@@ -228,6 +229,11 @@ function draftsOf(
       candidates: selectFor(node, service, candidates, ofService, local, options),
     }));
   });
+}
+
+/** Without enable-internal-traffic-policy 1.17 reads every service as Cluster; 1.18 only does not choose backends by it. */
+function readsInternalPolicy(options: CiliumOptions): boolean {
+  return release(options) === 18 || options["enable-internal-traffic-policy"];
 }
 
 /** A proxy takes frontends by the service's port, node ports too. */
@@ -249,6 +255,7 @@ function redirectedDraft({ address, port, protocol, because }: RedirectedAddress
  * all. 1.18 checks them at every frontend, external IPs are among the load balancer's from 1.20.
  */
 function checksRanges(type: FrontendType, options: CiliumOptions): boolean {
+  if (!options["enable-svc-source-range-check"]) return false;
   const all = options["bpf-lb-source-range-all-types"];
   switch (release(options)) {
     case 16: return type === "LoadBalancer";
@@ -276,8 +283,8 @@ function withoutConflicts(drafts: readonly Draft[], options: CiliumOptions, prob
   const owners = new Map<string, Draft>();
   const sorted = [...drafts].sort((a, b) => compare(a.owner, b.owner) || compare(rowKey(a), rowKey(b)));
   return sorted.filter((draft) => {
-    // 1.16 keeps no protocol in the key: of one port with two protocols, one is programmed.
-    const key = rowKey(release(options) === 16 ? { ...draft, protocol: 0 } : draft);
+    // Without a protocol in the key one of a port's two protocols is programmed.
+    const key = rowKey(keepsProtocol(options) ? draft : { ...draft, protocol: 0 });
     const owner = owners.get(key);
     if (owner === undefined) {
       owners.set(key, draft);
@@ -289,7 +296,7 @@ function withoutConflicts(drafts: readonly Draft[], options: CiliumOptions, prob
         where: draft.because.where,
         severity: "warning",
         what:
-          `${draft.owner} has port ${draft.port} for two protocols with different backends; Cilium 1.16 has one of ` +
+          `${draft.owner} has port ${draft.port} for two protocols with different backends; Cilium ${options.version} has one of ` +
           "them, which one is chance; the TCP one is evaluated",
       });
     } else if (!draft.flags.wildcard && draft.owner !== owner.owner) {

@@ -3,32 +3,47 @@
  * has now; the kernel model needs its devices, routes and sysctls under Cilium:
  *
  *   - pods' devices are lxc…, with the MTU of the uplink (pkg/mtu), and no reverse path filter
- *   - with native routing there is no tunnel device
+ *   - there is no tunnel device: with native routing none at all, else programs take packets into and out of it
  *   - without endpoint routes what goes to pods is routed to cilium_host
+ *   - with tunnels other nodes' pods are routed to cilium_host (pkg/datapath/linux/node.go), whose address is the node's own
  */
-import type { Device, Node, NodeFacts, Route } from "../../cluster/cluster.js";
-import { uplinkOf } from "../compile/node.js";
+import type { Prefix } from "../../cluster/address.js";
+import { prefixOf } from "../../cluster/address.js";
+import type { Cluster, Device, Node, NodeFacts, Route } from "../../cluster/cluster.js";
+import { routerAddress, uplinkOf } from "../compile/node.js";
 import type { CiliumOptions } from "../options.js";
+import { HOST_DEVICE } from "./own-rule.js";
 
-export const HOST_DEVICE = "cilium_host";
-
-export function factsUnderCilium(node: Node, options: CiliumOptions): NodeFacts {
+export function factsUnderCilium(node: Node, cluster: Cluster, options: CiliumOptions): NodeFacts {
   const { facts } = node;
   const mtu = uplinkOf(node)?.mtu ?? 0;
-  const native = options["routing-mode"] === "native";
-  const gone = new Set(facts.devices.filter((device) => native && device.kind === "tunnel").map((device) => device.index));
+  const gone = new Set(facts.devices.filter((device) => device.kind === "tunnel").map((device) => device.index));
   const devices = facts.devices.filter((device) => !gone.has(device.index)).map((device): Device => (
     device.kind === "pod" ? { ...device, name: `lxc${device.index}`, mtu: mtu === 0 ? device.mtu : mtu } : device));
   const host = hostDevice(devices, mtu);
   const pods = new Set(devices.filter((device) => device.kind === "pod").map((device) => device.index));
-  const routes = facts.routes.filter((route) => route.device === null || !gone.has(route.device));
+  const tunnelled = options["routing-mode"] === "tunnel" ? hostRoutes(node, cluster, host.index) : [];
+  const replaced = new Set(tunnelled.map(({ destination }) => destination.text));
+  const routes = facts.routes.filter(({ device, destination }) => (device === null || !gone.has(device))
+    && !replaced.has(destination.text));
   return {
     ...facts,
     devices: devices.includes(host) ? devices : [...devices, host],
-    routes: options["enable-endpoint-routes"] ? routes : routes.map((route): Route => (
-      route.device !== null && pods.has(route.device) && route.type === "unicast" ? { ...route, device: host.index, via: null } : route)),
+    routes: [...(options["enable-endpoint-routes"] ? routes : routes.map((route): Route => (
+      route.device !== null && pods.has(route.device) && route.type === "unicast" ? { ...route, device: host.index, via: null } : route))),
+    ...tunnelled],
     sysctls: { ...facts.sysctls, ...reversePathOff(devices, host) },
   };
+}
+
+/** Towards other nodes' pods, and of cilium_host's own addresses. */
+function hostRoutes(node: Node, cluster: Cluster, device: number): Route[] {
+  const route = (destination: Prefix, type: "unicast" | "local"): Route => ({ destination, type, table: type === "local" ? "local" : "main",
+    via: null, device, prefSrc: null, metric: 0, mtu: null });
+  const others = cluster.nodes.filter(({ name }) => name !== node.name).flatMap(({ podCIDRs }) => podCIDRs);
+  const own = ([4, 6] as const).flatMap((family) => routerAddress(node, family) ?? []);
+  return [...others.map((range) => route(range, "unicast")),
+    ...own.map((address) => route(prefixOf(address, address.bytes.length * 8), "local"))];
 }
 
 /** The node's own, or one with the next free ifindex. */

@@ -3,7 +3,7 @@
  * the node. Rules and routes follow a change of the cluster; connections stay.
  */
 import type { Family } from "../../cluster/address.js";
-import type { Cluster, ConntrackDelete, Device, Node } from "../../cluster/cluster.js";
+import type { Cluster, ConntrackDelete, Device, Node, NodeFacts } from "../../cluster/cluster.js";
 import { createNetfilter, type Netfilter } from "../../linux/netfilter/netfilter.js";
 import { RuleCache } from "../../linux/netfilter/rule-cache.js";
 import type { RuleSet } from "../../linux/netfilter/rule-set.js";
@@ -14,6 +14,7 @@ import type { CiliumOptions } from "../options.js";
 import { ciliumRules } from "./cilium-rules.js";
 import { factsUnderCilium } from "./facts.js";
 import { StackHooks } from "./memory.js";
+import { HOST_DEVICE } from "./own-rule.js";
 import type { RuleGiver, StackRules } from "./rules.js";
 
 export interface KernelOptions {
@@ -32,21 +33,28 @@ export class NodeKernel {
   private services: NodeServices | null = null;
   private devices = new Map<number, Device>();
   private given: Readonly<Record<Family, StackRules>>;
-  private facts: string;
+  private facts = "";
+  private host = 0;
+  private readonly name: string;
 
   constructor(readonly number: number, node: Node, cluster: Cluster, private readonly options: KernelOptions) {
+    this.name = node.name;
     this.given = this.rulesOf(cluster, node);
     this.netfilter = createNetfilter({
       services: this.lateServices(), rules4: this.read(node, 4), rules6: this.read(node, 6), sets: this.sets(node),
       chance: options.chance, sysctls: node.facts.sysctls,
     });
     this.hooks = new StackHooks(node.name, this.netfilter, options.traced, this.origin);
-    this.facts = JSON.stringify(node.facts);
-    this.linux = this.build(node);
+    this.linux = this.build(factsUnderCilium(node, cluster, options.cilium));
   }
 
   device(index: number): Device | undefined {
     return this.devices.get(index);
+  }
+
+  /** Where the kernel sees a packet come in: what a program took out of a tunnel comes by cilium_host. */
+  ingress(index: number): number {
+    return this.devices.has(index) ? index : this.host;
   }
 
   change(cluster: Cluster, node: Node): void {
@@ -54,10 +62,8 @@ export class NodeKernel {
     this.given = this.rulesOf(cluster, node);
     this.netfilter.replaceRules(this.read(node, 4), this.read(node, 6));
     if (before[4].sets !== this.given[4].sets || before[6].sets !== this.given[6].sets) this.netfilter.replaceSets(this.sets(node));
-    const facts = JSON.stringify(node.facts);
-    if (facts === this.facts) return;
-    this.facts = facts;
-    this.linux = this.build(node);
+    const facts = factsUnderCilium(node, cluster, this.options.cilium);
+    if (JSON.stringify(facts) !== this.facts) this.linux = this.build(facts);
   }
 
   deleteConntrack(entry: ConntrackDelete): void {
@@ -88,10 +94,11 @@ export class NodeKernel {
     return sets;
   }
 
-  private build(node: Node): LinuxNode {
-    const facts = factsUnderCilium(node, this.options.cilium);
+  private build(facts: NodeFacts): LinuxNode {
+    this.facts = JSON.stringify(facts);
     this.devices = new Map(facts.devices.map((device) => [device.index, device]));
-    return new LinuxNode({ name: node.name, facts, netfilter: (services) => {
+    this.host = facts.devices.find(({ name }) => name === HOST_DEVICE)!.index;
+    return new LinuxNode({ name: this.name, facts, netfilter: (services) => {
       this.services = services;
       return this.hooks;
     } });

@@ -11,10 +11,10 @@ import { End, type Step } from "../../dataplane.js";
 import { RuleCache } from "../../linux/netfilter/rule-cache.js";
 import type { NodeSink } from "../../linux/node.js";
 import type { CiliumOptions } from "../options.js";
-import { HOST_DEVICE } from "./facts.js";
 import { NodeKernel } from "./kernel.js";
 import { NOTHING } from "./memory.js";
 import type { NodeStack, StackPacket, StackPiece, StackResult } from "./node-stack.js";
+import { HOST_DEVICE } from "./own-rule.js";
 import type { RuleGiver } from "./rules.js";
 
 export interface LinuxStackOptions {
@@ -48,7 +48,7 @@ export class LinuxStack implements NodeStack {
     if (packet.local) linux.output(packet.bytes, packet.offset, packet.length, packet.timeNs, packet.pin, sink);
     else {
       linux.receive(packet.bytes, packet.offset, packet.length, packet.wireLength, packet.etherType, packet.packetType,
-        packet.device, packet.timeNs, packet.pin, sink);
+        kernel.ingress(packet.device), packet.timeNs, packet.pin, sink);
     }
     sink.decided = hooks.decided;
     sink.steps = hooks.steps;

@@ -7,8 +7,10 @@ import { createHash } from "node:crypto";
 import { formatProblem } from "../../cluster/problem.js";
 import { CATALOGUE } from "../../compare/catalogue/index.js";
 import { becauseText, changesOf, headline, type NamedChange, worstOf } from "../changes.js";
-import { printableData } from "../printable.js";
-import type { Report } from "../report.js";
+import { coverageLines, servingLines } from "../coverage.js";
+import { effectText, placeText, togetherLines } from "../fixes.js";
+import { printableData, printableLines } from "../printable.js";
+import { count, type Report } from "../report.js";
 import { trustLines } from "../text.js";
 import { SCRIPT } from "./script.js";
 import { STYLE } from "./style.js";
@@ -26,6 +28,8 @@ export function renderHtml(given: Report): string {
       limits: report.limits, hazards: report.hazards, untouched: report.untouched, findings: report.findings.map(({ id }) => ({ id })),
     },
     headline: headline(report), rows, worst: worstOf(changes.filter(({ row }) => row.accepted === undefined)).map(rowOf), pages,
+    fixes: fixesOf(report, given),
+    coverage: [...coverageLines(report.untouched.rules, true), ...servingLines(report.untouched.serving, true)].map((line) => line.trim()),
     trust: trustLines(report), problems: report.problems.map(formatProblem),
   };
   return `<!doctype html>
@@ -54,6 +58,20 @@ function rowOf({ title: change, row }: NamedChange, index: number): Record<strin
   return { index, change, id: row.id, title: row.title, source: row.source, to, protocol: row.protocol, flows: row.flows,
     accepted: row.accepted === undefined ? "" : `accepted by ${row.accepted.owner} until ${row.accepted.expires}: ${row.accepted.reason}`,
     packets: row.packets, current: row.current, target: row.target, becauses, example: row.example, words };
+}
+
+/** Rows of text; null where none were asked for. */
+function fixesOf({ fixes }: Report, given: Report): Record<string, unknown> | null {
+  if (fixes === undefined) return null;
+  return {
+    rows: [
+      ...fixes.offered.map((fix) => [fix.id, `${fix.result}${effectText(fix)}`, placeText(fix)]),
+      ...fixes.refused.map(({ id, object, why }) => [id, `not offered: ${why}`, object]),
+      ...fixes.without.map(({ id, flows, why, advice }) => [id, `${count(flows, "flow")}: ${why}`, advice]),
+    ],
+    manifests: fixes.offered.map(({ name }, index) => ({ name: `${name}.yaml`, yaml: printableLines(given.fixes!.offered[index].yaml) })),
+    together: togetherLines(fixes).join("").trim(),
+  };
 }
 
 /** Nothing but the style and the script that are in the file. */

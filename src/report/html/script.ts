@@ -156,6 +156,18 @@ export const SCRIPT = String.raw`
       }, typeof cell === "number" ? number(cell) : cell)))))));
   }
 
+  function fixes() {
+    if (data.fixes === null || data.fixes.rows.length === 0) return null;
+    const { rows: values, manifests, together } = data.fixes;
+    return h("div", {}, table("Fixes", "fixes", ["For", "Tried on this traffic", "What"], values, together === "" ? undefined : together),
+      manifests.map(({ name, yaml }) => h("details", {}, h("summary", { class: "mono" }, name), h("pre", { class: "mono" }, yaml))));
+  }
+
+  function coverage() {
+    if (data.coverage.length === 0) return null;
+    return section("Coverage", "coverage", h("ul", {}, data.coverage.map((line) => h("li", {}, line))));
+  }
+
   function untouched() {
     const { services, policies } = report.untouched;
     if (services.length + policies.length === 0) return null;
@@ -173,14 +185,14 @@ export const SCRIPT = String.raw`
 
   const said = "twinplane " + report.twinplane + ". Predicts specified behaviour on this traffic; bugs of a live agent are outside it.";
   document.body.append(h("a", { class: "skip", href: "#main" }, "To the changes"), header(), h("main", { id: "main" }, ...[
-    worstList(), changes(),
+    worstList(), changes(), fixes(),
     table("Not judged", "undecided", ["Packets", "Why"], report.undecided.map(([why, packets]) => [packets, why]),
       "A packet that is not judged is never counted as the same."),
     table("Limits", "limits", ["Limit", "Of", "Used", "Most", "What then"],
       report.limits.map((one) => [one.id + " " + one.limit, one.subject, one.used, one.max, one.consequence])),
     table("Hazards that apply, which no packet shows beforehand", "hazards", ["Known as", "What", "Because"],
       report.hazards.map((one) => [one.id, one.title, one.because.slice(0, 3).join("; ")])),
-    untouched(), trust(),
+    untouched(), coverage(), trust(),
   ].filter((part) => part !== null)), h("footer", {}, h("p", {}, said)));
 })();
 `;
