@@ -65,6 +65,8 @@ export interface WalkInput {
   readonly seconds?: number;
   readonly wire?: number;
   readonly packetType?: number;
+  /** Identifier of a VLAN tag that the device took off. */
+  readonly vlan?: number;
   /** Where it is not what the version nibble says. */
   readonly etherType?: number;
   readonly pin?: { readonly backend: string; readonly port: number };
@@ -263,7 +265,7 @@ export class Bench {
         wire_length: row.wire ?? row.packet.length,
         ether_type: row.etherType ?? ((row.packet[0] >> 4) === 6 ? 0x86dd : 0x0800), device: row.device, node: row.node ?? 0,
         seconds: row.seconds ?? 1000, pin: row.pin === undefined
-          ? 0 : pinAt, packet_type: row.packetType ?? 0,
+          ? 0 : pinAt, packet_type: row.packetType ?? 0, vlan_id: row.vlan ?? 0,
       }, view, arenaAddress + index * FrameRecord.size);
       at = (at + row.packet.length + 15) & ~15;
     });
