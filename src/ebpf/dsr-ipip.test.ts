@@ -115,7 +115,7 @@ it.each(["1.16", "1.17", "1.18"])("is undecided with %s, where it is XDP's", (ve
   const refused = plane(version, IPIP);
   for (const at of ["node-1", "node-2"]) expect(refused.send(REQUEST, { at }).reason).toContain("undecided");
   expect(refused.made.problems.map(({ what }) => what).join()).toContain("bpf-lb-dsr-dispatch=ipip: the agent does not start");
-  const mode = version < "1.18" ? { "datapath-mode": "lb-only" } : {};
+  const mode: Record<string, string> = version < "1.18" ? { "datapath-mode": "lb-only" } : {};
   const accelerated = plane(version, { ...IPIP, ...mode, "bpf-lb-acceleration": "native" });
   for (const at of ["node-1", "node-2"]) expect(accelerated.send(REQUEST, { at }).reason).toContain("undecided");
   expect(accelerated.made.problems.map(({ what }) => what).join()).not.toContain("does not start");
