@@ -22,7 +22,7 @@ export const UPLINK = 2;
 /** Every device's own. */
 export const DEVICE_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 /** Positive verdicts, as assembly/programs/verdict.ts has them. */
-export const Verdict = { Pass: 1, Endpoint: 2, Deliver: 3, Proxy: 4, Answer: 5, Redirect: 7, Tunnel: 8, Host: 9 } as const;
+export const Verdict = { Pass: 1, Endpoint: 2, Deliver: 3, Proxy: 4, Answer: 5, Redirect: 7, Tunnel: 8, Host: 9, Ipip: 10 } as const;
 
 const built = fileURLToPath(new URL("../build", import.meta.url));
 
