@@ -1,5 +1,6 @@
 /** Probes through both planes, each a connection of its own, and what the comparison says of each. */
 import type { Cluster } from "../cluster/cluster.js";
+import type { SettingSide } from "../compare/catalogue/index.js";
 import { Comparison, type PolicyDenies } from "../compare/comparison.js";
 import { differingFacets } from "../compare/facets.js";
 import { type Judged, Teller } from "../compare/judged.js";
@@ -34,7 +35,7 @@ export class Senders {
   private sent = 0;
 
   constructor(cluster: Cluster, private readonly planes: readonly [Plane, Plane], private readonly currentHasPolicy: boolean,
-    private readonly denies: PolicyDenies) {
+    private readonly denies: PolicyDenies, private readonly settings: readonly [SettingSide, SettingSide] | null = null) {
     this.names = new Names(cluster);
     this.nodes = new Map(planes[0].nodes.map((name, number) => [name, number]));
     for (const node of cluster.nodes) {
@@ -77,6 +78,12 @@ export class Senders {
     return found.class === "same" || found.class === "otherChoice" ? null : found;
   }
 
+  /** How the last probe ended in both planes, as a text that is equal for ends that are alike. */
+  fates(): string {
+    return this.outcomes.map(({ end, arrived, answerProtocol, answerType, answerCode }) =>
+      `${end}${arrived ? "+" : "-"}${answerProtocol === 0 ? "" : `${answerProtocol}/${answerType}/${answerCode}`}`).join(" ");
+  }
+
   private step(index: 0 | 1, bytes: Uint8Array, etherType: number, node: number, device: number, timeNs: number, pin: Pin | null): void {
     const { block, results } = this;
     block.borrow(bytes, 0, bytes.length, bytes.length, etherType, PacketType.Host, node, device, timeNs);
@@ -101,7 +108,7 @@ export class Senders {
     const teller = new Teller(0, this.planes[0].nodes, (judged) => {
       this.judged = judged;
     });
-    return new Comparison(this.planes, () => this.names, this.currentHasPolicy, this.denies, teller);
+    return new Comparison(this.planes, () => this.names, this.currentHasPolicy, this.denies, teller, this.settings);
   }
 }
 

@@ -37,7 +37,7 @@ export function checkCommand(program: Command, exit: (code: number) => void): vo
       .choices(SCALE_BY).default("replicas"))
     .option("--seed <number>", "seed of every random choice", "1")
     .option("--max-probes <number>", "packets that the comparison of both planes sends at most, one for each class of pairs; what is"
-      + " beyond is counted as undecided (default: what a minute is thought to take; 0: none)")
+      + " beyond is counted as undecided (default: what a few minutes are thought to take; 0: none)")
     .addOption(new Option("-o, --output <format>", "report format").choices(["text", "json"]).default("text"))
     .addHelpText("after", `
 ${PROFILES_HELP}
