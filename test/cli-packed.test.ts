@@ -113,6 +113,20 @@ describe("a sysdump", () => {
   });
 });
 
+describe("a large dump by gzip that is damaged", () => {
+  const packed = gzipSync(`${readFileSync(join(LAB, "cluster.yaml"), "utf8")}\n---\n${"# padding\n".repeat(1_800_000)}`);
+  const flipped = Buffer.from(packed);
+  flipped[flipped.length - 6] ^= 1;
+
+  it.each([["cut off", packed.subarray(0, packed.length - 200)], ["of another checksum", flipped]])("%s: that is said", async (_what, bytes) => {
+    cpSync(join(LAB, "cluster.yaml"), join(folder, "cluster.yaml"));
+    writeFileSync(join(folder, "damaged.yaml.gz"), bytes);
+    const { problems } = await compare("-f", join(folder, "damaged.yaml.gz"), "-r", `node1=${CAPTURE}`);
+    expect(problems.filter((one) => one.severity === "error").map((one) => one.what)).toEqual([
+      "gzip data damaged; what came before was used"]);
+  });
+});
+
 describe("a dump too large to be held whole", () => {
   const pad = `${"# padding\n".repeat(1_800_000)}`;
   const yaml = `${readFileSync(join(LAB, "cluster.yaml"), "utf8")}\n---\n${pad}`;
@@ -124,6 +138,9 @@ describe("a dump too large to be held whole", () => {
     for (const name of ["large.yaml", "large.yaml.gz"]) {
       expect(findings(await compare("-f", join(folder, name), "-r", `node1=${CAPTURE}`))).toEqual(findings(plain));
     }
+    const members = Buffer.concat([gzipSync(yaml.slice(0, 9_000_000)), gzipSync(yaml.slice(9_000_000))]);
+    writeFileSync(join(folder, "members.yaml.gz"), members);
+    expect(findings(await compare("-f", join(folder, "members.yaml.gz"), "-r", `node1=${CAPTURE}`))).toEqual(findings(plain));
     const piped = spawnCli(["compare", ...FACTS, ...NETWORK, "--follow-capture", "-o", "json", "-f", "-", "-r", `node1=${CAPTURE}`], yaml);
     expect(findings(JSON.parse(piped.stdout) as Report)).toEqual(findings(plain));
   });

@@ -83,6 +83,48 @@ const asRaw: Writing = (records, node) => {
   return { device: "eth0", bytes: writer.take() };
 };
 
+/** Devices of pods that the stories' flows cross. */
+const POD_DEVICES: Readonly<Record<string, readonly string[]>> = { node1: ["v-cli-a", "v-web-a"], node2: ["v-cli-b", "v-web-b"] };
+
+/** One pod's device as raw IP; with `says`, each packet says which way it went. */
+function ofPod(which: 0 | 1, says: boolean): Writing {
+  return (records, node) => {
+    const device = POD_DEVICES[node][which];
+    const writer = new PcapngWriter();
+    const interfaceId = writer.addInterface({ linkType: LinkType.Raw, name: device });
+    for (const one of records) {
+      if (one.ifindex !== deviceIndex(node, device) || (one.etherType !== 0x0800 && one.etherType !== 0x86dd)) continue;
+      writer.write({ interfaceId, timeSec: one.sec, timeFracNs: one.ns, bytes: one.bytes, offset: 0, capturedLength: one.bytes.length,
+        wireLength: one.bytes.length, ...(says ? { direction: one.out ? 1 : 0, packetType: one.packetType } : {}) });
+    }
+    return { device, bytes: writer.take() };
+  };
+}
+
+it.each<[string, 0 | 1]>([["clusterip-tcp", 0], ["clusterip-tcp", 1], ["nodeport-cluster", 1], ["ipv6", 0]])(
+  "pods' devices alone in %s (%i), as raw IP that says nothing: read as those that say which way", async (story, which) => {
+    const said = summary(await replay(story, ofPod(which, true)));
+    expect(said.replayed).toBeGreaterThan(0);
+    expect(said.disagreed).toBe(0);
+    expect(summary(await replay(story, ofPod(which, false)))).toEqual(said);
+  });
+
+it("what is neither from the pod nor for it is not judged, and is said", async () => {
+  const foreign: Writing = (records, node) => ofPod(0, false)(records.map((one) =>
+    (one.etherType === 0x0800 ? { ...one, bytes: withAddresses(one.bytes, [203, 0, 113, 7], [203, 0, 113, 8]) } : one)), node);
+  const { report } = await replay("clusterip-tcp", foreign);
+  expect(report.packets.replayed).toBeGreaterThan(0);
+  expect(report.packets.undecided).toBe(report.packets.replayed);
+  expect(report.undecided.map(([why]) => why)).toEqual([expect.stringContaining("does not say which way it crossed the pod's device")]);
+});
+
+function withAddresses(bytes: Uint8Array, source: readonly number[], destination: readonly number[]): Uint8Array {
+  const changed = Uint8Array.from(bytes);
+  changed.set(source, 12);
+  changed.set(destination, 16);
+  return changed;
+}
+
 describe.each(STORIES)("%s", (story) => {
   it("as SLL and as pcapng with interface names: the same as SLL2", async () => {
     const wanted = summary(await replay(story, null));

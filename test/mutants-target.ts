@@ -100,12 +100,12 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
     why: "the entry of a pod that reaches itself does not say so, and its answer goes astray",
   },
   {
-    id: "source-range-not-checked", file: "assembly/programs/service.ts", stories: ["lab/loadbalancer"],
+    id: "source-range-not-checked", file: "assembly/programs/frontend.ts", stories: ["lab/loadbalancer"],
     find: "return listed != denies;", replace: "return true;",
     why: "loadBalancerSourceRanges lets everybody through",
   },
   {
-    id: "source-range-reversed", file: "assembly/programs/service.ts", stories: ["lab/loadbalancer"],
+    id: "source-range-reversed", file: "assembly/programs/frontend.ts", stories: ["lab/loadbalancer"],
     find: "return listed != denies;", replace: "return listed == denies;",
     why: "loadBalancerSourceRanges refuses whom it should allow",
   },
@@ -153,7 +153,7 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
     why: "answers to translated ports are taken for the node's own",
   },
   {
-    id: "snat-port-below-range", file: "assembly/programs/snat.ts", stories: ["lab/nodeport-cluster", "lab/pod-to-outside"],
+    id: "snat-port-below-range", file: "assembly/programs/nat_mapping.ts", stories: ["lab/nodeport-cluster", "lab/pod-to-outside"],
     find: "if (wanted < Snat.minPort || wanted > Snat.maxPort) port = draw(tuple);", replace: "port = 1000;",
     why: "translated ports lie below the range, where answers are taken for the node's own",
   },

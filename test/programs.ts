@@ -22,7 +22,7 @@ export const UPLINK = 2;
 /** Every device's own. */
 export const DEVICE_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 /** Positive verdicts, as assembly/programs/verdict.ts has them. */
-export const Verdict = { Pass: 1, Endpoint: 2, Deliver: 3, Proxy: 4, Answer: 5, Redirect: 7, Tunnel: 8, Host: 9 } as const;
+export const Verdict = { Pass: 1, Endpoint: 2, Deliver: 3, Proxy: 4, Answer: 5, Redirect: 7, Tunnel: 8, Host: 9, Ipip: 10 } as const;
 
 const built = fileURLToPath(new URL("../build", import.meta.url));
 
@@ -65,6 +65,8 @@ export interface WalkInput {
   readonly seconds?: number;
   readonly wire?: number;
   readonly packetType?: number;
+  /** Identifier of a VLAN tag that the device took off. */
+  readonly vlan?: number;
   /** Where it is not what the version nibble says. */
   readonly etherType?: number;
   readonly pin?: { readonly backend: string; readonly port: number };
@@ -263,7 +265,7 @@ export class Bench {
         wire_length: row.wire ?? row.packet.length,
         ether_type: row.etherType ?? ((row.packet[0] >> 4) === 6 ? 0x86dd : 0x0800), device: row.device, node: row.node ?? 0,
         seconds: row.seconds ?? 1000, pin: row.pin === undefined
-          ? 0 : pinAt, packet_type: row.packetType ?? 0,
+          ? 0 : pinAt, packet_type: row.packetType ?? 0, vlan_id: row.vlan ?? 0,
       }, view, arenaAddress + index * FrameRecord.size);
       at = (at + row.packet.length + 15) & ~15;
     });

@@ -9,6 +9,8 @@ export interface RunInput {
   /** Bytes on the wire where the capture has fewer. */
   readonly wire?: number;
   readonly partial?: boolean;
+  /** What get_prandom_u32 says; the plane's own chance without it. */
+  readonly drawn?: number;
   /** Identifier of the VLAN tag that the device took off. */
   readonly vlan?: number;
   /** Id of the tunnel the frame came out of. */
@@ -32,6 +34,7 @@ export function runProgram(machine: Machine, program: keyof typeof Program.value
   const at = arenaAddress + 64;
   new Uint8Array(memory.buffer).set(frame, at);
   exports.program_tunnel(input.vni ?? 0);
+  if (input.drawn !== undefined) exports.program_chance(input.drawn);
   exports.program_vlan(input.vlan ?? 0);
   exports.program_input((input.mark ?? 0) | 0, input.partial === true ? 1 : 0);
   return whatRan(machine, machine.call(() => exports.run_program(Program.values[program], at, frame.length, input.wire ?? frame.length, 0,

@@ -11,6 +11,11 @@ import { CILIUM_HOST, TUNNEL_DEVICE, VectorComparison } from "./vector-compare.j
 import type { Hook, PolicyRow, VectorCase, VectorState, VectorStep } from "./vector-case.js";
 
 export const NOW = 100_000;
+/**
+ * What the harness answered to get_prandom_u32, as far as it is known: the lower half. Ports drawn in recordings of all versions
+ * come from it, by a remainder (1.16) and by multiplication (later).
+ */
+export const DRAWN = 10103;
 /** cilium_policy_v2's places: the pod's map, the host endpoint's. */
 const POD_POLICY = 0;
 const HOST_POLICY = 1;
@@ -60,7 +65,8 @@ export class VectorRunner {
       this.bench.options(this.options(step.hook, one));
       this.atHost(step.hook.startsWith("host"));
       const ran = this.bench.run(PROGRAMS[step.hook], Uint8Array.from(Buffer.from(step.packet_in_hex, "hex")),
-        { mark: Number(step.skb_mark ?? 0), seconds: now, vni: step.tunnel?.id, vlan: step.vlan, ...this.device(step.hook) });
+        { mark: Number(step.skb_mark ?? 0), seconds: now, drawn: DRAWN, vni: step.tunnel?.id, vlan: step.vlan,
+          ...this.device(step.hook) });
       return this.comparison.compare(step, ran, now).map((text) => `step ${index} (${step.hook}): ${text}`);
     });
   }
@@ -162,7 +168,8 @@ export class VectorRunner {
     this.bench.configure({ native_routing_cidr6: field("fd00:10::"), native_routing_cidr6_length: 32 });
     this.bench.route("fd00::1/128", FibKind.values.LOCAL_STACK, 0);
     this.bench.put("twinplane_devices", { node: 0, ifindex: CILIUM_HOST }, { kind: DeviceKind.values.HOST, mtu: 1500 });
-    this.bench.put("twinplane_devices", { node: 0, ifindex: TUNNEL_DEVICE }, { kind: DeviceKind.values.TUNNEL, mtu: 1500, mac: DEVICE_MAC });
+    this.bench.put("twinplane_devices", { node: 0, ifindex: TUNNEL_DEVICE },
+      { kind: DeviceKind.values.TUNNEL, mtu: 1500, mac: DEVICE_MAC });
   }
 
   private policy(row: PolicyRow, map: number): void {

@@ -12,8 +12,10 @@ import type { Report } from "../src/report/report.js";
 import { root, runCli } from "./cli.js";
 import { packet } from "./packets.js";
 import { testSeed } from "./seed.js";
+import { sharedDir } from "./shared.js";
 
 const seed = testSeed("vlan");
+const shared = sharedDir();
 const NODE_MAC = "0a8ba1fa8472";
 const WORLD_MAC = "020000000099";
 const REQUEST = packet({ from: "203.0.113.9", to: "10.244.1.10", protocol: "TCP", sport: 40_000, dport: 80 });
@@ -151,5 +153,15 @@ describe("random tags", () => {
     expect(packets.replayed + packets.copies + aside).toBe(600);
     expect(packets.same).toBeGreaterThan(100);
     expect(ids(report).filter((id) => id === "NODE-VLAN" || id === "UNEXPLAINED")).toEqual([]);
+  });
+});
+
+describe.skipIf(shared === null)("third parties' captures (TWINPLANE_SHARED)", () => {
+  it.each([["zeek__vlan-collisions.pcap", 28, 14], ["zeek__http-qinq-0.pcap", 0, 14]])("%s", async (name, same, stacked) => {
+    const ran = await runCli(["compare", "-f", join(lab, "cluster.yaml"), join(lab, "node1.net.json"), join(lab, "node2.net.json"),
+      "-r", `node1:eth0=${join(shared!, "traces/wild", name)}`, "--cluster-cidr", "10.244.0.0/16", "-o", "json"]);
+    const report = JSON.parse(ran.stdout) as Report;
+    expect([report.packets.same, report.packets.undecided, report.packets.aside]).toEqual([same, stacked, []]);
+    expect(report.undecided).toEqual([["a VLAN tag behind another is not judged", stacked]]);
   });
 });

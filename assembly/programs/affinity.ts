@@ -8,8 +8,8 @@
  */
 import { AffinityEntry, AffinityKey, ServiceEntry, ServiceFlag, UndecidedReason, Errno } from "../abi.gen";
 import { Address } from "./address";
-import { Maps } from "./maps";
 import { Packet } from "./packet";
+import { ServiceMaps } from "./service_maps";
 import { GO_ON, Verdict } from "./verdict";
 
 const KEY: usize = memory.data(<i32>AffinityKey.SIZE, 16);
@@ -46,11 +46,11 @@ export class Affinity {
   /** The backend that the client named last keeps now, and its time begins again; 0: none. */
   static kept(service: ServiceEntry): u32 {
     const key = changetype<AffinityKey>(KEY);
-    const entry = Maps.affinity(key);
+    const entry = ServiceMaps.affinity(key);
     if (entry === null) return 0;
     const over = <u64>entry.last_used + <u64>(service.backend_id & TIMEOUT) <= <u64>Packet.now;
-    if (over || !Maps.affinityMatches(entry.backend_id, service.rev_nat_index)) {
-      Maps.deleteAffinity(key);
+    if (over || !ServiceMaps.affinityMatches(entry.backend_id, service.rev_nat_index)) {
+      ServiceMaps.deleteAffinity(key);
       return 0;
     }
     entry.last_used = Packet.now;
@@ -63,7 +63,7 @@ export class Affinity {
     entry.last_used = Packet.now;
     entry.backend_id = backend;
     // Cilium ignores a refused update; one that only memory here refused would change what follows.
-    const refused = Maps.setAffinity(changetype<AffinityKey>(KEY), entry);
+    const refused = ServiceMaps.setAffinity(changetype<AffinityKey>(KEY), entry);
     return refused == -<i32>Errno.ENOMEM ? Verdict.undecided(UndecidedReason.MAP_MEMORY) : GO_ON;
   }
 }

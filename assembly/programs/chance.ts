@@ -16,8 +16,13 @@ export class Chance {
   /** Draws made for the packet under way. */
   static draws: u32 = 0;
 
+  /** What is drawn where a harness answers for chance, as it does for recorded runs (`program_chance`). */
+  static given: u32 = 0;
+  static isGiven: bool = false;
+
   /** 32 bits in place of get_prandom_u32. */
   static next(tuple: CtTuple): u32 {
+    if (Chance.isGiven) return Chance.given;
     const config = Options.config;
     let hash = mix(config.seed + GAMMA * (<u64>config.plane + 1));
     hash = Chance.flow(tuple, hash);

@@ -2,47 +2,34 @@
  * Direct server return (bpf/lib/nodeport.h): a request to a backend of another node goes there with the client's address,
  * and carries the service's in an option; the backend's node remembers that, and its replies go straight to the client.
  *
- *     load balancer   option into the packet -> out by the routes, or option of a tunnel (dsr_geneve.ts) -> into the tunnel;
- *                     nothing is remembered but the choice
+ *     load balancer   option into the packet (dsr_option.ts) -> out by the routes, or option of a tunnel (dsr_geneve.ts) ->
+ *                     into the tunnel; nothing is remembered but the choice
  *     backend's node  option read -> conntrack entry with the service's address -> on to the pod
  *     reply           nodeport.ts puts the service's address back, from that entry (up to 1.18: from the NAT table)
  *
- * TCP carries the option on its SYN only, other protocols on every packet. Over IPv4 port and address stand in the option
- * with their bytes the wrong way round; both ends agree on that.
+ * TCP carries the option on its SYN only, other protocols on every packet. In an IP header of its own a request needs none:
+ * dsr_ipip.ts.
  */
 import {
-  CtBit, CtDirection, CtStatus, CtTuple, DropReason, DsrMode, LbOption, NatEntry, Program, ServiceEntry,
-  ServiceFlag2, TunnelProtocol, TupleFlag, UndecidedReason, UpdateFlag,
+  CtBit, CtDirection, CtStatus, CtTuple, DropReason, DsrMode, NatEntry, Program, ServiceEntry, ServiceFlag2, TunnelProtocol,
+  TupleFlag, UndecidedReason, UpdateFlag,
 } from "../abi.gen";
-import { Checksum } from "../wire/checksum";
-import { Ethernet } from "../wire/ethernet";
-import { Ipv4 } from "../wire/ipv4";
-import { Ipv6 } from "../wire/ipv6";
 import { Tcp } from "../wire/tcp";
 import { Address } from "./address";
 import { Conntrack, ENTRY_DSR, FORWARD } from "./conntrack";
 import { Deliver } from "./deliver";
 import { answerTooLarge } from "./dsr_answer";
 import { DsrGeneve } from "./dsr_geneve";
+import { DsrOption } from "./dsr_option";
+import { roomFor } from "./dsr_room";
 import { Identities } from "./identity";
 import { Maps } from "./maps";
 import { Options } from "./options";
 import { Overdue } from "./overdue";
 import { Packet, TCP } from "./packet";
-import { ROOM } from "./room";
 import { Steps } from "./steps";
 import { Tuple } from "./tuple";
 import { GO_ON, Verdict } from "./verdict";
-
-/** DSR_IPV4_OPT_TYPE, and the option's length with type and length. */
-const OPTION4: u8 = 0x9a;
-const LENGTH4: i32 = 8;
-/** DSR_IPV6_OPT_TYPE in a destination options header of its own. */
-const OPTION6: u8 = 0x1b;
-const LENGTH6: i32 = 24;
-const OPTION6_LENGTH: u8 = 20;
-/** struct iphdr and MAX_IPOPTLEN. */
-const MOST_HEADER: i32 = 60;
 
 const SERVICE_ADDRESS: usize = memory.data(16, 16);
 const ASIDE: usize = memory.data(<i32>CtTuple.SIZE, 16);
@@ -59,7 +46,7 @@ export class Dsr {
   static uses(found: ServiceEntry, protocol: u8): bool {
     const mode = Options.config.dsr_mode;
     if (mode == <u8>DsrMode.SNAT) return false;
-    if (mode <= <u8>DsrMode.DSR_IPIP) return true;
+    if (mode <= <u8>DsrMode.DSR_IPIP || mode == <u8>DsrMode.IPIP_BY_XDP) return true;
     return mode <= <u8>DsrMode.HYBRID_IPIP
       ? protocol == TCP : (found.flags2 & <u8>ServiceFlag2.FWD_MODE_DSR) != 0;
   }
@@ -85,7 +72,7 @@ export class Dsr {
     return mode == <u8>DsrMode.DSR_GENEVE || mode == <u8>DsrMode.HYBRID_GENEVE || mode == <u8>DsrMode.OWN_GENEVE;
   }
 
-  /** In an IP header of its own (DSR_ENCAP_IPIP), which is not emulated. */
+  /** In an IP header of its own (DSR_ENCAP_IPIP). */
   @inline
   static get byIpip(): bool {
     return Options.dsr && !Dsr.byOption && !Dsr.byTunnel;
@@ -97,7 +84,6 @@ export class Dsr {
    */
   static send(address: usize, port: u16): i32 {
     if (Dsr.byTunnel) return intoTunnel(address, port);
-    if (!Dsr.byOption) return Verdict.undecided(UndecidedReason.DSR);
     const verdict = addOption(address, port);
     if (verdict != GO_ON) return verdict;
     // fib_redirect counts no hop, fib_redirect_v4 does.
@@ -153,8 +139,7 @@ function addOption(address: usize, port: u16): i32 {
     const syn = hasSyn();
     if (syn != Verdict.PASS) return syn;
   }
-  if (Packet.wire + LENGTH6 > 65536) return Verdict.undecided(UndecidedReason.MTU);
-  return Packet.family == 4 ? addOption4(address, port) : addOption6(address, port);
+  return DsrOption.add(address, port);
 }
 
 /** PASS: the segment has SYN. */
@@ -163,65 +148,6 @@ function hasSyn(): i32 {
   const short = Packet.need(Packet.l4 + 12, 2, DropReason.DROP_CT_INVALID_HDR);
   if (short < 0) return short;
   return (Tcp.flags(Packet.frame + Packet.l4) & Tcp.SYN) != 0 ? Verdict.PASS : GO_ON;
-}
-
-function addOption4(address: usize, port: u16): i32 {
-  if (Ipv4.headerLength(Packet.ip) + LENGTH4 > MOST_HEADER) return -DropReason.DROP_CT_INVALID_HDR;
-  const room = roomFor(LENGTH4);
-  if (room != 0) return answerTooLarge(room, address, port);
-  const before = load<u32>(Packet.ip);
-  grow(Ipv4.MIN_LENGTH, LENGTH4);
-  const ip = Packet.ip;
-  store<u8>(ip, load<u8>(ip) + <u8>(LENGTH4 >> 2));
-  store<u16>(ip, bswap(<u16>(bswap(load<u16>(ip, 2)) + <u16>LENGTH4)), 2);
-  const option = ip + <usize>Ipv4.MIN_LENGTH;
-  store<u8>(option, OPTION4);
-  store<u8>(option, <u8>LENGTH4, 1);
-  store<u16>(option, bswap(port), 2);
-  store<u32>(option, bswap(load<u32>(address)), 4);
-  let sum = Checksum.diff(before, load<u32>(ip), 0);
-  sum = Checksum.diff(0, load<u32>(option), sum);
-  sum = Checksum.diff(0, load<u32>(option, 4), sum);
-  Checksum.replaceByDiff(ip + Ipv4.CHECKSUM, sum);
-  return Packet.parse();
-}
-
-function addOption6(address: usize, port: u16): i32 {
-  const room = roomFor(LENGTH6);
-  if (room != 0) return answerTooLarge(room, address, port);
-  const next = Ipv6.nextHeader(Packet.ip);
-  grow(Ipv6.LENGTH, LENGTH6);
-  const ip = Packet.ip;
-  store<u16>(ip, bswap(<u16>(bswap(load<u16>(ip, 4)) + <u16>LENGTH6)), 4);
-  store<u8>(ip, Ipv6.DEST, 6);
-  const header = ip + <usize>Ipv6.LENGTH;
-  memory.fill(header, 0, LENGTH6);
-  store<u8>(header, next);
-  // Units of eight bytes beside the first.
-  store<u8>(header, <u8>(LENGTH6 >> 3) - 1, 1);
-  store<u8>(header, OPTION6, 2);
-  store<u8>(header, OPTION6_LENGTH, 3);
-  Address.copy(header + 4, address);
-  store<u16>(header, port, 20);
-  return Packet.parse();
-}
-
-/** dsr_is_too_big: with enable-pmtu-discovery what would not fit is answered, with this MTU; 0: it fits. */
-function roomFor(more: i32): u32 {
-  if (!(Options.config.lb_options & <u32>LbOption.PMTU_DISCOVERY)) return 0;
-  const device = Maps.device(Packet.device);
-  if (device === null || device.mtu == 0) return 0;
-  return <u32>(Packet.wire - Ethernet.LENGTH + more) > device.mtu ? device.mtu - <u32>more : 0;
-}
-
-/** Makes `more` bytes of room behind `header` bytes of the network header. */
-function grow(header: i32, more: i32): void {
-  const head = Ethernet.LENGTH + header;
-  memory.copy(ROOM, Packet.frame, head);
-  memory.copy(ROOM + head + more, Packet.frame + head, Packet.captured - head);
-  Packet.frame = ROOM;
-  Packet.captured += more;
-  Packet.wire += more;
 }
 
 // ---- the backend's node
@@ -245,45 +171,9 @@ function read(tuple: CtTuple): i32 {
     servicePort = DsrGeneve.read(SERVICE_ADDRESS);
     return servicePort != 0 ? Verdict.PASS : GO_ON;
   }
-  return Packet.family == 4 ? readOption4() : readOption6();
-}
-
-function readOption4(): i32 {
-  if (Ipv4.headerLength(Packet.ip) < Ipv4.MIN_LENGTH + LENGTH4) return GO_ON;
-  const at = Ethernet.LENGTH + Ipv4.MIN_LENGTH;
-  const short = Packet.need(at, LENGTH4, DropReason.DROP_INVALID);
-  if (short < 0) return short;
-  const option = Packet.frame + at;
-  if (load<u8>(option) != OPTION4 || load<u8>(option, 1) != <u8>LENGTH4) return GO_ON;
-  Address.clear(SERVICE_ADDRESS);
-  store<u32>(SERVICE_ADDRESS, bswap(load<u32>(option, 4)));
-  servicePort = bswap(load<u16>(option, 2));
-  return Verdict.PASS;
-}
-
-/** find_dsr_v6: the first destination options header of this size that has the option first. */
-function readOption6(): i32 {
-  let offset = Ethernet.LENGTH + Ipv6.LENGTH;
-  let next = Ipv6.nextHeader(Packet.ip);
-  for (let count = 0; count < Ipv6.MAX_EXTENSIONS; count++) {
-    if (!Ipv6.isExtension(next)) return GO_ON;
-    const cut = Packet.need(offset, 2, DropReason.DROP_INVALID);
-    if (cut < 0) return cut;
-    const header = Packet.frame + offset;
-    const length = Ipv6.extensionLength(next, header);
-    if (next == Ipv6.DEST && length == LENGTH6) {
-      const short = Packet.need(offset, LENGTH6, DropReason.DROP_INVALID);
-      if (short < 0) return short;
-      if (load<u8>(header, 2) == OPTION6 && load<u8>(header, 3) == OPTION6_LENGTH) {
-        Address.copy(SERVICE_ADDRESS, header + 4);
-        servicePort = load<u16>(header, 20);
-        return Verdict.PASS;
-      }
-    }
-    next = load<u8>(header);
-    offset += length;
-  }
-  return -DropReason.DROP_INVALID_EXTHDR;
+  const carries = DsrOption.read(SERVICE_ADDRESS);
+  if (carries == Verdict.PASS) servicePort = DsrOption.port;
+  return carries;
 }
 
 function remember(tuple: CtTuple): i32 {

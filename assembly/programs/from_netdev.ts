@@ -8,6 +8,7 @@ import { Icmpv6 } from "../wire/icmpv6";
 import { Address } from "./address";
 import { Deliver } from "./deliver";
 import { Dsr } from "./dsr";
+import { DsrIpip } from "./dsr_ipip";
 import { HostPolicy } from "./host_policy";
 import { Identities } from "./identity";
 import { Maps } from "./maps";
@@ -19,9 +20,6 @@ import { GO_ON, Verdict } from "./verdict";
 import { Vlan } from "./vlan";
 
 const ADDRESS: usize = memory.data(16, 16);
-/** IPPROTO_IPIP and IPPROTO_IPV6. */
-const IPIP: u8 = 4;
-const IPV6: u8 = 41;
 
 export function fromNetdev(): i32 {
   if (Packet.tagged) return Vlan.filter(false);
@@ -32,8 +30,10 @@ export function fromNetdev(): i32 {
   if (!ipv4 && !ipv6) return foreign(type);
   const short = Packet.parse();
   if (short < 0) return short;
-  // Another node's request in an IP header of its own: from 1.20 a program takes it off, before that the kernel may.
-  if (Dsr.byIpip && Packet.protocol == (Packet.family == 4 ? IPIP : IPV6)) return Verdict.undecided(UndecidedReason.DSR);
+  if (Dsr.byIpip) {
+    const request = DsrIpip.receive();
+    if (request < 0) return request;
+  }
   Address.read(ADDRESS, Packet.source, Packet.family);
   Packet.sourceIdentity = Identities.resolveSource(0, ADDRESS);
   if (Packet.fragment && !Options.fragments) {

@@ -9,9 +9,9 @@
  */
 import { CtTuple, LbAlgorithm, LbOption, ServiceEntry } from "../abi.gen";
 import { Affinity } from "./affinity";
-import { Maps } from "./maps";
 import { Options } from "./options";
 import { Packet } from "./packet";
+import { ServiceMaps } from "./service_maps";
 import { Tuple } from "./tuple";
 
 /** JHASH_INITVAL + (3 << 2). */
@@ -43,7 +43,7 @@ export class Maglev {
     const hash = Packet.family == 4
       ? hash4(load<u32>(Tuple.saddr(tuple)), ports, <u32>tuple.nexthdr)
       : hash6(Tuple.saddr(tuple), ports, <u32>tuple.nexthdr);
-    return Maps.maglev(found.rev_nat_index, node, hash % Options.config.maglev_table_size);
+    return ServiceMaps.maglev(found.rev_nat_index, node, hash % Options.config.maglev_table_size);
   }
 }
 

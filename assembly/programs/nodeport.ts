@@ -8,16 +8,17 @@
  *     reply     source NAT undone -> service address restored -> out again
  */
 import {
-  Config, ConfigOption, CtBit, CtDirection, CtEntry, CtStatus, CtTuple, DropReason, Identity, IpcacheEntry, NodeEntry, Program,
-  RevNatEntry,
-  ServiceEntry, ServiceFlag, ServiceFlag2, TupleFlag, UndecidedReason,
+  Config, ConfigOption, CtBit, CtDirection, CtEntry, CtStatus, CtTuple, DropReason, DsrMode, Identity, IpcacheEntry, NodeEntry,
+  Program, RevNatEntry, ServiceEntry, ServiceFlag, ServiceFlag2, TupleFlag, UndecidedReason,
 } from "../abi.gen";
 import { Address } from "./address";
 import { Conntrack, ENTRY_DSR, ENTRY_NODEPORT, FORWARD, REVERSE } from "./conntrack";
 import { Deliver } from "./deliver";
 import { Dsr } from "./dsr";
+import { DsrIpip } from "./dsr_ipip";
 import { EgressGateway } from "./egress_gateway";
 import { Fragments } from "./fragments";
+import { Frontend } from "./frontend";
 import { HostPolicy } from "./host_policy";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
@@ -25,6 +26,7 @@ import { Options } from "./options";
 import { Overdue } from "./overdue";
 import { ICMP, ICMPV6, Packet } from "./packet";
 import { Service } from "./service";
+import { ServiceMaps } from "./service_maps";
 import { PUNT, Snat } from "./snat";
 import { Steps } from "./steps";
 import { Translate } from "./translate";
@@ -46,7 +48,7 @@ export class Nodeport {
     if (serves) {
       const short = Fragments.ports(tuple);
       if (short < 0) return short;
-      const found = Service.lookup(tuple, false);
+      const found = Frontend.lookup(tuple, false);
       if (found !== null) return request(found, tuple);
       if (Options.dsr) {
         const balanced = Dsr.receive(tuple);
@@ -108,7 +110,7 @@ function frontendOf(entry: CtEntry, tuple: CtTuple): u16 {
     return Dsr.restored(tuple, changetype<usize>(entry), entry.nat_port, FRONTEND);
   }
   if (entry.rev_nat_index == 0) return 0;
-  const frontend = Maps.revNat(entry.rev_nat_index);
+  const frontend = ServiceMaps.revNat(entry.rev_nat_index);
   if (frontend === null) return 0;
   Address.copy(FRONTEND, changetype<usize>(frontend) + RevNatEntry.ADDRESS);
   return frontend.port;
@@ -118,29 +120,31 @@ function frontendOf(entry: CtEntry, tuple: CtTuple): u16 {
 function request(found: ServiceEntry, tuple: CtTuple): i32 {
   // What is refused is refused because of this service.
   Service.revNat = found.rev_nat_index;
-  if (Service.wildcard) return -DropReason.DROP_NO_SERVICE;
-  if (!Service.sourceAllowed(found, Tuple.saddr(tuple))) return -DropReason.DROP_NOT_IN_SRC_RANGE;
+  if (Frontend.wildcard) return -DropReason.DROP_NO_SERVICE;
+  if (!Frontend.sourceAllowed(found, Tuple.saddr(tuple))) return -DropReason.DROP_NOT_IN_SRC_RANGE;
   // A redirected frontend can be reached from outside, whatever it was before.
   if (found.flags2 & <u8>ServiceFlag2.LOCALREDIRECT) return Verdict.undecided(UndecidedReason.LOCAL_REDIRECT);
   if (!(found.flags & <u8>ServiceFlag.ROUTABLE)) return -DropReason.DROP_IS_CLUSTER_IP;
   if (found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) return Verdict.undecided(UndecidedReason.L7_PROXY);
   if (found.flags2 & <u8>ServiceFlag2.NAT_46X64) return Verdict.undecided(UndecidedReason.NAT46X64);
-  const verdict = Service.local(found, tuple, true);
+  const named = Dsr.byIpip ? DsrIpip.named() : null;
+  const verdict = named === null ? Service.local(found, tuple, true) : Service.named(found, tuple, named);
   if (verdict == -DropReason.DROP_NO_SERVICE) return Service.unavailable(found);
   if (verdict < 0) return verdict;
   const local = Maps.endpoint(Service.backend) !== null;
   if (!local && (found.flags & <u8>ServiceFlag.HOSTPORT)) return -DropReason.DROP_INVALID;
-  if (local && Service.delegates(found)) return Verdict.undecided(UndecidedReason.L7_PROXY);
+  if (local && Frontend.delegates(found)) return Verdict.undecided(UndecidedReason.L7_PROXY);
   const uses = Dsr.uses(found, tuple.nexthdr);
-  // In an IP header of its own the request is not translated; up to 1.19 that holds for a local backend too.
-  if (uses && Dsr.byIpip && (!local || Options.version < 20)) return Verdict.undecided(UndecidedReason.DSR);
+  if (uses && Options.config.dsr_mode == <u8>DsrMode.IPIP_BY_XDP) return Verdict.undecided(UndecidedReason.DSR);
   const direct = !local && uses;
+  // In an IP header of its own the request is not translated; up to 1.19 that holds for a local backend too.
+  const whole = uses && Dsr.byIpip && (direct || Options.version < 20);
   Address.copy(FRONTEND, Tuple.daddr(tuple));
   const port = tuple.sport;
-  const wrong = Translate.dnat(tuple, Service.chosen(), loopback(tuple));
+  const wrong = whole ? DsrIpip.leave(tuple, Service.chosen()) : Translate.dnat(tuple, Service.chosen(), loopback(tuple));
   if (wrong < 0) return wrong;
   // A reply of direct server return is never seen on this node again, so nothing is tracked here.
-  if (direct) return Dsr.send(FRONTEND, port);
+  if (direct) return whole ? DsrIpip.send(Service.chosen()) : Dsr.send(FRONTEND, port);
   const untracked = trackRequest(found, tuple);
   if (untracked < 0) return untracked;
   return local ? GO_ON : toRemoteBackend();
@@ -233,7 +237,7 @@ function restoreService(tuple: CtTuple): i32 {
   const status = Conntrack.lookup(tuple, CtDirection.INGRESS, REVERSE, ENTRY_NODEPORT, 0);
   if (status != CtStatus.REPLY) return status < 0 ? status : GO_ON;
   if (Overdue.doubtful) return Overdue.undecided();
-  const frontend = Maps.revNat(Conntrack.revNat);
+  const frontend = ServiceMaps.revNat(Conntrack.revNat);
   if (frontend !== null) {
     const address = changetype<usize>(frontend) + RevNatEntry.ADDRESS;
     const wrong = Translate.reverse(tuple, address, frontend.port, false);

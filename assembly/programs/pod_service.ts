@@ -11,6 +11,7 @@ import {
 import { Address } from "./address";
 import { Conntrack } from "./conntrack";
 import { Fragments } from "./fragments";
+import { Frontend } from "./frontend";
 import { Options } from "./options";
 import { Overdue } from "./overdue";
 import { Packet } from "./packet";
@@ -61,7 +62,7 @@ function translateService(): i32 {
   const found = frontend(tuple);
   if (PodService.doubtful) return Overdue.undecided();
   if (found === null) return GO_ON;
-  if ((found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) || Service.delegates(found)) {
+  if ((found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) || Frontend.delegates(found)) {
     return Verdict.undecided(UndecidedReason.L7_PROXY);
   }
   if (found.flags2 & <u8>ServiceFlag2.LOCALREDIRECT) return Verdict.undecided(UndecidedReason.LOCAL_REDIRECT);
@@ -94,7 +95,7 @@ function addressesService(): bool {
 /** The frontend of this packet; for a node's address and port, the node port's (from 1.20). */
 function frontend(tuple: CtTuple): ServiceEntry | null {
   const nodePorts = Options.has(ConfigOption.ENABLE_NODEPORT);
-  const found = Service.lookup(tuple, nodePorts);
+  const found = Frontend.lookup(tuple, nodePorts);
   if (found !== null || !nodePorts || Options.version < 20) return found;
   // A connection that was made before the fallback existed keeps its way.
   const known = changetype<CtTuple>(ASIDE);
@@ -102,7 +103,7 @@ function frontend(tuple: CtTuple): ServiceEntry | null {
   Tuple.reverse(known);
   const kept = Conntrack.peek(known, <u8>TupleFlag.OUT) !== null;
   if (kept && !Conntrack.overdue) return null;
-  const nodePort = Service.lookupNodePort(tuple);
+  const nodePort = Frontend.lookupNodePort(tuple);
   if (nodePort === null) return null;
   if (kept) {
     PodService.doubtful = true;

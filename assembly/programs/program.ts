@@ -4,6 +4,7 @@
  * elsewhere, so ask `program_frame` for the address afterwards.
  */
 import { Program, UndecidedReason } from "../abi.gen";
+import { Chance } from "./chance";
 import { Entry } from "./entry";
 import { Maps } from "./maps";
 import { Options } from "./options";
@@ -30,6 +31,12 @@ export function program_input(skbMark: u32, checksumPartial: u32): void {
 /** What the tunnel device had taken off, for the next run. */
 export function program_tunnel(id: u32): void {
   vni = id;
+}
+
+/** What get_prandom_u32 says in the next run. */
+export function program_chance(drawn: u32): void {
+  Chance.given = drawn;
+  Chance.isGiven = true;
 }
 
 /** Identifier of the VLAN tag that the device had taken off, for the next run. */
@@ -81,7 +88,9 @@ export function run_program(program: Program, frame: usize, length: u32, wireLen
     const short = Packet.parse();
     if (short < 0) return short;
   }
-  return Entry.enter(program);
+  const verdict = Entry.enter(program);
+  Chance.isGiven = false;
+  return verdict;
 }
 
 /** The endpoint's program that the last `run_program` handed the packet to. */

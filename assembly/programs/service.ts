@@ -1,35 +1,31 @@
 /**
- * Service load balancing for a packet (bpf/lib/lb.h): find the frontend, keep or choose a backend. The choice
+ * Service load balancing for a packet (bpf/lib/lb.h): keep or choose a backend for its frontend (frontend.ts). The choice
  * is kept in a SERVICE conntrack entry, so it is made once a connection. Selection is by Maglev, or random over
  * slots 1..count; where a capture shows a random choice (a pin) and the slot list has it, that one is taken.
  *
  * Works on a tuple in conntrack's order: daddr is the frontend, sport its port, dport the client's port.
  */
 import {
-  AllNodes, BackendEntry, BackendState, ConfigOption, CtDirection, CtStatus, CtTuple, DropReason, Identity,
-  IpcacheFlag, LbAlgorithm, LbOption, LookupScope, PinFlag, PinRecord, ServiceEntry, ServiceFlag, ServiceFlag2, ServiceKey,
-  StepKind, UndecidedReason,
+  BackendEntry, BackendState, ConfigOption, CtDirection, CtStatus, CtTuple, DropReason, LbAlgorithm, PinFlag,
+  PinRecord, ServiceEntry, ServiceKey, StepKind, UndecidedReason,
 } from "../abi.gen";
 import { Address } from "./address";
 import { Affinity } from "./affinity";
 import { Answer } from "./answer";
 import { Chance } from "./chance";
 import { Conntrack, ENTRY_SERVICE, REVERSE } from "./conntrack";
-import { Identities } from "./identity";
+import { Frontend } from "./frontend";
 import { Maglev } from "./maglev";
 import { Maps } from "./maps";
 import { Options } from "./options";
 import { Overdue } from "./overdue";
-import { Packet, SCTP, TCP, UDP } from "./packet";
+import { SCTP, TCP, UDP } from "./packet";
+import { ServiceMaps } from "./service_maps";
 import { Steps } from "./steps";
 import { Tuple } from "./tuple";
 import { GO_ON, Verdict } from "./verdict";
 
-const KEY: usize = memory.data(<i32>ServiceKey.SIZE, 16);
-
 export class Service {
-  /** The key found last was the port 0 / protocol 0 entry of the address. */
-  static wildcard: bool = false;
   /** The backend chosen or kept; valid after `local` said GO_ON. */
   static backend: usize = 0;
   static backendId: u32 = 0;
@@ -44,11 +40,6 @@ export class Service {
   static pinned: u8 = 0;
 
   @inline
-  static get key(): ServiceKey {
-    return changetype<ServiceKey>(KEY);
-  }
-
-  @inline
   static chosen(): BackendEntry {
     return changetype<BackendEntry>(Service.backend);
   }
@@ -57,65 +48,6 @@ export class Service {
   @inline
   static serves(protocol: u8): bool {
     return protocol == TCP || protocol == UDP || (protocol == SCTP && Options.sctp);
-  }
-
-  /**
-   * lb4_lookup_service. North-south, an unknown port of a known address finds the wildcard entry (from 1.19);
-   * east-west, a frontend with two scopes is used in its internal form, even where that form does not exist.
-   */
-  static lookup(tuple: CtTuple, eastWest: bool): ServiceEntry | null {
-    const key = Service.key;
-    Address.copy(KEY + ServiceKey.ADDRESS, Tuple.daddr(tuple));
-    key.dport = tuple.sport;
-    key.proto = Options.version == 16 || Options.anyProtocol ? 0 : tuple.nexthdr;
-    return lookupKey(key, eastWest);
-  }
-
-  /**
-   * lb4_lookup_wildcard_service, 1.20: a node's address and a node port (or the own node's address and a host
-   * port) is looked up under the zero address.
-   */
-  static lookupNodePort(tuple: CtTuple): ServiceEntry | null {
-    if (Options.version < 20 || !Options.has(ConfigOption.ENABLE_NODEPORT)) return null;
-    const info = Maps.ipcache(Tuple.daddr(tuple));
-    if (info === null) return null;
-    const nodePort = Service.inNodePortRange(tuple.sport);
-    const identity = Identities.known(info, Tuple.daddr(tuple));
-    const host = identity == <u32>Identity.HOST;
-    const remote = Identities.isRemoteNode(identity) && !(info.flags & <u8>IpcacheFlag.REMOTE_CLUSTER);
-    if (!host && !(nodePort && remote)) return null;
-    return Service.lookupAnyAddress(nodePort);
-  }
-
-  /**
-   * The key looked up last under the zero address: a node port's frontend in its range, else a host port's.
-   */
-  static lookupAnyAddress(nodePort: bool): ServiceEntry | null {
-    Address.clear(KEY + ServiceKey.ADDRESS);
-    const found = lookupKey(Service.key, true);
-    if (found === null) return null;
-    const wanted = nodePort ? <u8>ServiceFlag.NODEPORT : <u8>ServiceFlag.HOSTPORT;
-    return found.flags & wanted ? found : null;
-  }
-
-  /** `port` in wire order. */
-  @inline
-  static inNodePortRange(port: u16): bool {
-    const host = bswap(port);
-    return host >= Options.config.nodeport_port_min && host <= Options.config.nodeport_port_max;
-  }
-
-  /** lb4_svc_is_l7_punt_proxy: what is for a backend of this node goes to a proxy as it is. */
-  static delegates(found: ServiceEntry): bool {
-    return (found.flags2 & <u8>ServiceFlag2.LOOPBACK) != 0 && !(found.flags & <u8>ServiceFlag.HOSTPORT);
-  }
-
-  /** lb4_src_range_ok: an allow list, or a deny list where the service says so (from 1.17). */
-  static sourceAllowed(found: ServiceEntry, source: usize): bool {
-    if (!(found.flags & <u8>ServiceFlag.SOURCE_RANGE)) return true;
-    const listed = Maps.sourceRange(found.rev_nat_index, source);
-    const denies = Options.version >= 17 && (found.flags2 & <u8>ServiceFlag2.QUARANTINED) != 0;
-    return listed != denies;
   }
 
   /**
@@ -142,10 +74,26 @@ export class Service {
     tuple.flags = flags;
     if (affine && verdict == GO_ON) verdict = Affinity.refresh(Service.backendId);
     if (TRACE) {
-      Steps.write(StepKind.SERVICE, Steps.NO_MAP, KEY, ServiceKey.SIZE, Service.backendId, found.cookie,
+      Steps.write(StepKind.SERVICE, Steps.NO_MAP, changetype<usize>(Frontend.key), ServiceKey.SIZE, Service.backendId, found.cookie,
         found.rev_nat_index);
     }
     return verdict;
+  }
+
+  /** lb4_local with a backend that the packet's outer header named: nothing is chosen, and its entry names none. */
+  static named(found: ServiceEntry, tuple: CtTuple, backend: BackendEntry): i32 {
+    const flags = tuple.flags;
+    Service.revNat = found.rev_nat_index;
+    Service.cookie = found.cookie;
+    Service.backend = changetype<usize>(backend);
+    let status = Conntrack.lookup(tuple, CtDirection.SERVICE, REVERSE, ENTRY_SERVICE, <u16>Service.revNat);
+    if (status == CtStatus.NEW) {
+      Conntrack.blank();
+      Conntrack.draft.rev_nat_index = found.rev_nat_index;
+      status = Conntrack.create(tuple, CtDirection.SERVICE, false);
+    } else if (status > CtStatus.NEW) Conntrack.confirm(tuple);
+    tuple.flags = flags;
+    return status < 0 ? status : GO_ON;
   }
 
   /**
@@ -153,16 +101,9 @@ export class Service {
    * without endpoints are not routable (from 1.19) passed on as it is, unless a Local policy keeps it here.
    */
   static unavailable(found: ServiceEntry): i32 {
-    if (leavesUnroutable()) return Service.passesOn(found) ? GO_ON : -<i32>DropReason.DROP_NO_SERVICE;
+    if (Frontend.leavesUnroutable()) return Frontend.passesOn(found) ? GO_ON : -<i32>DropReason.DROP_NO_SERVICE;
     return Options.has(ConfigOption.SERVICE_NO_BACKEND_RESPONSE_REJECT)
       ? Answer.portUnreachable() : -<i32>DropReason.DROP_NO_SERVICE;
-  }
-
-  /** handle_nonroutable_endpoints_v4: without endpoints the service's address is left to the node's routes. */
-  static passesOn(found: ServiceEntry): bool {
-    if (!leavesUnroutable()) return false;
-    return isExternal(found)
-      ? (found.flags & <u8>ServiceFlag.EXT_LOCAL_SCOPE) == 0 : (found.flags2 & <u8>ServiceFlag2.INT_LOCAL_SCOPE) == 0;
   }
 
   /** A backend for a new flow into `backend` and `backendId`. GO_ON, or undecided, or DROP_NO_SERVICE. */
@@ -184,7 +125,7 @@ export class Service {
   static keepAffine(found: ServiceEntry): bool {
     const id = Affinity.kept(found);
     if (id == 0) return false;
-    const backend = Maps.backend(id);
+    const backend = ServiceMaps.backend(id);
     if (backend === null) return false;
     Service.backendId = id;
     Service.backend = changetype<usize>(backend);
@@ -195,50 +136,6 @@ export class Service {
   static slot(slot: u16): i32 {
     return pick(slot);
   }
-}
-
-function lookupKey(key: ServiceKey, eastWest: bool): ServiceEntry | null {
-  const port = key.dport;
-  const protocol = key.proto;
-  key.backend_slot = 0;
-  key.scope = <u8>LookupScope.EXTERNAL;
-  Service.wildcard = false;
-  let found = probe(key);
-  if (found === null) {
-    // 1.17 and 1.18 look for services written without a protocol; later the wildcard takes this place.
-    if (Options.version < 19) {
-      if (protocol == 0) return null;
-      key.proto = 0;
-      found = probe(key);
-      if (found === null) {
-        key.proto = protocol;
-        return null;
-      }
-    } else {
-      if (eastWest) return null;
-      key.dport = 0;
-      key.proto = 0;
-      found = probe(key);
-      Service.wildcard = found !== null;
-      if (found === null) {
-        key.dport = port;
-        key.proto = protocol;
-      }
-      return found;
-    }
-  }
-  if (!eastWest || !(found.flags2 & <u8>ServiceFlag2.TWO_SCOPES)) return found;
-  key.scope = <u8>LookupScope.INTERNAL;
-  return probe(key);
-}
-
-/** An entry that every node has, or this node's own; a frontend is in one of the two forms. */
-function probe(key: ServiceKey): ServiceEntry | null {
-  key.node = <u16>AllNodes.ALL;
-  const shared = Maps.service(key);
-  if (shared !== null) return shared;
-  key.node = <u16>Packet.node;
-  return Maps.service(key);
 }
 
 function firstChoice(found: ServiceEntry, tuple: CtTuple, northSouth: bool, affine: bool): i32 {
@@ -255,7 +152,7 @@ function firstChoice(found: ServiceEntry, tuple: CtTuple, northSouth: bool, affi
 function keep(found: ServiceEntry, tuple: CtTuple, northSouth: bool): i32 {
   const syn = Conntrack.syn;
   Service.backendId = Conntrack.backendId;
-  const kept = Maps.backend(Conntrack.backendId);
+  const kept = ServiceMaps.backend(Conntrack.backendId);
   if (kept !== null && (kept.flags == <u8>BackendState.ACTIVE || !syn)) {
     Service.backend = changetype<usize>(kept);
     return GO_ON;
@@ -275,17 +172,17 @@ function mayChoose(found: ServiceEntry, tuple: CtTuple, northSouth: bool, affine
   const id = Service.backendId;
   if (affine) {
     const bound = Affinity.kept(found);
-    if (bound != 0 && Maps.backend(bound) !== null) return bound == id;
+    if (bound != 0 && ServiceMaps.backend(bound) !== null) return bound == id;
   }
   if (found.count != 0 && Maglev.algorithm(found, northSouth) == <u32>LbAlgorithm.MAGLEV) {
-    const place = Maglev.place(found, tuple, Service.key.node);
+    const place = Maglev.place(found, tuple, Frontend.key.node);
     return place != 0 && load<u32>(place) == id;
   }
-  const key = Service.key;
+  const key = Frontend.key;
   let listed = false;
   for (let slot: u16 = 1; slot <= found.count && !listed; slot++) {
     key.backend_slot = slot;
-    const entry = Maps.service(key);
+    const entry = ServiceMaps.service(key);
     listed = entry !== null && entry.backend_id == id;
   }
   key.backend_slot = 0;
@@ -293,36 +190,25 @@ function mayChoose(found: ServiceEntry, tuple: CtTuple, northSouth: bool, affine
 }
 
 function pick(slot: u16): i32 {
-  const key = Service.key;
+  const key = Frontend.key;
   key.backend_slot = slot;
-  const entry = Maps.service(key);
+  const entry = ServiceMaps.service(key);
   if (entry === null) return -DropReason.DROP_NO_SERVICE;
-  const backend = Maps.backend(entry.backend_id);
+  const backend = ServiceMaps.backend(entry.backend_id);
   if (backend === null) return -DropReason.DROP_NO_SERVICE;
   Service.backendId = entry.backend_id;
   Service.backend = changetype<usize>(backend);
   return GO_ON;
 }
 
-/** enable-no-service-endpoints-routable is off (from 1.19). */
-function leavesUnroutable(): bool {
-  return Options.version >= 19 && (Options.config.lb_options & <u32>LbOption.NO_ENDPOINTS_UNROUTABLE) != 0;
-}
-
-/** lb4_svc_is_external. */
-function isExternal(found: ServiceEntry): bool {
-  return (found.flags
-    & (<u8>ServiceFlag.EXTERNAL_IP | <u8>ServiceFlag.NODEPORT | <u8>ServiceFlag.LOADBALANCER)) != 0;
-}
-
 /** The flow's backend by its hash; a capture's choice is not asked, only compared with. */
 function selectMaglev(found: ServiceEntry, tuple: CtTuple): i32 {
-  const place = Maglev.place(found, tuple, Service.key.node);
+  const place = Maglev.place(found, tuple, Frontend.key.node);
   if (place == 0) return -DropReason.DROP_NO_SERVICE;
   const id = load<u32>(place);
   // No table of Cilium's holds 0: this one was left empty for want of memory (src/ebpf/compile/maglev.ts).
   if (id == 0) return Verdict.undecided(UndecidedReason.MAGLEV);
-  const backend = Maps.backend(id);
+  const backend = ServiceMaps.backend(id);
   if (backend === null) return -DropReason.DROP_NO_SERVICE;
   Service.backendId = id;
   Service.backend = changetype<usize>(backend);

@@ -16,11 +16,13 @@ import { Address } from "./address";
 import { Affinity } from "./affinity";
 import { Chance } from "./chance";
 import { Fragments } from "./fragments";
+import { Frontend } from "./frontend";
 import { Identities } from "./identity";
 import { Maps } from "./maps";
 import { Options } from "./options";
 import { Packet, TCP, UDP } from "./packet";
 import { Service } from "./service";
+import { ServiceMaps } from "./service_maps";
 import { Translate } from "./translate";
 import { Tuple } from "./tuple";
 import { GO_ON, Verdict } from "./verdict";
@@ -39,10 +41,10 @@ export function translateSocket(): i32 {
   const found = frontend(tuple);
   if (found === null) return GO_ON;
   if (found.flags2 & <u8>ServiceFlag2.LOCALREDIRECT) return Verdict.undecided(UndecidedReason.LOCAL_REDIRECT);
-  if ((found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) || Service.delegates(found)) {
+  if ((found.flags2 & <u8>ServiceFlag2.L7_LOADBALANCER) || Frontend.delegates(found)) {
     return Verdict.undecided(UndecidedReason.L7_PROXY);
   }
-  if (found.count == 0) return Service.passesOn(found) ? GO_ON : -<i32>DropReason.DROP_NO_SERVICE;
+  if (found.count == 0) return Frontend.passesOn(found) ? GO_ON : -<i32>DropReason.DROP_NO_SERVICE;
   if (leaveAlone(found, Tuple.daddr(tuple))) return GO_ON;
   Service.revNat = found.rev_nat_index;
   Service.cookie = found.cookie;
@@ -53,9 +55,9 @@ export function translateSocket(): i32 {
 
 /** The service of the destination, or of the node port or host port under a node's address or loopback. */
 function frontend(tuple: CtTuple): ServiceEntry | null {
-  const found = Service.lookup(tuple, true);
+  const found = Frontend.lookup(tuple, true);
   if (found !== null || !Options.has(ConfigOption.ENABLE_NODEPORT)) return found;
-  const nodePort = Service.inNodePortRange(tuple.sport);
+  const nodePort = Frontend.inNodePortRange(tuple.sport);
   const loopback = isLoopback(Tuple.daddr(tuple));
   if (!loopback) {
     const info = Maps.ipcache(Tuple.daddr(tuple));
@@ -64,7 +66,7 @@ function frontend(tuple: CtTuple): ServiceEntry | null {
     const remote = nodePort && Identities.isRemoteNode(identity);
     if (identity != <u32>Identity.HOST && !remote) return null;
   }
-  const wild = Service.lookupAnyAddress(nodePort);
+  const wild = Frontend.lookupAnyAddress(nodePort);
   // A host port bound to a loopback address is for loopback destinations only.
   if (wild !== null && !nodePort && (wild.flags2 & <u8>ServiceFlag2.LOOPBACK) && !loopback) return null;
   return wild;
@@ -94,9 +96,9 @@ function choose(found: ServiceEntry, tuple: CtTuple): i32 {
   key.node = <u16>Packet.node;
   const opens = Packet.protocol == TCP && Packet.hasL4 && Packet.l4 + Tcp.FLAGS_END <= Packet.captured
     && (Tcp.flags(Packet.frame + Packet.l4) & (Tcp.SYN | Tcp.ACK)) == Tcp.SYN;
-  const kept = Maps.socket(key);
+  const kept = ServiceMaps.socket(key);
   if (kept !== null && !opens && kept.rev_nat_index == found.rev_nat_index) {
-    const backend = Maps.backend(kept.backend_id);
+    const backend = ServiceMaps.backend(kept.backend_id);
     if (backend !== null) {
       Service.backend = changetype<usize>(backend);
       Service.backendId = kept.backend_id;
@@ -110,7 +112,7 @@ function choose(found: ServiceEntry, tuple: CtTuple): i32 {
   entry.port = tuple.sport;
   entry.rev_nat_index = found.rev_nat_index;
   entry.backend_id = Service.backendId;
-  return Maps.setSocket(key, entry) < 0 ? Verdict.undecided(UndecidedReason.MAP_MEMORY) : GO_ON;
+  return ServiceMaps.setSocket(key, entry) < 0 ? Verdict.undecided(UndecidedReason.MAP_MEMORY) : GO_ON;
 }
 
 /** __sock4_xlate_fwd: the namespace's backend for a service with affinity, else a choice. */

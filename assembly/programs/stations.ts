@@ -11,7 +11,7 @@ import {
 } from "../abi.gen";
 import { Ethernet } from "../wire/ethernet";
 import { Address } from "./address";
-import { Answer } from "./answer";
+import { answer, At, fail, finish, intoEndpoint, leftCluster, outToEndpoint } from "./ends";
 import { Entry } from "./entry";
 import { Identities, Mark } from "./identity";
 import { Maps } from "./maps";
@@ -27,15 +27,6 @@ import { Vlan } from "./vlan";
 import { Waiting } from "./waiting";
 
 const ADDRESS: usize = memory.data(16, 16);
-
-/** Where the next step of the walk is. */
-export class At {
-  static readonly DEVICE: i32 = 0;
-  static readonly STACK: i32 = 1;
-  static readonly EGRESS: i32 = 2;
-  static readonly END: i32 = 3;
-  static readonly TUNNEL: i32 = 4;
-}
 
 export class Stations {
   /**
@@ -160,23 +151,8 @@ export class Stations {
     const closed = Tunnel.encapsulate();
     if (closed < 0) return fail(closed, Program.TO_OVERLAY);
     Packet.mark = mark;
-    Passage.tunnelled = true;
-    const onwards = Stack.route(false, Passage.packetType);
-    if (onwards < 0) return fail(onwards, Program.STACK);
-    return onwards == Onward.UPLINK ? At.EGRESS
-      : fail(Verdict.undecided(UndecidedReason.ROUTE_DEVICE), Program.STACK);
+    return outer();
   }
-}
-
-function finish(end: FrameEnd, reason: i32, program: Program): i32 {
-  Outcome.end(end, reason, program);
-  return At.END;
-}
-
-/** The end that a negative verdict means. */
-function fail(verdict: i32, program: Program): i32 {
-  Outcome.fail(verdict, program);
-  return At.END;
 }
 
 /** After an ingress program. */
@@ -190,7 +166,22 @@ function onward(program: Program, verdict: i32): i32 {
   if (verdict == Verdict.TUNNEL) return At.TUNNEL;
   if (verdict == Verdict.HOST) return intoHost();
   if (verdict == Verdict.PROXY) return finish(FrameEnd.Redirected, 0, program);
-  return answer(program);
+  return verdict == Verdict.IPIP ? inIp() : answer(program);
+}
+
+/** Into cilium_ipip4 or cilium_ipip6, which have no program: the kernel's outer header, and the outer packet's own route. */
+function inIp(): i32 {
+  const closed = Tunnel.encapsulateInIp();
+  return closed < 0 ? fail(closed, Program.STACK) : outer();
+}
+
+/** A tunnel's packet, made by the node's kernel, goes out by the node's routes. */
+function outer(): i32 {
+  Passage.tunnelled = true;
+  const onwards = Stack.route(false, Passage.packetType);
+  if (onwards < 0) return fail(onwards, Program.STACK);
+  return onwards == Onward.UPLINK ? At.EGRESS
+    : fail(Verdict.undecided(UndecidedReason.ROUTE_DEVICE), Program.STACK);
 }
 
 /** Only what is addressed to this node on its link gets past the device (skb->pkt_type). */
@@ -229,31 +220,6 @@ function intoHost(): i32 {
   if (verdict == Verdict.PROXY) return finish(FrameEnd.Redirected, 0, Program.TO_HOST);
   Passage.packetType = <u8>LinkPacketType.Host;
   return At.STACK;
-}
-
-function intoEndpoint(): i32 {
-  Packet.device = Packet.redirect;
-  return intoPod(Entry.enterTarget());
-}
-
-/** Endpoint routes: the stack sends straight to the pod's device, whose egress program is the endpoint's. */
-function outToEndpoint(): i32 {
-  Packet.device = Packet.redirect;
-  return intoPod(Entry.enter(Program.TO_CONTAINER));
-}
-
-/** After the endpoint's program, out of `Packet.device`: the pod's kernel looks at the header last. */
-function intoPod(verdict: i32): i32 {
-  if (verdict < 0) return fail(verdict, Program.TO_CONTAINER);
-  if (verdict == Verdict.PROXY) return finish(FrameEnd.Redirected, 0, Program.TO_CONTAINER);
-  const device = Maps.device(Packet.device);
-  if (device !== null && !Passage.fits(device)) {
-    return fail(Verdict.undecided(UndecidedReason.MTU), Program.TO_CONTAINER);
-  }
-  Outcome.emit(EmissionKind.Out, Packet.device);
-  const refused = Stack.receive();
-  if (refused < 0 && !Verdict.isUndecided(refused)) return fail(refused, Program.STACK);
-  return finish(FrameEnd.Delivered, 0, Program.TO_CONTAINER);
 }
 
 /** For this node: a process of it has the packet, unless it is a tunnel's, whose inner packet then comes in. */
@@ -296,34 +262,4 @@ function outOfUnseenTunnel(): i32 {
     }
   }
   return fail(Verdict.undecided(UndecidedReason.TUNNEL_DEVICE), Program.FROM_OVERLAY);
-}
-
-/**
- * Back out of the device the frame came in by (redirect_self), past its egress program: an uplink's, or a pod's where
- * endpoints have routes of their own. The tunnel's driver has no key for it.
- */
-function answer(program: Program): i32 {
-  Outcome.made = 1;
-  let egress = Program.NONE;
-  if (program == Program.FROM_NETDEV) egress = Program.TO_NETDEV;
-  if (program == Program.FROM_CONTAINER && Options.has(ConfigOption.ENABLE_ENDPOINT_ROUTES)) {
-    egress = Program.TO_CONTAINER;
-  }
-  if (program == Program.FROM_OVERLAY) return finish(FrameEnd.Dropped, KernelReason.TUNNEL_TXINFO, Program.STACK);
-  const reason = Answer.reason;
-  Packet.mark = 0;
-  const verdict = egress == Program.NONE ? Verdict.PASS : Entry.enter(egress);
-  if (verdict < 0) return fail(verdict, egress);
-  Answer.reason = reason;
-  Outcome.emit(EmissionKind.Out, Packet.device);
-  return finish(Answer.reason == 0 ? FrameEnd.Answered : FrameEnd.Rejected, Answer.reason, program);
-}
-
-/** A header that no kernel takes may have been rewritten in the wrong places, and no router forwards it. */
-function leftCluster(): i32 {
-  const refused = Stack.receive();
-  if (refused < 0 && !Verdict.isUndecided(refused)) {
-    return fail(Verdict.undecided(UndecidedReason.BROKEN_HEADER), Program.FABRIC);
-  }
-  return finish(FrameEnd.Left, 0, Program.FABRIC);
 }

@@ -5,15 +5,16 @@
  *     conntrack -> source identity -> ingress policy, or reverse translation of a reply
  *     -> conntrack entry -> pod
  */
-import { Config, CtBit, CtDirection, CtStatus, CtTuple, RevNatEntry, TupleFlag } from "../abi.gen";
+import { Config, CtBit, CtDirection, CtStatus, CtTuple, PolicyPort, RevNatEntry, TupleFlag } from "../abi.gen";
 import { Address } from "./address";
 import { BOTH, Conntrack } from "./conntrack";
-import { Identities } from "./identity";
-import { Maps } from "./maps";
+import { Deliver } from "./deliver";
+import { Identities, Mark } from "./identity";
 import { Neighbour } from "./neighbour";
 import { Options } from "./options";
 import { Packet } from "./packet";
 import { Policy } from "./policy";
+import { ServiceMaps } from "./service_maps";
 import { Translate } from "./translate";
 import { Tuple } from "./tuple";
 import { GO_ON, Verdict } from "./verdict";
@@ -42,20 +43,20 @@ export function toPod(identity: u32, policy: u32, atDevice: bool): i32 {
   Packet.destinationIdentity = identity;
   if (status == CtStatus.REPLY || status == CtStatus.RELATED) {
     const doubt = Conntrack.overdue ? Policy.asNew(policy, source, tuple, false) : GO_ON;
-    return doubt == GO_ON ? returning(tuple) : doubt;
+    return doubt == GO_ON ? returning(tuple, atDevice) : doubt;
   }
   return arriving(tuple, status, policy, source, atDevice);
 }
 
 /** Replies are not judged; one that was translated at its request is translated back. */
-function returning(tuple: CtTuple): i32 {
-  if (Conntrack.has(<u16>CtBit.PROXY_REDIRECT) || Conntrack.has(<u16>CtBit.FROM_L7LB)) return Verdict.PROXY;
+function returning(tuple: CtTuple, atDevice: bool): i32 {
+  if (Conntrack.has(<u16>CtBit.PROXY_REDIRECT) || Conntrack.has(<u16>CtBit.FROM_L7LB)) return toProxy(0, atDevice);
   if (Conntrack.revNat == 0 && Conntrack.natPort == 0) return Verdict.DELIVER;
   const loopback = Conntrack.has(<u16>CtBit.LB_LOOPBACK);
   let address = Conntrack.natAddress;
   let port = Conntrack.natPort;
   if (port == 0) {
-    const frontend = Maps.revNat(Conntrack.revNat);
+    const frontend = ServiceMaps.revNat(Conntrack.revNat);
     // A service that is gone: the reply goes on as it is.
     if (frontend === null) return Verdict.DELIVER;
     address = changetype<usize>(frontend) + RevNatEntry.ADDRESS;
@@ -89,7 +90,20 @@ function arriving(tuple: CtTuple, status: i32, policy: u32, source: u32, atDevic
     const full = Conntrack.create(tuple, CtDirection.INGRESS, true);
     if (full < 0) return full;
   } else Conntrack.confirm(tuple);
-  return proxyPort != 0 ? Verdict.PROXY : Verdict.DELIVER;
+  return proxyPort != 0 ? toProxy(proxyPort, atDevice) : Verdict.DELIVER;
+}
+
+/**
+ * To the proxy at `port`, in wire order; 0: it has the connection. The mark says so, and at the endpoint's own device the
+ * packet goes by way of cilium_net, which counts a hop (ctx_redirect_to_proxy_hairpin).
+ */
+function toProxy(port: u16, atDevice: bool): i32 {
+  if (atDevice && port != <u16>PolicyPort.UNDECIDED) {
+    const expired = Deliver.countHop();
+    if (expired != GO_ON) return expired;
+  }
+  Packet.mark = Mark.TO_PROXY | (<u32>port << 16);
+  return Verdict.PROXY;
 }
 
 /** The request side of a pod that reaches itself: from the loopback address, with an entry that says so. */

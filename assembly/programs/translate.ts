@@ -43,6 +43,14 @@ export class Translate {
     return setPort(Packet.l4, Tcp.DESTINATION_PORT, port, backend.port);
   }
 
+  /** lb_l4_xlate alone: the backend's port (0: none), in the packet and in the tuple. */
+  static port(tuple: CtTuple, port: u16): i32 {
+    const before = tuple.sport;
+    if (port == 0) return GO_ON;
+    tuple.sport = port;
+    return port == before || !Packet.hasL4 ? GO_ON : setPort(Packet.l4, Tcp.DESTINATION_PORT, before, port);
+  }
+
   /**
    * __lb4_rev_nat: a reply comes from the frontend again; of a loopback flow, it goes back to the pod it came
    * from. `port` 0 leaves the port.

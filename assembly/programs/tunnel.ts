@@ -41,6 +41,9 @@ const PORTS: u32 = 28232;
 const FNV: u32 = 0x01000193;
 
 export class Tunnel {
+  /** IPPROTO_IPIP and IPPROTO_IPV6, of a packet inside an IP header. */
+  static readonly IPIP: u8 = 4;
+  static readonly IPV6: u8 = 41;
   /** Bytes that a tunnel puts in front at most. */
   static readonly OVERHEAD: u32 = HEADERS + MOST_OPTION;
   /** Bytes that the tunnel of this plane puts in front of a packet (TunnelOverheadIPv4, TunnelOverheadIPv6). */
@@ -81,6 +84,15 @@ export class Tunnel {
     return Verdict.TUNNEL;
   }
 
+  /** In an IP header alone, to 16 bytes at `address`, of the packet's own family (dsr_set_ipip4_dev). */
+  static inIp(address: usize): i32 {
+    Address.copy(REMOTE, address);
+    Tunnel.family = Packet.family;
+    Tunnel.vni = 0;
+    optionLength = 0;
+    return Verdict.IPIP;
+  }
+
   /** Room for an option of `length` bytes, a multiple of four, in the Geneve header of the tunnel chosen last; zeros. */
   static option(length: i32): usize {
     optionLength = length;
@@ -96,7 +108,7 @@ export class Tunnel {
 
   /** The packet under way becomes the tunnel's packet, from this node to `remote`. */
   static encapsulate(): i32 {
-    const source = changetype<usize>(Options.node) + (Tunnel.family == 4 ? NodeEntry.IPV4 : NodeEntry.IPV6);
+    const source = ownAddress();
     if (Address.isZero(source)) return Verdict.undecided(UndecidedReason.NO_NODE_FACTS);
     if (Packet.wire > MOST) return Verdict.undecided(UndecidedReason.MTU);
     const header = Tunnel.family == 4 ? Ipv4.MIN_LENGTH : Ipv6.LENGTH;
@@ -104,13 +116,7 @@ export class Tunnel {
     const ecn = outerEcn();
     const port = sourcePort();
     const length = Packet.wire + inner - Ethernet.LENGTH;
-    memory.copy(ROOM + inner, Packet.frame, Packet.captured);
-    Packet.frame = ROOM;
-    Packet.captured += inner;
-    Packet.wire += inner;
-    Packet.partial = false;
-    memory.fill(ROOM, 0, inner);
-    Ethernet.setType(ROOM, Tunnel.family == 4 ? Ethernet.IPV4 : Ethernet.IPV6);
+    putInFront(inner, 0);
     const udp = Packet.ip + header;
     store<u16>(udp, bswap(port));
     store<u16>(udp, Options.config.tunnel_port, 2);
@@ -118,8 +124,28 @@ export class Tunnel {
     const geneve = Options.config.tunnel_protocol == <u8>TunnelProtocol.GENEVE;
     if (geneve) Geneve.write(udp + Udp.LENGTH, Tunnel.vni, OPTION, optionLength);
     else Vxlan.write(udp + Udp.LENGTH, Tunnel.vni);
-    if (Tunnel.family == 4) outerHeader4(source, ecn, length);
-    else outerHeader6(source, ecn, length - header, udp);
+    if (Tunnel.family == 4) outerHeader4(source, ecn, length, UDP);
+    else {
+      outerHeader6(source, ecn, length - header, UDP);
+      sealUdp(udp, length - header);
+    }
+    return Packet.parse();
+  }
+
+  /**
+   * cilium_ipip4 and cilium_ipip6 (ip_md_tunnel_xmit, ipxip6_tnl_xmit): the packet under way goes inside an IP header alone,
+   * from this node to `remote`. Identification and flow label are the kernel's own.
+   */
+  static encapsulateInIp(): i32 {
+    const source = ownAddress();
+    if (Address.isZero(source)) return Verdict.undecided(UndecidedReason.NO_NODE_FACTS);
+    if (Packet.wire > MOST) return Verdict.undecided(UndecidedReason.MTU);
+    const ecn = outerEcn();
+    const payload = Packet.wire - Ethernet.LENGTH;
+    const header = Tunnel.family == 4 ? Ipv4.MIN_LENGTH : Ipv6.LENGTH;
+    putInFront(header, Ethernet.LENGTH);
+    if (Tunnel.family == 4) outerHeader4(source, ecn, payload + header, Tunnel.IPIP);
+    else outerHeader6(source, ecn, payload, Tunnel.IPV6);
     return Packet.parse();
   }
 
@@ -149,6 +175,21 @@ export class Tunnel {
   }
 }
 
+function ownAddress(): usize {
+  return changetype<usize>(Options.node) + (Tunnel.family == 4 ? NodeEntry.IPV4 : NodeEntry.IPV6);
+}
+
+/** Makes `more` bytes of room, zeros, in front of the packet without its first `skip` bytes, and an outer link header before them. */
+function putInFront(more: i32, skip: i32): void {
+  memory.copy(ROOM + skip + more, Packet.frame + skip, Packet.captured - skip);
+  Packet.frame = ROOM;
+  Packet.captured += more;
+  Packet.wire += more;
+  Packet.partial = false;
+  memory.fill(ROOM, 0, skip + more);
+  Ethernet.setType(ROOM, Tunnel.family == 4 ? Ethernet.IPV4 : Ethernet.IPV6);
+}
+
 /** get_tunnel_id: world of either family is world on the wire. */
 function tunnelId(identity: u32): u32 {
   if (!Options.has(ConfigOption.DUAL_STACK)) return identity;
@@ -172,30 +213,33 @@ function sourcePort(): u16 {
   return <u16>(FIRST_PORT + (hash ^ (hash >> 15)) % PORTS);
 }
 
-function outerHeader4(source: usize, ecn: u8, length: i32): void {
+function outerHeader4(source: usize, ecn: u8, length: i32, protocol: u8): void {
   const ip = ROOM + Ethernet.LENGTH;
   store<u8>(ip, 0x45);
   store<u8>(ip, ecn, 1);
   store<u16>(ip, bswap(<u16>length), 2);
   store<u8>(ip, TTL, 8);
-  store<u8>(ip, UDP, 9);
+  store<u8>(ip, protocol, 9);
   store<u32>(ip, load<u32>(source), 12);
   store<u32>(ip, load<u32>(REMOTE), 16);
   Ipv4.seal(ip);
 }
 
-/** Over IPv6 the UDP checksum is there; a packet that the capture cut short has none that could be computed. */
-function outerHeader6(source: usize, ecn: u8, payload: i32, udp: usize): void {
+function outerHeader6(source: usize, ecn: u8, payload: i32, protocol: u8): void {
   const ip = ROOM + Ethernet.LENGTH;
   store<u8>(ip, 0x60);
   store<u8>(ip, ecn << 4, 1);
   store<u16>(ip, bswap(<u16>payload), 4);
-  store<u8>(ip, UDP, 6);
+  store<u8>(ip, protocol, 6);
   store<u8>(ip, TTL, 7);
   Address.copy(ip + Ipv6.SOURCE, source);
   Address.copy(ip + Ipv6.DESTINATION, REMOTE);
+}
+
+/** Over IPv6 the UDP checksum is there; a packet that the capture cut short has none that could be computed. */
+function sealUdp(udp: usize, payload: i32): void {
   if (Packet.captured < Packet.wire) return;
-  let sum = Checksum.partial(ip + Ipv6.SOURCE, 32, 0);
+  let sum = Checksum.partial(ROOM + Ethernet.LENGTH + Ipv6.SOURCE, 32, 0);
   sum = Checksum.add(sum, bswap(<u32>payload));
   sum = Checksum.add(sum, <u32>UDP << 24);
   const folded = Checksum.fold(Checksum.partial(udp, payload, sum));

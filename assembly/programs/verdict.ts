@@ -25,6 +25,8 @@ export class Verdict {
   static readonly TUNNEL: i32 = 8;
   /** Redirect into cilium_host: to the node itself. */
   static readonly HOST: i32 = 9;
+  /** Redirect to cilium_ipip4 or cilium_ipip6, to the end that Tunnel holds. */
+  static readonly IPIP: i32 = 10;
 
   private static readonly UNDECIDED: i32 = 1000;
 

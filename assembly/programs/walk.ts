@@ -16,12 +16,13 @@
  * did.
  */
 import { FrameEnd, FrameRecord, OutcomeRecord, Program, StackExit, UndecidedReason } from "../abi.gen";
+import { At } from "./ends";
 import { Maps } from "./maps";
 import { Options } from "./options";
 import { Outcome } from "./outcome";
 import { Packet } from "./packet";
 import { Passage } from "./passage";
-import { At, Stations } from "./stations";
+import { Stations } from "./stations";
 import { Steps } from "./steps";
 import { Tunnel } from "./tunnel";
 import { Waiting } from "./waiting";

@@ -5,12 +5,13 @@
 import type { Prefix } from "../cluster/address.js";
 import type { Cluster } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
-import { hazardsOf, type SettingSide } from "../compare/catalogue/index.js";
+import { hazardsOf } from "../compare/catalogue/index.js";
 import { buildPlane, checkTarget, type Network, type PlaneInputs, policyDenial, type Profile, settingOf, usageOf } from "../planes.js";
 import { type CheckReport, checkVerdict, type ComparedPairs } from "../report/check.js";
 import { blockersOf } from "./blockers.js";
-import { compareAll } from "./exhaustive.js";
+import { compareAll, type ExhaustiveInput } from "./exhaustive.js";
 import { flagsOf } from "./flags.js";
+import { inseparableIn } from "./inseparable.js";
 import { type ScaleBy, scaledCluster } from "./scale.js";
 
 export interface CheckInput {
@@ -19,7 +20,7 @@ export interface CheckInput {
   readonly network: Network;
   readonly wasm: PlaneInputs["wasm"];
   readonly seed: number;
-  /** Packets of the comparison of both planes; null: as many as a minute is thought to take. 0: none. */
+  /** Packets of the comparison of both planes; null: as many as a few minutes are thought to take. 0: none. */
   readonly mostProbes: number | null;
   /** Grow the cluster to so many pods for its limits; null: do not. */
   readonly scale: { readonly pods: number; readonly by: ScaleBy } | null;
@@ -46,7 +47,9 @@ export function runCheck(input: CheckInput): CheckReport {
   const usage = usageOf(target, cluster, network);
   const { scale } = input;
   const scaled = scale === null ? null : { ...usageOf(target, scaledCluster(cluster, scale.pods, scale.by), network), by: scale.by };
-  const compared = size.endpoints === 0 || input.mostProbes === 0 ? null : compare(input, sides, problems);
+  // What an endpoint's full policy map leaves out depends on both directions together.
+  const wholes = input.rulesByNode.size > 0 || usage.overflowing > 0 ? () => true : inseparableIn(cluster, [current, target], network);
+  const compared = size.endpoints === 0 || input.mostProbes === 0 ? null : compare(input, sides, wholes, problems);
   return {
     twinplane: input.version, current: current.text, target: target.text, detected: input.detected,
     blockers, compared, flags, checked: tallies, size, usage, scaled, hazards: hazardsOf(cluster, ...sides), problems,
@@ -60,16 +63,17 @@ export function runCheck(input: CheckInput): CheckReport {
 /** Pods above which those that no packet needs are left out of the planes. */
 const REDUCE_ABOVE = 1000;
 
-function compare(input: CheckInput, settings: readonly [SettingSide, SettingSide], problems: Problem[]): ComparedPairs {
+function compare(input: CheckInput, settings: ExhaustiveInput["settings"], inseparable: ExhaustiveInput["inseparable"],
+  problems: Problem[]): ComparedPairs {
   const { cluster, network, current, target, wasm, seed, rulesByNode } = input;
   return compareAll({
     cluster, prefixes: [...network.clusterCidrs, ...network.nonMasqueradeCidrs, ...masqueradePrefixes(network)],
     special: new Set(rulesByNode.keys()), most: input.mostProbes ?? mostProbes(cluster, current), reduceAbove: REDUCE_ABOVE,
-    currentHasPolicy: current.policyEngine, settings,
-    planesOf: (some) => {
+    currentHasPolicy: current.policyEngine, settings, inseparable,
+    planesOf: (some, half) => {
       const inputs = { cluster: some, epochNs: 0n, wasm, network, seed, traced: false, udpCleanup: true };
       const planes = [buildPlane("current", current, { ...inputs, rulesByNode }), buildPlane("target", target, inputs)] as const;
-      for (const plane of planes) {
+      for (const plane of half ? [] : planes) {
         for (const one of plane.problems) {
           const what = `${plane.name}: ${one.what}`;
           if (!problems.some((known) => known.what === what || known.what === one.what)) problems.push({ ...one, what });
@@ -87,7 +91,7 @@ function masqueradePrefixes({ masquerade, kubeProxy }: Network): Prefix[] {
 
 /** A node's rules are walked policy by policy where an engine of iptables keeps them: a packet costs as many steps. */
 const MOST = 200_000;
-const STEPS = 45_000_000;
+const STEPS = 120_000_000;
 
 function mostProbes({ networkPolicies }: Cluster, { engine }: Profile): number {
   if (engine === "cilium" || engine === "kube-proxy") return MOST;

@@ -1,28 +1,37 @@
 /**
  * Both planes over every class of source, destination, port and protocol of a cluster: which pairs would fare otherwise
  * although nobody saw them talk. Each class is one packet through both planes, named as the comparison names packets of
- * captures; nothing here judges by itself.
+ * captures; nothing here judges by itself. Pairs of which both ends have policies are put together out of what each end
+ * says by itself (compose.ts).
  *
  * What is not judged is counted: classes beyond the budget of packets, packets that a plane cannot decide, and what cannot
  * be sent.
  */
 import type { Prefix } from "../cluster/address.js";
-import type { Cluster, Node } from "../cluster/cluster.js";
-import type { Because, Plane } from "../dataplane.js";
-import { type SettingSide, titleOf } from "../compare/catalogue/index.js";
-import type { Judged } from "../compare/judged.js";
+import type { Cluster, NetworkPolicy, Node } from "../cluster/cluster.js";
+import type { SettingSide } from "../compare/catalogue/index.js";
+import { Names } from "../compare/names.js";
+import type { Plane } from "../dataplane.js";
 import type { Denial } from "../planes.js";
-import type { Change, ChangeRow, ComparedPairs } from "../report/check.js";
+import type { ComparedPairs } from "../report/check.js";
+import { ChangeGroups } from "./change-groups.js";
 import { Classes } from "./classes.js";
+import { Composition, settle } from "./compose.js";
 import { addEgressEdges, addIngressEdges, type Edges } from "./edge-pairs.js";
-import { groupsOf } from "./groups.js";
+import { type Group, groupsOf } from "./groups.js";
+import { halfOf } from "./halves.js";
+import { gistOf, type Heard, heardOf } from "./heard.js";
 import { outsideClasses } from "./outside.js";
+import { PodCells } from "./pod-cells.js";
 import { addPodPairs } from "./pod-pairs.js";
-import { type Probe, ProbeList } from "./probe.js";
+import { probesOfParts } from "./parts.js";
+import { type Probe, ProbeList, type Way } from "./probe.js";
 import { reducedCluster } from "./reduce.js";
+import type { Direction } from "./selection.js";
 import { Senders } from "./send.js";
+import { ServiceCells } from "./service-cells.js";
 import { ServicePairs } from "./service-pairs.js";
-import { PROTOCOL_NUMBERS, TrafficClasses, trafficText } from "./traffic.js";
+import { PROTOCOL_NUMBERS, type Traffic, TrafficClasses, trafficText } from "./traffic.js";
 
 export interface ExhaustiveInput {
   readonly cluster: Cluster;
@@ -35,60 +44,129 @@ export interface ExhaustiveInput {
   /** Pods above which those that no packet needs are left out of the planes. */
   readonly reduceAbove: number;
   readonly currentHasPolicy: boolean;
-  /** Versions and options of both. */
-  readonly settings: readonly [SettingSide, SettingSide];
-  /** Both planes for a cluster, and what policies' words deny in it. */
-  readonly planesOf: (cluster: Cluster) => { readonly planes: readonly [Plane, Plane]; readonly denies: Denial };
+  /** Versions and options of both; null: not known. */
+  readonly settings: readonly [SettingSide, SettingSide] | null;
+  /** Whether a policy's two directions cannot be looked at one by one: an engine says something of the policy as a whole. */
+  readonly inseparable: (policy: NetworkPolicy) => boolean;
+  /** Both planes for a cluster, and what policies' words deny in it. @param half policies lack a direction there */
+  readonly planesOf: (cluster: Cluster, half: boolean) => { readonly planes: readonly [Plane, Plane]; readonly denies: Denial };
 }
 
-/** A judged probe, for whoever compares; null: the same in both planes; a sentence: not judged. */
-export type Told = (probe: Probe, judged: Judged | string | null) => void;
+/** What is told of a class of pairs, for whoever compares: the gist of what came of it (`gistOf`). */
+export interface ToldPairs {
+  readonly way: Way;
+  readonly services: readonly string[];
+  readonly traffic: Traffic;
+  readonly pairs: number;
+  readonly gist: string;
+}
 
-export function compareAll(input: ExhaustiveInput, told: Told = () => {}): ComparedPairs {
-  const { list, classes, edges, traffic } = probesOf(input);
+export function compareAll(input: ExhaustiveInput, told: ((pairs: ToldPairs) => void) | null = null): ComparedPairs {
+  const work = workOf(input);
+  const { list, classes, edges, traffic, compositions } = work;
   const { probes } = list;
-  const cluster = input.cluster.pods.length > input.reduceAbove ? reducedCluster(input.cluster, probes) : input.cluster;
-  const { planes, denies } = input.planesOf(cluster);
-  const senders = new Senders(cluster, planes, input.currentHasPolicy, denies, input.settings);
-  const groups = new Groups();
+  const beyond = `beyond the ${input.most} packets that are sent at most (--max-probes)`;
+  const halves = hearHalves(input, work, beyond);
+  const groups = new ChangeGroups();
+  const representatives = compositions.flatMap((one) => [...one.representatives()]);
+  const differing = compositions.flatMap((one) => [...one.differing(false)]);
+  const sender = senderOf(input, input.cluster, [...probes, ...[...representatives, ...differing].map(({ probe }) => probe)], false);
+  for (const { probe, combination, egress, ingress } of representatives) settle(combination, sender.hear(probe), egress, ingress);
+  let shown = 0;
+  for (const one of compositions) for (const { probe, show } of one.differing(true)) {
+    if (probes.length + halves + representatives.length + shown >= input.most) break;
+    show(sender.hear(probe));
+    shown++;
+  }
   let pairs = 0;
   for (const probe of probes) {
-    const judged = senders.send(probe);
-    told(probe, judged);
-    pairs += probe.pairs();
-    if (judged !== null) groups.add(probe, judged);
+    const judged = sender.senders.send(probe);
+    const heard = heardOf(judged, sender.senders.fates());
+    const own = probe.pairs();
+    pairs += own;
+    told?.({ way: probe.way, services: probe.services ?? (probe.service === "" ? [] : [probe.service]), traffic: probe.traffic, pairs: own,
+      gist: gistOf(heard) });
+    if (heard.undecided !== "") groups.refuse(heard.undecided, 1, own);
+    else if (heard.found !== null && judged !== null && typeof judged !== "string") {
+      const { found } = heard;
+      groups.found(found, probe.way, probe.service, own, () => ({ source: judged.sourceName, destination: judged.destinationName,
+        traffic: trafficText(probe.traffic), current: found.current, target: found.target }));
+    }
   }
-  const beyond = `beyond the ${input.most} packets that are sent at most (--max-probes)`;
+  const names = new Names(input.cluster);
+  for (const one of compositions) pairs += one.tally(groups, (address) => names.describe(address));
+  if (told !== null) for (const one of compositions) one.tell(told);
   if (list.refused > 0) groups.refuse(beyond, list.refused, list.refusedPairs);
   return { podClasses: classes.pods.length, nodeClasses: new Set(classes.nodeClassOf).size, outsideClasses: edges.outside.length,
-    classes: probes.length, pairs, protocols: [...traffic.protocols, "ICMP"], ...groups.result() };
+    classes: probes.length + halves + representatives.length + shown,
+    composed: compositions.reduce((sum, { composed }) => sum + composed, 0), pairs,
+    protocols: [...traffic.protocols, "ICMP"], ...groups.result() };
 }
 
-interface Probes {
+interface Sender {
+  readonly senders: Senders;
+  hear(probe: Probe): Heard;
+}
+
+function senderOf(input: ExhaustiveInput, cluster: Cluster, probes: readonly Probe[], half: boolean): Sender {
+  const some = input.cluster.pods.length > input.reduceAbove ? reducedCluster(cluster, probes) : cluster;
+  const { planes, denies } = input.planesOf(some, half);
+  const senders = new Senders(some, planes, input.currentHasPolicy, denies, input.settings);
+  return { senders, hear: (probe) => {
+    const judged = senders.send(probe);
+    return heardOf(judged, senders.fates());
+  } };
+}
+
+/** Asks both ends by themselves. Returns how many packets that took. */
+function hearHalves(input: ExhaustiveInput, { list, compositions }: Work, beyond: string): number {
+  let left = input.most - list.probes.length;
+  const before = left;
+  for (const direction of ["Egress", "Ingress"] as const) {
+    const parts = compositions.map((one) => (direction === "Egress" ? one.egress : one.ingress));
+    const probes = parts.flatMap((one) => [...probesOfParts(one)]);
+    if (probes.length === 0) continue;
+    const { hear } = senderOf(input, halfOf(input.cluster, direction), probes, true);
+    for (const one of parts) one.hear((probe) => (left-- > 0 ? hear(probe) : heardOf(beyond, "")));
+  }
+  for (const one of compositions) one.meet();
+  return before - Math.max(0, left);
+}
+
+interface Work {
   readonly list: ProbeList;
   readonly classes: Classes;
   readonly edges: Edges;
   readonly traffic: TrafficClasses;
+  readonly compositions: readonly Composition[];
 }
 
-function probesOf({ cluster, prefixes, special, most }: ExhaustiveInput): Probes {
+function workOf({ cluster, prefixes, special, most, inseparable }: ExhaustiveInput): Work {
   const classes = new Classes(cluster, { prefixes: [...prefixes, ...clusterPrefixes(cluster)], special });
   const traffic = new TrafficClasses(cluster);
   const edges: Edges = { classes, traffic, outside: outsideClasses(cluster, classes.prefixes), nodePorts: nodePortsOf(cluster) };
   const list = new ProbeList(most);
-  const senders = groupsOf(classes, "Egress");
-  const receivers = groupsOf(classes, "Ingress");
+  const groups = (direction: Direction): Group[] => groupsOf(classes, direction);
+  const [senders, receivers] = [groups("Egress"), groups("Ingress")];
   addEgressEdges(senders, edges, list);
   addIngressEdges(receivers, edges, list);
   const services = new ServicePairs(edges);
-  // Where one end has no policy comes first: there are few of those, and most of the rest comes down to them.
   services.addOthers(senders, list);
   services.addFromOutside(receivers, list);
-  for (const both of [false, true]) {
-    services.add(senders, receivers, list, both);
-    addPodPairs(senders, receivers, traffic, list, both);
+  const composes = ({ open, policies }: Group): boolean => !open && !policies.some(inseparable);
+  const [own, other] = [new Set(senders.filter(composes)), new Set(receivers.filter(composes))];
+  // Where one end has no policy comes first: there are few of those.
+  for (const open of [true, false]) {
+    const asks = (from: Group, to: Group): boolean => (from.open || to.open) === open && !(own.has(from) && other.has(to));
+    services.add(senders, receivers, list, asks);
+    addPodPairs(senders, receivers, traffic, list, asks);
   }
-  return { list, classes, edges, traffic };
+  const compositions = [
+    new Composition("pod to pod", new PodCells(classes, [...other].flatMap((group) => group.classes)), classes, [...own], [...other],
+      traffic),
+    new Composition("pod to service", new ServiceCells(classes, services.behind), classes, [...own], [...other], traffic),
+  ];
+  return { list, classes, edges, traffic, compositions };
 }
 
 /** What services and nodes' own routes tell addresses apart by. */
@@ -105,79 +183,4 @@ function nodePortsOf({ services, pods }: Cluster): Set<string> {
     ...pods.flatMap(({ ports }) => ports.filter(({ hostPort }) => hostPort > 0)
       .map(({ protocol, hostPort }) => `${PROTOCOL_NUMBERS[protocol]} ${hostPort}`)),
   ]);
-}
-
-const EXAMPLES = 3;
-const CHANGES: Readonly<Record<string, Change>> = { destination: "other destination", "source seen": "other source",
-  "how refused": "other refusal" };
-/** The gravest first. */
-const GRAVITY: readonly Change[] = ["newly denied", "newly allowed", "other destination", "other source", "other refusal", "other"];
-
-interface Growing extends ChangeRow {
-  classes: number;
-  pairs: number;
-  readonly examples: ChangeRow["examples"][number][];
-}
-
-/** What was found, by difference, change and what decides it. */
-class Groups {
-  private readonly groups = new Map<string, Growing>();
-  private readonly reasons = new Map<string, { classes: number; pairs: number }>();
-
-  add(probe: Probe, judged: Judged | string): void {
-    if (typeof judged === "string") this.refuse(judged, 1, probe.pairs());
-    else if (judged.finding === null) this.refuse(judged.undecided === "" ? sidesReason(judged) : judged.undecided, 1, probe.pairs());
-    else this.found(probe, judged, judged.finding);
-  }
-
-  refuse(reason: string, classes: number, pairs: number): void {
-    const known = this.reasons.get(reason) ?? { classes: 0, pairs: 0 };
-    known.classes += classes;
-    known.pairs += pairs;
-    this.reasons.set(reason, known);
-  }
-
-  result(): Pick<ComparedPairs, "groups" | "undecided"> {
-    return {
-      groups: [...this.groups.values()].sort((a, b) => Number(b.id === "UNEXPLAINED") - Number(a.id === "UNEXPLAINED")
-        || GRAVITY.indexOf(a.change) - GRAVITY.indexOf(b.change) || b.pairs - a.pairs || (a.id + a.object < b.id + b.object ? -1 : 1)),
-      undecided: [...this.reasons].map(([reason, counts]) => ({ reason, ...counts }))
-        .sort((a, b) => b.pairs - a.pairs || (a.reason < b.reason ? -1 : 1)),
-    };
-  }
-
-  private found(probe: Probe, judged: Judged, { id, facet, reachesNow, current, target }: NonNullable<Judged["finding"]>): void {
-    const change = facet === "reached" ? (reachesNow ? "newly denied" : "newly allowed") : CHANGES[facet] ?? "other";
-    const sides = judged.sides!;
-    // Lines of manifests come before options and programs.
-    const all = (change === "newly allowed" ? sides[0] : sides[1]).becauses;
-    const becauses = [...all.filter(({ where }) => where !== null), ...all.filter(({ where }) => where === null)];
-    const object = objectOf(probe, change, becauses);
-    const key = JSON.stringify([id, change, object]);
-    let group = this.groups.get(key);
-    if (group === undefined) {
-      group = { id, title: titleOf(id), change, object, becauses, classes: 0, pairs: 0, examples: [] };
-      this.groups.set(key, group);
-    }
-    group.classes++;
-    group.pairs += probe.pairs();
-    if (group.examples.length < EXAMPLES) {
-      group.examples.push({ source: judged.sourceName, destination: judged.destinationName, traffic: trafficText(probe.traffic), current,
-        target });
-    }
-  }
-}
-
-/** The policies that deny, or the service; else the way. */
-function objectOf({ service, way }: Probe, change: Change, becauses: readonly Because[]): string {
-  const policies = [...new Set(becauses.filter(({ where }) => where !== null).map(({ object }) => object))];
-  if ((change === "newly denied" || change === "newly allowed") && policies.length > 0) {
-    return `${policies.slice(0, 3).join(", ")}${policies.length > 3 ? ` and ${policies.length - 3} more` : ""}`;
-  }
-  return service === "" ? way : `service ${service}`;
-}
-
-function sidesReason({ sides }: Judged): string {
-  const reasons = (sides ?? []).map(({ reason }) => reason).filter((reason) => reason.startsWith("undecided"));
-  return reasons.length === 0 ? "not judged" : [...new Set(reasons)].join("; ");
 }

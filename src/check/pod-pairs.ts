@@ -4,12 +4,12 @@ import { countPairs, type Group, place, podsOf, split } from "./groups.js";
 import type { Probe, ProbeList } from "./probe.js";
 import type { Traffic, TrafficClasses } from "./traffic.js";
 
-/** @param both whether policies have a say at both ends; those where one end has none come first */
+/** @param asks which pairs of groups */
 export function addPodPairs(senders: readonly Group[], receivers: readonly Group[], traffic: TrafficClasses, list: ProbeList,
-  both: boolean): void {
+  asks: (from: Group, to: Group) => boolean): void {
   for (const from of senders) {
     for (const to of receivers) {
-      if ((!from.open && !to.open) !== both) continue;
+      if (!asks(from, to)) continue;
       const ports = traffic.between(from.policies, to.policies);
       if (list.full) {
         list.refuse(ports.length, ports.length * podsOf(from.classes) * podsOf(to.classes));

@@ -24,6 +24,8 @@ export interface Probe {
   readonly backend: { readonly address: Address; readonly port: number } | null;
   /** `namespace/name` of the service; empty where there is none. */
   readonly service: string;
+  /** All services that it stands for; absent: that one alone. */
+  readonly services?: readonly string[];
   /** How many pairs of ends it stands for. */
   readonly pairs: () => number;
 }

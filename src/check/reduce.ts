@@ -1,6 +1,7 @@
 /**
  * The cluster with those pods alone that probes are sent from and to. Pods that are left out are alike to some that stay, so
- * neither plane reads a policy otherwise; services keep the endpoints that stay, nodes and all policies stay.
+ * neither plane reads a policy otherwise; services keep the endpoints that stay, nodes and all policies stay. What a name of
+ * a port stands for an engine may ask of all pods at once, so a pod stays for each number of each name.
  */
 import type { Cluster, Pod } from "../cluster/cluster.js";
 import type { Probe } from "./probe.js";
@@ -18,6 +19,10 @@ export function reducedCluster(cluster: Cluster, probes: readonly Probe[]): Clus
     keep(destination.text);
     if (backend !== null) keep(backend.address.text);
   }
+  const named = new Map(cluster.pods.filter(({ phase }) => phase !== "Succeeded" && phase !== "Failed")
+    .flatMap((pod) => pod.ports.filter(({ name }) => name !== "")
+      .map(({ name, protocol, containerPort }) => [`${name} ${protocol} ${containerPort}`, pod] as const)));
+  for (const pod of named.values()) kept.add(pod);
   const gone = cluster.pods.filter((pod) => !kept.has(pod) && !pod.hostNetwork);
   const names = new Set(gone.flatMap((pod) => pod.ips.map(({ text }) => text)));
   return {

@@ -35,9 +35,7 @@ export class Senders {
   private sent = 0;
 
   constructor(cluster: Cluster, private readonly planes: readonly [Plane, Plane], private readonly currentHasPolicy: boolean,
-    private readonly denies: PolicyDenies,
-    /** Versions and options of both, which differences depend on. */
-    private readonly settings: readonly [SettingSide, SettingSide]) {
+    private readonly denies: PolicyDenies, private readonly settings: readonly [SettingSide, SettingSide] | null = null) {
     this.names = new Names(cluster);
     this.nodes = new Map(planes[0].nodes.map((name, number) => [name, number]));
     for (const node of cluster.nodes) {
@@ -78,6 +76,12 @@ export class Senders {
     const found = this.judged as Judged | null;
     if (found === null) throw new Error("the comparison told nothing of a packet");
     return found.class === "same" || found.class === "otherChoice" ? null : found;
+  }
+
+  /** How the last probe ended in both planes, as a text that is equal for ends that are alike. */
+  fates(): string {
+    return this.outcomes.map(({ end, arrived, answerProtocol, answerType, answerCode }) =>
+      `${end}${arrived ? "+" : "-"}${answerProtocol === 0 ? "" : `${answerProtocol}/${answerType}/${answerCode}`}`).join(" ");
   }
 
   private step(index: 0 | 1, bytes: Uint8Array, etherType: number, node: number, device: number, timeNs: number, pin: Pin | null): void {

@@ -15,13 +15,14 @@ import type { OutsideClass } from "./outside.js";
 import { once } from "./pod-pairs.js";
 import type { Probe, ProbeList, Sender } from "./probe.js";
 import { PROTOCOL_NUMBERS, type Traffic } from "./traffic.js";
+import { Stand } from "./cells.js";
 
 export interface ServiceEdges {
   readonly classes: Classes;
   readonly outside: readonly OutsideClass[];
 }
 
-interface Backend {
+export interface Backend {
   readonly pod: Pod;
   readonly class: PodClass;
   readonly address: Address;
@@ -29,7 +30,7 @@ interface Backend {
 }
 
 /** A service port, and the backends of one class behind it. */
-interface Behind {
+export interface Behind {
   readonly service: Service;
   readonly port: ServicePort;
   readonly backends: readonly Backend[];
@@ -42,7 +43,7 @@ interface Behind {
 type Kind = "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalIP";
 
 export class ServicePairs {
-  private readonly behind: readonly Behind[];
+  readonly behind: readonly Behind[];
   private readonly byClass = new Map<PodClass, Behind[]>();
 
   constructor(private readonly edges: ServiceEdges) {
@@ -54,11 +55,11 @@ export class ServicePairs {
     }
   }
 
-  /** From pods. @param both whether policies have a say at both ends */
-  add(senders: readonly Group[], receivers: readonly Group[], list: ProbeList, both: boolean): void {
+  /** From pods. @param asks which pairs of groups */
+  add(senders: readonly Group[], receivers: readonly Group[], list: ProbeList, asks: (from: Group, to: Group) => boolean): void {
     for (const to of receivers) {
       const served = this.served(to);
-      const wanted = senders.filter((from) => (!from.open && !to.open) === both);
+      const wanted = senders.filter((from) => asks(from, to));
       if (served.length === 0) continue;
       if (list.full) {
         for (const from of wanted) list.refuse(served.length, podsOf(from.classes) * served.length);
@@ -66,7 +67,13 @@ export class ServicePairs {
       }
       for (const [sending, services] of sendersOf(wanted, to, served)) {
         for (const alike of groupBy(services, ({ traits }) => traits).values()) {
-          for (const probe of podProbes(alike[0], sending, this.edges.classes, alike.length)) list.add(probe);
+          for (const { stand, probe } of serviceProbes(alike[0], sending, this.edges.classes, alike.map(nameOf))) {
+            if (stand !== Stand.Itself) list.add(probe);
+          }
+          // Of those alike, not each has a backend among the senders.
+          const selves = alike.filter(({ backends }) => sending.includes(backends[0].class));
+          const own = selves.length === 0 ? null : selfProbe(selves[0], sending, this.edges.classes, selves.map(nameOf));
+          if (own !== null) list.add(own);
         }
       }
     }
@@ -96,33 +103,48 @@ function* sendersOf(senders: readonly Group[], to: Group, served: readonly Behin
   }
 }
 
-/** From pods of these classes, by where sender, entry and backend stand. */
-function* podProbes(one: Behind, sending: readonly PodClass[], classes: Classes, alike: number): Generator<Probe> {
-  const pairs = once(() => podsOf(sending) * alike);
-  for (const [kind, address] of addressesOf(one.service, one.port, classes)) {
-    for (const sameNode of [true, false]) {
-      const placed = beside(one, sending, address.family, sameNode, classes);
+/** From pods of these classes, by where sender, entry and backend stand. @param names of all services that the one stands for */
+export function* serviceProbes(one: Behind, sending: readonly PodClass[], classes: Classes, names: readonly string[])
+  : Generator<{ readonly stand: Stand; readonly shape: string; readonly probe: Probe }> {
+  const pairs = once(() => podsOf(sending) * names.length);
+  const made = (stand: Stand, shape: string, probe: Probe): { stand: Stand; shape: string; probe: Probe } =>
+    ({ stand, shape, probe: { ...probe, services: names } });
+  for (const [index, [kind, address]] of addressesOf(one.service, one.port, classes).entries()) {
+    for (const stand of [Stand.OneNode, Stand.TwoNodes]) {
+      const placed = beside(one, sending, address.family, stand === Stand.OneNode, classes);
       if (placed === null) continue;
       const [pod, backend] = placed;
       const source = pod.ips.find(({ family }) => family === address.family)!;
       const sender: Sender = { kind: "pod", pod };
       if (kind !== "NodePort") {
-        yield probeOf("pod to service", sender, source, address, one, backend, frontPort(kind, one), pairs);
+        yield made(stand, `${index}`, probeOf("pod to service", sender, source, address, one, backend, frontPort(kind, one), pairs));
         continue;
       }
       for (const node of entryNodes(pod, backend.pod, one, classes)) {
         const entry = internalOf(node).find(({ family }) => family === source.family);
-        if (entry !== undefined) yield probeOf("pod to service", sender, source, entry, one, backend, one.port.nodePort, pairs);
+        const role = node.name === backend.pod.nodeName ? "backend's node" : node.name === pod.nodeName ? "sender's node" : "another node";
+        if (entry === undefined) continue;
+        yield made(stand, `${index} ${role}`, probeOf("pod to service", sender, source, entry, one, backend, one.port.nodePort, pairs));
       }
     }
   }
-  // A backend that comes back to itself.
+  const self = selfProbe(one, sending, classes, names);
+  if (self !== null) yield { stand: Stand.Itself, shape: "", probe: self };
+}
+
+/** A backend that comes back to itself. */
+function selfProbe(one: Behind, sending: readonly PodClass[], classes: Classes, names: readonly string[]): Probe | null {
   const self = one.backends.find(({ class: own }) => sending.includes(own));
   const address = addressesOf(one.service, one.port, classes)
     .find(([kind, front]) => kind === "ClusterIP" && front.family === self?.address.family);
-  if (self !== undefined && address !== undefined) {
-    yield probeOf("pod to service", { kind: "pod", pod: self.pod }, self.address, address[1], one, self, one.port.port, once(() => alike));
-  }
+  if (self === undefined || address === undefined) return null;
+  const probe = probeOf("pod to service", { kind: "pod", pod: self.pod }, self.address, address[1], one, self, one.port.port,
+    () => names.length);
+  return { ...probe, services: names };
+}
+
+function nameOf({ service: { namespace, name } }: Behind): string {
+  return `${namespace}/${name}`;
 }
 
 /** From hosts outside, over the backend's node and over another. */
@@ -221,16 +243,21 @@ function behindServices(classes: Classes): Behind[] {
     }
     const nodes = new Set(backends.map(({ pod }) => pod.nodeName));
     return [...groupBy(backends, (one) => `${one.class.index} ${one.port}`).values()]
-      .map((own): Behind => ({ service, port, backends: own, nodes, traits: traitsOf(service, port, own[0], classes) }));
+      .map((own): Behind => ({ service, port, backends: own, nodes, traits: traitsOf(service, port, own, nodes, classes) }));
   }));
 }
 
-/** What planes see of a service beside who stands behind it. Ports of nodes are alike, as are addresses that no block tells apart. */
-function traitsOf(service: Service, port: ServicePort, backend: Backend, classes: Classes): string {
+/**
+ * What planes see of a service beside who stands behind it. Ports of nodes are alike, as are addresses that no block tells
+ * apart. Where a policy is Local, how many nodes have no endpoint says which nodes traffic can enter by.
+ */
+function traitsOf(service: Service, port: ServicePort, backends: readonly Backend[], nodes: ReadonlySet<string>, classes: Classes): string {
   const { type, externalTrafficPolicy, internalTrafficPolicy, sessionAffinity, trafficDistribution } = service;
   return JSON.stringify([type, externalTrafficPolicy, internalTrafficPolicy, sessionAffinity, trafficDistribution, port.protocol,
-    port.port === backend.port, port.nodePort > 0, service.loadBalancerSourceRanges.map(({ text }) => text),
-    service.loadBalancerIngress.map(({ ipMode }) => ipMode), service.headless,
+    port.port === backends[0].port, backends[0].port, port.nodePort > 0, service.loadBalancerSourceRanges.map(({ text }) => text),
+    service.loadBalancerIngress.map(({ ip, ipMode }) => [ip.family, ipMode]), service.headless, service.ipFamilies,
+    [...new Set(backends.map(({ address }) => address.family))].sort(),
+    isLocal(service) ? Math.min(2, classes.nodes.length - nodes.size) : 2,
     Object.entries(service.annotations).filter(([key]) => key.includes("cilium.io") || key.includes("topology")),
     [...service.clusterIPs, ...service.externalIPs].map((address) => [address.family, classes.blocksOf(address)]),
     classes.hasOtherKinds ? `${service.namespace}/${service.name}` : ""]);
@@ -289,6 +316,6 @@ function probeOf(way: Probe["way"], sender: Sender, source: Address, destination
     backend: backend === null ? null : { address: backend.address, port: backend.port } };
 }
 
-function isLocal({ internalTrafficPolicy, externalTrafficPolicy }: Service): boolean {
+export function isLocal({ internalTrafficPolicy, externalTrafficPolicy }: Service): boolean {
   return internalTrafficPolicy === "Local" || externalTrafficPolicy === "Local";
 }

@@ -7,6 +7,7 @@ import { formatProblem } from "../cluster/problem.js";
 import { buildTimeline } from "../cluster/timeline.js";
 import { assumedNetwork, CILIUM_VERSIONS, PROFILES_HELP } from "../planes.js";
 import { renderCheck } from "../report/check.js";
+import { jsonText } from "../report/printable.js";
 import { readInputs } from "./inputs.js";
 import { addInputOptions, addTargetOptions, ciliumProfileOf, type InputOptions, networkOf, numberOf, profileOf, refuseUnmodelled,
   type TargetOptions, wholeNumberOf } from "./options.js";
@@ -36,7 +37,7 @@ export function checkCommand(program: Command, exit: (code: number) => void): vo
       .choices(SCALE_BY).default("replicas"))
     .option("--seed <number>", "seed of every random choice", "1")
     .option("--max-probes <number>", "packets that the comparison of both planes sends at most, one for each class of pairs; what is"
-      + " beyond is counted as undecided (default: what a minute is thought to take; 0: none)")
+      + " beyond is counted as undecided (default: what a few minutes are thought to take; 0: none)")
     .addOption(new Option("-o, --output <format>", "report format").choices(["text", "json"]).default("text"))
     .addHelpText("after", `
 ${PROFILES_HELP}
@@ -70,7 +71,7 @@ function check(options: CheckOptions): number {
     version: version(), cluster, network, current, target,
     detected: options.current === undefined ? detected.because : "", problems, unreadable: inputs.unreadable,
     strict: options.strict === true });
-  process.stdout.write(options.output === "json" ? `${JSON.stringify(report, null, 2)}\n` : renderCheck(report));
+  process.stdout.write(options.output === "json" ? jsonText(report) : renderCheck(report));
   for (const problem of options.output === "json" ? [] : report.problems) process.stderr.write(`${formatProblem(problem)}\n`);
   const { exitCode, why } = report.verdict;
   if (exitCode > 1) process.stderr.write(`twinplane: ${why}\n`);

@@ -2,6 +2,7 @@
 import { writeFileSync } from "node:fs";
 import type { CoverageReport } from "../compare/coverage.js";
 import { renderLcov } from "../report/coverage.js";
+import { jsonText } from "../report/printable.js";
 import { sentenceOf } from "./files.js";
 import { UsageError } from "./usage.js";
 
@@ -9,7 +10,7 @@ export const COVERAGE_HELP = "write what the traffic exercised, by manifest line
   + " backends; lcov, or JSON where the name ends in .json";
 
 export function writeCoverage(file: string, coverage: CoverageReport): void {
-  const text = file.endsWith(".json") ? `${JSON.stringify(coverage, null, 2)}\n` : renderLcov(coverage);
+  const text = file.endsWith(".json") ? jsonText(coverage) : renderLcov(coverage);
   try {
     writeFileSync(file, text);
   } catch (error) {

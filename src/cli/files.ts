@@ -2,6 +2,7 @@
 import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
+import { gunzipped } from "./gunzip.js";
 
 /** Files below a path, sorted; a file, pipe or device is itself. A sentence where it cannot be listed. */
 export interface Listing {
@@ -89,7 +90,7 @@ export function readTextOrChunks(file: string, onDamage: (what: string) => void)
   try {
     while (length <= WHOLE_BYTES) {
       const chunk = bytes.next();
-      if (chunk.done === true) return textOf(file, Buffer.concat(first));
+      if (chunk.done === true) return smallOf(file, Buffer.concat(first), onDamage);
       first.push(chunk.value);
       length += chunk.value.length;
     }
@@ -97,12 +98,18 @@ export function readTextOrChunks(file: string, onDamage: (what: string) => void)
     return { file, what: sentenceOf(error) };
   }
   const start = Buffer.concat(first);
-  if (isGzip(start)) {
-    // What is packed is unpacked at once.
-    const unpacked = unpack(file, Buffer.concat([start, ...bytes]));
-    return "what" in unpacked ? unpacked : textOrChunks(unpacked.bytes);
+  return chunked(isGzip(start) ? gunzipped(joined(start, bytes)) : joined(start, bytes), onDamage);
+}
+
+/** Of a file that is small itself; what is packed in it may be large. */
+function smallOf(file: string, bytes: Uint8Array, onDamage: (what: string) => void): ReturnType<typeof readTextOrChunks> {
+  if (!isGzip(bytes)) return textOf(file, bytes);
+  try {
+    return { text: withoutMark(gunzipSync(bytes, { maxOutputLength: WHOLE_BYTES })) };
+  } catch (error) {
+    if (codeOf(error) === "ERR_BUFFER_TOO_LARGE") return chunked(gunzipped([bytes]), onDamage);
+    return { file, what: sentenceOf(error) };
   }
-  return chunked(joined(start, bytes), onDamage);
 }
 
 /** The text of bytes that are in memory already; of many its chunks. */
@@ -201,6 +208,7 @@ const SENTENCES: Readonly<Record<string, string>> = {
   ENOTDIR: "a part of this path is a file, not a folder", ELOOP: "symbolic links that lead in a circle", EMFILE: "too many files open",
   ENAMETOOLONG: "the name is too long", ENXIO: "nothing is on the other side of this pipe or device", EIO: "the disk reports a read error",
   ENOSPC: "no space left on the device", EROFS: "the file system is read-only", ERR_FS_FILE_TOO_LARGE: "larger than 2 GiB",
+  Z_DATA_ERROR: "gzip data damaged", Z_BUF_ERROR: "gzip data damaged",
   ERR_STRING_TOO_LONG: "larger than 512 MiB of text",
 };
 

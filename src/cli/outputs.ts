@@ -15,6 +15,7 @@ import { commentOf, Comments } from "../report/packets/comments.js";
 import { commentedPcapng } from "../report/packets/pcapng.js";
 import { PacketTable } from "../report/parquet.js";
 import type { Report } from "../report/report.js";
+import { jsonText } from "../report/printable.js";
 import { sentenceOf } from "./files.js";
 import { addFlowOptions, type FlowOptions, flowSelection, type FlowSelection, selects } from "./flow-options.js";
 import { UsageError } from "./usage.js";
@@ -127,7 +128,7 @@ export class Outputs {
       else if (format === "html") write(path, renderHtml(report));
       else if (format === "junit") write(path, renderJunit(report, failOn));
       else if (format === "markdown") write(path, renderMarkdown(report));
-      else write(path, format === "json" ? `${JSON.stringify(report, null, 2)}\n` : asText(path === null));
+      else write(path, format === "json" ? jsonText(report) : asText(path === null));
     }
   }
 

@@ -13,6 +13,7 @@ import { renderReviewMarkdown } from "../report/review-markdown.js";
 import type { Review, ReviewFailOn } from "../review/report.js";
 import { readdress } from "../review/readdress.js";
 import { runReview } from "../review/review.js";
+import { jsonText } from "../report/printable.js";
 import { COVERAGE_HELP, writeCoverage } from "./coverage.js";
 import { type CompareOptions, painter, plainly, sessionInput } from "./compare.js";
 import { type InputFiles, withInputFiles } from "./input-files.js";
@@ -122,7 +123,7 @@ function onceEach(problems: readonly Problem[]): Problem[] {
 
 function rendered(options: ReviewOptions, found: Review): string {
   switch (options.output) {
-    case "json": return `${JSON.stringify(found, null, 2)}\n`;
+    case "json": return jsonText(found);
     case "markdown": return renderReviewMarkdown(found);
     case "github": return renderAnnotations(found);
     case "text": return renderReview(found, { paint: options.outFile === undefined ? painter() : plainly,

@@ -7,6 +7,7 @@ import type { Report } from "../report/report.js";
 import { renderScore } from "../report/score.js";
 import { type Prediction, scoreOf } from "../score/score.js";
 import { SeenFlows } from "../score/seen-flows.js";
+import { jsonText } from "../report/printable.js";
 import { fileChunks } from "./chunks.js";
 import { list, readText } from "./files.js";
 import { UsageError } from "./usage.js";
@@ -41,7 +42,7 @@ async function score(options: ScoreOptions): Promise<number> {
   for (const problem of problems) process.stderr.write(`${formatProblem(problem)}\n`);
   const found = scoreOf(predictions, refused, seen.all());
   if (seen.beyond > 0) process.stderr.write(`${seen.beyond} flow events are of connections beyond the first million and were not used\n`);
-  process.stdout.write(options.output === "json" ? `${JSON.stringify({ ...found, problems }, null, 2)}\n` : renderScore(found));
+  process.stdout.write(options.output === "json" ? jsonText({ ...found, problems }) : renderScore(found));
   return unreadable ? 2 : found.verdict.exitCode;
 }
 

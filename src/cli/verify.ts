@@ -6,6 +6,7 @@ import type { NodeDump } from "../iptables/planeNode.js";
 import { assumedNetwork } from "../planes.js";
 import { renderVerify, type VerifyReport, verifyVerdict } from "../report/verify.js";
 import { verifyDumps } from "../verification.js";
+import { jsonText } from "../report/printable.js";
 import { judgeDumps } from "./dumps.js";
 import { readInputs } from "./inputs.js";
 import { type InputOptions, networkOf } from "./options.js";
@@ -70,7 +71,7 @@ function verify(options: VerifyOptions): number {
   const verdict = strict ? { exitCode: 2, why: "errors in the inputs (--strict)" }
     : verifyVerdict(dumps, inputs.unreadable + judged.refused);
   const report: VerifyReport = { dumps, problems, verdict };
-  process.stdout.write(options.output === "json" ? `${JSON.stringify(report, null, 2)}\n`
+  process.stdout.write(options.output === "json" ? jsonText(report)
     : renderVerify(report, options.verbose === true));
   return report.verdict.exitCode;
 }

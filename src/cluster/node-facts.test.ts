@@ -66,6 +66,22 @@ describe("readNodeFacts", () => {
     { dst: "192.168.0.9", dev: "eth0", state: ["FAILED"] },
   ];
 
+  test("VLAN devices, and where some may be hidden", () => {
+    const on = (ifindex: number, ifname: string, more: object): object => ({ ifindex, ifname, flags: ["UP"], mtu: 1500, ...more });
+    const vlan = (protocol: string, id: number): object => ({ linkinfo: { info_kind: "vlan", info_data: { protocol, id, flags: [] } } });
+    const links = [...ADDR, on(20, "eth0.100", { link: "eth0", ...vlan("802.1Q", 100) }),
+      on(21, "q", { link: "eth0.100", ...vlan("802.1ad", 7) }),
+      on(22, "mv", { link: "eth0", linkinfo: { info_kind: "macvlan" } }), on(23, "odd", { link: "eth0", ...vlan("802.2", 9) })];
+    const found = (more: readonly object[] = []): unknown[] => read({ link: [...links, ...more], route: routes }).facts!.devices
+      .filter((device) => device.vlan !== undefined || device.vlansUnknown === true)
+      .map(({ name, vlan: own, vlansUnknown }) => [name, own ?? null, vlansUnknown === true]);
+    const known = [["eth0.100", { parent: 2, id: 100, protocol: 0x8100 }, false], ["q", { parent: 20, id: 7, protocol: 0x88a8 }, false]];
+    expect(found()).toEqual(known);
+    // Without -d nobody knows what stands on a device; a pod's veth stands on one of another network namespace.
+    expect(found([on(30, "eth0.5", { link: "eth0" }), on(31, "v", { link: "azv1", link_netnsid: 0 }), on(32, "slave", { master: "br0" })]))
+      .toEqual([["eth0", null, true], ...known, ["slave", null, true]]);
+  });
+
   test("kinds of devices follow from use; flannel's details are assumed aloud", () => {
     const { facts, lines } = read({ addr: ADDR, route: routes, neigh: neighbours });
     expect(kinds(facts)).toEqual(["1 lo loopback null", "2 eth0 uplink null", "7 azv1 pod default/web",

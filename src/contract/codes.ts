@@ -267,6 +267,8 @@ export const DsrMode = codes("DsrMode", "bpf-lb-mode and bpf-lb-dsr-dispatch; ou
   SNAT: 0, DSR_OPT: 1, DSR_GENEVE: 2, DSR_IPIP: 3, HYBRID_OPT: 4, HYBRID_GENEVE: 5, HYBRID_IPIP: 6,
   /** Each service says (bpf-lb-mode-annotation). */
   OWN_OPT: 7, OWN_GENEVE: 8, OWN_IPIP: 9,
+  /** In IP headers by XDP (up to 1.18), which is not modelled: what it may touch is undecided. */
+  IPIP_BY_XDP: 10,
 });
 
 // ---- identities, endpoints, nodes -----------------------------------------------------------------------------

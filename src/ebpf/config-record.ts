@@ -5,7 +5,7 @@
 import { parseAddress, parsePrefix } from "../cluster/address.js";
 import { ConfigOption, DsrMode, LbAlgorithm, LbOption } from "../contract/codes.js";
 import { maglevSeeds } from "./compile/maglev.js";
-import { hasOwnModes, tunnelPort, tunnelProtocol, usesDsr } from "./encapsulation.js";
+import { hasOwnModes, ipipByXdp, tunnelPort, tunnelProtocol, usesDsr } from "./encapsulation.js";
 import type { MapEntry } from "./image.js";
 import type { CiliumOptions, OptionValues } from "./options.js";
 import { fieldOf, NO_PREFIX } from "./records.js";
@@ -78,9 +78,13 @@ const LB_SWITCHES: readonly (readonly [number, (options: OptionValues) => boolea
   [LbOption.values.ANY_PROTOCOL, (o) => !o["bpf-lb-proto-diff"]],
 ];
 
-/** bpf-lb-mode and bpf-lb-dsr-dispatch in one; services have a mode of their own from 1.17 on. */
+/**
+ * bpf-lb-mode and bpf-lb-dsr-dispatch in one; services have a mode of their own from 1.17 on. Up to 1.18 dispatch in IP headers is
+ * XDP's (initKubeProxyReplacementOptions), and there are no XDP programs here.
+ */
 function dsrMode(options: CiliumOptions): number {
   if (!usesDsr(options)) return DsrMode.values.SNAT;
+  if (ipipByXdp(options)) return DsrMode.values.IPIP_BY_XDP;
   const mode = hasOwnModes(options) ? "OWN" : options["bpf-lb-mode"] === "hybrid" ? "HYBRID" : "DSR";
   const dispatch = { opt: "OPT", geneve: "GENEVE", ipip: "IPIP" } as const;
   return DsrMode.values[`${mode}_${dispatch[options["bpf-lb-dsr-dispatch"]]}`];

@@ -25,6 +25,11 @@ export function hasOwnModes(options: CiliumOptions): boolean {
   return options["bpf-lb-mode-annotation"] && options.version !== "1.16";
 }
 
+/** Direct server return in IP headers of its own, which is XDP's up to 1.18: a tc program's packets have no inner header. */
+export function ipipByXdp(options: CiliumOptions): boolean {
+  return usesDsr(options) && options["bpf-lb-dsr-dispatch"] === "ipip" && ["1.16", "1.17", "1.18"].includes(options.version);
+}
+
 /** tunnel-port 0 is the protocol's own: Linux's for VXLAN, IANA's for Geneve (pkg/defaults). */
 export function tunnelPort(options: CiliumOptions): number {
   if (options["tunnel-port"] !== 0) return options["tunnel-port"];

@@ -415,7 +415,7 @@ describe("what is not judged", () => {
     bench.remove("twinplane_fib", { prefixlen: 32, node: 0, family: 1 });
     expect(ended(send(bench, { from: A, to: CLIENT, protocol: "TCP" },
       POD_DEVICE))).toBe("Undecided NO_ROUTE");
-    bench.configure({ dsr_mode: DsrMode.values.DSR_IPIP });
+    bench.configure({ dsr_mode: DsrMode.values.IPIP_BY_XDP });
     bench.backend(1, C, 80);
     bench.service("198.51.100.80", 80, 6, 1, [1],
       ServiceFlag.values.LOADBALANCER | ServiceFlag.values.ROUTABLE);

@@ -5,7 +5,7 @@
  * Source: daemon/cmd (initKubeProxyReplacementOptions, daemon.go, daemon_main.go) of the five trees.
  */
 import type { Problem } from "../cluster/problem.js";
-import { usesDsr } from "./encapsulation.js";
+import { ipipByXdp, usesDsr } from "./encapsulation.js";
 import type { OptionName } from "./option-values.js";
 import type { CiliumOptions } from "./options.js";
 
@@ -25,9 +25,13 @@ const REFUSALS: readonly Refusal[] = [
   { name: "enable-egress-gateway", needs: "enable-bpf-masquerade, enable-ipv4-masquerade and kube-proxy-replacement",
     when: (o) => o["enable-egress-gateway"]
       && !(o["enable-bpf-masquerade"] && o["enable-ipv4-masquerade"] && o["kube-proxy-replacement"]) },
-  { name: "bpf-lb-mode", needs: "routing-mode=native for direct server return by option",
-    when: (o) => o["bpf-lb-mode"] !== "snat" && o["bpf-lb-dsr-dispatch"] === "opt" && o["routing-mode"] === "tunnel"
+  { name: "bpf-lb-mode", needs: "routing-mode=native for direct server return by option or in IP headers of its own",
+    when: (o) => o["bpf-lb-mode"] !== "snat" && o["bpf-lb-dsr-dispatch"] !== "geneve" && o["routing-mode"] === "tunnel"
       && o["kube-proxy-replacement"] },
+  { name: "bpf-lb-dsr-dispatch", needs: "bpf-lb-acceleration, and up to 1.17 bpf-lb-mode=dsr with datapath-mode=lb-only, for ipip",
+    when: (o) => ipipByXdp(o) && o["kube-proxy-replacement"] && (o.version === "1.18" ? o["bpf-lb-acceleration"] === "disabled"
+      : o["bpf-lb-mode"] === "hybrid"
+        || (o["bpf-lb-mode"] === "dsr" && (o["bpf-lb-acceleration"] === "disabled" || o["datapath-mode"] !== "lb-only"))) },
   { name: "egress-masquerade-interfaces", needs: "enable-bpf-masquerade=false",
     when: (o) => masquerades(o) && o["egress-masquerade-interfaces"] !== "" },
   { name: "enable-masquerade-to-route-source", needs: "enable-bpf-masquerade=false",

@@ -327,18 +327,6 @@ describe("direct server return", () => {
     expect(outcome(plane("1.20", remote, { "bpf-lb-mode": "dsr" }).send({ to: "198.51.100.1", port: 80, payload: 1453 })))
       .toContain("undecided");
   });
-
-  it("in IP headers of its own is not judged, and says so", () => {
-    for (const version of ALL) {
-      const { send, made } = plane(version, remote, { "bpf-lb-mode": "dsr", "bpf-lb-dsr-dispatch": "ipip" });
-      expect(outcome(send({ to: "198.51.100.1", port: 80 }))).toContain("undecided");
-      expect(made.problems.map(({ what }) => what).join()).toContain("bpf-lb-dsr-dispatch");
-      // Up to 1.19 a local backend's request is not translated either.
-      const local = outcome(send({ to: "198.51.100.1", port: 80, at: "node-2" }));
-      if (version === "1.20") expect(local).toBe("Delivered");
-      else expect(local).toContain("undecided");
-    }
-  });
 });
 
 /** Ones' complement sum; 0xffff over bytes whose checksum is right. */

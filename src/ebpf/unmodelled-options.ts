@@ -4,15 +4,15 @@
  */
 import type { Problem } from "../cluster/problem.js";
 import { type Doubt, DOUBTS } from "./doubts/table.js";
-import { usesDsr } from "./encapsulation.js";
+import { ipipByXdp } from "./encapsulation.js";
 import type { OptionName } from "./option-values.js";
 import type { CiliumOptions } from "./options.js";
 import { refusalProblems, refusedValues } from "./refusals.js";
 
 /** What programs leave undecided (UndecidedReason). */
 const BY_PROGRAMS: readonly Pick<Doubt, "option" | "when" | "why">[] = [
-  { option: "bpf-lb-dsr-dispatch", when: (o) => o["bpf-lb-dsr-dispatch"] === "ipip" && usesDsr(o) && o["kube-proxy-replacement"],
-    why: "direct server return in IP headers of its own, and what it may touch" },
+  { option: "bpf-lb-dsr-dispatch", when: (o) => ipipByXdp(o) && o["kube-proxy-replacement"],
+    why: "up to 1.18 direct server return in IP headers of its own is XDP's, and what it may touch" },
 ];
 
 export function refuseUnmodelled(options: CiliumOptions, problems: Problem[]): void {

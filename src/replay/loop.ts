@@ -53,6 +53,7 @@ const CHOICE_UNSEEN = "the capture does not show which backend was chosen";
 const INFERRED_OTHERWISE = "the node that sent it was not captured, and would have sent it otherwise";
 const OPTIONS_WRITTEN = "nodes that were not captured may have written into its IP options";
 const STACKED = "a VLAN tag behind another is not judged";
+const UNDIRECTED = "the capture does not say which way it crossed the pod's device, and neither address is the pod's alone";
 const LEFT_TAGGED = "it left in a VLAN that the node's facts name no device for";
 const BEFORE_CAPTURE = "answers a packet of a flow that began before the capture";
 
@@ -138,6 +139,10 @@ export class Replay {
     }
     if (this.options.points.deviceKind(first.node, first.device) === "loopback") {
       this.counts.loopback++;
+      return;
+    }
+    if (first.class === ViewClass.Undirected) {
+      this.pass(passage, UNDIRECTED);
       return;
     }
     if (first.vlanProtocol !== 0) {

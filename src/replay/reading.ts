@@ -240,7 +240,10 @@ function directionOf(view: View, ethernet: boolean, cursor: CaptureCursor, topol
     if (sameMac(record.bytes, record.offset + 6, mac)) return Emission.Out;
     if (sameMac(record.bytes, record.offset, mac)) return Emission.In;
   }
-  return view.class === ViewClass.Packet ? topology.directionByAddress(view.node, view.tuple) : Emission.In;
+  if (view.class !== ViewClass.Packet) return Emission.In;
+  const found = topology.directionByAddress(view.node, device, view.tuple);
+  if (found === null) view.class = ViewClass.Undirected;
+  return found ?? Emission.In;
 }
 
 function sameMac(bytes: Uint8Array, at: number, mac: string): boolean {

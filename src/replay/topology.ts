@@ -201,9 +201,17 @@ export class Topology {
     return kind === "uplink" || kind === "tunnel";
   }
 
-  /** By addresses: which way a packet seen on the uplink went. */
-  directionByAddress(node: number, tuple: Uint8Array): number {
-    return this.points[node].local.has(Tuple.source(tuple).join(".")) ? Emission.Out : Emission.In;
+  /**
+   * By addresses: which way a packet went where it was seen. A pod's device is seen from the node: what the pod sends comes in
+   * there. Elsewhere what is of this node goes out. null: it is neither from the pod nor for it.
+   */
+  directionByAddress(node: number, device: number, tuple: Uint8Array): number | null {
+    const { local } = this.points[node];
+    const source = local.get(Tuple.source(tuple).join("."));
+    if (this.deviceKind(node, device) !== "pod") return source !== undefined ? Emission.Out : Emission.In;
+    const sends = source === device;
+    const takes = local.get(Tuple.destination(tuple).join(".")) === device;
+    return sends === takes ? null : sends ? Emission.In : Emission.Out;
   }
 
   /** The node an address belongs to, itself or one of its pods; -1: none. For captures that name no node. */

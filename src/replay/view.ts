@@ -15,6 +15,8 @@ export const ViewClass = {
   Broken: 2,
   /** Behind more than one VLAN tag; not read. */
   Stacked: 3,
+  /** Seen on a pod's device without a word of which way, and its addresses do not say either. */
+  Undirected: 4,
 } as const;
 
 export class View {

@@ -72,6 +72,8 @@ export interface ComparedPairs {
   readonly outsideClasses: number;
   /** Packets sent through both planes. */
   readonly classes: number;
+  /** Classes of pairs with policies at both ends, put together out of packets that show each end by itself. */
+  readonly composed: number;
   readonly pairs: number;
   readonly protocols: readonly string[];
   readonly groups: readonly ChangeRow[];
@@ -163,7 +165,8 @@ function changeLines({ compared }: CheckReport): string[] {
   const undecided = compared.undecided.reduce((sum, { classes }) => sum + classes, 0);
   lines.push(`Compared: ${count(compared.classes, "class", "classes")} of pairs (${compared.podClasses} of pods, ${
     compared.nodeClasses} of nodes,`
-    + ` ${compared.outsideClasses} of addresses outside; ${compared.protocols.join(", ")}), ${undecided} undecided`);
+    + ` ${compared.outsideClasses} of addresses outside; ${compared.protocols.join(", ")})${
+    compared.composed === 0 ? "" : `, ${compared.composed} more put together from what both ends' policies do`}, ${undecided} undecided`);
   for (const { reason, classes, pairs } of compared.undecided.slice(0, LISTED_REASONS)) {
     lines.push(`  undecided: ${reason.replace(/^undecided: /, "")}: ${count(classes, "class", "classes")}, ${count(pairs, "pair")}`);
   }

@@ -11,6 +11,14 @@ export function printable(text: string): string {
   });
 }
 
+/** Those that JSON.stringify leaves as they are. */
+const OBEYED_IN_JSON = /[\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
+
+/** Plain data as JSON of several lines, every text of it exactly: what a terminal obeys is an escape that readers of JSON undo. */
+export function jsonText(data: unknown): string {
+  return `${JSON.stringify(data, null, 2).replace(OBEYED_IN_JSON, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`)}\n`;
+}
+
 /** The same for a text of several lines, which stay lines. */
 export function printableLines(text: string): string {
   return text.split("\n").map(printable).join("\n");

@@ -36,6 +36,8 @@ describe("links", () => {
       l3Offset: 22,
       vlanTags: 2,
       vlanId: 100,
+      vlanTci: 0x6064,
+      vlanProtocol: 0x88a8,
       destination: DestinationKind.Broadcast,
     });
     decodeLink(LinkType.Ethernet, tagged, 0, 20, link);

@@ -1,12 +1,18 @@
-/** Faults seeded in the programs' policy step and host policies; the policy ring must see each. */
+/**
+ * Faults seeded in the programs' policy step and host policies, which the policy ring must see, and in what recorded runs show of
+ * proxies, drawn ports and direct server return.
+ */
 import type { Fault } from "./fault.js";
 
 const RING = "test/policy-ring/ring.test.ts";
 const POLICY = "assembly/programs/policy.ts";
 const HOST = "assembly/programs/host_policy.ts";
 
-function fault(id: string, file: string, find: string, replace: string, why: string): Fault {
-  return { id: `program-${id}`, file, find, replace, why, seenBy: RING };
+const VECTORS = "test/vectors.test.ts";
+const IPIP = "src/ebpf/dsr-ipip.test.ts";
+
+function fault(id: string, file: string, find: string, replace: string, why: string, seenBy = RING): Fault {
+  return { id: `program-${id}`, file, find, replace, why, seenBy };
 }
 
 export const CILIUM_PROGRAM_FAULTS: readonly Fault[] = [
@@ -30,4 +36,16 @@ export const CILIUM_PROGRAM_FAULTS: readonly Fault[] = [
   fault("host-egress-unasked", HOST, "if (verdict != GO_ON) return verdict;\n      proxyPort", "proxyPort", "a node may send anything"),
   fault("host-unknown-allows", HOST, "if (Policy.proxyPort == <u16>PolicyPort.UNDECIDED) return Verdict.PROXY;", "",
     "a node receives what nobody knows it may"),
+  fault("proxy-hop-uncounted", "assembly/programs/to_pod.ts", "if (atDevice && port != <u16>PolicyPort.UNDECIDED) {", "if (false) {",
+    "no hop is counted on the way to a proxy", VECTORS),
+  fault("draw-by-remainder", "assembly/programs/nat_mapping.ts", "((<u32>value * ports) >> 16)", "(<u32>value % ports)",
+    "a drawn port is a remainder in every version", VECTORS),
+  fault("ipip-hop-of-ipv6", "assembly/programs/dsr_ipip.ts", "Deliver.byRoute(Packet.family == 4)", "Deliver.byRoute(true)",
+    "IPv6 counts a hop as well", VECTORS),
+  fault("ipip-end-of-the-service", "assembly/programs/dsr_ipip.ts", "Tunnel.inIp(address)", "Tunnel.inIp(NAMED)",
+    "the packet goes to another address than the backend's", VECTORS),
+  fault("ipip-choice-anew", "assembly/programs/dsr_ipip.ts", "isNamed = true;", "",
+    "the backend's node chooses again, and translates the port", IPIP),
+  fault("ipip-outer-length", "assembly/programs/tunnel.ts", "outerHeader4(source, ecn, payload + header, Tunnel.IPIP)",
+    "outerHeader4(source, ecn, payload, Tunnel.IPIP)", "the outer length is the inner one's", IPIP),
 ];

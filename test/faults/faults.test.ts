@@ -18,8 +18,10 @@ import { NPM_FAULTS } from "./npm.js";
 import { SERVICE_FAULTS } from "./services.js";
 import { SET_FAULTS } from "./sets.js";
 import { SHORTCUT_FAULTS } from "./shortcuts.js";
+import { VLAN_FAULTS } from "./vlan.js";
 
-const FAULTS = [...CILIUM_POLICY_FAULTS, ...CILIUM_PROGRAM_FAULTS, ...SET_FAULTS, ...SHORTCUT_FAULTS, ...NPM_FAULTS, ...CALICO_FAULTS, ...SERVICE_FAULTS];
+const FAULTS = [...CILIUM_POLICY_FAULTS, ...CILIUM_PROGRAM_FAULTS, ...SET_FAULTS, ...SHORTCUT_FAULTS, ...NPM_FAULTS, ...CALICO_FAULTS, ...SERVICE_FAULTS,
+  ...VLAN_FAULTS];
 const root = join(import.meta.dirname, "../..");
 const wanted = process.env.CI === "true" || process.env.TWINPLANE_FAULTS === "1";
 const MODULE = "build/fast.wasm";

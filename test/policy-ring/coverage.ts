@@ -1,6 +1,8 @@
 /** Which fields of policies the drawn clusters have, alone and in pairs: counted from the objects themselves. */
 import type { Plain } from "./clusters.js";
 
+/** Options that change how every policy is carried out. */
+const OPTIONS = ["policy-audit-mode", "routing-mode"];
 const SECTIONS = ["ingress", "ingressDeny", "egress", "egressDeny"];
 /** Pairs that cannot be: no version of Cilium reads both. */
 const NEVER: readonly (readonly [RegExp, RegExp])[] = [[/Requires$/, /^ClusterNetworkPolicy|^action|^tier|^protocols|^networks|^subject/]];
@@ -10,8 +12,9 @@ export class Coverage {
   private readonly pairs = new Set<string>();
   private count = 0;
 
-  add(policies: readonly Plain[]): void {
-    const fields = [...new Set(policies.flatMap(fieldsOf))].sort();
+  add(policies: readonly Plain[], options: Readonly<Record<string, unknown>> = {}): void {
+    const settings = OPTIONS.filter((name) => options[name] !== undefined).map((name) => `option ${name}`);
+    const fields = [...new Set([...policies.flatMap(fieldsOf), ...settings])].sort();
     this.count++;
     for (const [at, one] of fields.entries()) {
       this.clusters.set(one, (this.clusters.get(one) ?? 0) + 1);

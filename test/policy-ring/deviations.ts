@@ -20,9 +20,16 @@ export interface Asked {
   readonly authenticates: boolean;
   /** What the words would be if denies had no exceptions to their CIDRs. */
   readonly withoutExceptions: () => CiliumEvaluation;
+  /** Words for the tunnel's packet that carries it between nodes; null: none does. */
+  readonly outer: CiliumEvaluation | null;
 }
 
 export const DEVIATIONS: readonly Deviation[] = [
+  {
+    id: "TUNNEL-UNDER-HOST-POLICIES",
+    why: "the tunnel's own packet goes from node to node, and host policies are asked about it as about every other",
+    ends: (_words, { outer }) => (outer === null || expected(outer) === "allowed" ? [] : [expected(outer)]),
+  },
   {
     id: "PROXY-BEFORE-INGRESS",
     why: "what egress hands to a proxy, or wants authenticated, does not come to the other end's ingress by itself",

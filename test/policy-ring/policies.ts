@@ -57,10 +57,10 @@ class CiliumMaker {
     return objects;
   }
 
-  /** Of nodes: no L7 rules, which host policies have of DNS alone, and no authentication. */
+  /** Of nodes: of L7 rules those of DNS, which alone they may have, and no authentication. */
   hostPolicy(index: number): Plain {
     const { random } = this;
-    const l4 = ["-", "-", "port", "zero", "range", "icmps", "name"] as const;
+    const l4 = ["-", "-", "port", "zero", "range", "icmps", "name", "dns"] as const;
     const rules = Array.from({ length: 1 + random.below(4) }, () => {
       const { section, rule } = this.rule(random.pick(SECTIONS), random.pick(L3), random.pick(l4));
       delete rule.authentication;

@@ -34,8 +34,11 @@ export class Prober {
   private readonly pods: readonly Place[];
   private readonly nodes: readonly Place[];
 
-  /** @param hosts host policies are enforced: nodes are ends like pods */
-  constructor(private readonly cluster: Cluster, v6: boolean, private readonly hosts = false) {
+  /**
+   * @param hosts host policies are enforced: nodes are ends like pods
+   * @param tunnel a node's processes send to other nodes' pods from an address that nothing says: they are left out
+   */
+  constructor(private readonly cluster: Cluster, v6: boolean, private readonly hosts = false, private readonly tunnel = false) {
     const pods = cluster.pods.filter((pod) => !pod.hostNetwork).map((pod): Place => {
       const node = cluster.nodes.find((one) => one.name === pod.nodeName)!;
       const device = node.facts.devices.find((one) => one.pod === `${pod.namespace}/${pod.name}`)!.index;
@@ -54,6 +57,8 @@ export class Prober {
   draw(random: Random): RingProbe {
     for (;;) {
       const probe = this.any(random);
+      const holder = this.pods.find(({ addresses }) => addresses.includes(probe.destination));
+      if (this.tunnel && probe.device === 0 && holder !== undefined && holder.node !== probe.node) continue;
       if (probe.protocol !== "ICMP" || probe.port === 8 || probe.port === 128) return probe;
       const ends = [probe.source, probe.destination].sort().join();
       if (this.unmarked.has(ends)) continue;

@@ -24,6 +24,7 @@ const WASM = { fast: moduleBytes(), traced: moduleBytes(true) } as never;
 /** Mutations tried on a cluster until one turns a verdict of one of so many probes. */
 const MUTATIONS = 12;
 const LOOKED_AT = 200;
+const VXLAN_PORT = 8472;
 
 export interface Setting {
   readonly version: string;
@@ -57,7 +58,7 @@ export class Ring {
 
   cluster(seed: number): void {
     const { random, base, setting, drawn } = draw(seed);
-    this.coverage.add(drawn);
+    this.coverage.add(drawn, setting.options);
     this.clusters++;
     this.versions.set(setting.version, (this.versions.get(setting.version) ?? 0) + 1);
     const world = worldOf(base, drawn, setting, seed);
@@ -73,7 +74,11 @@ export class Ring {
 
   private judge(probe: RingProbe, world: World, seed: number): void {
     const { spec, sender, setting } = world;
-    const words = askSpec(spec, probe);
+    const ask = (asked: CiliumSpec, of = probe): CiliumEvaluation => {
+      const said = askSpec(asked, of);
+      return setting.options["policy-audit-mode"] === true ? audited(said) : said;
+    };
+    const words = ask(spec);
     const fate = sender.send(probe);
     const got = verdictOf(fate);
     const say = (what: string): string =>
@@ -90,7 +95,8 @@ export class Ring {
     if (got !== "denied") this.allowed++;
     const wanted = expected(words);
     if (got === wanted) return;
-    const asked = { ...world.asked, withoutExceptions: () => askSpec(world.withoutExceptions(), probe) };
+    const outer = outerOf(probe, world);
+    const asked = { ...world.asked, withoutExceptions: () => ask(world.withoutExceptions()), outer: outer === null ? null : ask(spec, outer) };
     const named = DEVIATIONS.find((one) => one.ends(words, asked).includes(got));
     if (named !== undefined) this.deviations.set(named.id, (this.deviations.get(named.id) ?? 0) + 1);
     else if (this.wrong.length < 10) this.wrong.push(say(`wanted ${wanted}, got ${got}`));
@@ -152,7 +158,7 @@ export interface World {
   readonly plane: Plane;
   readonly sender: Sender;
   readonly prober: Prober;
-  readonly asked: Omit<Asked, "withoutExceptions">;
+  readonly asked: Omit<Asked, "withoutExceptions" | "outer">;
   /** The words of the same policies, but that denies have no exceptions to their CIDRs. */
   readonly withoutExceptions: () => CiliumSpec;
 }
@@ -167,6 +173,8 @@ function settingOf(random: Random, v6: boolean): Setting {
   if (random.chance(10)) options["policy-cidr-match-mode"] = "nodes";
   if (version === "1.20" && random.chance(70)) options["enable-k8s-cluster-network-policy"] = true;
   if (random.chance(30)) options["enable-host-firewall"] = true;
+  if (random.chance(12)) options["policy-audit-mode"] = true;
+  if (random.chance(25)) options["routing-mode"] = "tunnel";
   return { version, options, names: names(random, v6) };
 }
 
@@ -177,7 +185,8 @@ export function worldOf(base: BaseCluster, drawn: readonly Plain[], setting: Set
     connections: 2000, cilium: setting.options, ...(setting.names == null ? {} : { names: setting.names }) });
   return { setting, cluster, plane, spec: new CiliumSpec(cluster, { ...ciliumSpecOptions(Number(setting.version.slice(2)),
     { ...plane.options }), ...namesOf(setting) }),
-    sender: new Sender(plane), prober: new Prober(cluster, base.v6, setting.options["enable-host-firewall"] === true),
+    sender: new Sender(plane), prober: new Prober(cluster, base.v6, setting.options["enable-host-firewall"] === true,
+      setting.options["routing-mode"] === "tunnel"),
     withoutExceptions: () => new CiliumSpec(readCluster([...base.items, ...drawn.map(unexcepted)], seed)!, specOptions(setting)),
     asked: { version: Number(setting.version.slice(2)), authenticates: JSON.stringify(drawn).includes('"authentication"') } };
 }
@@ -220,6 +229,28 @@ function namesOf({ names: known }: Setting): Pick<CiliumSpecOptions, "domainName
 export function askSpec(spec: CiliumSpec, { source, destination, protocol, port }: RingProbe): CiliumEvaluation {
   const number = protocol === "ICMP" && source.includes(":") ? 58 : PROTOCOL_OF[protocol];
   return spec.evaluate(addressOf(source), addressOf(destination), number, port);
+}
+
+/** policy-audit-mode: what would be refused, or wait for authentication, goes on (bpf/lib/policy.h). */
+function audited({ egress, ingress }: CiliumEvaluation): CiliumEvaluation {
+  const side = (one: CiliumEvaluation["egress"]): CiliumEvaluation["egress"] => (one.verdict === "deny"
+    ? { ...one, verdict: "allow", proxied: "none", authenticated: "none" } : { ...one, authenticated: "none" });
+  const both = { egress: side(egress), ingress: side(ingress) };
+  return { ...both, allowed: both.egress.verdict === "allow" && both.ingress.verdict === "allow" };
+}
+
+/** The tunnel's packet that carries a probe between nodes, to a pod or from one; null: none does. */
+function outerOf(probe: RingProbe, { cluster, setting }: World): RingProbe | null {
+  if (setting.options["routing-mode"] !== "tunnel") return null;
+  const podAt = (address: string): string | undefined =>
+    cluster.pods.find((pod) => !pod.hostNetwork && pod.ips.some(({ text }) => text === address))?.nodeName;
+  if (podAt(probe.source) === undefined && podAt(probe.destination) === undefined) return null;
+  const nodeOf = (at: string): string | undefined =>
+    podAt(at) ?? cluster.nodes.find(({ addresses }) => addresses.some(({ address }) => address.text === at))?.name;
+  const [from, to] = [nodeOf(probe.source), nodeOf(probe.destination)].map((name) =>
+    cluster.nodes.find((one) => one.name === name)?.addresses.find(({ address }) => address.family === 4)?.address.text);
+  return from === undefined || to === undefined || from === to ? null
+    : { ...probe, source: from, destination: to, protocol: "UDP", port: VXLAN_PORT };
 }
 
 export function verdictOf({ end, reason }: Fate): Got {
