@@ -142,13 +142,11 @@ function isInvalidForCalico({ current, protocol, packet }: Situation): boolean {
     && packet.view.tcpFlags !== SYN && current.journey.becauses.every(({ object }) => object === "calico felix");
 }
 
-/** What conntrack takes if its checksum is good: a SYN alone, the answer to one that the current side let through, a datagram. */
+/** What conntrack takes if its checksum is good: the answer to a SYN that the current side let through. */
 function isExpected({ protocol, packet: { kind, view, flow } }: Situation): boolean {
-  // Of UDP only a bad checksum is INVALID, and what NAT leaves behind must not pass for one.
-  if (protocol === "UDP") return kind !== "error";
   if (protocol !== "TCP" || view.isFragment) return false;
   const flags = view.tcpFlags & (SYN | ACK | FIN | RST);
-  return kind === "reply" ? (flags & SYN) !== 0 && flow?.planes[0][0].arrived === true : flags === SYN;
+  return kind === "reply" && (flags & SYN) !== 0 && flow?.planes[0][0].arrived === true;
 }
 
 const FIN = 0x01;
