@@ -37,7 +37,8 @@ export const NAT: readonly Difference[] = [
         + " sent it.",
       cilium: "With per-packet load balancing the error comes from the service's address too, but quotes the packet as it went to the"
         + " backend. The client's kernel finds no socket for that and throws it away: segments that are too big are sent again until"
-        + " the connection ends. One about an answer to outside, to a node port, stays with the node. With balancing at connect() the client knows the backend's address.",
+        + " the connection ends. One about an answer to outside, to a node port, stays with the node. With"
+        + " balancing at connect() the client knows the backend's address.",
       bitten: ["cilium#47755", "cilium#34380", "cilium#12968", "cilium#33844", "cilium#21262", "cilium#22783", "cilium#46993"],
       advice: "Keep one MTU on the way between clients and backends, or balance at the socket.",
       sources: [{ what: "cilium#47755, with captures", known: "thread" }],
