@@ -6,11 +6,12 @@
  * no row of the catalogue explains, or an answer that does not come back to who asked. More undecided packets do not
  * count, and neither does a difference that a row of the catalogue takes for known.
  */
-import { spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import type { Verdicts } from "./mutant-runner.js";
 
 export interface Mutant {
@@ -84,9 +85,30 @@ export class Ring {
     }
   }
 
+  /** The same where what is done there takes its time: several rings then work side by side. */
+  async during<T>(fault: Fault, run: () => Promise<T>): Promise<T> {
+    const file = join(this.folder, fault.file);
+    const text = readFileSync(file, "utf8");
+    const module = readFileSync(join(this.folder, MODULE));
+    writeFileSync(file, mutate(text, fault));
+    try {
+      if (fault.file.startsWith("assembly/")) this.compileAssembly();
+      return await run();
+    } finally {
+      writeFileSync(file, text);
+      writeFileSync(join(this.folder, MODULE), module);
+    }
+  }
+
   /** Without optimisation: it takes a third of the time, and a story is short. */
   private compileAssembly(): void {
     this.node(["node_modules/assemblyscript/bin/asc.js", "--target", "fast", "--optimizeLevel", "0"]);
+  }
+
+  /** Runs node in the copy beside other work; what it printed. */
+  async beside(args: readonly string[]): Promise<string> {
+    const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: this.folder, encoding: "utf8", maxBuffer: 1 << 28 });
+    return stdout;
   }
 
   /** Runs node in the copy; what it printed. */

@@ -5,7 +5,7 @@ import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
 import { isPolicyDrop } from "./ends.js";
 import { allowedByBlockAlone, arrivedPort, endOf, enforced, hasBlock, isDeniedInTarget, isNegative, isOnMasqueradingNode, newlyAllowed,
-  newlyDenied, passesEngine, rulesFor } from "./policy-reading.js";
+  newlyDenied, passesEngine, rulesFor, sendsToNodeByBlock } from "./policy-reading.js";
 
 /** A row that packets show. */
 export type Shown = Difference & Required<Pick<Difference, "matches">>;
@@ -132,12 +132,13 @@ export const POLICY_PEERS: readonly Shown[] = [
     id: "POL-IPBLOCK-NODE",
     title: "An ipBlock that covers a node's address: it matches the node in iptables engines, not in Cilium",
     matches: (s) => newlyDenied(s) && s.target.options["policy-cidr-match-mode"] !== "nodes"
-      && allowedByBlockAlone(s, (address) => s.names.node(address) !== null),
+      && ((allowedByBlockAlone(s, (address) => s.names.node(address) !== null) && !isMasqueradedElsewhere(s)) || sendsToNodeByBlock(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "Azure NPM and Calico match addresses: nodes in the CIDR are allowed, and with them their host-network pods.",
       cilium: "Nodes are the identities host, remote-node and kube-apiserver, which a CIDR does not select unless"
-        + " policy-cidr-match-mode has nodes (1.16 to 1.20-dev have it).",
+        + " policy-cidr-match-mode has nodes (1.16 to 1.20-dev have it). Before 1.20 a pod's packet to another node's port is judged as"
+        + " one to that node.",
       bitten: ["cilium#12277", "cilium#20550", "cilium#27464", "cilium#47828", "kubermatic/kubeone#4005", "aws/eks-anywhere#8681"],
       advice: "Name the entities host, remote-node or kube-apiserver in a CiliumNetworkPolicy, or set policy-cidr-match-mode=nodes.",
       sources: [{ what: "Cilium Documentation/security/policy/layer3.rst; pkg/option/config.go, 1.16 to 1.20-dev",
@@ -240,6 +241,14 @@ function isMarkedAtSender(s: Situation): boolean {
   const pod = s.names.pod(s.source);
   return pod !== null && s.current.sourceSeen !== s.source && s.names.node(s.current.sourceSeen) === pod.nodeName
     && enforced(s).some(({ direction }) => direction === "Egress");
+}
+
+/** A pod's packet has the address of a node that kube-proxy's rules have no reason to give it: that is no node's packet. */
+function isMasqueradedElsewhere({ frontend, names, source, destination, current }: Situation): boolean {
+  const [node, entered] = [names.node(current.sourceSeen), names.node(destination)];
+  if (frontend === null || names.pod(source) === null || node === null || current.sourceSeen === source || current.destination === source
+    || current.journey.becauses.some(({ object }) => object === "kube-proxy masqueradeAll")) return false;
+  return frontend.kind === "ClusterIP" || (entered !== null && entered !== node && frontend.service.externalTrafficPolicy === "Cluster");
 }
 
 /** One egress rule has blocks over the frontend's address and over the backend's. */

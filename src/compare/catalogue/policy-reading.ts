@@ -140,6 +140,21 @@ export function allowedByBlockAlone(s: Situation, isKind: (address: string) => b
   });
 }
 
+/**
+ * A pod to another node's port, which Cilium before 1.20 balances at that node: both sides judge what the pod may send by that
+ * node's address and port. An ipBlock over the address allows it, and no rule lets every peer pass.
+ */
+export function sendsToNodeByBlock(s: Situation): boolean {
+  const [pod, node, address] = [s.names.pod(s.source), s.names.node(s.destination), parseAddress(s.destination)];
+  if (pod === null || node === null || address === null || node === pod.nodeName || s.frontend === null || s.target.version >= "1.20") {
+    return false;
+  }
+  const rules = enforced(s).filter(({ direction }) => direction === "Egress")
+    .flatMap(({ policy }) => policy.egress.filter((rule) => permitsPort(rule, s.protocol, s.port, null)));
+  return s.targetReads(s.source, s.destination, s.port) !== "allow" && rules.some((rule) => hasBlock(rule, address))
+    && !rules.some(({ peers }) => peers === null);
+}
+
 /** Rules of the selection's direction that name the packet's port, or none. */
 export function rulesFor(s: Situation, { policy, direction, receiver }: Selection, side: Side = s.current): NetworkPolicyRule[] {
   return rulesOf(policy, direction).filter((rule) => permitsPort(rule, s.protocol, arrivedPort(side), receiver));

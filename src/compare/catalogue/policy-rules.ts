@@ -50,7 +50,7 @@ export const POLICY_RULES: readonly Shown[] = [
     id: "POL-LABEL-FILTER",
     title: "A selector on a label that Cilium leaves out of identities: it selects nothing there, or every pod",
     matches: (s) => (newlyDenied(s) && !wordsDeny(s) && (isPeerUnselected(s) || isSubjectSelected(s)))
-      || (newlyAllowed(s) && (isSubjectUnselected(s) || isSubjectSelected(s) || isPeerSelected(s))),
+      || (newlyAllowed(s) && deniesWhatArrives(s) && (isSubjectUnselected(s) || isSubjectSelected(s) || isPeerSelected(s))),
     appliesTo: ({ cluster, target }) => cluster.networkPolicies.flatMap((policy) => {
       const selectors = [policy.podSelector, ...[...policy.ingress, ...policy.egress].flatMap(({ peers }) =>
         (peers ?? []).flatMap(({ podSelector }) => (podSelector === null ? [] : [podSelector])))];
@@ -169,6 +169,12 @@ function isByLeftOutDirection(s: Situation, { policy, direction }: Selection): b
 function readings(selector: LabelSelector, labels: Pod["labels"], target: Situation["target"]): readonly [all: boolean, kept: boolean] {
   const kept = Object.fromEntries(Object.entries(labels).filter(([key]) => target.keepsLabel?.(key) !== false));
   return [matchesSelector(selector, labels), matchesSelector(selector, kept)];
+}
+
+/** The words deny the pod that the target reaches, not just another backend that the engine may have judged. */
+function deniesWhatArrives(s: Situation): boolean {
+  return [s.source, ...(s.frontend === null || s.frontend.kind === "ClusterIP" ? [] : s.names.nodeAddresses().keys())].some((sender) =>
+    s.policyDeniesBetween(sender, s.target.destination, arrivedPort(s.target)));
 }
 
 /** A rule that lets the port pass names the peer by such a label. */

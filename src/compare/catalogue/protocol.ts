@@ -2,6 +2,8 @@
 import { End } from "../../dataplane.js";
 import type { Outcome } from "../../replay/outcome.js";
 import { Tuple } from "../../replay/tuple.js";
+import type { View } from "../../replay/view.js";
+import { checksumState, Csum, Decoded, DecodeStatus, decode } from "../../wire/index.js";
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
 import { isEndpoint, isUnknownL4 } from "./ends.js";
@@ -91,18 +93,20 @@ export const PROTOCOL: readonly Difference[] = [
   },
   {
     id: "PROTO-HOPS",
-    title: "A pod to its own node: Cilium up to 1.18 takes one off the TTL where it passes the packet to the node, the kernel does not",
-    matches: (s) => s.facets === Facet.Hops && /^1\.1[678]$/.test(s.target.version) && s.target.options["enable-endpoint-routes"] !== true
-      && s.names.pod(s.source) !== null && s.names.node(s.target.destination) === s.names.pod(s.source)?.nodeName
-      && s.current.outcome.end === End.Delivered && s.current.outcome.ttl === s.target.outcome.ttl + 1,
+    title: "Another TTL: Cilium up to 1.18 takes one off what pods send to their node, its tunnel spares the sender's node as a hop",
+    matches: (s) => s.facets === Facet.Hops && s.current.outcome.end === End.Delivered && (isHopToOwnNode(s) || isHopOfTunnel(s)),
     page: {
       shownBy: "packets",
-      kubeProxy: "What comes to the node itself is not forwarded: its TTL stays.",
+      kubeProxy: "What comes to the node itself is not forwarded: its TTL stays. Between pods of two nodes both nodes route: two hops.",
       cilium: "Up to 1.18 the pod's program decreases the TTL of what it passes to the stack, unless enable-endpoint-routes is set, and"
-        + " drops what came with 1 (TTL_EXCEEDED). From 1.19 on it leaves it alone.",
+        + " drops what came with 1 (TTL_EXCEEDED). From 1.19 on it leaves it alone. In tunnel mode the pod's program encapsulates"
+        + " before anything routes the packet: between pods of two nodes the receiver's node alone is a hop.",
       bitten: [],
-      advice: "Nothing, unless a pod sends to its node with a TTL of 1 (BFD, GTSM).",
-      sources: [{ what: "Cilium bpf/bpf_lxc.c, pass_to_stack; recorded runs of 1.16 to 1.20", known: "executed" }],
+      advice: "Nothing, unless a pod sends with a TTL as small as the number of hops (BFD, GTSM).",
+      sources: [
+        { what: "Cilium bpf/bpf_lxc.c, pass_to_stack; recorded runs of 1.16 to 1.20", known: "executed" },
+        { what: "Cilium bpf/bpf_lxc.c, encap_and_redirect_lxc before pass_to_stack; bpf/lib/l3.h, ipv4_local_delivery", known: "read in source" },
+      ],
     },
   },
   {
@@ -121,6 +125,19 @@ export const PROTOCOL: readonly Difference[] = [
     },
   },
 ];
+
+/** A pod to its own node, by a program that takes a hop off what it passes to the stack. */
+function isHopToOwnNode({ current, target, names, source }: Situation): boolean {
+  return /^1\.1[678]$/.test(target.version) && target.options["enable-endpoint-routes"] !== true && names.pod(source) !== null
+    && names.node(target.destination) === names.pod(source)?.nodeName && current.outcome.ttl === target.outcome.ttl + 1;
+}
+
+/** Between pods of two nodes: routed by both now, by the receiver's alone behind the tunnel. */
+function isHopOfTunnel({ current, target, names, source }: Situation): boolean {
+  const [from, to] = [names.pod(source), names.pod(target.destination)];
+  return target.options["routing-mode"] === "tunnel" && from !== null && to !== null && from.nodeName !== to.nodeName
+    && current.outcome.ttl === target.outcome.ttl - 1;
+}
 
 /** A service's port is not its endpoint's. */
 function needsOtherPort({ frontend, port, current, target }: Situation): boolean {
@@ -142,11 +159,19 @@ function isInvalidForCalico({ current, protocol, packet }: Situation): boolean {
     && packet.view.tcpFlags !== SYN && current.journey.becauses.every(({ object }) => object === "calico felix");
 }
 
-/** What conntrack takes if its checksum is good: the answer to a SYN that the current side let through. */
+/** What conntrack takes: the answer to a SYN that the current side let through; with a good checksum a SYN alone, a datagram. */
 function isExpected({ protocol, packet: { kind, view, flow } }: Situation): boolean {
-  if (protocol !== "TCP" || view.isFragment) return false;
+  if (view.isFragment || (protocol !== "TCP" && protocol !== "UDP")) return false;
   const flags = view.tcpFlags & (SYN | ACK | FIN | RST);
-  return kind === "reply" && (flags & SYN) !== 0 && flow?.planes[0][0].arrived === true;
+  if (protocol === "TCP" && kind === "reply" && (flags & SYN) !== 0 && flow?.planes[0][0].arrived === true) return true;
+  return (protocol === "UDP" ? kind !== "error" : flags === SYN) && isWhole(view);
+}
+
+/** Readable headers, and no checksum that is wrong as the packet was sent: of what NAT makes of it conntrack asks nothing. */
+function isWhole({ bytes, length, wireLength, etherType }: View): boolean {
+  const fields = new Decoded();
+  decode(bytes, 0, length, wireLength, etherType, fields);
+  return fields.status === DecodeStatus.Ok && checksumState(bytes, fields) !== Csum.Wrong;
 }
 
 const FIN = 0x01;
