@@ -105,7 +105,8 @@ export const PROTOCOL: readonly Difference[] = [
       advice: "Nothing, unless a pod sends with a TTL as small as the number of hops (BFD, GTSM).",
       sources: [
         { what: "Cilium bpf/bpf_lxc.c, pass_to_stack; recorded runs of 1.16 to 1.20", known: "executed" },
-        { what: "Cilium bpf/bpf_lxc.c, encap_and_redirect_lxc before pass_to_stack; bpf/lib/l3.h, ipv4_local_delivery", known: "read in source" },
+        { what: "Cilium bpf/bpf_lxc.c, encap_and_redirect_lxc before pass_to_stack; bpf/lib/l3.h, ipv4_local_delivery",
+          known: "read in source" },
       ],
     },
   },
