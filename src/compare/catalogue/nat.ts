@@ -24,18 +24,22 @@ export const NAT: readonly Difference[] = [
   {
     id: "NAT-ICMP-PMTU",
     title: "Fragmentation needed about a service's connection: conntrack translates what it quotes, Cilium's per-packet balancing does not",
-    // The addresses that the error itself bears are the same on both sides.
+    // About a pod's connection the addresses of the error itself are the same on both sides: packets show what comes from outside.
+    matches: (s) => s.packet.kind === "error" && isTooBig(s) && s.frontend !== null && s.frontend.kind !== "ClusterIP"
+      && s.facets === Facet.Destination && s.names.pod(s.current.destination) !== null && s.names.node(s.target.destination) !== null
+      && sameBytes(Tuple.destination(s.packet.view.tuple), Tuple.destination(s.target.outcome.image)),
     appliesTo: ({ cluster, target }) => (target.version === "" || (target.options["bpf-lb-sock"] === true
       && target.options["bpf-lb-sock-hostns-only"] !== true) || !cluster.services.some(({ clusterIPs }) => clusterIPs.length > 0)
       ? [] : ["bpf-lb-sock is off for pods: their connections to services are balanced packet by packet"]),
     page: {
-      shownBy: "hazard",
+      shownBy: "state or option",
       kubeProxy: "conntrack relates the error to the connection: it comes from the service's address, and quotes the packet as the client"
         + " sent it.",
       cilium: "With per-packet load balancing the error comes from the service's address too, but quotes the packet as it went to the"
         + " backend. The client's kernel finds no socket for that and throws it away: segments that are too big are sent again until"
-        + " the connection ends. With balancing at connect() the client knows the backend's address.",
-      bitten: ["cilium#47755", "cilium#12968", "cilium#33844", "cilium#21262", "cilium#22783", "cilium#46993"],
+        + " the connection ends. One about an answer to outside, to a node port, stays with the node. With"
+        + " balancing at connect() the client knows the backend's address.",
+      bitten: ["cilium#47755", "cilium#34380", "cilium#12968", "cilium#33844", "cilium#21262", "cilium#22783", "cilium#46993"],
       advice: "Keep one MTU on the way between clients and backends, or balance at the socket.",
       sources: [{ what: "cilium#47755, with captures", known: "thread" }],
     },
@@ -164,6 +168,10 @@ function isMasqueradedOnTheWay({ names, current, target, source, destination }: 
   return pod !== null && target.options["enable-bpf-masquerade"] !== true && names.node(target.sourceSeen) === pod.nodeName
     && names.node(destination) !== pod.nodeName && names.node(current.sourceSeen) === names.node(destination)
     && names.pod(target.destination)?.nodeName === names.node(destination);
+}
+
+function isTooBig({ packet: { view } }: Situation): boolean {
+  return view.protocol === 1 ? view.icmpType === 3 && view.icmpCode === 4 : view.icmpType === 2;
 }
 
 /** ICMP that is neither echo nor an error. */

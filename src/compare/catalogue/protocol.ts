@@ -91,18 +91,19 @@ export const PROTOCOL: readonly Difference[] = [
   },
   {
     id: "PROTO-HOPS",
-    title: "A pod to its own node: Cilium up to 1.18 takes one off the TTL where it passes the packet to the node, the kernel does not",
-    matches: (s) => s.facets === Facet.Hops && /^1\.1[678]$/.test(s.target.version) && s.target.options["enable-endpoint-routes"] !== true
-      && s.names.pod(s.source) !== null && s.names.node(s.target.destination) === s.names.pod(s.source)?.nodeName
-      && s.current.outcome.end === End.Delivered && s.current.outcome.ttl === s.target.outcome.ttl + 1,
+    title: "The TTL at the receiver: Cilium takes one off for a pod's own node up to 1.18, and one less than routing through its tunnel",
+    matches: (s) => s.facets === Facet.Hops && s.current.outcome.end === End.Delivered && (isPassedToStack(s) || isTunnelled(s)),
     page: {
       shownBy: "packets",
-      kubeProxy: "What comes to the node itself is not forwarded: its TTL stays.",
+      kubeProxy: "Every node that forwards takes one off: for a pod of another node two. What comes to the node itself is not"
+        + " forwarded: its TTL stays.",
       cilium: "Up to 1.18 the pod's program decreases the TTL of what it passes to the stack, unless enable-endpoint-routes is set, and"
-        + " drops what came with 1 (TTL_EXCEEDED). From 1.19 on it leaves it alone.",
+        + " drops what came with 1 (TTL_EXCEEDED). From 1.19 on it leaves it alone. With routing-mode tunnel the sending node wraps"
+        + " the packet as it is; only the receiving node takes one off.",
       bitten: [],
-      advice: "Nothing, unless a pod sends to its node with a TTL of 1 (BFD, GTSM).",
-      sources: [{ what: "Cilium bpf/bpf_lxc.c, pass_to_stack; recorded runs of 1.16 to 1.20", known: "executed" }],
+      advice: "Nothing, unless a pod sends with a TTL of 1 or its receiver looks at it (BFD, GTSM), or somebody counts hops.",
+      sources: [{ what: "Cilium bpf/bpf_lxc.c, pass_to_stack, encap_and_redirect_lxc; bpf/bpf_overlay.c, ipv4_local_delivery; recorded"
+        + " runs of 1.16 to 1.20", known: "executed" }],
     },
   },
   {
@@ -121,6 +122,19 @@ export const PROTOCOL: readonly Difference[] = [
     },
   },
 ];
+
+/** From a pod to its own node, through the stack. */
+function isPassedToStack({ source, names, current, target }: Situation): boolean {
+  return /^1\.1[678]$/.test(target.version) && target.options["enable-endpoint-routes"] !== true && names.pod(source) !== null
+    && names.node(target.destination) === names.pod(source)?.nodeName && current.outcome.ttl === target.outcome.ttl + 1;
+}
+
+/** From a pod to one of another node, which Cilium wraps before anybody counts a hop. */
+function isTunnelled({ source, names, current, target }: Situation): boolean {
+  const ends = [names.pod(source), names.pod(target.destination)];
+  return target.options["routing-mode"] === "tunnel" && ends[0] !== null && ends[1] !== null
+    && ends[0].nodeName !== ends[1].nodeName && current.outcome.ttl === target.outcome.ttl - 1;
+}
 
 /** A service's port is not its endpoint's. */
 function needsOtherPort({ frontend, port, current, target }: Situation): boolean {
