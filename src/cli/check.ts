@@ -43,8 +43,9 @@ export function checkCommand(program: Command, exit: (code: number) => void): vo
     .addHelpText("after", `
 ${PROFILES_HELP}
 
---accepted accepts rows of pairs, flags, limits and hazards by id, or by id and the row's own name (subject: service shop/web);
-entries about a source, a destination or a port are for compare and accept no row of pairs. Blockers are not accepted.
+--accepted accepts rows of pairs, flags, limits and hazards by id, or by id and the row's own
+name (subject: service shop/web); entries about a source, a destination or a port are for
+compare and accept no row of pairs. Blockers are not accepted.
 
 Exit codes:
   0  nothing found that would change, but what is accepted
