@@ -7,7 +7,7 @@
 import { type Family, type Prefix, prefixContains, prefixOf } from "./cluster/address.js";
 import type { Cluster } from "./cluster/cluster.js";
 import type { DNSNames } from "./cluster/names.js";
-import type { Problem } from "./cluster/problem.js";
+import type { Problem, Where } from "./cluster/problem.js";
 import type { KubeProxyConfig } from "./iptables/kubeproxy/config.js";
 import { readKubeProxyConfiguration } from "./iptables/kubeproxy/configuration.js";
 import type { MasqueradeConfig } from "./iptables/masquerade/cni.js";
@@ -69,6 +69,11 @@ export function assumedNetwork(cluster: Cluster, given: GivenNetwork, problems: 
 /** Why the cluster's kube-proxy cannot be replayed, or null. */
 export function kubeProxyRefusal(cluster: Cluster): string | null {
   return readKubeProxyConfiguration(cluster).refusal;
+}
+
+/** The mode of the cluster's kube-proxy where it is not modelled, and where it is set; null: it is modelled. */
+export function unmodelledKubeProxy(cluster: Cluster): { readonly mode: string; readonly where: Where | null } | null {
+  return readKubeProxyConfiguration(cluster).unmodelled;
 }
 
 /** Masquerading by the pod ranges, as today's CNI plugins write it; nobody does it where no pod range is known. */

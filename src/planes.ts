@@ -50,7 +50,7 @@ export interface Profile {
 
 export { CILIUM_VERSIONS } from "./ebpf/options.js";
 export { type Denial, policyDenial } from "./third-opinion.js";
-export { assumedNetwork, type GivenNetwork, kubeProxyRefusal, type Network } from "./network.js";
+export { assumedNetwork, type GivenNetwork, kubeProxyRefusal, type Network, unmodelledKubeProxy } from "./network.js";
 
 export interface PlaneInputs {
   readonly cluster: Cluster;

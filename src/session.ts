@@ -208,7 +208,7 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
     + (input.flows?.connections ?? 0) - (input.flows?.replayed ?? 0);
   return {
     twinplane: input.version,
-    captures: cursors.map(summaryOf),
+    captures: cursors.map((cursor, index) => summaryOf(cursor, input.captures[index].node)),
     facts: cluster.nodes.map((node) => ({ node: node.name, source: node.facts.source })),
     rules: rulesOf(input, cluster),
     planes: [planeSummary(input.current, planes[0], replay, 0), planeSummary(input.target, planes[1], replay, 1)],
@@ -269,7 +269,7 @@ function rulesOf(input: SessionInput, cluster: Cluster): Report["rules"] {
   }));
 }
 
-function summaryOf(cursor: CaptureCursor): CaptureSummary {
+function summaryOf(cursor: CaptureCursor, node: string): CaptureSummary {
   const end = cursor.end;
   const notes: string[] = [];
   if (end !== null) {
@@ -278,7 +278,7 @@ function summaryOf(cursor: CaptureCursor): CaptureSummary {
       notes.push(`${value} ${value === 1 ? COUNTER_TEXTS[name].replace(/\b(record|packet|stamp|block)s\b/, "$1") : COUNTER_TEXTS[name]}`);
     }
   }
-  return { file: cursor.input.file, node: "", packets: end?.counters.records ?? 0, notes };
+  return { file: cursor.input.file, node, packets: end?.counters.records ?? 0, notes };
 }
 
 const COUNTER_TEXTS: Readonly<Record<string, string>> = {

@@ -173,4 +173,43 @@ describe("Azure's container network logs", () => {
     const row = { ...ROW, IP: { source: "10.244.1.20", destination: "10.244.2.10" }, Layer4: { TCP: { destination_port: 8080, source_port: 4242 } } };
     expect((await replay(file("logs.jsonl", lines(JSON.stringify(row))))).report.flows).toMatchObject({ replayed: 1, readdressed: 0 });
   });
+
+  const other = { ...ROW, SourcePodName: "cli-b" };
+  const tables = (rows: readonly unknown[]): object => ({ tables: [{ name: "PrimaryResult", rows,
+    columns: Object.keys(ROW).map((name) => ({ name, type: "string" })) }] });
+
+  it.each<[string, string]>([
+    ["an array in one line", JSON.stringify([ROW, other])],
+    ["an array over many lines", JSON.stringify([ROW, other], null, 2)],
+    ["an array with a row a line", `\n[ ${JSON.stringify(ROW)},\n${JSON.stringify(other)}\n]\n`],
+    ["a query's result", JSON.stringify(tables([Object.values(ROW), Object.values(other)]))],
+    ["a query's result over many lines", JSON.stringify(tables([Object.values(ROW), Object.values(other)]), null, 2)],
+    ["objects over many lines, one after the other", [ROW, other].map((row) => JSON.stringify(row, null, 2)).join("\n")],
+    ["an array longer than a line may be", `[${JSON.stringify(ROW)},${" ".repeat(1 << 25)}${JSON.stringify(other)}]`],
+  ])("as %s", async (_what, text) => {
+    const { exitCode, report } = await replay(file("one.json", text));
+    expect(exitCode).toBeLessThan(2);
+    expect(report.flows).toMatchObject({ events: 2, connections: 2, replayed: 2, unplaced: [] });
+  }, 30_000);
+
+  it("wrong elements are said with line and index, and cost themselves only", async () => {
+    const path = file("wrong.json", `[\n${JSON.stringify(ROW)},\n7,\n{"a": 1},\n{"Layer4": "x",,},\n${JSON.stringify(other)}\n]\nmore\n`);
+    const { report } = await replay(path);
+    expect(report.flows).toMatchObject({ events: 2, replayed: 2 });
+    expect(report.problems.flatMap(({ where, what }) => (where?.file === path ? [`${where.line}: ${what}`] : []))).toEqual([
+      expect.stringMatching(/^3: \[1\]: found no JSON object; expected a flow/), expect.stringMatching(/^4: \[2\]: found no flow; expected/),
+      expect.stringMatching(/^5: \[3\]: found no JSON; expected a flow or a row/), expect.stringMatching(/^8: found text behind the end/),
+    ]);
+    const rows = await replay(file("rows.json", JSON.stringify(tables([Object.values(ROW), ["short"], 3]))));
+    expect(rows.report.problems.map(({ what }) => what)).toEqual(expect.arrayContaining([
+      expect.stringMatching(/tables\[0\]\.rows\[1\]: found 1 values, expected 10 values/), expect.stringMatching(/rows\[2\]: found no list/)]));
+  });
+
+  it.each([["cut off", `[${JSON.stringify(ROW)}, {"Layer4":`, /ends inside of JSON; cut off\?/, 1], ["empty", "[]", /no flow in this file/, 2],
+    ["another table", JSON.stringify({ tables: [{ columns: [{ name: "Computer" }], rows: [["a"]] }] }), /tables\[0\]: found no columns and/, 2],
+  ])("%s is said", async (_what, text, said, least) => {
+    const { exitCode, stdout } = await runCli(["compare", ...CLUSTER, ...NETWORK, "--input-file", file("bad.json", text)]);
+    expect(stdout).toMatch(said);
+    if (least === 2) expect(exitCode).toBe(2);
+  });
 });

@@ -208,12 +208,12 @@ describe("compare with nodes' own rules", () => {
 });
 
 /** As Retina lays its files out: the capture, and beside it what commands printed. */
-function retina(name: string, options: readonly string[] = []): string {
+function retina(name: string, options: readonly string[] = [], node: "node1" | "node2" = "node1"): string {
   const inside = join(folder, "retina");
   mkdirSync(inside, { recursive: true });
-  writeFileSync(join(inside, "capture.pcap"), readFileSync(join(root, LAB, "clusterip-tcp", "node1.any.pcap")));
+  writeFileSync(join(inside, "capture.pcap"), readFileSync(join(root, LAB, "clusterip-tcp", `${node}.any.pcap`)));
   writeFileSync(join(inside, "iptables-rules.txt"), "Summary:\n\n/usr/sbin/iptables-save(IPtables rules)\n\nExecute:\n\n"
-    + `/usr/sbin/iptables-save\n\n${NODE1}/usr/sbin/iptables -vnx -L\n\nChain INPUT (policy ACCEPT 0 packets, 0 bytes)\n`);
+    + `/usr/sbin/iptables-save\n\n${readFileSync(join(root, LAB, `${node}.v4.rules`), "utf8")}/usr/sbin/iptables -vnx -L\n\nChain INPUT (policy ACCEPT 0 packets, 0 bytes)\n`);
   writeFileSync(join(inside, "socket-stats.txt"), "Total: 1\n");
   const path = join(folder, name);
   execFileSync("tar", ["-czf", path, ...options, "-C", folder, "retina"]);
@@ -232,6 +232,24 @@ describe("a Retina archive", () => {
     expect(other.rules[0]).toMatchObject({ node: "node1", source: `${archive}/retina/iptables-rules.txt`, verified: one.rules[0].verified });
     const { stdout, exitCode } = await runCli(["verify", ...CLUSTER, ...NETWORK, "--node", "node1", "--rules", archive]);
     expect([exitCode, stdout]).toEqual([0, expect.stringMatching(/rules of node1 IPv4: (\d+) of \1 lines reproduced/)]);
+  });
+
+  it("of each node, in one folder given by itself: each capture and each node's rules under its own node", async () => {
+    const nodes = ["node1", "node2"] as const;
+    const both = join(folder, "archives");
+    mkdirSync(both, { recursive: true });
+    for (const node of nodes) retina(`archives/capture-${node}-20261122120000UTC.tar.gz`, [], node);
+    const base = ["compare", ...CLUSTER, ...NETWORK, "--follow-capture", "-o", "json"];
+    const plain = await runCli([...base, "-r", ...nodes.map((node) => `${node}=${LAB}/clusterip-tcp/${node}.any.pcap`),
+      "--rules", ...nodes.map((node) => `${LAB}/${node}.v4.rules`)]);
+    const packed = await runCli([...base, "-r", both]);
+    const [one, other] = [plain, packed].map(({ stdout }) => JSON.parse(stdout) as Report);
+    expect(other.captures.map(({ node, packets }) => [node, packets])).toEqual(one.captures.map(({ node, packets }) => [node, packets]));
+    expect(new Set(other.captures.map(({ node }) => node))).toEqual(new Set(nodes));
+    expect([packed.exitCode, other.packets, other.truth]).toEqual([plain.exitCode, one.packets, one.truth]);
+    expect(other.rules.map(({ node }) => node)).toEqual(one.rules.map(({ node }) => node));
+    expect(other.rules.flatMap(({ source }) => (source === "generated" ? [] : [source])).sort()).toEqual(nodes.map((node) =>
+      `${both}/capture-${node}-20261122120000UTC.tar.gz/retina/iptables-rules.txt`));
   });
 
   it("that is cut off, no archive, or holds nothing of use says so", async () => {

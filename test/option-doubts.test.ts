@@ -82,6 +82,9 @@ const CASES: readonly Case[] = [
     touched: [[{ ...tcp(A6, "fd00:10:244:1::11", 0), protocol: "ICMP", icmp: [135, 0, Uint8Array.of(0, 0, 0, 0)] }]],
     spared: [INSIDE, OUT, [tcp(A6, CLIENT6, 443)]] },
   { option: "datapath-mode", values: { "datapath-mode": "lb-only" }, profile: "cilium@1.16", touched: [INSIDE, NODE_PORT], spared: [] },
+  { option: "devices", values: { devices: "eth1,bond+" }, touched: [IN, OUT, BETWEEN, NODE_PORT], spared: [INSIDE] },
+  { option: "direct-routing-device", values: { "direct-routing-device": "eth1" }, spared: [INSIDE, IN, BETWEEN],
+    touched: [[tcp(CLIENT, OTHER_NODE, 30080), { at: "uplink", node: "node-2" }]] },
   { option: "kube-proxy-replacement", values: { "kube-proxy-replacement": "false" }, objects: HOST_PORT,
     common: { "bpf-lb-sock": "false", "enable-bpf-masquerade": "false", "enable-ipv4-masquerade": "false", "enable-ipv6-masquerade": "false" },
     touched: [NODE_PORT, [tcp(A, NODE, 30080)], [tcp(NODE, "10.96.0.10", 80), { at: "process" }], [tcp(CLIENT, NODE, 8088), UPLINK]],
@@ -112,6 +115,42 @@ it("each has a case", () => {
   const cased = DOUBTS.map((one) => CASES.some(({ option, values, common, profile = "cilium@1.20" }) =>
     option === one.option && one.when(nodeStackBench(profile, { ...NATIVE, ...common, ...values }).plane.options)));
   expect(cased).toEqual(DOUBTS.map(() => true));
+});
+
+it("devices that the option names are judged as where the agent finds them", () => {
+  for (const devices of ["", "eth0", "bond0 eth0", "et+"]) {
+    const { send } = nodeStackBench("cilium@1.20", { ...NATIVE, devices });
+    expect([IN, OUT].map((one) => send(...one).reason)).not.toContainEqual(expect.stringContaining("devices"));
+  }
+});
+
+describe("options that nothing here reads", () => {
+  const bench = (config: Readonly<Record<string, string>>, profile = "cilium@1.20") => nodeStackBench(profile, { ...NATIVE, ...config });
+
+  it.each([
+    ["cilium@1.18", "enable-custom-calls", "true"], ["cilium@1.17", "enable-high-scale-ipcache", "true"],
+    ["cilium@1.20", "enable-datapath-plugins", "true"], ["cilium@1.20", "enable-identity-mark", "false"], ["cilium@1.20", "ipam", "eni"],
+    ["cilium@1.20", "disable-iptables-feeder-rules", "CILIUM_PRE_nat"],
+  ])("of packets, with another value than the usual: every packet is undecided (%s %s=%s)", (profile, name, value) => {
+    const { send, plane } = bench({ [name]: value }, profile);
+    expect(send(...INSIDE)).toMatchObject({ end: "Undecided", reason: expect.stringContaining(`${name}=${value}`) });
+    expect(plane.problems.map(({ what }) => what)).toContainEqual(expect.stringContaining(`${name}=${value}`));
+  });
+
+  it.each([
+    ["the usual value", { ipam: "kubernetes", "enable-identity-mark": "true" }], ["a version without it", { "enable-custom-calls": "true" }],
+    ["native routing", { "underlay-protocol": "ipv6" }], ["the agent's other business", { debug: "true", "hubble-listen-address": ":4244" }],
+  ])("nothing is said and nothing undecided: %s", (_, config) => {
+    const { send, plane } = bench(config);
+    expect(send(...INSIDE).end).not.toBe("Undecided");
+    const named = Object.keys(config);
+    expect(plane.problems.filter(({ what }) => named.some((name) => what.includes(name)))).toEqual([]);
+  });
+
+  it("a name that is none is said", () => {
+    expect(bench({ "enable-nonsense": "true" }).plane.problems.map(({ what }) => what))
+      .toContainEqual(expect.stringContaining("enable-nonsense"));
+  });
 });
 
 describe("options that the agent refuses together", () => {

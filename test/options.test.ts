@@ -75,6 +75,8 @@ endpoints: [{addresses: [10.244.1.20], nodeName: node-1, conditions: {ready: tru
   "iptables-random-fully": { with: IPTABLES },
   "install-iptables-rules": { with: { "enable-l7-proxy": false } },
   "encrypt-node": { with: { "enable-wireguard": true } },
+  devices: { value: "other0" },
+  "direct-routing-device": { value: "other0" },
   "vtep-cidr": { value: "10.9.0.0/16", with: { "enable-vtep": true } },
   "vtep-mask": { value: "255.255.0.0", with: { "enable-vtep": true } },
   "cni-chaining-mode": { value: "generic-veth" },

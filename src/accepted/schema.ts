@@ -20,7 +20,7 @@ const entry: Schema = {
     protocol: { ...text("as the report names it"), pattern: "^[A-Za-z0-9 ]+$" },
     port: { anyOf: [{ type: "integer", description: "destination port", minimum: 0, maximum: 65535 },
       { type: "string", description: "a range of destination ports: 8000-8100", pattern: "^\\d{1,5}-\\d{1,5}$" }] },
-    subject: glob("of a limit: what it is counted of"),
+    subject: glob("of a limit: what it is counted of; of a row of check: its name"),
     owner: text("who answers for it"),
     reason: text("why it is accepted"),
     expires: { type: "string", description: "last day on which it is accepted: 2027-03-31", pattern: "^\\d{4}-\\d{2}-\\d{2}$" },

@@ -1,6 +1,6 @@
 /**
  * What the target cannot do at all for objects of this cluster, whatever traffic there is: nodes it does not run on, services
- * it does not carry, ports it does not open, policies it does not read.
+ * it does not carry, ports it does not open, policies it does not read. And what of the current side cannot be compared.
  */
 import type { Cluster, ObjectMeta, OtherObject } from "../cluster/cluster.js";
 import type { Where } from "../cluster/problem.js";
@@ -20,6 +20,12 @@ const LAST_NODE_PORT = 32_767;
 
 export function blockersOf(cluster: Cluster, target: SettingSide): Blocker[] {
   return [...windowsNodes(cluster), ...sctpServices(cluster, target), ...hostPorts(cluster, target), ...unreadPolicies(cluster, target)];
+}
+
+/** Rules of this mode are not known here, so nothing can be said of pairs. */
+export function currentBlockers({ mode, where }: { readonly mode: string; readonly where: Where | null }): Blocker[] {
+  return [{ id: "", object: "kube-proxy", where: where ?? { file: "", line: 0 },
+    what: `kube-proxy's mode ${mode} is not modelled; the comparison of pairs is not run` }];
 }
 
 function windowsNodes({ nodes }: Cluster): Blocker[] {

@@ -2,13 +2,16 @@
  * `check` from a cluster to its report: what would change with another dataplane, from the objects alone. The only place
  * that knows all of what it looks at. Reads nothing itself.
  */
+import type { AcceptedInput } from "../accepted/report.js";
 import type { Prefix } from "../cluster/address.js";
 import type { Cluster } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
 import { hazardsOf } from "../compare/catalogue/index.js";
-import { buildPlane, checkTarget, type Network, type PlaneInputs, policyDenial, type Profile, settingOf, usageOf } from "../planes.js";
+import { buildPlane, checkTarget, type Network, type PlaneInputs, policyDenial, type Profile, settingOf,
+  unmodelledKubeProxy, usageOf } from "../planes.js";
 import { type CheckReport, checkVerdict, type ComparedPairs } from "../report/check.js";
-import { blockersOf } from "./blockers.js";
+import { acceptCheck } from "./accepted.js";
+import { blockersOf, currentBlockers } from "./blockers.js";
 import { compareAll, type ExhaustiveInput } from "./exhaustive.js";
 import { flagsOf } from "./flags.js";
 import { inseparableIn } from "./inseparable.js";
@@ -35,6 +38,8 @@ export interface CheckInput {
   readonly unreadable: number;
   /** Errors among the problems end with exit code 2. */
   readonly strict: boolean;
+  /** Accepted differences; null: none were given. */
+  readonly accepted: AcceptedInput | null;
 }
 
 export function runCheck(input: CheckInput): CheckReport {
@@ -43,20 +48,25 @@ export function runCheck(input: CheckInput): CheckReport {
   const { flags, tallies } = flagsOf(cluster, sides[1]);
   const { problems: ofTarget, ...size } = checkTarget(target, cluster, network);
   const problems = [...input.problems, ...ofTarget];
-  const blockers = blockersOf(cluster, sides[1]);
+  const unmodelled = current.engine === "cilium" ? null : unmodelledKubeProxy(cluster);
+  const blockers = [...unmodelled === null ? [] : currentBlockers(unmodelled), ...blockersOf(cluster, sides[1])];
   const usage = usageOf(target, cluster, network);
   const { scale } = input;
   const scaled = scale === null ? null : { ...usageOf(target, scaledCluster(cluster, scale.pods, scale.by), network), by: scale.by };
   // What an endpoint's full policy map leaves out depends on both directions together.
   const wholes = input.rulesByNode.size > 0 || usage.overflowing > 0 ? () => true : inseparableIn(cluster, [current, target], network);
-  const compared = size.endpoints === 0 || input.mostProbes === 0 ? null : compare(input, sides, wholes, problems);
+  const found = size.endpoints === 0 || input.mostProbes === 0 || unmodelled !== null ? null : compare(input, sides, wholes, problems);
+  const rows = acceptCheck({ changes: found?.groups ?? [], flags, limits: usage.limits, scaled: scaled?.limits ?? [],
+    hazards: hazardsOf(cluster, ...sides) }, input.accepted);
+  const compared = found === null ? null : { ...found, groups: rows.changes };
   return {
     twinplane: input.version, current: current.text, target: target.text, detected: input.detected,
-    blockers, compared, flags, checked: tallies, size, usage, scaled, hazards: hazardsOf(cluster, ...sides), problems,
-    verdict: checkVerdict({ unreadable: input.unreadable, endpoints: size.endpoints, flags: flags.length, compared,
+    blockers, compared, flags: rows.flags, checked: tallies, size, usage: { ...usage, limits: rows.limits },
+    scaled: scaled === null ? null : { ...scaled, limits: rows.scaled }, hazards: rows.hazards, accepted: rows.summary, problems,
+    verdict: checkVerdict({ unreadable: input.unreadable, endpoints: size.endpoints, flags: rows.flags, compared,
       blockers: blockers.length,
       strictErrors: input.strict ? problems.filter(({ severity }) => severity === "error").length : 0,
-      limits: [...usage.limits, ...scaled?.limits ?? []].filter(({ exceeded }) => exceeded).length }),
+      limits: [...rows.limits, ...rows.scaled] }),
   };
 }
 

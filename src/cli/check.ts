@@ -8,14 +8,15 @@ import { buildTimeline } from "../cluster/timeline.js";
 import { assumedNetwork, CILIUM_VERSIONS, PROFILES_HELP } from "../planes.js";
 import { renderCheck } from "../report/check.js";
 import { jsonText } from "../report/printable.js";
+import { type AcceptedOptions, acceptedOf, addAcceptedOptions } from "./accepted.js";
 import { readInputs } from "./inputs.js";
-import { addInputOptions, addTargetOptions, ciliumProfileOf, type InputOptions, networkOf, numberOf, profileOf, refuseUnmodelled,
+import { addInputOptions, addTargetOptions, ciliumProfileOf, type InputOptions, networkOf, numberOf, profileOf,
   type TargetOptions, wholeNumberOf } from "./options.js";
 import { UsageError } from "./usage.js";
 import { version } from "./version.js";
 import { readWasm } from "./wasm.js";
 
-interface CheckOptions extends InputOptions, TargetOptions {
+interface CheckOptions extends InputOptions, TargetOptions, AcceptedOptions {
   readonly current?: string;
   readonly output: "text" | "json";
   readonly seed: string;
@@ -30,7 +31,7 @@ export function checkCommand(program: Command, exit: (code: number) => void): vo
       + " otherwise, every pair of both dataplanes, limits, hazards");
   addInputOptions(command, false)
     .option("--current <profile>", "the dataplane the cluster has now (default: what the objects show)");
-  addTargetOptions(command)
+  addAcceptedOptions(addTargetOptions(command))
     .option("--scale-pods <number>", "limits also for this cluster grown to so many pods")
     .addOption(new Option("--scale-by <what>", "how it grows: replicas (more pods of the same label sets on more nodes; identities"
       + " stay) or labels (every namespace again under names of its own, with its pods, services and policies; identities multiply)")
@@ -42,8 +43,12 @@ export function checkCommand(program: Command, exit: (code: number) => void): vo
     .addHelpText("after", `
 ${PROFILES_HELP}
 
+--accepted accepts rows of pairs, flags, limits and hazards by id, or by id and the row's own
+name (subject: service shop/web); entries about a source, a destination or a port are for
+compare and accept no row of pairs. Blockers are not accepted.
+
 Exit codes:
-  0  nothing found that would change
+  0  nothing found that would change, but what is accepted
   1  something would change, or a limit is exceeded
   2  wrong usage, or an input that could not be read
   3  could not judge
@@ -58,19 +63,19 @@ Examples:
 function check(options: CheckOptions): number {
   if (options.file === undefined) throw new UsageError("no manifests; give -f with a file or folder");
   const target = ciliumProfileOf(options.target);
+  const accepted = acceptedOf(options);
   const inputs = readInputs(options.file, []);
   const { initial: cluster, problems: ofTimeline } = buildTimeline({ initial: inputs.objects, facts: inputs.facts });
   const detected = detectCurrent(cluster, CILIUM_VERSIONS);
   const current = profileOf(options.current ?? detected.profile);
-  refuseUnmodelled(cluster, [current]);
-  const problems = [...inputs.problems, ...ofTimeline];
+  const problems = [...inputs.problems, ...ofTimeline, ...accepted?.problems ?? []];
   const network = assumedNetwork(cluster, networkOf(options), problems);
   const scale = options.scalePods === undefined ? null : { pods: wholeNumberOf(options.scalePods, "--scale-pods", 1), by: options.scaleBy };
   const report = runCheck({ scale, wasm: readWasm(), seed: numberOf(options.seed, "--seed", 0, 0xffffffff), rulesByNode: inputs.dumps,
     mostProbes: options.maxProbes === undefined ? null : wholeNumberOf(options.maxProbes, "--max-probes", 0),
     version: version(), cluster, network, current, target,
     detected: options.current === undefined ? detected.because : "", problems, unreadable: inputs.unreadable,
-    strict: options.strict === true });
+    strict: options.strict === true, accepted: accepted?.input ?? null });
   process.stdout.write(options.output === "json" ? jsonText(report) : renderCheck(report));
   for (const problem of options.output === "json" ? [] : report.problems) process.stderr.write(`${formatProblem(problem)}\n`);
   const { exitCode, why } = report.verdict;

@@ -5,7 +5,7 @@
 import { type ConntrackFlow, readConntrackFlows } from "../cluster/conntrack-flow.js";
 import type { Problem } from "../cluster/problem.js";
 import { Connections, type ConnectionSet } from "../flows/connections.js";
-import { FlowLog } from "../flows/log.js";
+import { FlowLog, isJsonText } from "../flows/log.js";
 import type { EntryFile } from "../replay/entries.js";
 import { fileChunks } from "./chunks.js";
 import { list } from "./files.js";
@@ -92,7 +92,13 @@ class InputReading {
       if (log !== null) log.push(line);
       else text?.push(line);
     };
-    for await (const chunk of chunks) lines.push(chunk, take);
+    const takePiece = (piece: string): boolean => {
+      if (log === null && text === null && isJsonText(piece.replace(/^\ufeff/, ""))) {
+        log = new FlowLog(file, this.connections, this.problems);
+      }
+      return log?.piece(piece) === true;
+    };
+    for await (const chunk of chunks) lines.push(chunk, take, takePiece);
     lines.end(take);
     if (log !== null) this.endLog(file, log);
     else if (text !== null) this.readEntries(file, said, (text as string[]).join("\n"));
@@ -138,7 +144,7 @@ class InputReading {
 /** JSON, or a header of columns; conntrack's lines begin with a time in brackets or a protocol and have equals signs. */
 function isFlowLog(line: string): boolean {
   const head = line.replace(/^\ufeff/, "").trimStart();
-  return head.startsWith("{") || /^"?[A-Za-z_]+"?,/.test(head);
+  return head.startsWith("{") || isJsonText(head) || /^"?[A-Za-z_]+"?,/.test(head);
 }
 
 /** Text lines from chunks of bytes. */
@@ -148,7 +154,8 @@ class Lines {
   private readonly decoder = new TextDecoder();
   private rest = "";
 
-  push(chunk: Uint8Array, take: (line: string) => void): void {
+  /** @param takePiece takes part of a line that is too long; false: it does not */
+  push(chunk: Uint8Array, take: (line: string) => void, takePiece: (piece: string) => boolean): void {
     const text = this.rest + this.decoder.decode(chunk, { stream: true });
     let from = 0;
     for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", from)) {
@@ -157,7 +164,7 @@ class Lines {
     }
     this.rest = text.slice(from);
     // What is cut here is refused as the flow that it is none of.
-    if (this.rest.length > LONGEST) this.rest = this.rest.slice(0, 1024);
+    if (this.rest.length > LONGEST) this.rest = takePiece(this.rest) ? "" : this.rest.slice(0, 1024);
   }
 
   end(take: (line: string) => void): void {

@@ -5,6 +5,7 @@
 import { type Address, addressFromBytes } from "../cluster/address.js";
 import type { CiliumPolicy } from "../cluster/cilium/types.js";
 import type { Cluster, NetworkPolicy, Pod, Service, ServicePort } from "../cluster/cluster.js";
+import { matchesSelector } from "../cluster/selector.js";
 
 export interface Frontend {
   readonly service: Service;
@@ -42,6 +43,8 @@ export class Names {
   /** `node PROTOCOL/port` */
   private readonly hostPorts = new Map<string, Pod>();
   private readonly internal = new Set<string>();
+  /** By a pod's namespace and labels. */
+  private readonly selecting = new Map<string, readonly NetworkPolicy[]>();
   private readonly tunnels = new Set<string>();
 
   /** `before`: the names until a change, whose endpoints are remembered. */
@@ -90,6 +93,17 @@ export class Names {
 
   pod(address: string): Pod | null {
     return this.pods.get(address) ?? null;
+  }
+
+  /** Policies that select the pod, in the cluster's order, whatever directions they have. */
+  policiesOf({ namespace, labels }: Pod): readonly NetworkPolicy[] {
+    const key = JSON.stringify([namespace, labels]);
+    let found = this.selecting.get(key);
+    if (found === undefined) {
+      found = this.policies.filter((policy) => policy.namespace === namespace && matchesSelector(policy.podSelector, labels));
+      this.selecting.set(key, found);
+    }
+    return found;
   }
 
   node(address: string): string | null {

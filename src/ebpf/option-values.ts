@@ -93,6 +93,9 @@ export interface OptionValues {
   "enable-encryption-strict-mode-egress": boolean;
   "enable-encryption-strict-mode-ingress": boolean;
   "enable-srv6": boolean;
+  /** Names, or beginnings with a `+`, between commas; empty: the agent finds them. */
+  devices: string;
+  "direct-routing-device": string;
   "enable-vtep": boolean;
   "vtep-cidr": string;
   "vtep-mask": string;
@@ -209,6 +212,8 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "enable-encryption-strict-mode-egress": false,
   "enable-encryption-strict-mode-ingress": false,
   "enable-srv6": false,
+  devices: "",
+  "direct-routing-device": "",
   "enable-vtep": false,
   "vtep-cidr": "",
   "vtep-mask": "",

@@ -19,6 +19,7 @@ import { ACCEPTED, ASSUMED, DEFAULTS, OPTION_NAMES, WORDS } from "./option-value
 import { fixedValue, FORMER_DEFAULTS } from "./option-history.js";
 import { CILIUM_VERSIONS, type CiliumVersion, type Preset, readPreset, RECORDED_RELEASES } from "./presets.js";
 import { refuseUnmodelled } from "./unmodelled-options.js";
+import { unreadOptions } from "./unread-options.js";
 
 export type { OptionName, OptionValues };
 
@@ -33,6 +34,8 @@ export interface CiliumOptions extends Readonly<OptionValues> {
   readonly grades: Readonly<Record<OptionName, OptionGrade>>;
   /** Where the `read` ones were read. */
   readonly where: Where | null;
+  /** Options that are not read here and leave every packet undecided (unread-options.ts). */
+  readonly unread: readonly string[];
 }
 
 /**
@@ -72,9 +75,15 @@ export function ciliumOptions(
     assumeFamilies(cluster, values, grades);
     assumeRoutingCidrs(cluster, masqueradeAgent, values, grades, problems);
   }
+  const { undecided: unread, unknown } = unreadOptions({ ...(config === null ? {} : data(config)), ...overrides }, values, version);
+  if (unknown.length > 0) {
+    problems.push({ where: config?.where ?? null, severity: "warning", what: `no option of Cilium's that is known here: ${
+      unknown.join(", ")}; packets are judged as without` });
+  }
   const options = {
     ...values,
     version,
+    unread,
     masqueradeAgent,
     grades,
     where: config === null ? null : config.where,

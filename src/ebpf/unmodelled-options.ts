@@ -21,6 +21,9 @@ export function refuseUnmodelled(options: CiliumOptions, problems: Problem[]): v
     const where = options.grades[option] === "read" ? options.where : null;
     problems.push({ where, severity: "warning", what: `option ${option}=${String(options[option])}: undecided: ${why}` });
   }
+  for (const what of options.unread) {
+    problems.push({ where: options.where, severity: "warning", what: `${what}: every packet is undecided` });
+  }
   problems.push(...refusalProblems(options));
 }
 

@@ -83,6 +83,7 @@ export class SharedRules {
   private readonly caches = { 4: new RuleCache(4), 6: new RuleCache(6) };
   private readonly services = { 4: new ServiceRuleMemo(), 6: new ServiceRuleMemo() };
   private readonly last: { [family in Family]: NodeRuleSet | null } = { 4: null, 6: null };
+  private read: { readonly text: string; readonly sets: IpSets } | null = null;
   private asked: { readonly before: Cluster; readonly after: Cluster; readonly 4: boolean; readonly 6: boolean } | null = null;
 
   of(cluster: Cluster, node: Node, family: Family, config: IptablesConfig): NodeRuleSet {
@@ -93,6 +94,16 @@ export class SharedRules {
     // A rule that we write and do not understand ourselves is our own mistake.
     if (problems.length > 0) throw new Error(`generated rules: ${problems[0].what}`);
     return this.last[family] = { set: rules, lines };
+  }
+
+  /** Sets of generated rules, which none of those rules changes, so that nodes whose sets are equal share them. */
+  setsOf(text: string, file: string): IpSets {
+    if (this.read?.text !== text) {
+      const { sets, problems } = parseIpSets(text, file);
+      if (problems.length > 0) throw new Error(`generated sets: ${problems[0].what}`);
+      this.read = { text, sets };
+    }
+    return this.read.sets;
   }
 
   /** Whether a change touches slices that kube-proxy's UDP clean-up looks at; each node asks the same. */
@@ -257,7 +268,10 @@ export class PlaneNode {
   private setsOf(): IpSets {
     const own = this.options.own?.sets ?? null;
     if (own !== null) return own;
-    const { sets, problems } = parseIpSets(this.rules4.sets + this.rules6.sets, `sets of ${this.name}`);
+    const [text, file] = [this.rules4.sets + this.rules6.sets, `sets of ${this.name}`];
+    // A node's own rules may add to sets.
+    if (this.options.own === null) return this.options.shared.setsOf(text, file);
+    const { sets, problems } = parseIpSets(text, file);
     if (problems.length > 0) throw new Error(`generated sets: ${problems[0].what}`);
     return sets;
   }

@@ -83,7 +83,17 @@ export function joinRules(parts: readonly RulePart[]): NodeRules {
     for (const part of parts) for (const rule of part.rules) if (rule.table === name) rules.push(rule);
     return { name, chains: chainsOf(parts, name), rules };
   });
-  return new JoinedRules(tables, parts.flatMap((part) => part.sets ?? []).map((line) => `${line}\n`).join(""));
+  return new JoinedRules(tables, parts.map(({ sets }) => setText(sets ?? [])).join(""));
+}
+
+/** Of lines that several nodes have in common. */
+const setTexts = new WeakMap<readonly string[], string>();
+
+function setText(lines: readonly string[]): string {
+  if (lines.length === 0) return "";
+  let text = setTexts.get(lines);
+  if (text === undefined) setTexts.set(lines, text = lines.map((line) => `${line}\n`).join(""));
+  return text;
 }
 
 /** What is asked for seldom is made when it is asked for: a large node has 60,000 rules, and most never meet a packet. */

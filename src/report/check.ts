@@ -1,7 +1,9 @@
 /** What `check` found, as data and as text: the gravest first, then what it rests on, then the exit code and why. */
+import type { AcceptedRow, Acceptance } from "../accepted/accepted.js";
 import type { Problem, Where } from "../cluster/problem.js";
 import type { Because } from "../dataplane.js";
 import { count, type LimitRow } from "./report.js";
+import { entryWarnings } from "./text.js";
 
 export interface CheckResult {
   readonly profile: string;
@@ -45,6 +47,14 @@ export interface FlagRow {
   readonly what: string;
   readonly pods: number;
   readonly examples: readonly string[];
+  readonly accepted?: Acceptance;
+}
+
+export interface HazardRow {
+  readonly id: string;
+  readonly title: string;
+  readonly because: readonly string[];
+  readonly accepted?: Acceptance;
 }
 
 export type Change = "newly denied" | "newly allowed" | "other destination" | "other source" | "other refusal" | "other";
@@ -63,6 +73,7 @@ export interface ChangeRow {
   readonly pairs: number;
   readonly examples: readonly { readonly source: string; readonly destination: string; readonly traffic: string; readonly current: string;
     readonly target: string }[];
+  readonly accepted?: Acceptance;
 }
 
 /** Both planes over every class of pairs. */
@@ -86,9 +97,9 @@ export interface CheckReport {
   readonly target: string;
   /** What shows the current side; empty where the user named it. */
   readonly detected: string;
-  /** What the target cannot do at all. */
+  /** What the target cannot do at all, and a current side that is not modelled. */
   readonly blockers: readonly BlockerRow[];
-  /** Every class of pairs through both planes; null: not asked for, or nothing to compare. */
+  /** Every class of pairs through both planes; null: not asked for, nothing to compare, or a blocker says why. */
   readonly compared: ComparedPairs | null;
   readonly flags: readonly FlagRow[];
   readonly checked: readonly { readonly check: string; readonly objects: number; readonly flagged: number; readonly otherwise: string }[];
@@ -96,7 +107,9 @@ export interface CheckReport {
   readonly usage: Usage;
   /** The same for the cluster grown, as --scale-pods asks; null: not asked. */
   readonly scaled: (Usage & { readonly by: string }) | null;
-  readonly hazards: readonly { readonly id: string; readonly title: string; readonly because: readonly string[] }[];
+  readonly hazards: readonly HazardRow[];
+  /** Entries of accepted differences and what they did, by the day they were held against; null: none were given. */
+  readonly accepted: { readonly today: string; readonly entries: readonly AcceptedRow[] } | null;
   readonly problems: readonly Problem[];
   readonly verdict: { readonly exitCode: number; readonly why: string };
 }
@@ -108,8 +121,9 @@ export interface CheckVerdictInput {
   readonly endpoints: number;
   readonly compared: ComparedPairs | null;
   readonly blockers: number;
-  readonly flags: number;
-  readonly limits: number;
+  readonly flags: readonly FlagRow[];
+  /** Of the cluster, and of the cluster grown. */
+  readonly limits: readonly LimitRow[];
 }
 
 export function checkVerdict(input: CheckVerdictInput): CheckReport["verdict"] {
@@ -120,13 +134,23 @@ export function checkVerdict(input: CheckVerdictInput): CheckReport["verdict"] {
   const { compared } = input;
   const open = compared?.undecided.reduce((sum, { classes }) => sum + classes, 0) ?? 0;
   if (input.blockers > 0) parts.push(count(input.blockers, "blocker"));
-  if (compared !== null && compared.groups.length > 0) parts.push(`${count(compared.groups.length, "change")} of ${count(new Set(
-    compared.groups.map(({ id }) => id)).size, "kind")}`);
-  if (input.flags > 0) parts.push(count(input.flags, "flag"));
-  if (input.limits > 0) parts.push(count(input.limits, "exceeded limit"));
+  const changes = counted(compared?.groups ?? []);
+  if (changes.length > 0) parts.push(`${count(changes.length, "change")} of ${count(new Set(changes.map(({ id }) => id)).size, "kind")}`);
+  const flags = counted(input.flags);
+  if (flags.length > 0) parts.push(count(flags.length, "flag"));
+  const limits = counted(input.limits.filter(({ exceeded }) => exceeded));
+  if (limits.length > 0) parts.push(count(limits.length, "exceeded limit"));
   if (parts.length > 0) return { exitCode: 1, why: parts.join(" and ") };
-  if (open > 0) return { exitCode: 3, why: `nothing found that would change, but ${count(open, "class", "classes")} of pairs not judged` };
-  return { exitCode: 0, why: "nothing found that would change" };
+  const accepted = [...compared?.groups ?? [], ...input.flags, ...input.limits.filter(({ exceeded }) => exceeded)].length;
+  const nothing = accepted > 0 ? `${count(accepted, "row")} accepted, and nothing else found that would change`
+    : "nothing found that would change";
+  return open > 0 ? { exitCode: 3, why: `${nothing}, but ${count(open, "class", "classes")} of pairs not judged` }
+    : { exitCode: 0, why: nothing };
+}
+
+/** Rows that nobody answers for. */
+function counted<Row extends { readonly accepted?: Acceptance }>(rows: readonly Row[]): Row[] {
+  return rows.filter(({ accepted }) => accepted === undefined);
 }
 
 /** Rows of a kind listed on the screen; the rest are in the JSON report. */
@@ -140,7 +164,7 @@ export function renderCheck(report: CheckReport): string {
   const { current, target, detected, verdict } = report;
   const lines = [`${current}  ->  ${target}${detected === "" ? "" : `   (current side: ${detected})`}`, ""];
   lines.push(...blockerLines(report), ...changeLines(report), ...flagLines(report), ...usageLines(report.usage, report),
-    ...(report.scaled === null ? [] : usageLines(report.scaled, report)), ...hazardLines(report));
+    ...(report.scaled === null ? [] : usageLines(report.scaled, report)), ...hazardLines(report), ...acceptedLines(report));
   lines.push(`exit code ${verdict.exitCode}: ${verdict.why}`);
   return `${lines.join("\n")}\n`;
 }
@@ -154,14 +178,15 @@ function changeLines({ compared }: CheckReport): string[] {
   if (compared === null) return [];
   const lines: string[] = [];
   for (const change of Object.keys(CHANGE_TITLES)) {
-    const rows = compared.groups.filter((row) => row.change === change);
+    const rows = counted(compared.groups).filter((row) => row.change === change);
     if (rows.length === 0) continue;
     const pairs = rows.reduce((sum, row) => sum + row.pairs, 0);
     lines.push(`${CHANGE_TITLES[change]}: ${count(pairs, "pair")}, whether they talk or not`);
     for (const row of rows.slice(0, LISTED_CHANGES)) lines.push(...changeRow(row));
     if (rows.length > LISTED_CHANGES) lines.push(`  … ${count(rows.length - LISTED_CHANGES, "more row")} in --output json`);
   }
-  if (lines.length === 0) lines.push("No pair of pods, nodes, services and hosts outside would fare otherwise.");
+  if (lines.length === 0) lines.push(`No pair of pods, nodes, services and hosts outside would fare otherwise${
+    compared.groups.length > 0 ? " but what is accepted" : ""}.`);
   const undecided = compared.undecided.reduce((sum, { classes }) => sum + classes, 0);
   lines.push(`Compared: ${count(compared.classes, "class", "classes")} of pairs (${compared.podClasses} of pods, ${
     compared.nodeClasses} of nodes,`
@@ -182,8 +207,9 @@ function changeRow({ id, title, object, pairs, becauses, examples }: ChangeRow):
     ...(because === undefined ? [] : [`      because ${because.object} ${because.rule}${place}`])];
 }
 
-function flagLines({ flags, checked }: CheckReport): string[] {
+function flagLines({ flags: all, checked }: CheckReport): string[] {
   const lines: string[] = [];
+  const flags = counted(all);
   for (const row of flags.slice(0, LISTED)) {
     lines.push(`  ${row.id}  ${row.object} (${placeOf(row.where)}), ${count(row.pods, "pod")}: ${namesOf(row)}`, `      ${row.what}`);
   }
@@ -197,8 +223,9 @@ function flagLines({ flags, checked }: CheckReport): string[] {
 
 function blockerLines({ blockers, target }: CheckReport): string[] {
   if (blockers.length === 0) return [];
-  return [`Blockers: what ${target} cannot do at all`, ...blockers.slice(0, LISTED).map(({ id, object, where, what }) =>
-    `  ${id === "" ? "" : `${id}  `}${object} (${placeOf(where)}): ${what}`),
+  return [`Blockers: what ${target} cannot do at all, what cannot be compared`,
+    ...blockers.slice(0, LISTED).map(({ id, object, where, what }) =>
+    `  ${id === "" ? "" : `${id}  `}${object}${where.file === "" ? "" : ` (${placeOf(where)})`}: ${what}`),
     ...(blockers.length > LISTED ? [`  … ${count(blockers.length - LISTED, "more blocker")} in --output json`] : []), ""];
 }
 
@@ -226,7 +253,21 @@ function usageLines(usage: Usage & { readonly by?: string }, { target, size }: C
   return [title, ...lines, ""];
 }
 
-function hazardLines({ hazards }: CheckReport): string[] {
+/** What somebody answers for, and entries that accept nothing. */
+function acceptedLines({ accepted, compared, flags, usage, scaled, hazards }: CheckReport): string[] {
+  if (accepted === null) return [];
+  const rows = [...(compared?.groups ?? []).map((row) => ({ ...row, name: `${row.object}, ${count(row.pairs, "pair")}` })),
+    ...flags.map((row) => ({ ...row, name: row.object })),
+    ...[...usage.limits, ...scaled?.limits ?? []].map((row) => ({ ...row, name: row.subject })),
+    ...hazards.map((row) => ({ ...row, name: row.title }))].filter((row) => row.accepted !== undefined);
+  const lines = rows.slice(0, LISTED).map(({ id, name, accepted: by }) =>
+    `  ${id}  ${name}: ${by!.owner} until ${by!.expires} (${by!.reason})`);
+  if (rows.length > LISTED) lines.push(`  … ${count(rows.length - LISTED, "more row")} in --output json`);
+  return [`Accepted, as of ${accepted.today}: ${count(rows.length, "row")}`, ...lines, ...entryWarnings(accepted), ""];
+}
+
+function hazardLines({ hazards: all }: CheckReport): string[] {
+  const hazards = counted(all);
   if (hazards.length === 0) return [];
   return ["Hazards: what no packet shows beforehand", ...hazards.flatMap(({ id, title, because }) =>
     [`  ${id}  ${title}`, ...because.slice(0, 3).map((line) => `      because ${line}`),

@@ -107,7 +107,7 @@ export function hazardLines({ hazards }: Report, { paint, verbose }: TextOptions
 export function worstLines(changes: readonly NamedChange[], paint: TextOptions["paint"]): string[] {
   const worst = worstOf(changes);
   if (changes.length <= worst.length) return [];
-  return [paint("bold", `The ${worst.length} worst of ${count(changes.length, "change")}:`),
+  return [paint("bold", `The ${worst.length === 1 ? "" : `${worst.length} `}worst of ${count(changes.length, "change")}:`),
     ...worst.map(({ title, row }, index) =>
       `  ${index + 1}. ${title}: ${waysText(row)}, ${count(row.flows, "flow")} (${paintedId(row.id, paint)})`), ""];
 }

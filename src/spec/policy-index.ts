@@ -22,6 +22,8 @@ export class PolicyIndex {
   private readonly podsByName = new Map<string, Pod>();
   private readonly policiesByNamespace = new Map<string, NetworkPolicy[]>();
   private readonly policiesByPod = new Map<Pod, PodPolicies>();
+  /** By namespace and labels. */
+  private readonly policiesByLabels = new Map<string, PodPolicies>();
   private readonly adminByPod = new Map<Pod, AdminSelection>();
 
   constructor(private readonly cluster: Cluster, readonly options: SpecOptions) {
@@ -70,11 +72,9 @@ export class PolicyIndex {
     if (candidates === undefined) return NO_POLICIES;
     let found = this.policiesByPod.get(pod);
     if (found === undefined) {
-      const selecting = candidates.filter((policy) => matchesSelector(policy.podSelector, pod.labels));
-      found = {
-        Ingress: selecting.filter((policy) => policy.policyTypes.includes("Ingress")),
-        Egress: selecting.filter((policy) => policy.policyTypes.includes("Egress")),
-      };
+      const key = JSON.stringify([pod.namespace, pod.labels]);
+      found = this.policiesByLabels.get(key) ?? podPolicies(candidates, pod.labels);
+      this.policiesByLabels.set(key, found);
       this.policiesByPod.set(pod, found);
     }
     return found[type];
@@ -114,4 +114,12 @@ export class PolicyIndex {
       this.parties.set(address.text, { address, pod, nodes: [], claimedTwice });
     }
   }
+}
+
+function podPolicies(candidates: readonly NetworkPolicy[], labels: Labels): PodPolicies {
+  const selecting = candidates.filter((policy) => matchesSelector(policy.podSelector, labels));
+  return {
+    Ingress: selecting.filter((policy) => policy.policyTypes.includes("Ingress")),
+    Egress: selecting.filter((policy) => policy.policyTypes.includes("Egress")),
+  };
 }

@@ -109,11 +109,7 @@ export function selecting(s: Situation, side: Side = s.current): Selection[] {
   const receiver = s.names.pod(side.destination);
   const select = (pod: Pod | null, direction: Selection["direction"], peer: string): void => {
     if (pod === null) return;
-    for (const policy of s.names.policies) {
-      if (policy.namespace === pod.namespace && matchesSelector(policy.podSelector, pod.labels)) {
-        found.push({ policy, direction, peer, receiver });
-      }
-    }
+    for (const policy of s.names.policiesOf(pod)) found.push({ policy, direction, peer, receiver });
   };
   select(s.names.pod(s.source), "Egress", side.destination);
   select(receiver, "Ingress", side.sourceSeen);

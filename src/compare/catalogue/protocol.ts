@@ -93,21 +93,19 @@ export const PROTOCOL: readonly Difference[] = [
   },
   {
     id: "PROTO-HOPS",
-    title: "Another TTL: Cilium up to 1.18 takes one off what pods send to their node, its tunnel spares the sender's node as a hop",
-    matches: (s) => s.facets === Facet.Hops && s.current.outcome.end === End.Delivered && (isHopToOwnNode(s) || isHopOfTunnel(s)),
+    title: "The TTL at the receiver: Cilium takes one off for a pod's own node up to 1.18, and one less than routing through its tunnel",
+    matches: (s) => s.facets === Facet.Hops && s.current.outcome.end === End.Delivered && (isPassedToStack(s) || isTunnelled(s)),
     page: {
       shownBy: "packets",
-      kubeProxy: "What comes to the node itself is not forwarded: its TTL stays. Between pods of two nodes both nodes route: two hops.",
+      kubeProxy: "Every node that forwards takes one off: for a pod of another node two. What comes to the node itself is not"
+        + " forwarded: its TTL stays.",
       cilium: "Up to 1.18 the pod's program decreases the TTL of what it passes to the stack, unless enable-endpoint-routes is set, and"
-        + " drops what came with 1 (TTL_EXCEEDED). From 1.19 on it leaves it alone. In tunnel mode the pod's program encapsulates"
-        + " before anything routes the packet: between pods of two nodes the receiver's node alone is a hop.",
+        + " drops what came with 1 (TTL_EXCEEDED). From 1.19 on it leaves it alone. With routing-mode tunnel the sending node wraps"
+        + " the packet as it is; only the receiving node takes one off.",
       bitten: [],
-      advice: "Nothing, unless a pod sends with a TTL as small as the number of hops (BFD, GTSM).",
-      sources: [
-        { what: "Cilium bpf/bpf_lxc.c, pass_to_stack; recorded runs of 1.16 to 1.20", known: "executed" },
-        { what: "Cilium bpf/bpf_lxc.c, encap_and_redirect_lxc before pass_to_stack; bpf/lib/l3.h, ipv4_local_delivery",
-          known: "read in source" },
-      ],
+      advice: "Nothing, unless a pod sends with a TTL of 1 or its receiver looks at it (BFD, GTSM), or somebody counts hops.",
+      sources: [{ what: "Cilium bpf/bpf_lxc.c, pass_to_stack, encap_and_redirect_lxc; bpf/bpf_overlay.c, ipv4_local_delivery; recorded"
+        + " runs of 1.16 to 1.20", known: "executed" }],
     },
   },
   {
@@ -127,17 +125,17 @@ export const PROTOCOL: readonly Difference[] = [
   },
 ];
 
-/** A pod to its own node, by a program that takes a hop off what it passes to the stack. */
-function isHopToOwnNode({ current, target, names, source }: Situation): boolean {
+/** From a pod to its own node, through the stack. */
+function isPassedToStack({ source, names, current, target }: Situation): boolean {
   return /^1\.1[678]$/.test(target.version) && target.options["enable-endpoint-routes"] !== true && names.pod(source) !== null
     && names.node(target.destination) === names.pod(source)?.nodeName && current.outcome.ttl === target.outcome.ttl + 1;
 }
 
-/** Between pods of two nodes: routed by both now, by the receiver's alone behind the tunnel. */
-function isHopOfTunnel({ current, target, names, source }: Situation): boolean {
-  const [from, to] = [names.pod(source), names.pod(target.destination)];
-  return target.options["routing-mode"] === "tunnel" && from !== null && to !== null && from.nodeName !== to.nodeName
-    && current.outcome.ttl === target.outcome.ttl - 1;
+/** From a pod to one of another node, which Cilium wraps before anybody counts a hop. */
+function isTunnelled({ source, names, current, target }: Situation): boolean {
+  const ends = [names.pod(source), names.pod(target.destination)];
+  return target.options["routing-mode"] === "tunnel" && ends[0] !== null && ends[1] !== null
+    && ends[0].nodeName !== ends[1].nodeName && current.outcome.ttl === target.outcome.ttl - 1;
 }
 
 /** A service's port is not its endpoint's. */

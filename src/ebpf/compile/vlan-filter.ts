@@ -39,8 +39,8 @@ export function tagFilters(facts: NodeFacts, options: CiliumOptions): TagFilters
   const byIndex = new Map(facts.devices.map((device) => [device.index, device]));
   const isListed = (device: Device): boolean => {
     const below = device.vlan === undefined ? undefined : byIndex.get(device.vlan.parent);
-    return device.vlan !== undefined && below !== undefined && runsAt(below, facts)
-      && (runsAt(device, facts) || bypassed.has(device.vlan.id));
+    return device.vlan !== undefined && below !== undefined && runsAt(below, facts, options)
+      && (runsAt(device, facts, options) || bypassed.has(device.vlan.id));
   };
   const listed = all ? [] : facts.devices.filter(isListed);
   return {
@@ -55,17 +55,23 @@ export function tagFilters(facts: NodeFacts, options: CiliumOptions): TagFilters
   function arrival(device: Device): TagFilter["arrives"] {
     if (device.vlan === undefined) return null;
     const below = byIndex.get(device.vlan.parent);
-    const through = all || below === undefined || !runsAt(below, facts) || listed.includes(device);
-    return !through ? "filtered" : runsAt(device, facts) ? "program" : "kernel";
+    const through = all || below === undefined || !runsAt(below, facts, options) || listed.includes(device);
+    return !through ? "filtered" : runsAt(device, facts, options) ? "program" : "kernel";
   }
 }
 
-/** Uplinks; VLAN devices that are up, have an address and a route to one that is not link-local. */
-function runsAt(device: Device, { routes }: NodeFacts): boolean {
+/** Uplinks; VLAN devices that the option names or, without it, that are up, have an address and a route to one that is not link-local. */
+function runsAt(device: Device, { routes }: NodeFacts, { devices }: CiliumOptions): boolean {
   if (device.kind === "uplink") return true;
+  if (devices !== "") return device.vlan !== undefined && isNamed(devices, device.name);
   return device.vlan !== undefined && device.kind === "other" && device.up && device.addresses.length > 0
     && !EXCLUDED.test(device.name)
     && routes.some((route) => route.device === device.index && isGlobalUnicast(route.destination.address));
+}
+
+/** deviceFilter.match of option `devices`: names, or beginnings with a `+`. */
+export function isNamed(devices: string, name: string): boolean {
+  return devices.split(/[\s,]+/).some((one) => (one.endsWith("+") ? name.startsWith(one.slice(0, -1)) : name === one));
 }
 
 /** ExcludedDevicePrefixes (pkg/defaults). */

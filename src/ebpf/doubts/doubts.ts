@@ -15,7 +15,7 @@ export class OptionDoubts {
 
   constructor(private readonly options: CiliumOptions, private readonly nodes: readonly string[]) {
     this.active = DOUBTS.filter((one) => one.when(options));
-    this.refused = refusals(options)[0]?.what ?? null;
+    this.refused = refusals(options)[0]?.what ?? options.unread[0] ?? null;
   }
 
   /** Whether anything may be. */

@@ -10,6 +10,8 @@ export interface Hop {
   readonly node: number;
   /** Of the device there; null: a process of the node, or a device of which nothing is known. */
   readonly kind: Device["kind"] | null;
+  /** Its index in the node; 0: a process of the node. */
+  readonly device: number;
   /** Ethernet type. */
   readonly type: number;
   /** Empty where the packet is neither IPv4 nor IPv6, or too short. */
@@ -32,12 +34,13 @@ const IPV6 = 0x86dd;
 export function hopsOf(frames: FrameBlock, results: StepResults, row: number, kindOf: KindOf): Hop[] {
   const node = frames.node[row];
   const hops: Hop[] = [{ at: "enter", node, kind: frames.device[row] === 0 ? null : kindOf(node, frames.device[row]),
-    type: frames.etherType[row], ...read(frames.bytes, frames.offset[row], frames.length[row]) }];
+    device: frames.device[row], type: frames.etherType[row], ...read(frames.bytes, frames.offset[row], frames.length[row]) }];
   for (let index = results.firstEmission[row]; index < results.emissions; index++) {
     if (results.emissionMade[index] === 1) continue;
     const at = results.emissionNode[index];
     const offset = results.emissionOffset[index];
     hops.push({ at: KINDS[results.emissionKind[index] as keyof typeof KINDS], node: at, kind: kindOf(at, results.emissionDevice[index]),
+      device: results.emissionDevice[index],
       type: results.bytes[offset] >> 4 === 6 ? IPV6 : IPV4, ...read(results.bytes, offset, results.emissionLength[index]) });
   }
   return hops;

@@ -10,7 +10,7 @@ const TCP = 6;
 export class Surroundings {
   private readonly pods: Set<string>;
   private readonly owners = new Map<string, number>();
-  private readonly devices: Map<number, Device["kind"]>[];
+  private readonly devices: Map<number, Device>[];
   private elsewhere: Set<string> | null = null;
   private health: Set<string> | null = null;
 
@@ -23,11 +23,16 @@ export class Surroundings {
         ...(node?.facts.devices ?? []).filter(({ kind }) => kind === "uplink")
           .flatMap(({ addresses }) => addresses.map(({ address }) => address))];
       for (const { text } of own) this.owners.set(text, number);
-      return new Map((node?.facts.devices ?? []).map(({ index, kind }) => [index, kind]));
+      return new Map((node?.facts.devices ?? []).map((device) => [device.index, device]));
     });
   }
 
-  readonly kindOf = (node: number, device: number): Device["kind"] | null => this.devices[node]?.get(device) ?? null;
+  readonly kindOf = (node: number, device: number): Device["kind"] | null => this.devices[node]?.get(device)?.kind ?? null;
+
+  /** Empty for a device of which nothing is known. */
+  nameOf(node: number, device: number): string {
+    return this.devices[node]?.get(device)?.name ?? "";
+  }
 
   isPod(address: string): boolean {
     return this.pods.has(address);

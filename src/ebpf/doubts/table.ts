@@ -6,6 +6,7 @@
  * Sources are files of the five trees. Options that the agent refuses together are in ../refusals.ts.
  */
 import { parseAddress, parsePrefix, type Prefix, prefixContains } from "../../cluster/address.js";
+import { isNamed } from "../compile/vlan-filter.js";
 import { hasTunnel, tunnelPort } from "../encapsulation.js";
 import type { OptionName } from "../option-values.js";
 import type { CiliumOptions } from "../options.js";
@@ -80,6 +81,15 @@ export const DOUBTS: readonly Doubt[] = [
     why: "pods behind netkit devices resolve no neighbours", touches: ([first]) => first.kind === "pod" && resolves(first) },
   { option: "datapath-mode", when: (o) => o["datapath-mode"] === "lb-only", why: "a load balancer without pods is not modelled",
     touches: () => true },
+  // pkg/datapath/linux/devices_controller.go, deviceFilter: where the agent attaches no program, what passes is the kernel's alone.
+  { option: "devices", when: (o) => o.devices !== "", why: "the agent attaches no program to a device that it does not name",
+    touches: (hops, around) => hops.some(({ kind, node, device }) =>
+      kind === "uplink" && !isNamed(around.options.devices, around.nameOf(node, device))) },
+  // pkg/datapath/tables/direct_routing_device.go: by it what is balanced to another node leaves, with its address.
+  { option: "direct-routing-device", when: (o) => o["direct-routing-device"] !== "",
+    why: "which device and address what is balanced to other nodes leaves by", touches: (hops, around) => hops.some((hop, at) =>
+      hop.kind === "uplink" && !isNamed(around.options["direct-routing-device"], around.nameOf(hop.node, hop.device))
+      && hops.some((one, other) => other < at && changes(one, hop))) },
   // Without kube-proxy-replacement, kube-proxy's rules stand beside Cilium's.
   { option: "kube-proxy-replacement", when: (o) => !o["kube-proxy-replacement"],
     why: "what services from outside are, and host ports, is left to kube-proxy and other plugins",

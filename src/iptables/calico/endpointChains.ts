@@ -12,6 +12,7 @@ import type { LocalEndpoint } from "./endpoints.js";
 import type { IpSetBuilder } from "./ipSets.js";
 import { chainName, groupChainName } from "./names.js";
 import type { CalicoPolicy, PolicyDirection } from "./policies.js";
+import type { FelixCluster } from "./felixCluster.js";
 import { policyRules } from "./policyRules.js";
 import { ACCEPT, anyMarked, clearMark, DROP, type FelixChain, type FelixRule, goTo, jump, marked, notMarked, RETURN, rule,
   setMark, unknownRule } from "./rule.js";
@@ -23,7 +24,7 @@ const TIER = "default";
 
 export interface EndpointInput {
   readonly endpoints: readonly LocalEndpoint[];
-  readonly policies: readonly CalicoPolicy[];
+  readonly felix: FelixCluster;
   readonly family: Family;
   readonly sets: IpSetBuilder;
   readonly unmodelled: Unmodelled;
@@ -103,7 +104,7 @@ function endpointChain(endpoint: LocalEndpoint, direction: PolicyDirection, inpu
 /** The policies that isolate the endpoint in the direction, and the drop of what none allows; nothing where none does. */
 function tierRules(endpoint: LocalEndpoint, direction: PolicyDirection, input: EndpointInput, chains: Map<string, FelixChain>)
   : FelixRule[] {
-  const policies = input.policies.filter((policy) => policy[direction] !== null && policy.selector.holds(endpoint.labels));
+  const policies = input.felix.policiesOf(endpoint, direction);
   if (policies.length === 0) return [];
   const { accept, pass } = MARK;
   const becauses = policies.map((policy) => isolation(policy, direction));
@@ -145,13 +146,12 @@ function groupChain(group: readonly CalicoPolicy[], direction: PolicyDirection, 
   return name;
 }
 
-function policyChain(policy: CalicoPolicy, direction: PolicyDirection, { family, sets }: EndpointInput,
+function policyChain(policy: CalicoPolicy, direction: PolicyDirection, { family, sets, felix: known }: EndpointInput,
   chains: Map<string, FelixChain>): string {
   const name = chainName(direction === "inbound" ? "cali-pi-" : "cali-po-", `${TIER}/${policy.name}`);
   if (!chains.has(name)) {
     const comment = `Policy ${policy.name} ${direction === "inbound" ? "ingress" : "egress"}`;
-    chains.set(name, { table: "filter", name,
-      rules: policyRules(policy[direction] ?? [], direction, family, sets, comment) });
+    chains.set(name, known.chain(name, family, sets, (own) => policyRules(policy[direction] ?? [], direction, family, own, comment)));
   }
   return name;
 }

@@ -46,14 +46,14 @@ function labelsOf(pod: Pod, cluster: Cluster): EndpointLabels {
   return labels;
 }
 
-/** The node's own endpoints with their devices: as its facts say, else as the CNI plugin would name them. */
+/** Endpoints of the node with their devices: as its facts say, else as the CNI plugin would name them. */
 export function localEndpoints(endpoints: readonly WorkloadEndpoint[], node: Node): LocalEndpoint[] {
   const devices = new Map<string, string>();
   for (const device of node.facts.devices) {
     if (device.kind === "pod" && device.pod !== null) devices.set(device.pod, device.name);
   }
   const prefix = devicePatterns(node.facts).find((one) => one.endsWith("+"))?.slice(0, -1) ?? KNOWN_PREFIXES[0];
-  return endpoints.filter((endpoint) => endpoint.pod.nodeName === node.name).map((endpoint) => {
+  return endpoints.map((endpoint) => {
     const { namespace, name } = endpoint.pod;
     return { ...endpoint, device: devices.get(`${namespace}/${name}`) ?? vethName(prefix, namespace, name) };
   });

@@ -13,10 +13,9 @@ import type { Problem } from "../../cluster/problem.js";
 import type { Jump, Rule, RulePart } from "../ruleset.js";
 import type { CalicoConfig } from "./config.js";
 import { endpointChains } from "./endpointChains.js";
-import { devicePatterns, localEndpoints, workloadEndpoints } from "./endpoints.js";
-import { IpSetBuilder } from "./ipSets.js";
+import { devicePatterns, localEndpoints } from "./endpoints.js";
+import { FelixCluster } from "./felixCluster.js";
 import { ruleHashes } from "./names.js";
-import { calicoPolicies } from "./policies.js";
 import { blockedCidrs, poolProblems, poolsOf } from "./pools.js";
 import { type FelixChain, type FelixRule, ruleText, targetOf } from "./rule.js";
 import { staticChains, staticJumps, type StaticJump } from "./staticChains.js";
@@ -26,27 +25,31 @@ const NOTHING: RulePart = { jumps: [], chains: [], rules: [] };
 
 /** What Felix writes on a node, as one of a node's programs. */
 export function calicoProgram(config: CalicoConfig): (cluster: Cluster, node: Node, family: Family) => RulePart {
-  return (cluster, node, family) => generateCalico(cluster, node, family, config);
+  // A cluster never changes; only the last one is asked again.
+  let felix: FelixCluster | null = null;
+  return (cluster, node, family) => {
+    if (felix?.cluster !== cluster) felix = new FelixCluster(cluster);
+    return generateCalico(cluster, node, family, config, felix);
+  };
 }
 
-export function generateCalico(cluster: Cluster, node: Node, family: Family, config: CalicoConfig): RulePart {
-  if (family === 6 && !cluster.pods.some((pod) => pod.ips.some((ip) => ip.family === 6))) return NOTHING;
-  const endpoints = workloadEndpoints(cluster);
-  const sets = new IpSetBuilder(family, endpoints);
+/** @param felix the cluster's, made with this configuration alone */
+export function generateCalico(cluster: Cluster, node: Node, family: Family, config: CalicoConfig, felix = new FelixCluster(cluster))
+  : RulePart {
+  if (family === 6 && !felix.hasIPv6) return NOTHING;
+  const sets = felix.sets(family);
   const unknown = unmodelled(cluster, node.name);
   const chains = [
     ...staticChains({ family, sets, devices: devicePatterns(node.facts), pools: poolsOf(cluster, config),
       blocked: blockedCidrs(cluster, family), unmodelled: unknown }),
-    ...endpointChains({ endpoints: localEndpoints(endpoints, node), policies: calicoPolicies(cluster), family, sets,
-      unmodelled: unknown }),
+    ...endpointChains({ endpoints: localEndpoints(felix.endpointsOf(node.name), node), felix, family, sets, unmodelled: unknown }),
   ];
   const jumps = staticJumps();
   const used = reachable(jumps, chains);
   return {
     jumps: builtinRules(jumps),
     chains: used.map(({ table, name }) => ({ table, chain: name })),
-    rules: used.flatMap(({ table, name, rules }) => written(rules, name)
-      .map((text, index) => ({ table, chain: name, text, ...origin(rules[index]) }))),
+    rules: used.flatMap((chain) => felix.written(chain, linesOf)),
     sets: sets.lines(),
   };
 }
@@ -88,6 +91,10 @@ function builtinRules(jumps: readonly StaticJump[]): Jump[] {
     return group.map((one, index): Jump => ({ table, chain, text: texts[index], ...origin(one.rule),
       ...(place === "head" ? { place } : {}) }));
   });
+}
+
+function linesOf({ table, name, rules }: FelixChain): Rule[] {
+  return written(rules, name).map((text, index) => ({ table, chain: name, text, ...origin(rules[index]) }));
 }
 
 /** With the comment by which Felix knows its rules again. */

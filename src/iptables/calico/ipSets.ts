@@ -11,15 +11,23 @@ import { addressesOf, type WorkloadEndpoint } from "./endpoints.js";
 import { setName, uniqueId } from "./names.js";
 import { EVERY_ENDPOINT, type Selector } from "./selector.js";
 
-interface IpSet {
+export interface IpSet {
   readonly type: "hash:net" | "hash:ip,port";
-  readonly members: ReadonlySet<string>;
+  /** Lines that add them, in byte order of the members. */
+  readonly members: readonly string[];
 }
 
 export class IpSetBuilder {
   private readonly sets = new Map<string, IpSet>();
 
-  constructor(private readonly family: Family, private readonly endpoints: readonly WorkloadEndpoint[]) {}
+  /** @param known sets that were made before, for whichever node */
+  constructor(private readonly family: Family, private readonly endpoints: readonly WorkloadEndpoint[],
+    private readonly known: Map<string, IpSet>) {}
+
+  /** Takes over another's sets. */
+  include({ sets }: IpSetBuilder): void {
+    for (const [name, set] of sets) this.sets.set(name, set);
+  }
 
   /** The set of the addresses of the endpoints that the selector takes. */
   selected(selector: Selector): string {
@@ -47,14 +55,18 @@ export class IpSetBuilder {
   lines(): string[] {
     const family = this.family === 4 ? "inet" : "inet6";
     return [...this.sets].sort(([a], [b]) => byteOrder(a, b)).flatMap(([name, { type, members }]) => [
-      `create ${name} ${type} family ${family} maxelem ${MAX_SET_SIZE}`,
-      ...[...members].sort(byteOrder).map((member) => `add ${name} ${member}`),
+      `create ${name} ${type} family ${family} maxelem ${MAX_SET_SIZE}`, ...members,
     ]);
   }
 
   private set(id: string, type: IpSet["type"], members: () => readonly string[]): string {
     const name = setName(setPrefix(this.family), id);
-    if (!this.sets.has(name)) this.sets.set(name, { type, members: new Set(members()) });
+    let set = this.known.get(name);
+    if (set === undefined) {
+      set = { type, members: [...new Set(members())].sort(byteOrder).map((member) => `add ${name} ${member}`) };
+      this.known.set(name, set);
+    }
+    this.sets.set(name, set);
     return name;
   }
 }

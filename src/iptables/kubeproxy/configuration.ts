@@ -20,7 +20,9 @@ export interface KubeProxyConfiguration {
   readonly config: KubeProxyConfig;
   /** What it was read from, `ConfigMap kube-system/kube-proxy`; null: nothing says it, and these are the defaults. */
   readonly source: string | null;
-  /** A sentence with the place where the mode is set, where it is a mode that is not modelled. */
+  /** The mode, where it is one that is not modelled, and where it is set. */
+  readonly unmodelled: { readonly mode: string; readonly where: Where | null } | null;
+  /** The same as a sentence with its place. */
   readonly refusal: string | null;
   readonly problems: readonly Problem[];
 }
@@ -29,7 +31,9 @@ export function readKubeProxyConfiguration(cluster: Cluster): KubeProxyConfigura
   const reading = new Reading();
   const source = reading.objects(cluster.others);
   const { mode, ...config } = reading.settings;
-  return { config, source, refusal: refusalOf(mode, reading.modeWhere), problems: reading.problems };
+  // On Linux no mode at all is iptables.
+  const unmodelled = mode === "" || mode === "iptables" ? null : { mode, where: reading.modeWhere };
+  return { config, source, unmodelled, refusal: unmodelled === null ? null : refusalOf(unmodelled), problems: reading.problems };
 }
 
 /** Fields that a file may have and that change no rule; a name ending in `.` stands for all below it. */
@@ -140,9 +144,7 @@ function named(others: readonly OtherObject[], kind: string): OtherObject | null
     && object.name === "kube-proxy") ?? null;
 }
 
-/** On Linux no mode at all is iptables. */
-function refusalOf(mode: string, where: Where | null): string | null {
-  if (mode === "" || mode === "iptables") return null;
+function refusalOf({ mode, where }: NonNullable<KubeProxyConfiguration["unmodelled"]>): string {
   const known = ["ipvs", "nftables", "kernelspace", "userspace"].includes(mode);
   const named = known ? `${mode} mode` : `mode "${mode}", which it does not know`;
   return formatProblem({ where, severity: "error", what: `kube-proxy runs in ${named}; only iptables mode is modelled. To see `

@@ -10,6 +10,9 @@
  *     InDevice     device a packet came by                  Calico's cali-from-wl-dispatch
  *     Port         protocol and destination port            KUBE-NODEPORTS
  *
+ * A row that asks an IP set of addresses first is found by each address of the set, as Destination or Source (set-rows.ts):
+ * AZURE-NPM-INGRESS and -EGRESS.
+ *
  * A row that is passed over could not have matched, could not have dropped the packet and changes nothing, so
  * verdicts, marks and counters are those of the walk without it; two values of one hash only cost a look. A
  * cut header drops a packet at a rule with ports: such packets are walked plainly (see Evaluator.run).
@@ -42,8 +45,10 @@ export class ChainIndex {
   /**
    * By row - first: the key a row is found by, or `plain`, and the hash of its value. The row after the last
    * rule (the chain's end) is plain.
+   *
+   * @param several by row - first: the hashes of its values, where a row has any number of them
    */
-  constructor(first: number, keys: Int8Array, hashes: Int32Array) {
+  constructor(first: number, keys: Int8Array, hashes: Int32Array, several: ReadonlyMap<number, Int32Array> = new Map()) {
     this.first = first;
     this.nextPlain = new Int32Array(keys.length + 1);
     this.nextPlain[keys.length] = first + keys.length;
@@ -52,7 +57,7 @@ export class ChainIndex {
     for (let at = keys.length - 1; at >= 0; at--) {
       this.nextPlain[at] = keys[at] === plain ? first + at : this.nextPlain[at + 1];
       if (keys[at] === plain) continue;
-      indexed++;
+      indexed += several.get(at)?.length ?? 1;
       found |= 1 << keys[at];
     }
     this.kinds = found;
@@ -61,7 +66,7 @@ export class ChainIndex {
     while (size < indexed * 2) size *= 2;
     this.mask = size - 1;
     this.slots = new Int32Array(size * 3);
-    this.fill(keys, hashes);
+    this.fill(keys, hashes, several);
   }
 
   /** Whether a key is in use: a packet's value of another need not be known. */
@@ -100,16 +105,25 @@ export class ChainIndex {
     return low < end && rows[low] < best ? rows[low] : best;
   }
 
-  private fill(keys: Int8Array, hashes: Int32Array): void {
+  private fill(keys: Int8Array, hashes: Int32Array, several: ReadonlyMap<number, Int32Array>): void {
     const { slots, rows } = this;
-    const slotOf = new Int32Array(keys.length);
+    const slotOf = new Int32Array(rows.length);
+    // One entry for each hash of a row, rows ascending.
+    const rowOf = new Int32Array(rows.length);
+    let entries = 0;
+    const enter = (at: number, hash: number): void => {
+      let slot = (hash & this.mask) * 3;
+      while (slots[slot + 2] !== 0 && slots[slot] !== hash) slot = slot === this.mask * 3 ? 0 : slot + 3;
+      slots[slot] = hash;
+      slots[slot + 2]++;
+      rowOf[entries] = this.first + at;
+      slotOf[entries++] = slot;
+    };
     for (let at = 0; at < keys.length; at++) {
       if (keys[at] === plain) continue;
-      let slot = (hashes[at] & this.mask) * 3;
-      while (slots[slot + 2] !== 0 && slots[slot] !== hashes[at]) slot = slot === this.mask * 3 ? 0 : slot + 3;
-      slots[slot] = hashes[at];
-      slots[slot + 2]++;
-      slotOf[at] = slot;
+      const own = several.get(at);
+      if (own === undefined) enter(at, hashes[at]);
+      else for (const hash of own) enter(at, hash);
     }
     // From counts to places: `end` begins where the slot's rows begin and moves on as they are put in.
     let place = 0;
@@ -119,9 +133,7 @@ export class ChainIndex {
       slots[slot + 1] = slots[slot + 2] = place;
       place += count;
     }
-    for (let at = 0; at < keys.length; at++) {
-      if (keys[at] !== plain) rows[slots[slotOf[at] + 2]++] = this.first + at;
-    }
+    for (let entry = 0; entry < entries; entry++) rows[slots[slotOf[entry] + 2]++] = rowOf[entry];
   }
 }
 

@@ -36,6 +36,9 @@ import {
   unmodelledPart,
 } from "./rule.js";
 import { loopedChain } from "./rule-set.js";
+import { SetRows } from "./set-rows.js";
+import type { IpSets } from "./sets/ipsets.js";
+import type { SetMatch } from "./sets/set-rule.js";
 
 export const stride = 27;
 
@@ -140,6 +143,10 @@ export class TableProgram {
    * is. What is passed over has no effect: the state is tested before anything that could have one.
    */
   readonly nextForState: readonly Int32Array[];
+  private readonly setRows: (SetRows | null)[] = [];
+  private readonly indexesBySets = new WeakMap<IpSets, { readonly version: number; readonly indexes: readonly ChainIndex[] }>();
+  /** By row, of those that were asked for. */
+  private readonly texts: (string | undefined)[] = [];
   private readonly starts = new Map<string, number>();
   private readonly looped: boolean;
   private readonly table: Table;
@@ -169,11 +176,23 @@ export class TableProgram {
     return this.starts.get(chain) ?? -1;
   }
 
+  /** `indexes`, with what sets hold as they are now. */
+  indexesOf(sets: IpSets): readonly ChainIndex[] {
+    if (!this.setRows.some((rows) => rows !== null) || !sets.timeless) return this.indexes;
+    let found = this.indexesBySets.get(sets);
+    if (found?.version !== sets.version) {
+      found = { version: sets.version,
+        indexes: this.indexes.map((index, at) => this.setRows[at]?.index(sets, this.family) ?? index) };
+      this.indexesBySets.set(sets, found);
+    }
+    return found.indexes;
+  }
+
   /** Text of a row for `trace`. */
   text(row: number): string {
     const rule = this.rules[row];
     const chain = this.chains[this.chainOf[row]];
-    return rule === null
+    return this.texts[row] ??= rule === null
       ? `policy ${chain.policy ?? "RETURN"}`
       : `-A ${chain.name}${printRule(rule, this.family)}`;
   }
@@ -252,16 +271,34 @@ export class TableProgram {
     const keys = new Int8Array(end - first);
     const hashes = new Int32Array(end - first);
     let found = 0;
+    const asking = new Map<number, readonly SetMatch[]>();
     for (let row = first; row < end; row++) {
       const key = this.keyOf(row);
       keys[row - first] = key;
-      if (key === plain) continue;
+      if (key === plain) {
+        const sets = this.setsFirst(row);
+        if (sets.length > 0) asking.set(row - first, sets);
+        continue;
+      }
       hashes[row - first] = this.hashOf(key, row);
       found++;
     }
-    if (found < indexFrom || this.indexes.length === 0xffff) return;
+    if (found + asking.size < indexFrom || this.indexes.length === 0xffff) return;
     this.indexes.push(new ChainIndex(first, keys, hashes));
+    this.setRows.push(asking.size < indexFrom ? null : new SetRows(first, keys, hashes, asking));
     for (let row = first; row <= end; row++) this.code[row * stride + 26] = this.indexes.length;
+  }
+
+  /** The sets that a row asks before anything that could remember the packet. */
+  private setsFirst(row: number): SetMatch[] {
+    const base = row * stride;
+    const found: SetMatch[] = [];
+    if ((this.code[base] & Row.Matches) === 0) return found;
+    for (const { match, pureAfter } of this.matches[this.code[base + 23]]) {
+      if (match.kind !== "set" || !pureAfter) break;
+      found.push(match);
+    }
+    return found;
   }
 
   /** What a row is found by; `plain` where it wants no one value of anything. */

@@ -6,6 +6,7 @@ import type { Family } from "../../cluster/address.js";
 import { CompiledMatch, type CompiledTarget, keepsState, stride, TableProgram } from "./compile.js";
 import type { ChainIndex } from "./chain-index.js";
 import type { Chain, Rule, Table, TableName } from "./rule.js";
+import type { IpSets } from "./sets/ipsets.js";
 
 /** Programs of tables that do not change any more. */
 const programs = new WeakMap<Table, TableProgram>();
@@ -20,13 +21,16 @@ export class CompiledTable {
   readonly rules: readonly (Rule | null)[];
   readonly chainOf: Int32Array;
   readonly reasons: readonly string[];
-  readonly indexes: readonly ChainIndex[];
+  indexes: readonly ChainIndex[];
   readonly nextForState: readonly Int32Array[];
   // The node's own, by row.
   /** Packets at row * 2, bytes at row * 2 + 1. */
   readonly counts: Float64Array;
   readonly matches: readonly (readonly CompiledMatch[])[];
   private readonly program: TableProgram;
+  /** The sets that `indexes` know of, as they were. */
+  private sets: IpSets | null = null;
+  private version = 0;
 
   constructor(table: Table, family: Family) {
     const program = programOf(table, family);
@@ -44,6 +48,14 @@ export class CompiledTable {
     this.counts = new Float64Array(this.rules.length * 2);
     this.matches = ownMatches(program.matches);
     if (table.frozen !== true) this.loadCounters();
+  }
+
+  /** Takes sets into the indexes; sets that change while packets ask them are left out. */
+  follow(sets: IpSets): void {
+    if (this.sets === sets && this.version === sets.version) return;
+    this.indexes = this.sets === sets ? this.program.indexes : this.program.indexesOf(sets);
+    this.sets = sets;
+    this.version = sets.version;
   }
 
   /** Op of a row. */

@@ -102,6 +102,7 @@ export class Evaluator implements MatchContext {
     const { shortcuts } = this;
     // A cut header drops the packet at a rule that a whole one would not match.
     const mayShortcut = shortcuts && !packet.l4Short;
+    if (mayShortcut && table.indexes.length > 0) table.follow(this.sets);
     let next = table.nextForState[31 - Math.clz32(this.state & bareState)];
     for (;;) {
       let base = row * stride;
@@ -173,6 +174,8 @@ export class Evaluator implements MatchContext {
         default: {
           const verdict = this.target(table, row, hook, skb);
           if (verdict >= 0) return verdict as Verdict;
+          // SET changes what they know.
+          if (mayShortcut && table.indexes.length > 0) table.follow(this.sets);
           // NOTRACK changes it.
           next = table.nextForState[31 - Math.clz32(this.state & bareState)];
           row++;

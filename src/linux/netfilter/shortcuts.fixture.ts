@@ -100,6 +100,50 @@ export function filterText(family: 4 | 6): fc.Arbitrary<string> {
     });
 }
 
+/** IP sets of which some say whom a row concerns by their addresses alone, and others do not. */
+export function setLines(family: 4 | 6): fc.Arbitrary<string> {
+  const of = family === 4 ? "inet" : "inet6";
+  const set = (name: string, options: string, entries: fc.Arbitrary<string[]>): fc.Arbitrary<string> => entries.map((list) =>
+    [`create ${name} ${options}`, ...new Set(list)].map((line, index) => (index === 0 ? line : `add ${name} ${line}`)).join("\n"));
+  const hosts = fc.array(host.map((one) => hostText(one, family)), { maxLength: 4 });
+  const net = family === 4 ? "10.0.1.0/24" : "fd00::100/120";
+  const other = family === 4 ? "inet6" : "inet";
+  const nomatch = `${hostText(257, family)} nomatch`;
+  const timeout = fc.constantFrom("", "", "", " timeout 1");
+  return timeout.chain((time) => fc.tuple(
+    set("ip", `hash:ip family ${of}`, hosts), set("net", `hash:net family ${of}`, hosts), set("none", `hash:net family ${of}`,
+      fc.constant([])),
+    set("wide", `hash:net family ${of}`, hosts.map((list) => [...list, net])),
+    set("holes", `hash:net family ${of}`, hosts.map((list) => [...list.filter((one) => !nomatch.startsWith(`${one} `)), net, nomatch])),
+    set("masked", `hash:ip family ${of} netmask ${family === 4 ? 24 : 120}`, fc.constant([hostText(257, family)])),
+    set("counted", `hash:ip family ${of} counters`, hosts), set("timed", `hash:ip family ${of}${time}`, hosts),
+    set("ports", `hash:ip,port family ${of}`, fc.array(fc.tuple(host, port).map(([at, number]) =>
+      `${hostText(at, family)},tcp:${number}`), { maxLength: 4 })),
+    set("other", `hash:ip family ${other}`, fc.constant([])),
+    fc.constant("create list list:set size 8\nadd list ip\nadd list wide"),
+  )).map((lines) => `${lines.join("\n")}\n`);
+}
+
+/** A filter table with a long chain of rows that ask sets; `changing`: some add to sets or take from them. */
+export function setRules(changing: boolean): fc.Arbitrary<string> {
+  const plainSets = ["ip", "ip", "net", "net", "none"];
+  const ask = (among: readonly string[]): fc.Arbitrary<string> => fc.tuple(bang, fc.constantFrom(...among), fc.constantFrom("src",
+    "dst", "dst,dst", "src,dst")).map(([not, name, way]) => `-m set ${not}--match-set ${name} ${way}`);
+  const rare = ask([...plainSets, "wide", "holes", "masked", "counted", "timed", "ports", "list", "missing", "other"]);
+  const also = fc.oneof({ weight: 5, arbitrary: fc.constant("") }, rare, fc.constantFrom("-m recent --set --name L",
+    "-m statistic --mode nth --every 2 --packet 0", "-m set --match-set holes dst --return-nomatch", "-p tcp -m tcp --dport 80",
+    "-m mark --mark 0x4/0x4", "-m connmark --mark 0x1"));
+  const match = fc.oneof({ weight: 5, arbitrary: ask(plainSets) }, { weight: 1, arbitrary: rare });
+  const change = fc.constantFrom("-j SET --add-set ip src", "-j SET --add-set net dst", "-j SET --del-set ip dst");
+  const act = fc.oneof({ weight: 2, arbitrary: fc.constantFrom("-j A", "-j RETURN", "-g A") },
+    { weight: 6, arbitrary: fc.constantFrom("-j MARK --or-mark 0x1", "-j MARK --xor-mark 0x4", "") },
+    { weight: changing ? 2 : 0, arbitrary: change });
+  const row = fc.tuple(match, also, fc.integer({ min: 0, max: 4 }), act).map(([first, second, turned, jump]) =>
+    `-A FORWARD ${turned === 0 ? `${second} ${first}` : `${first} ${second}`} ${jump}`);
+  return fc.array(row, { minLength: 20, maxLength: 50 }).map((rows) =>
+    ["*filter", ":FORWARD DROP [0:0]", ":A - [0:0]", ...rows, "-A A -j MARK --xor-mark 0x2", "COMMIT", ""].join("\n"));
+}
+
 export const packetSpec = fc.record({
   source: host, destination: host, protocol: fc.constantFrom(6, 6, 17, 132, 1, 58, 47), sourcePort: port, destinationPort: port,
   inDevice: fc.nat({ max: 5 }), outDevice: fc.nat({ max: 5 }), mark: fc.constantFrom(0, 1, 2, 4),

@@ -8,7 +8,8 @@ import { createNetfilter, type Netfilter } from "./netfilter.js";
 import { parseRuleSet } from "./rule-set.js";
 import { StateBit } from "./rule.js";
 import { stateOf } from "./evaluate.js";
-import { build, devices, filterText, hostText, packetSpec, type PacketSpec } from "./shortcuts.fixture.js";
+import { parseIpSets } from "./sets/ipsets.js";
+import { build, devices, filterText, hostText, packetSpec, type PacketSpec, setLines, setRules } from "./shortcuts.fixture.js";
 
 const seed = testSeed("src/linux/netfilter/shortcuts");
 const services: NodeServices = {
@@ -21,11 +22,11 @@ interface Walked {
   readonly trace: string[];
 }
 
-function load(text: string, family: 4 | 6, shortcuts: boolean): Walked {
+function load(text: string, family: 4 | 6, shortcuts: boolean, sets = ""): Walked {
   const trace: string[] = [];
   const [rules4, rules6] = ([4, 6] as const).map((of) => parseRuleSet(of === family ? text : "", "f", of).rules);
   const chance = (flow: number, draw: number): number => Math.imul(flow ^ Math.imul(draw + 1, 0x9e3779b1), 0x85ebca6b) >>> 0;
-  const netfilter = createNetfilter({ services, rules4, rules6, chance, shortcuts,
+  const netfilter = createNetfilter({ services, rules4, rules6, chance, shortcuts, sets: parseIpSets(sets, "s").sets,
     traceSink: (table, chain, number, rule, verdict) => trace.push(`${table} ${chain} ${number} ${rule} ${verdict}`) });
   return { netfilter, trace };
 }
@@ -36,8 +37,8 @@ function forward({ netfilter }: Walked, skb: Skb): unknown {
   return [verdict, verdict === 0 ? "" : netfilter.reason, mark, ct?.mark, ct?.draws];
 }
 
-function same(text: string, family: 4 | 6, specs: readonly PacketSpec[]): void {
-  const [short, long] = [load(text, family, true), load(text, family, false)];
+function same(text: string, family: 4 | 6, specs: readonly PacketSpec[], sets = ""): void {
+  const [short, long] = [load(text, family, true, sets), load(text, family, false, sets)];
   for (const [index, spec] of specs.entries()) {
     // Lists of `recent` see time pass.
     const of = (walked: Walked): unknown => forward(walked, build(spec, family, 1e9 + index * 4e8));
@@ -45,6 +46,7 @@ function same(text: string, family: 4 | 6, specs: readonly PacketSpec[]): void {
   }
   expect(short.trace, text).toEqual(long.trace);
   expect(short.netfilter.save(family)).toBe(long.netfilter.save(family));
+  expect(short.netfilter.ipSets.save()).toBe(long.netfilter.ipSets.save());
 }
 
 test.each([4, 6] as const)("random IPv%i rules have the outcomes, marks, counters and traces of a walk without shortcuts",
@@ -69,6 +71,24 @@ test.each([4, 6] as const)("random IPv%i rules have the outcomes, marks, counter
   for (const key of Object.values(Key)) expect(passed.get(key) ?? 0).toBeGreaterThan(200);
   const { Invalid, Established, Related, New, Untracked } = StateBit;
   expect([...states].sort((a, b) => a - b)).toEqual([Invalid, Established, Related, New, Untracked]);
+});
+
+test.each([[4, false], [4, true], [6, false], [6, true]] as const)(
+  "rows that ask IP sets, of IPv%i, sets that change: %s, have the outcomes of a walk without shortcuts", (family, changing) => {
+  let passed = 0;
+  const { seek } = ChainIndex.prototype;
+  ChainIndex.prototype.seek = function (row, ...rest) {
+    const found = seek.call(this, row, ...rest);
+    passed += found - row;
+    return found;
+  };
+  try {
+    fc.assert(fc.property(setRules(changing), setLines(family), fc.array(packetSpec, { minLength: 4, maxLength: 12 }),
+      (text, sets, specs) => same(text, family, specs, sets)), { seed, numRuns: 400 });
+  } finally {
+    ChainIndex.prototype.seek = seek;
+  }
+  expect(passed).toBeGreaterThan(200);
 });
 
 test("rows of different values with one hash stay apart", () => {

@@ -50,6 +50,8 @@ const OPEN: CiliumVerdict = { verdict: "allow", by: [], proxied: "none", authent
 export class CiliumSpec {
   private readonly subjects: Subjects;
   private readonly statements = new Map<Pod | Node, Readonly<Record<DirectionName, readonly Statement[]>>>();
+  /** Of pods, by their labels: what selects one selects all that have these. */
+  private readonly byLabels = new Map<string, Readonly<Record<DirectionName, readonly Statement[]>>>();
 
   constructor(private readonly cluster: Cluster, private readonly options: CiliumSpecOptions) {
     this.subjects = new Subjects(cluster, options);
@@ -144,7 +146,9 @@ export class CiliumSpec {
     let found = this.statements.get(pod);
     if (found === undefined) {
       const labels = this.subjects.labelsOf(pod);
-      found = { ingress: this.collect("ingress", labels), egress: this.collect("egress", labels) };
+      const key = JSON.stringify(labels.map(({ source, key: name, value }) => [source, name, value]));
+      found = this.byLabels.get(key) ?? { ingress: this.collect("ingress", labels), egress: this.collect("egress", labels) };
+      this.byLabels.set(key, found);
       this.statements.set(pod, found);
     }
     return found;

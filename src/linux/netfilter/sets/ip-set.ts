@@ -54,6 +54,21 @@ export class IpSet {
     return this.withIface ? this.chained : this.table.count;
   }
 
+  /** Four words of each entry, IPv4 in the last; null where a packet's address alone does not say whether the set has it. */
+  addresses(): Int32Array | null {
+    const { type, options, layout, table, elements } = this;
+    const [dimension] = type.dimensions;
+    if (type.dimensions.length > 1 || (dimension !== "ip" && dimension !== "net") || type.method !== "hash" || this.withElements
+      || this.undecided !== "" || options.netmask !== null || options.bitmask !== null || options.range !== null) return null;
+    const found = new Int32Array(table.count * 4);
+    for (let place = 0; place < table.count; place++) {
+      const base = place * layout.width;
+      if (elements[place].nomatch || (layout.prefixes >= 0 && table.keys[base + layout.prefixes] !== layout.words * 32)) return null;
+      for (let word = 0; word < layout.words; word++) found[place * 4 + 4 - layout.words + word] = table.keys[base + layout.first + word];
+    }
+    return found;
+  }
+
   // ---- packets -----------------------------------------------------------------------------------------------
 
   /** ip_set_test of one set, without what --return-nomatch makes of it. */

@@ -38,11 +38,14 @@ export class IpSets {
    * kernel in one message with earlier lines without it.)
    */
   private exist = false;
+  /** Goes up with whatever may have changed a set. */
+  version = 0;
 
   /** `create`, `add`, `del`, `flush`, `destroy`, `swap` and `rename` lines. */
   load(text: string, options: LoadSetsOptions = {}): Problem[] {
     if (options.nowNs !== undefined) this.clock.tick(options.nowNs);
     this.exist = false;
+    this.version++;
     const problems: Problem[] = [];
     const file = options.file ?? "<inline>";
     let line = 0;
@@ -64,6 +67,26 @@ export class IpSets {
 
   has(name: string): boolean {
     return this.byName.has(name);
+  }
+
+  /** Whether no set has timeouts: then it is all one when, and whether, a packet asks. */
+  get timeless(): boolean {
+    return [...this.byName.values()].every(({ set }) => !(set instanceof UnknownSet) && set.options.timeout === null);
+  }
+
+  /** Whether a set, or one of a list, counts the packets that ask it. */
+  counts(name: string): boolean {
+    const set = this.byName.get(name)?.set;
+    return set !== undefined && counts(set);
+  }
+
+  /**
+   * The addresses of a set that consists of whole addresses alone, four words each (IPv4 in the last); null where it is
+   * another kind of set, or a packet that asks it leaves something behind.
+   */
+  addressesOf(name: string, family: 4 | 6): Int32Array | null {
+    const set = this.byName.get(name)?.set;
+    return set instanceof IpSet && set.options.family === family ? set.addresses() : null;
   }
 
   /** As `ipset save` prints it: sets in the kernel's order, lists last, entries sorted. */
@@ -98,6 +121,7 @@ export class IpSets {
 
   /** --add-set; "undecided" where the set is not there or not modelled. `timeout` in seconds. */
   add(reference: SetReference, flags: number, timeout: number | null, context: SetContext): Refusal {
+    this.version++;
     const slot = this.byName.get(reference.set);
     this.clock.tick(Math.max(context.nowNs, context.skb.timeNs));
     if (slot === undefined || otherFamily(slot, context.packet.family)) return "undecided";
@@ -106,6 +130,7 @@ export class IpSets {
 
   /** --del-set. */
   delete(reference: SetReference, context: SetContext): Refusal {
+    this.version++;
     const slot = this.byName.get(reference.set);
     this.clock.tick(Math.max(context.nowNs, context.skb.timeNs));
     if (slot === undefined || otherFamily(slot, context.packet.family)) return "undecided";
@@ -296,6 +321,11 @@ export class IpSets {
 export function parseIpSets(text: string, file: string): { sets: IpSets; problems: Problem[] } {
   const sets = new IpSets();
   return { sets, problems: sets.load(text, { file }) };
+}
+
+function counts(set: Slot["set"]): boolean {
+  return !(set instanceof UnknownSet) && (set.options.counters
+    || (set instanceof ListSet && set.members.some(({ slot }) => counts(slot.set))));
 }
 
 /** Of lists each member is asked; one of the other family does not match. */
