@@ -5,7 +5,7 @@ import { matchesSelector } from "../../cluster/selector.js";
 import { End } from "../../dataplane.js";
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
-import { isPolicyDrop } from "./ends.js";
+import { isEndpoint, isPolicyDrop } from "./ends.js";
 import type { Shown } from "./policy-peers.js";
 import { arrivedPort, enforced, isDeniedInTarget, isEngineDrop, newlyAllowed, newlyDenied, rulesFor, rulesOf, type Selection, selecting,
   wordsDeny } from "./policy-reading.js";
@@ -49,7 +49,7 @@ export const POLICY_RULES: readonly Shown[] = [
   {
     id: "POL-LABEL-FILTER",
     title: "A selector on a label that Cilium leaves out of identities: it selects nothing there, or every pod",
-    matches: (s) => (newlyDenied(s) && !wordsDeny(s) && (isPeerUnselected(s) || isSubjectSelected(s)))
+    matches: (s) => (newlyDenied(s) && !wordsDeny(s) && isServed(s) && (isPeerUnselected(s) || isSubjectSelected(s)))
       || (newlyAllowed(s) && deniesWhatArrives(s) && (isSubjectUnselected(s) || isSubjectSelected(s) || isPeerSelected(s))),
     appliesTo: ({ cluster, target }) => cluster.networkPolicies.flatMap((policy) => {
       const selectors = [policy.podSelector, ...[...policy.ingress, ...policy.egress].flatMap(({ peers }) =>
@@ -169,6 +169,11 @@ function isByLeftOutDirection(s: Situation, { policy, direction }: Selection): b
 function readings(selector: LabelSelector, labels: Pod["labels"], target: Situation["target"]): readonly [all: boolean, kept: boolean] {
   const kept = Object.fromEntries(Object.entries(labels).filter(([key]) => target.keepsLabel?.(key) !== false));
   return [matchesSelector(selector, labels), matchesSelector(selector, kept)];
+}
+
+/** It is to no service's port, or came to an endpoint of that. */
+function isServed(s: Situation): boolean {
+  return s.frontend === null || s.frontend.port === null || isEndpoint(s, s.frontend, s.current);
 }
 
 /** The words deny the pod that the target reaches, not just another backend that the engine may have judged. */
