@@ -236,11 +236,15 @@ function isMarkedAtBackend(s: Situation): boolean {
     && (pod === null || pod.nodeName === s.names.node(s.current.sourceSeen) || !s.policyDeniesBetween(s.source, s.destination, s.port));
 }
 
-/** The sending pod's own node put its address in place of the pod's, and an egress policy is what would have judged there. */
+/**
+ * The sending pod's own node put its address in place of the pod's, and an egress policy is what would have judged there; where
+ * the backend is on another node, its ingress takes that address.
+ */
 function isMarkedAtSender(s: Situation): boolean {
   const pod = s.names.pod(s.source);
   return pod !== null && s.current.sourceSeen !== s.source && s.names.node(s.current.sourceSeen) === pod.nodeName
-    && enforced(s).some(({ direction }) => direction === "Egress");
+    && enforced(s).some(({ direction }) => direction === "Egress")
+    && (isOnMasqueradingNode(s) || !s.policyDeniesBetween(s.current.sourceSeen, s.current.destination, arrivedPort(s.current)));
 }
 
 /** A pod's packet has the address of a node that kube-proxy's rules have no reason to give it: that is no node's packet. */
