@@ -126,4 +126,9 @@ export const REASON_TEXTS: Readonly<Record<string, ReasonText>> = {
     what: "The hop count ran out where a program forwards the packet. Nobody is told.",
     look: "Loops, and traceroute; difference PROTO-TTL.",
   },
+  VLAN_FILTERED: {
+    what: "The frame has a VLAN tag that the device's filter does not let through: no VLAN device of the node that Cilium runs at has"
+      + " it, and vlan-bpf-bypass does not name it.",
+    look: "vlan-bpf-bypass, ip -d link on the node; difference NODE-VLAN.",
+  },
 };

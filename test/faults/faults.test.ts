@@ -30,6 +30,17 @@ const SMALL = { TWINPLANE_SEED: "20", TWINPLANE_CLUSTERS: "20", TWINPLANE_NPM_PR
   TWINPLANE_REQUIRE_KERNEL: "", TWINPLANE_NO_KERNEL: "1" };
 let copy = "";
 
+it("the text that each replaces is in its file, once", () => {
+  const moved = FAULTS.flatMap((fault) => {
+    try {
+      return mutate(readFileSync(join(root, fault.file), "utf8"), fault) === "" ? [fault.id] : [];
+    } catch (error) {
+      return [(error as Error).message];
+    }
+  });
+  expect(moved).toEqual([]);
+});
+
 describe.skipIf(!wanted)("seeded faults (in CI, or with TWINPLANE_FAULTS=1)", () => {
   beforeAll(() => {
     copy = mkdtempSync(join(tmpdir(), "twinplane-faults-"));

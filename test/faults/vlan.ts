@@ -25,7 +25,7 @@ export const VLAN_FAULTS: readonly Fault[] = [
   },
   {
     id: "vlan-bypassed-without-device", file: FILTER, seenBy: `${FILTER.slice(0, -3)}.test.ts`,
-    find: "(runsAt(device, facts) || bypassed.has(device.vlan.id))", replace: "runsAt(device, facts)", why: "the option names nothing",
+    find: "(runsAt(device, facts, options) || bypassed.has(device.vlan.id))", replace: "runsAt(device, facts, options)", why: "the option names nothing",
   },
   {
     id: "vlan-link-local-selects", file: FILTER, seenBy: `${FILTER.slice(0, -3)}.test.ts`,
