@@ -1,5 +1,5 @@
 /** Differences in addresses that are put in place of others: who is masqueraded, and how errors are translated back. */
-import { addressFromBytes, parseAddress, parsePrefix, type Prefix, prefixContains } from "../../cluster/address.js";
+import { addressFromBytes } from "../../cluster/address.js";
 import { End } from "../../dataplane.js";
 import { Tuple } from "../../replay/tuple.js";
 import { Facet } from "../facets.js";
@@ -135,7 +135,7 @@ export const NAT: readonly Difference[] = [
   {
     id: "NAT-MASQ-SET",
     title: "Which traffic of pods and nodes is masqueraded, and with which of the node's addresses",
-    matches: (s) => s.facets === Facet.Source && (isTunnelsAddress(s) || isToNode(s) || isOwnSocket(s) || isByList(s)),
+    matches: (s) => s.facets === Facet.Source && (isTunnelsAddress(s) || isToNode(s) || isOwnSocket(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "ip-masq-agent masquerades all but the CIDRs it lists, with the address of the outgoing device: a tunnel's own, where the"
@@ -204,29 +204,6 @@ function isToNode({ names, source, destination, current, target }: Situation): b
   if (pod === null || node === null || node === pod.nodeName) return false;
   const [keeps, masquerades] = target.options["enable-remote-node-masquerade"] === true ? [current, target] : [target, current];
   return keeps.sourceSeen === source && names.node(masquerades.sourceSeen) === pod.nodeName;
-}
-
-/** What lists of masquerading exempt: RFC 1918, 6598, 4193. What is public no list has. */
-const PRIVATE: readonly Prefix[] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"]
-  .map((text) => parsePrefix(text)!);
-
-/**
- * From a pod to a private address that is no pod's: one side's list of CIDRs has it, and the other's does not. What Cilium
- * masquerades in eBPF without a list, and what it does with nodes then, its own options say.
- */
-function isByList({ names, source, destination, frontend, current, target }: Situation): boolean {
-  const pod = names.pod(source);
-  const node = names.node(destination);
-  const to = parseAddress(destination);
-  if (pod === null || to === null || frontend !== null || names.pod(destination) !== null || node === pod.nodeName) return false;
-  if (!PRIVATE.some((range) => prefixContains(range, to))) return false;
-  const keeps = target.sourceSeen === source;
-  const [kept, masqueraded] = keeps ? [target, current] : [current, target];
-  if (kept.sourceSeen !== source || names.node(masqueraded.sourceSeen) !== pod.nodeName) return false;
-  if (target.options["enable-bpf-masquerade"] !== true) return true;
-  if (node !== null) return false;
-  const routed = parsePrefix(String(target.options[`ipv${to.family}-native-routing-cidr`] ?? ""));
-  return target.options["enable-ip-masq-agent"] === true || keeps === (routed !== null && prefixContains(routed, to));
 }
 
 /** What the target sent for the request comes back to a node's address and a port that is a node port there. */
