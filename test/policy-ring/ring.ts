@@ -182,7 +182,7 @@ export function worldOf(base: BaseCluster, drawn: readonly Plain[], setting: Set
   const cluster = readCluster([...base.items, ...drawn], seed);
   if (cluster === null) throw new Error(`cluster ${seed}: ${lastProblem}`);
   const plane = createEbpfPlane({ name: "ring", profile: `cilium@${setting.version}`, cluster, epochNs: 0n, wasm: WASM, seed: 1,
-    connections: 2000, cilium: setting.options, ...(setting.names == null ? {} : { names: setting.names }) });
+    connections: 8192, cilium: setting.options, ...(setting.names == null ? {} : { names: setting.names }) });
   return { setting, cluster, plane, spec: new CiliumSpec(cluster, { ...ciliumSpecOptions(Number(setting.version.slice(2)),
     { ...plane.options }), ...namesOf(setting) }),
     sender: new Sender(plane), prober: new Prober(cluster, base.v6, setting.options["enable-host-firewall"] === true,
