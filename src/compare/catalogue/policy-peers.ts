@@ -247,11 +247,13 @@ function isMarkedAtSender(s: Situation): boolean {
     && (isOnMasqueradingNode(s) || !s.policyDeniesBetween(s.current.sourceSeen, s.current.destination, arrivedPort(s.current)));
 }
 
-/** A pod's packet has the address of a node that kube-proxy's rules have no reason to give it: that is no node's packet. */
+/** A pod's packet has the address of a node that kube-proxy's and the agent's rules have no reason to give it: that is no node's packet. */
 function isMasqueradedElsewhere({ frontend, names, source, destination, current }: Situation): boolean {
-  const [node, entered] = [names.node(current.sourceSeen), names.node(destination)];
-  if (frontend === null || names.pod(source) === null || node === null || current.sourceSeen === source || current.destination === source
+  const [node, entered, pod] = [names.node(current.sourceSeen), names.node(destination), names.pod(source)];
+  if (frontend === null || pod === null || node === null || current.sourceSeen === source || current.destination === source
     || current.journey.becauses.some(({ object }) => object === "kube-proxy masqueradeAll")) return false;
+  // What is no pod's is outside the masquerade agent's list: the pod's own node gives it its address.
+  if (names.pod(current.destination) === null && node === pod.nodeName) return false;
   return frontend.kind === "ClusterIP" || (entered !== null && entered !== node && frontend.service.externalTrafficPolicy === "Cluster");
 }
 
