@@ -26,7 +26,7 @@ const root = join(import.meta.dirname, "../..");
 const wanted = process.env.CI === "true" || process.env.TWINPLANE_FAULTS === "1";
 const MODULE = "build/fast.wasm";
 /** Enough for each of the faults, with this seed; no kernel is asked. */
-const SMALL = { TWINPLANE_SEED: "20", TWINPLANE_CLUSTERS: "20", TWINPLANE_NPM_PROBES: "8000", TWINPLANE_POLICY_PROBES: "20000",
+const SMALL = { TWINPLANE_SEED: "20", TWINPLANE_CLUSTERS: "20", TWINPLANE_NPM_PROBES: "8000", TWINPLANE_POLICY_PROBES: "60000",
   TWINPLANE_REQUIRE_KERNEL: "", TWINPLANE_NO_KERNEL: "1" };
 let copy = "";
 
