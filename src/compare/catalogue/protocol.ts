@@ -3,7 +3,7 @@ import { End } from "../../dataplane.js";
 import type { Outcome } from "../../replay/outcome.js";
 import { Tuple } from "../../replay/tuple.js";
 import type { View } from "../../replay/view.js";
-import { checksumState, Csum, Decoded, DecodeStatus, decode } from "../../wire/index.js";
+import { checksumState, Csum, Decoded, DecodeStatus, decode, L4Status } from "../../wire/index.js";
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
 import { isEndpoint, isUnknownL4 } from "./ends.js";
@@ -166,11 +166,12 @@ function isExpected({ protocol, packet: { kind, view, flow } }: Situation): bool
   return (protocol === "UDP" ? kind !== "error" : flags === SYN) && isWhole(view);
 }
 
-/** Readable headers, and no checksum that is wrong as the packet was sent: of what NAT makes of it conntrack asks nothing. */
+/** Readable headers, and a checksum that is right as the packet was sent: of what NAT makes of it conntrack asks nothing. */
 function isWhole({ bytes, length, wireLength, etherType }: View): boolean {
   const fields = new Decoded();
   decode(bytes, 0, length, wireLength, etherType, fields);
-  return fields.status === DecodeStatus.Ok && checksumState(bytes, fields) !== Csum.Wrong;
+  const checksum = checksumState(bytes, fields);
+  return fields.status === DecodeStatus.Ok && fields.l4Status === L4Status.Ok && checksum !== Csum.Wrong && checksum !== Csum.Unknown;
 }
 
 const FIN = 0x01;
