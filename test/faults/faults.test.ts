@@ -47,7 +47,7 @@ describe.skipIf(!wanted)("seeded faults (in CI, or with TWINPLANE_FAULTS=1)", ()
     for (const name of ["src", "test", "build", "assembly", "asconfig.json", "package.json", "tsconfig.json", "vitest.config.ts"]) {
       cpSync(join(root, name), join(copy, name), { recursive: true });
     }
-    symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+    for (const name of ["node_modules", "traces"]) symlinkSync(join(root, name), join(copy, name));
   });
   afterAll(() => rmSync(copy, { recursive: true, force: true }));
 

@@ -19,6 +19,7 @@ const uplink = n2.facts.devices.find(({ kind }) => kind === "uplink")!.index;
 const policy = (kind: string, spec: Plain, apiVersion = "cilium.io/v2", namespace = kind === "CiliumNetworkPolicy" ? "blue"
   : undefined): Plain => ({
   apiVersion, kind, metadata: { name: "p", namespace }, spec });
+const RED = { fromEndpoints: [{ matchLabels: { "k8s:io.kubernetes.pod.namespace": "red" } }] };
 const PASS = policy("ClusterNetworkPolicy", { tier: "Admin", priority: 0, subject: { namespaces: {} },
   ingress: [{ action: "Pass", from: [{ namespaces: {} }] }] }, "policy.networking.k8s.io/v1alpha2");
 const TIERS = { "enable-k8s-cluster-network-policy": true };
@@ -51,6 +52,10 @@ describe("found by the ring", () => {
     ["so does an allow, in 1.16 too", "1.16", {},
       [policy("CiliumNetworkPolicy", { endpointSelector: {}, ingress: [{ fromGroups: [{ aws: {} }] }, { fromCIDR: ["203.0.113.0/24"] }] })],
       "203.0.113.9", "allowed"],
+    ["a deny of all ports stops an allow of one that comes after it, in 1.16's longest prefix too", "1.16", {}, [true, false].map((deny) => ({
+      ...policy("CiliumNetworkPolicy", deny ? { endpointSelector: {}, ingressDeny: [RED] }
+        : { endpointSelector: {}, ingress: [{ ...RED, toPorts: [{ ports: [{ port: "80", protocol: "TCP" }] }] }] }),
+      metadata: { name: deny ? "a" : "b", namespace: "blue" } })), "10.244.1.20", "denied"],
     ["without it the same rule allows", "1.18", {},
       [policy("NetworkPolicy", { podSelector: {}, ingress: [{}] }, "networking.k8s.io/v1", "blue")], "10.244.1.20", "allowed"],
   ])("%s", (_, version, options, policies, source, wanted) => {
