@@ -7,6 +7,7 @@ import { type AcceptedInput, acceptRows } from "./accepted/report.js";
 import type { Cluster, Timeline } from "./cluster/cluster.js";
 import type { ConntrackFlow } from "./cluster/conntrack-flow.js";
 import type { Problem } from "./cluster/problem.js";
+import type { TakenTime } from "./cluster/taken.js";
 import { captureProblems, LinkType } from "./capture/index.js";
 import { hazardsOf, type SettingSide, type Situation, titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
 import { Comparison } from "./compare/comparison.js";
@@ -34,6 +35,8 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   readonly version: string;
   /** The cluster as the captures were taken in it; both planes' where `targetTimeline` does not say otherwise. */
   readonly timeline: Timeline;
+  /** When the cluster was so, where the user says it. */
+  readonly taken?: TakenTime;
   /** The target's, where it has another cluster. */
   readonly targetTimeline?: Timeline;
   /** By address: why a pod of one of the two clusters is not in the other, where the caller knows. */
@@ -103,7 +106,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
       wasm: input.targetWasm ?? input.wasm, rulesByNode: new Map(), udpCleanup }),
   ];
   let names = new Names(cluster);
-  let snapshot = new Snapshot(cluster, epochNs);
+  let snapshot = new Snapshot(cluster, epochNs, takenOf(input));
   let targetNames = targetTimeline === undefined ? names : new Names(targetCluster);
   let denies = policyDenial(targetCluster, input.target, input.cilium, targetNetwork.names);
   const settings = settingsOf(input, cluster);
@@ -142,6 +145,13 @@ function changesOf({ timeline, targetTimeline }: SessionInput): readonly PlaneCh
   const own = timeline.changes.map((one): PlaneChange => (one.kind === "cluster" ? { ...one, only: 0 } : one));
   const target = targetTimeline.changes.filter((one) => one.kind === "cluster").map((one): PlaneChange => ({ ...one, only: 1 }));
   return [...own, ...target].sort((a, b) => (a.atNs < b.atNs ? -1 : a.atNs > b.atNs ? 1 : 0));
+}
+
+/** A change of the objects says until when those before it hold, and from when those after it do. */
+function takenOf({ taken, timeline }: SessionInput): TakenTime | null {
+  const changed = timeline.changes.find((change) => change.kind === "cluster");
+  if (taken === undefined || changed === undefined || changed.atNs <= taken.toNs) return taken ?? null;
+  return { ...taken, toNs: changed.atNs };
 }
 
 function settingsOf(input: SessionInput, cluster: Cluster): readonly [SettingSide, SettingSide] {
