@@ -4,7 +4,10 @@
  */
 import { describe, expect, it } from "vitest";
 import { DOUBTS } from "../src/ebpf/doubts/table.js";
-import type { OptionName } from "../src/ebpf/option-values.js";
+import { OPTION_NAMES, type OptionName } from "../src/ebpf/option-values.js";
+import { ciliumOptions } from "../src/ebpf/options.js";
+import { OF_NO_PACKET } from "../src/ebpf/options-of-no-packet.js";
+import { unreadOptions } from "../src/ebpf/unread-options.js";
 import { A, A6, B, CLIENT, CLIENT6, type Enters, FAR, NODE, nodeStackBench, OTHER_NODE } from "./node-stack.fixture.js";
 import { ACK, packet, type PacketInput, SYN } from "./packets.js";
 
@@ -124,6 +127,19 @@ it("devices that the option names are judged as where the agent finds them", () 
   }
 });
 
+/** Of options of every version, or of the last. */
+const OTHER_VALUES = {
+  "loadbalancer-l7": "envoy", "enable-envoy-config": "true", "enable-gateway-api": "true", "enable-ingress-controller": "true",
+  "enable-bandwidth-manager": "true", mtu: "1400", "node-port-mode": "dsr", "node-port-algorithm": "maglev",
+  "node-port-acceleration": "native", "bpf-lb-external-control-plane": "true", "bpf-lb-service-map-max": "1000",
+  "lb-state-file": "/services.json", "lb-test-fault-probability": "0.1", "enable-health-check-nodeport": "false",
+  "enable-ipip-termination": "true", "enable-k8s": "false", "static-cnp-path": "/policies", "enable-unreachable-routes": "true",
+  "enable-local-node-route": "false", "fib-table-id-annotation": "true", "multicast-enabled": "true", "enable-ipv6-ndp": "true",
+  "ipv6-mcast-device": "eth0", "only-masquerade-default-pool": "true", "ipv6-service-loopback-address": "fd00::9",
+  "ipv4-node": "192.0.2.9", "ipv4-range": "10.7.0.0/24", "ipv4-service-range": "10.97.0.0/16", "exclude-local-address": "10.8.0.0/16",
+  "local-max-addr-scope": "254", "label-prefix-file": "/labels", "fixed-identity-mapping": "128=kv-store",
+};
+
 describe("options that nothing here reads", () => {
   const bench = (config: Readonly<Record<string, string>>, profile = "cilium@1.20") => nodeStackBench(profile, { ...NATIVE, ...config });
 
@@ -131,6 +147,7 @@ describe("options that nothing here reads", () => {
     ["cilium@1.18", "enable-custom-calls", "true"], ["cilium@1.17", "enable-high-scale-ipcache", "true"],
     ["cilium@1.20", "enable-datapath-plugins", "true"], ["cilium@1.20", "enable-identity-mark", "false"], ["cilium@1.20", "ipam", "eni"],
     ["cilium@1.20", "disable-iptables-feeder-rules", "CILIUM_PRE_nat"],
+    ...Object.entries(OTHER_VALUES).map(([name, value]) => ["cilium@1.20", name, value]),
   ])("of packets, with another value than the usual: every packet is undecided (%s %s=%s)", (profile, name, value) => {
     const { send, plane } = bench({ [name]: value }, profile);
     expect(send(...INSIDE)).toMatchObject({ end: "Undecided", reason: expect.stringContaining(`${name}=${value}`) });
@@ -139,12 +156,33 @@ describe("options that nothing here reads", () => {
 
   it.each([
     ["the usual value", { ipam: "kubernetes", "enable-identity-mark": "true" }], ["a version without it", { "enable-custom-calls": "true" }],
-    ["native routing", { "underlay-protocol": "ipv6" }], ["the agent's other business", { debug: "true", "hubble-listen-address": ":4244" }],
+    ["native routing", { "underlay-protocol": "ipv6" }], ["routes of endpoints", { "enable-local-node-route": "false", "enable-endpoint-routes": "true" }],
+    ["nobody asks for it", { "node-labels": "a", "ip-masq-agent-config-path": "/x", "bpf-lb-rss-ipv4-src-cidr": "10.9.0.0/16" }], ["the agent's other business", { debug: "true", "hubble-listen-address": ":4244" }],
   ])("nothing is said and nothing undecided: %s", (_, config) => {
     const { send, plane } = bench(config);
     expect(send(...INSIDE).end).not.toBe("Undecided");
     const named = Object.keys(config);
     expect(plane.problems.filter(({ what }) => named.some((name) => what.includes(name)))).toEqual([]);
+  });
+
+  it.each([
+    ["node-labels", { "node-labels": "a", "enable-node-selector-labels": "true" }],
+    ["ip-masq-agent-config-path", { "ip-masq-agent-config-path": "/x", "enable-ip-masq-agent": "true", "enable-bpf-masquerade": "true" }],
+    ["bpf-lb-rss-ipv4-src-cidr", { "bpf-lb-rss-ipv4-src-cidr": "10.9.0.0/16", "bpf-lb-mode": "dsr", "bpf-lb-dsr-dispatch": "ipip" }],
+  ])("%s counts with the option that asks for it", (name, config) => {
+    expect(bench(config).send(...INSIDE)).toMatchObject({ end: "Undecided", reason: expect.stringContaining(name) });
+  });
+
+  it("is of one kind, and none is also read", () => {
+    const { undecided } = unreadOptions(Object.fromEntries([...OF_NO_PACKET].map((name) => [name, "x"])), {}, "1.20");
+    expect(undecided).toEqual([]);
+    expect(OPTION_NAMES.filter((name) => OF_NO_PACKET.has(name))).toEqual([]);
+  });
+
+  it("sizes by the node's memory are assumed, unless said", () => {
+    const config = { "bpf-map-dynamic-size-ratio": "0.0025", "bpf-nat-global-max": "524288" };
+    const { grades } = ciliumOptions("cilium@1.20", null, config).options;
+    expect([grades["bpf-ct-global-tcp-max"], grades["bpf-ct-global-any-max"], grades["bpf-nat-global-max"]]).toEqual(["assumed", "assumed", "read"]);
   });
 
   it("a name that is none is said", () => {

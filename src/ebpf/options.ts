@@ -6,9 +6,8 @@
  * cluster, `documented` by Cilium, or `assumed` by the preset, so that a report can say what a verdict rests
  * on.
  *
- * Does not decide anything: what an option does is said where it is used. Options outside the table are
- * ignored; options in the table with a value that changes verdicts in a way that is not modelled are
- * Problems.
+ * Does not decide anything: what an option does is said where it is used. Options in the table with a value that
+ * changes verdicts in a way that is not modelled are Problems; those outside it are unread-options.ts's.
  */
 import type { Prefix } from "../cluster/address.js";
 import { prefixOf } from "../cluster/address.js";
@@ -68,6 +67,7 @@ export function ciliumOptions(
   }
   imply(values, grades, config?.where ?? null, problems);
   readValues(formerNames(overrides, version), null, values, grades, problems);
+  assumeSizes({ ...(config === null ? {} : data(config)), ...overrides }, grades);
   fixAbsent(version, config?.where ?? null, values, grades, problems);
   // An agent beside Cilium masquerades where Cilium does not do it in eBPF.
   const masqueradeAgent = preset.kind === "aks" && values["enable-bpf-masquerade"] !== true;
@@ -77,8 +77,8 @@ export function ciliumOptions(
   }
   const { undecided: unread, unknown } = unreadOptions({ ...(config === null ? {} : data(config)), ...overrides }, values, version);
   if (unknown.length > 0) {
-    problems.push({ where: config?.where ?? null, severity: "warning", what: `no option of Cilium's that is known here: ${
-      unknown.join(", ")}; packets are judged as without` });
+    problems.push({ where: config?.where ?? null, severity: "warning", what: `no option of Cilium 1.16 to 1.20: ${
+      unknown.join(", ")}; the agent passes over it, and so does this` });
   }
   const options = {
     ...values,
@@ -226,6 +226,14 @@ function ciliumConfig(cluster: Cluster): OtherObject | null {
 function data(config: OtherObject): Readonly<Record<string, unknown>> {
   const found = config.object["data"];
   return typeof found === "object" && found !== null ? (found as Record<string, unknown>) : {};
+}
+
+/** Where bpf-map-dynamic-size-ratio is given, sizes that are not go by the node's memory, which is in no object. */
+function assumeSizes(given: Readonly<Record<string, unknown>>, grades: Record<string, OptionGrade>): void {
+  if (!(Number(given["bpf-map-dynamic-size-ratio"] ?? 0) > 0)) return;
+  for (const name of ["bpf-ct-global-tcp-max", "bpf-ct-global-any-max", "bpf-nat-global-max"]) {
+    if (given[name] === undefined) grades[name] = "assumed";
+  }
 }
 
 /** enable-egress-gateway was enable-ipv4-egress-gateway up to 1.17; 1.18 takes both. */

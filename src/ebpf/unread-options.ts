@@ -1,10 +1,11 @@
 /**
  * Options of a cilium-config that no program or compiler here reads: those that touch packets leave every packet undecided
- * where they have another value than the usual one, those of the agent's other business say nothing, and names that are
- * neither are said.
+ * where they have another value than the usual one, those of the agent's other business say nothing. Other names are no
+ * options: the agent passes over them too (validateConfigMap in pkg/option/config.go), and they are said.
  *
  * Source: flags registered in pkg/ and daemon/, and install/kubernetes/cilium/templates/cilium-configmap.yaml, of the five trees.
  */
+import { OF_NO_PACKET } from "./options-of-no-packet.js";
 import { OPTION_NAMES } from "./option-values.js";
 import type { CiliumVersion } from "./presets.js";
 
@@ -21,7 +22,15 @@ interface OfPackets {
 }
 
 const withoutReplacement = (values: Readonly<Record<string, unknown>>): boolean => values["kube-proxy-replacement"] !== true;
+const withoutEndpointRoutes = (values: Readonly<Record<string, unknown>>): boolean => values["enable-endpoint-routes"] !== true;
 const inTunnel = (values: Readonly<Record<string, unknown>>): boolean => values["routing-mode"] === "tunnel";
+const inIpip = (values: Readonly<Record<string, unknown>>): boolean => values["bpf-lb-dsr-dispatch"] === "ipip";
+
+/** Old names of options, which win over the new ones. */
+const former = (usual: string, name: string): OfPackets => ({ usual: [usual, ""], does: `it is an old name of ${name}` });
+/** Maps of services of another size than bpf-lb-map-max. */
+const size = (map: string): OfPackets => ({ usual: ["0", ""], does: `${map} has a size of its own` });
+const address = (of: string): OfPackets => ({ usual: ["auto", ""], does: `the agent takes it for the node's ${of}` });
 
 const OF_PACKETS: Readonly<Record<string, OfPackets>> = {
   "enable-custom-calls": { usual: ["false"], until: "1.18", does: "programs of a user's own may look at every packet" },
@@ -46,43 +55,64 @@ const OF_PACKETS: Readonly<Record<string, OfPackets>> = {
   "enable-host-port": { usual: ["false"], until: "1.18", does: "host ports are Cilium's beside kube-proxy", where: withoutReplacement },
   "enable-external-ips": { usual: ["false"], until: "1.18", does: "external addresses are Cilium's beside kube-proxy",
     where: withoutReplacement },
+  // pkg/loadbalancer/config.go and pkg/option/config.go of 1.18.
+  "node-port-mode": former("snat", "bpf-lb-mode"),
+  "node-port-algorithm": former("random", "bpf-lb-algorithm"),
+  "node-port-acceleration": former("disabled", "bpf-lb-acceleration"),
+  "bpf-lb-dsr-l4-xlate": { usual: ["frontend", ""], until: "1.16", does: "the backend's node translates the port" },
+  "bpf-lb-nat46x64": { usual: ["false"], until: "1.18", does: "services have backends of the other family" },
+  "bpf-lb-rss-ipv4-src-cidr": { usual: [""], does: "headers around requests come from this range", where: inIpip },
+  "bpf-lb-rss-ipv6-src-cidr": { usual: [""], does: "headers around requests come from this range", where: inIpip },
+  "bpf-lb-ipip-sock-mark": { usual: ["false"], until: "1.18", does: "sockets' packets are marked for a tunnel" },
+  "bpf-lb-external-control-plane": { usual: ["false"], does: "services come from elsewhere than from Kubernetes" },
+  "bpf-lb-service-map-max": size("cilium_lb4_services_v2"),
+  "bpf-lb-service-backend-map-max": size("cilium_lb4_backends_v3"),
+  "bpf-lb-rev-nat-map-max": size("cilium_lb4_reverse_nat"),
+  "bpf-lb-affinity-map-max": size("cilium_lb4_affinity"),
+  "bpf-lb-source-range-map-max": size("cilium_lb4_source_range"),
+  "bpf-lb-maglev-map-max": size("cilium_lb4_maglev"),
+  // pkg/loadbalancer/reflectors and writer: services that no object holds, frontends that fail on purpose.
+  "lb-state-file": { usual: [""], does: "services come from a file of the node's" },
+  "lb-test-fault-probability": { usual: ["0", "0.0", ""], does: "writing services fails at random" },
+  "enable-health-check-nodeport": { usual: ["true"], does: "nothing answers at healthCheckNodePort" },
+  "enable-ipip-termination": { usual: ["false"], does: "the node takes off headers of IPIP" },
+  "enable-k8s": { usual: ["true"], does: "the agent reads no objects" },
+  "static-cnp-path": { usual: [""], does: "policies come from files of the node's" },
+  "enable-external-workloads": { usual: ["false"], until: "1.17", does: "machines outside have identities" },
+  "enable-unreachable-routes": { usual: ["false"], does: "addresses of pods that are gone answer that they cannot be reached" },
+  "enable-local-node-route": { usual: ["true"], does: "the node has no route to its own pods", where: withoutEndpointRoutes },
+  "fib-table-id-annotation": { usual: ["false"], since: "1.20", does: "pods may have a routing table of their own" },
+  "multicast-enabled": { usual: ["false"], does: "pods' multicast is copied to its subscribers" },
+  "enable-ipv6-ndp": { usual: ["false"], does: "the node answers neighbour solicitations on ipv6-mcast-device" },
+  "ipv6-mcast-device": { usual: [""], does: "the node joins its pods' multicast groups on it" },
+  "only-masquerade-default-pool": { usual: ["false"], does: "pods of other pools keep their address" },
+  // daemon/infraendpoints/cell.go of 1.20.
+  "ipv6-service-loopback-address": { usual: ["fe80::1", ""], since: "1.19", does: "pods that call themselves do so from this address" },
+  "ip-masq-agent-config-path": { usual: ["/etc/config/ip-masq-agent", ""], does: "the list of what is not masqueraded is in another file",
+    where: (values) => values["enable-ip-masq-agent"] === true },
+  // pkg/node, pkg/datapath: what the agent takes for the node's own.
+  "ipv4-node": address("address"), "ipv6-node": address("address"),
+  "ipv4-range": address("range of pods"), "ipv6-range": address("range of pods"),
+  "ipv4-service-range": address("range of services"), "ipv6-service-range": address("range of services"),
+  "exclude-local-address": { usual: [""], does: "addresses in it are not the node's" },
+  "local-max-addr-scope": { usual: ["252", ""], does: "addresses of another scope are the node's" },
+  // pkg/labelsfilter, pkg/identity: which labels make identities.
+  "label-prefix-file": { usual: [""], does: "a file says which labels make identities" },
+  "node-labels": { usual: [""], does: "only these labels of nodes make identities",
+    where: (values) => values["enable-node-selector-labels"] === true },
+  "fixed-identity-mapping": { usual: [""], does: "labels have identities of a user's own" },
   // pkg/datapath/linux: their devices, rules and routes are the cloud's, and what leaves is masqueraded by device.
   ipam: { usual: ["cluster-pool", "kubernetes", "multi-pool", "crd", "delegated-plugin", "azure", ""],
     does: "pods' packets leave by devices that the cloud gives" },
 };
 
-/** The agent's health, its API and logs, where pods' addresses come from, Hubble, proxies' own settings, the operator. */
-const OF_NO_PACKET = new RegExp(`^(?:${[
-  "agent-", "alibabacloud-", "annotate-", "api-", "arping-", "auto-create-", "auto-direct-node-routes$", "aws-", "azure-", "bgp-",
-  "bpf-(?:auth-map-max|conntrack-accounting|distributed-lru|events-|filter-priority|lb-sock-terminate|map-dynamic|map-event|neigh-)",
-  "bpf-(?:node-map-max|policy-map-pressure|policy-stats|root)", "cert-file$", "ces-", "cgroup-root$", "cilium-endpoint-", "clean-cilium-",
-  "cluster-health-", "cluster-pool-", "clustermesh-", "cni-(?:exclusive|external|log|uninstall|chaining-target)", "config", "connectivity-",
-  "controller-", "crd-", "custom-cni-", "datapath-plugins-state", "debug", "direct-routing-skip", "disable-cnp-status",
-  "disable-endpoint-crd", "disable-envoy", "dns-policy-", "dnsproxy-", "ec2-", "egress-gateway-(?:policy-map|reconciliation)",
-  "enable-auto-",
-  "enable-(?:bbr|bgp|bpf-clock|bpf-tproxy|cilium-endpoint-slice|drift|dynamic-config|endpoint-health)",
-  "enable-(?:gateway-api-|health-check-nodeport|health-checking|hubble|ingress-|ipsec-key-watcher|ipv[46]-big-tcp)",
-  "enable-(?:k8s-endpoint-slice|k8s-networkpolicy|l2-|lb-ipam|local-node-route|local-redirect-policy|metrics|node-ipam|packetization)",
-  "enable-(?:policy-secrets|route-mtu|runtime-device|standalone-dns|tcx|tunnel-big-tcp|well-known|wireguard-userspace|xt-socket)",
-  "encryption-strict-", "encrypt-interface$", "enable-ipsec-encrypted-overlay$", "enable-ipv4-egress-gateway$", "endpoint-policy-update",
-  "enforce-ingress", "eni-", "envoy-", "etcd-", "external-envoy", "force-device-detection$", "gateway-api-", "health-check-", "http-",
-  "hubble-", "identity-(?:allocation|change|gc|heartbeat|management)", "ignore-flags-", "ingress-", "install-uplink-routes",
-  "instance-tags",
-  "ip-tracing-", "ipam-", "ipsec-key-", "iptables-lock", "k8s-", "key-file$", "kube-proxy-replacement-healthz", "kvstore", "l2-",
-  "lb-reflector", "limit-", "loadbalancer-l7-", "local-router-", "log-", "lrp-", "max-connected", "mesh-auth-", "metrics", "monitor-",
-  
-  "nat-map-stats", "node-labels$", "node-port-bind-protection$", "nodes-gc", "operator-", "packetization-", "pod-restart", "policy-secrets",
-  "pprof", "preallocate-", "prefer-ipv6$", "procfs$", "prometheus-", "proxy-", "read-cni-conf$", "remove-cilium", "set-cilium-",
-  "sidecar-istio", "skip-crd", "standalone-dns", "subnet-", "synchronize-", "tofqdns-", "trace-sock$", "trusted-ca", "tunnel-source-port",
-  "unmanaged-pod", "update-ec2", "wireguard-persistent", "vtep-", "write-cni", "ztunnel-",
-].join("|")})`);
-
-const READ: ReadonlySet<string> = new Set(OPTION_NAMES);
+/** enable-ipv4-egress-gateway is read as enable-egress-gateway (options.ts). */
+const READ: ReadonlySet<string> = new Set([...OPTION_NAMES, "enable-ipv4-egress-gateway"]);
 
 export interface UnreadOptions {
   /** What leaves every packet undecided: `option ipam=eni: …`. */
   readonly undecided: readonly string[];
-  /** Names that nothing here knows, sorted. */
+  /** Names that are no option of any version, sorted. */
   readonly unknown: readonly string[];
 }
 
@@ -99,7 +129,7 @@ export function unreadOptions(given: Readonly<Record<string, unknown>>, values: 
     const option = Object.hasOwn(OF_PACKETS, name) ? OF_PACKETS[name] : null;
     const value = String(given[name] ?? "").trim();
     if (option === null) {
-      if (!OF_NO_PACKET.test(name)) unknown.push(name);
+      if (!OF_NO_PACKET.has(name)) unknown.push(name);
     } else if (!option.usual.includes(value) && hasOption(option, version) && option.where?.(values) !== false) {
       undecided.push(`option ${name}=${value}: ${option.does}, which is not modelled`);
     }

@@ -1,18 +1,7 @@
 /**
  * Rules -> flat numbers, for one table of one family: what is equal for all nodes that have these rules.
  * Counters and what matches remember are a node's own (compiled-table.ts). Every rule is one row of `code`; the tests that cannot
- * have a side effect and come before any that can are in the row, the rest is a list of CompiledMatch.
- *
- *     row  0 flags            Row.*
- *          1 protocol
- *          2  3  4  5         source words          6  7  8  9   source mask
- *         10 11 12 13         destination words    14 15 16 17   destination mask
- *         18 source ports     min | max << 16      19 destination ports
- *         20 connection states (StateBit)
- *         21 mark value       22 mark mask         23 index into `matches`, where Row.Matches
- *         24 Op               25 its argument: first row of the chain (Jump, Goto), index into `targets` (Target),
- *                                index into `chains` (End)
- *         26 index into `indexes` plus one where the row's chain has a shortcut, else 0
+ * have a side effect and come before any that can are in the row (rows.ts), the rest is a list of CompiledMatch.
  *
  * A chain is consecutive rows and one row more, Op.End. Nothing is reordered: a packet meets the same rules
  * in the same order as in the text, and the same counters move.
@@ -20,7 +9,7 @@
 import type { Family } from "../../cluster/address.js";
 import { choiceRuns, type ChoiceRun } from "./choice.js";
 import { addressHash, ChainIndex, deviceHash, indexFrom, Key, keyHash, plain } from "./chain-index.js";
-import { Matched, type Test } from "./extension.js";
+import { CompiledMatch, isPure, remembers } from "./compiled-match.js";
 import { NatRange } from "./nat.js";
 import { printRule } from "./print.js";
 import {
@@ -35,86 +24,11 @@ import {
   type Target,
   unmodelledPart,
 } from "./rule.js";
-import { loopedChain } from "./rule-set.js";
+import { loopedChain } from "./jumps.js";
+import { Op, Row, stride } from "./rows.js";
 import { SetRows } from "./set-rows.js";
 import type { IpSets } from "./sets/ipsets.js";
 import type { SetMatch } from "./sets/set-rule.js";
-
-export const stride = 27;
-
-export const Row = {
-  Source: 1,
-  SourceNot: 2,
-  Destination: 4,
-  DestinationNot: 8,
-  Protocol: 16,
-  ProtocolNot: 32,
-  /** A ports match: the header must be whole, else the packet is dropped (hotdrop). */
-  Header: 64,
-  SourcePort: 128,
-  SourcePortNot: 256,
-  DestinationPort: 512,
-  DestinationPortNot: 1024,
-  State: 2048,
-  StateNot: 4096,
-  Mark: 8192,
-  MarkNot: 16384,
-  Devices: 32768,
-  Matches: 65536,
-} as const;
-
-export const Op = {
-  Continue: 0,
-  Accept: 1,
-  Drop: 2,
-  Return: 3,
-  Jump: 4,
-  Goto: 5,
-  End: 6,
-  Target: 7,
-  Undecided: 8,
-} as const;
-
-/** A match that is not in the row, with the state it keeps. */
-export class CompiledMatch {
-  readonly match: Match;
-  /** statistic nth: packets since it last matched. */
-  count = 0;
-  /** statistic: the choice it is part of, and which member it stands for. */
-  run: ChoiceRun | null = null;
-  position = 0;
-  /** No match after it in the rule remembers anything: they may be asked where this one is undecided. */
-  pureAfter = true;
-  /** Of an extension. */
-  readonly test: Test;
-
-  constructor(match: Match) {
-    this.match = match;
-    const extension = match.kind === "extension" ? match.extension : match.kind === "ports" ? match.extra : null;
-    this.test = extension === null ? () => Matched.Undecided : extension.start();
-    if (match.kind === "statistic" && match.mode === "nth") this.count = match.every - 1 - match.packet;
-  }
-}
-
-/** Matches whose every packet is judged by itself. What is not named here may keep state in its CompiledMatch. */
-const withoutState: ReadonlySet<Match["kind"]> = new Set([
-  "ports",
-  "multiport",
-  "icmp",
-  "mark",
-  "connmark",
-  "conntrack",
-  "set",
-  "recent",
-  "comment",
-  "nfacct",
-  "unmodelled",
-]);
-
-export function keepsState({ match }: CompiledMatch): boolean {
-  if (match.kind === "statistic") return match.mode === "nth";
-  return match.kind === "extension" ? !match.extension.pure : !withoutState.has(match.kind);
-}
 
 export interface CompiledTarget {
   readonly target: Target;
@@ -450,20 +364,6 @@ export class TableProgram {
     }
   }
 }
-
-/** Neither remembers nor drops, and always decides: may be tested in any order. */
-function isPure(match: Match): boolean {
-  return match.kind === "extension" ? match.extension.pure : withoutEffect.has(match.kind);
-}
-
-const withoutEffect: ReadonlySet<Match["kind"]> = new Set(["mark", "connmark", "conntrack", "set"]);
-
-/** What its answer was, or that it was asked, changes later answers. */
-function remembers(match: Match): boolean {
-  return match.kind === "extension" ? !match.extension.pure : !memoryless.has(match.kind);
-}
-
-const memoryless: ReadonlySet<Match["kind"]> = new Set([...withoutEffect, "ports", "multiport", "icmp", "comment", "nfacct"]);
 
 /** A name that a device either has or not: `eth+` and `! eth0` are many. */
 function isOneDevice(spec: DeviceSpec | null | undefined): boolean {

@@ -3,7 +3,9 @@
  * its matches remember (nth counts).
  */
 import type { Family } from "../../cluster/address.js";
-import { CompiledMatch, type CompiledTarget, keepsState, stride, TableProgram } from "./compile.js";
+import { type CompiledTarget, TableProgram } from "./compile.js";
+import { CompiledMatch, keepsState } from "./compiled-match.js";
+import { stride } from "./rows.js";
 import type { ChainIndex } from "./chain-index.js";
 import type { Chain, Rule, Table, TableName } from "./rule.js";
 import type { IpSets } from "./sets/ipsets.js";

@@ -5,7 +5,7 @@
  */
 import { CtInfo, Hook, type NodeServices, type Skb, Verdict } from "../skb.js";
 import { type ChainIndex, deviceHash, Key } from "./chain-index.js";
-import { Op as ops, Row as rows, stride as rowSize } from "./compile.js";
+import { Op as ops, Row as rows, stride as rowSize } from "./rows.js";
 import type { CompiledTable } from "./compiled-table.js";
 import { Status as statuses } from "./connection.js";
 import { Manip, manipOf } from "./manip.js";

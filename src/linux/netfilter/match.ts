@@ -1,5 +1,5 @@
 /** Matches that are not in a compiled row: one function per kind, called in the order of the rule's text. */
-import type { CompiledMatch } from "./compile.js";
+import type { CompiledMatch } from "./compiled-match.js";
 import { type Connection, Dir } from "./connection.js";
 import { Matched, type TestContext, unknown, yes } from "./extension.js";
 import type { Chance } from "./nat.js";

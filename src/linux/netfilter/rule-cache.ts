@@ -8,8 +8,10 @@
  */
 import type { Family } from "../../cluster/address.js";
 import type { Problem } from "../../cluster/problem.js";
-import { parseRule, splitWords } from "./parse-rule.js";
-import { jumpProblems, RuleSet } from "./rule-set.js";
+import { jumpProblems } from "./jumps.js";
+import { parseRule } from "./parse-rule.js";
+import { RuleSet } from "./rule-set.js";
+import { splitWords } from "./words.js";
 import { builtinChains, type Chain, type Rule, type Table, type TableName } from "./rule.js";
 
 export interface RuleLine {
