@@ -130,15 +130,18 @@ function portOf(end: End, text: string, wanted: NamedProtocol | null): { port: n
   }
   const fits = text === "" ? (end.kind === "service" ? ofProtocol : []) : ofProtocol.filter((one) => one.name === text);
   if (fits.length === 1) return { port: fits[0].port, protocol: fits[0].protocol };
-  if (text === "" && end.kind !== "service") throw new NameError(`--to: no port; write one, as in ${end.kind === "address" && end.is.family === 6
-    ? `[${end.text}]` : end.text.replace(" ", ":")}:80, or --protocol ICMP`);
+  if (text === "" && end.kind !== "service") {
+    const example = end.kind === "address" && end.is.family === 6 ? `[${end.text}]` : end.text.replace(" ", ":");
+    throw new NameError(`--to: no port; write one, as in ${example}:80, or --protocol ICMP`);
+  }
   throw new NameError(`--to: ${text === "" ? "no port" : `'${text}' is no one port`} of ${end.text}; expected a number or a name: ${listed}`);
 }
 
 /** Node by whose uplink the packet comes in; empty: its sender is in the cluster. */
 function entranceOf(cluster: Cluster, from: End, to: End, via: string | null): string {
   if (via !== null && !cluster.nodes.some((node) => node.name === via)) {
-    throw new NameError(`--via: the manifests hold no node '${via}'; they hold ${cluster.nodes.slice(0, LISTED).map((one) => one.name).join(", ")}`);
+    const nodes = cluster.nodes.slice(0, LISTED).map((one) => one.name).join(", ");
+    throw new NameError(`--via: the manifests hold no node '${via}'; they hold ${nodes}`);
   }
   const isOutside = from.kind === "address" && !isInside(cluster, from.is);
   if (!isOutside && via !== null) throw new NameError(`--via: ${from.text} is in the cluster; --via is of packets from outside`);
