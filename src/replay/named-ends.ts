@@ -91,8 +91,8 @@ function endOf(cluster: Cluster, given: string, option: string, kinds: readonly 
   const wanted = prefix === null ? kinds : [prefix[1]];
   const all: End[] = [
     ...(wanted.includes("pod") ? cluster.pods.map((is): End => ({ kind: "pod", is, text: `pod ${is.namespace}/${is.name}` })) : []),
-    ...(wanted.includes("service") ? cluster.services.map((is): End => ({ kind: "service", is, text: `service ${is.namespace}/${is.name}` }))
-      : []),
+    ...(wanted.includes("service")
+      ? cluster.services.map((is): End => ({ kind: "service", is, text: `service ${is.namespace}/${is.name}` })) : []),
     ...(wanted.includes("node") ? cluster.nodes.map((is): End => ({ kind: "node", is, text: `node ${is.name}` })) : []),
   ];
   const found = all.filter(({ text }) => {
@@ -134,7 +134,8 @@ function portOf(end: End, text: string, wanted: NamedProtocol | null): { port: n
     const example = end.kind === "address" && end.is.family === 6 ? `[${end.text}]` : end.text.replace(" ", ":");
     throw new NameError(`--to: no port; write one, as in ${example}:80, or --protocol ICMP`);
   }
-  throw new NameError(`--to: ${text === "" ? "no port" : `'${text}' is no one port`} of ${end.text}; expected a number or a name: ${listed}`);
+  const found = text === "" ? "no port" : `'${text}' is no one port`;
+  throw new NameError(`--to: ${found} of ${end.text}; expected a number or a name: ${listed}`);
 }
 
 /** Node by whose uplink the packet comes in; empty: its sender is in the cluster. */
