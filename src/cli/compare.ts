@@ -223,7 +223,8 @@ export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "follo
     minJudged: numberOf(options.minJudged ?? "90", "--min-judged", 0, 100) / 100, failOn: options.failOn ?? "any",
     unreadable: inputs.unreadable + unreadable + dumps.refused, rulesByNode: dumps.usable,
     verified: verifyDumps(timeline.initial, network, given, dumps.usable), wasm: readWasm(), network, seed: seedOf(options),
-    traced: false, ...(options.snapshotTime === undefined ? {} : { taken: takenOf(options.snapshotTime) }), ...(accepted === null ? {} : { accepted: accepted.input }),
+    traced: false, ...(options.snapshotTime === undefined ? {} : { taken: takenOf(options.snapshotTime) }),
+    ...(accepted === null ? {} : { accepted: accepted.input }),
   };
 }
 

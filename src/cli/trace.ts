@@ -83,14 +83,14 @@ async function traceMade(options: TraceOptions, files: readonly string[], from: 
     for (const problem of inputs.problems) process.stderr.write(`${formatProblem(problem)}\n`);
     throw new UsageError(made.wrong.map(printable).join("\ntwinplane: "));
   }
-  const flows = { connections: [made.connection], undirected: [], events: 1, answers: 0, alike: 0, lost: 0, aside: new Map<string, number>(),
-    verdicts: new Map<string, number>() };
+  const flows = { connections: [made.connection], undirected: [], events: 1, answers: 0, alike: 0, lost: 0,
+    aside: new Map<string, number>(), verdicts: new Map<string, number>() };
   const input = sessionInput(options, { ...inputs, get problems() { return inputs.problems; }, entries: [], flows }, changes);
   const session = await runSession({ ...input, ...await targetWasm(options), traced: true, until: { capture: 0, record: 1 } });
   const { report, traced } = session;
   if (traced !== null) process.stdout.write(`${printable(made.text)}\n${renderTrace(traced)}\n${renderOutcome(report)}`);
-  return exitCodeOf(options, session,
-    `${printable(made.text)} was not judged: ${[...report.flows?.unplaced ?? [], ...report.undecided].map(([reason]) => reason).join("; ")}`);
+  const reasons = [...report.flows?.unplaced ?? [], ...report.undecided].map(([reason]) => reason);
+  return exitCodeOf(options, session, `${printable(made.text)} was not judged: ${reasons.join("; ")}`);
 }
 
 function protocolOf(text: string | undefined): NamedProtocol | null {

@@ -31,7 +31,8 @@ const ICMPV6 = 58;
 const LISTED = 6;
 
 /** The connection, and what its ends are called; or each thing that is wrong, as a sentence. */
-export function connectionNamed(cluster: Cluster, named: NamedEnds): { connection: Connection; text: string } | { wrong: readonly string[] } {
+export function connectionNamed(cluster: Cluster, named: NamedEnds)
+  : { connection: Connection; text: string } | { wrong: readonly string[] } {
   const wrong: string[] = [];
   const attempt = <T>(what: () => T): T | null => {
     try {
@@ -86,7 +87,9 @@ function endOf(cluster: Cluster, given: string, option: string, kinds: readonly 
   const address = parseAddress(given.replace(/^\[([^\]]*)\]$/, "$1"));
   if (address !== null) return { kind: "address", is: address, text: address.text };
   const prefix = /^(pod|service|node):(.*)$/.exec(given);
-  if (prefix !== null && !kinds.includes(prefix[1])) throw new NameError(`${option} takes ${kinds.join(", ")} or an address, not '${given}'`);
+  if (prefix !== null && !kinds.includes(prefix[1])) {
+    throw new NameError(`${option} takes ${kinds.join(", ")} or an address, not '${given}'`);
+  }
   const name = prefix?.[2] ?? given;
   const wanted = prefix === null ? kinds : [prefix[1]];
   const all: End[] = [
