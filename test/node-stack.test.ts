@@ -6,7 +6,7 @@ import { parseAddress, parsePrefix } from "../src/cluster/address.js";
 import type { Device, Route } from "../src/cluster/cluster.js";
 import { masqueradeRules } from "../src/ebpf/stack/masquerade-rules.js";
 import { A, A6, B, CLIENT, CLIENT6, FAR, NODE, NODE6, nodeStackBench, OTHER_NODE } from "./node-stack.fixture.js";
-import { ACK, packet, read, SYN, wrongChecksums } from "./packets.js";
+import { ACK, packet, type PacketInput, read, SYN, wrongChecksums } from "./packets.js";
 
 const AKS = "aks:azure-cni-overlay+cilium@1.34";
 
@@ -139,7 +139,8 @@ describe("options of Cilium's own rules", () => {
   const out = { from: A, to: CLIENT, protocol: "TCP", sport: 40000, dport: 443 } as const;
 
   it("install-iptables-rules=false: nothing is masqueraded, and the node's own packets go on", () => {
-    const { plane, send } = bench({ "install-iptables-rules": "false", "enable-l7-proxy": "false" });
+    // 1.20 does not start without them (option-doubts.test.ts).
+    const { plane, send } = bench({ "install-iptables-rules": "false", "enable-l7-proxy": "false" }, "cilium@1.19");
     expect([plane.stack, send(out).last]).toEqual([null, `out ${A}:40000 > ${CLIENT}:443`]);
     expect(send({ from: NODE, to: A, protocol: "TCP", dport: 80 }, { at: "process" }).end).toBe("Delivered");
     expect(bench({}).send(out).last).toBe(`out ${NODE}:40000 > ${CLIENT}:443`);
@@ -153,10 +154,29 @@ kind: CiliumClusterwideNetworkPolicy
 metadata: {name: node-1}
 spec: {nodeSelector: {}, egress: [{toCIDR: [198.51.100.0/24]}]}
 `;
-    const end = (config: Readonly<Record<string, string>>): string => nodeStackBench("cilium@1.20", { ...config,
+    const end = (config: Readonly<Record<string, string>>): string => nodeStackBench("cilium@1.19", { ...config,
       "enable-host-firewall": "true", "enable-l7-proxy": "false", "ipv4-native-routing-cidr": "10.244.0.0/16" }, {}, { objects })
       .send({ from: NODE, to: CLIENT, protocol: "TCP", dport: 443 }, { at: "process" }).end;
     expect([end({}), end({ "install-iptables-rules": "false" })]).toEqual(["Dropped", "Left"]);
+  });
+
+  const BESIDE: readonly Readonly<Record<string, string>>[] = [
+    {}, { "enable-ipv4-masquerade": "false" }, { "install-iptables-rules": "false", "enable-l7-proxy": "false" },
+    { "enable-bpf-masquerade": "true" },
+  ];
+  it.each(BESIDE)("kube-proxy-replacement=false: kube-proxy may drop what conntrack has for INVALID (%j)", (config) => {
+    const segment = (input: Partial<PacketInput>): PacketInput =>
+      ({ from: A, to: CLIENT, protocol: "TCP", sport: 40000, dport: 443, ...input });
+    // No segment of any connection has none of TCP's flags.
+    const stray = { flags: 0, sport: 40001 };
+    const reasons = (value: string): string[] => {
+      const { send } = bench({ ...config, "kube-proxy-replacement": value });
+      return [send(segment({})), send(segment(stray)), send(segment({ from: FAR, to: A, ...stray }), { at: "uplink" })]
+        .map(({ reason }) => reason);
+    };
+    const doubt = expect.stringMatching(/^undecided: .*kube-proxy/);
+    expect(reasons("false")).toEqual(["", doubt, doubt]);
+    if (!("install-iptables-rules" in config)) expect(reasons("true")).toEqual(["", "", ""]);
   });
 
   it("prepend-iptables-chains=false: behind the masquerade agent's", () => {

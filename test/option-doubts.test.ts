@@ -192,16 +192,34 @@ describe("options that nothing here reads", () => {
 });
 
 describe("options that the agent refuses together", () => {
+  const NO_RULES = { "install-iptables-rules": "false" };
+  const OLD = "cilium@1.18";
   it.each([
-    ["enable-l7-proxy", { "install-iptables-rules": "false" }], ["masquerade", { "egress-masquerade-interfaces": "eth0" }],
+    ["enable-l7-proxy", NO_RULES, "cilium@1.19"], ["masquerade", { "egress-masquerade-interfaces": "eth0" }],
+    ["kube-proxy-replacement=false", { ...NO_RULES, "enable-l7-proxy": "false" }],
     ["masquerade", { "enable-masquerade-to-route-source": "true" }],
-    ["enable-bpf-masquerade", { "enable-egress-gateway": "true", "enable-ipv4-masquerade": "false" }],
+    ["enable-bpf-masquerade", { "enable-egress-gateway": "true", "enable-bpf-masquerade": "false" }],
+    ["enable-ipv4-masquerade", { "enable-bpf-masquerade": "true", "enable-ipv4-masquerade": "false", "enable-ipv6-masquerade": "false" }],
+    ["kube-proxy-replacement", { "enable-bpf-masquerade": "true", "kube-proxy-replacement": "false" }, OLD],
+    ["enable-bpf-masquerade", { "enable-ip-masq-agent": "true", "enable-bpf-masquerade": "false" }],
+    ["enable-bpf-masquerade", { "enable-remote-node-masquerade": "true", "enable-bpf-masquerade": "false" }],
     ["geneve", { "bpf-lb-mode": "dsr", "bpf-lb-dsr-dispatch": "geneve", "routing-mode": "tunnel" }],
     ["routing-mode=native", { "bpf-lb-mode": "dsr", "routing-mode": "tunnel" }],
     ["another mode", { "datapath-mode": "lb-only" }],
-  ])("every packet is undecided: %s %j", (needs, config) => {
-    const { send, plane } = nodeStackBench("cilium@1.20", { ...NATIVE, ...config });
+  ])("every packet is undecided: %s %j", (needs, config, profile = "cilium@1.20") => {
+    const { send, plane } = nodeStackBench(profile, { ...NATIVE, ...config });
     expect(send(...INSIDE)).toMatchObject({ end: "Undecided", reason: expect.stringMatching(new RegExp(`^undecided: .*does not start.*${needs}`)) });
     expect(plane.problems.filter(({ severity }) => severity === "error").map(({ what }) => what)).toEqual([expect.stringContaining(needs)]);
+  });
+
+  const ALONE = { ...NO_RULES, "kube-proxy-replacement": "false", "enable-bpf-masquerade": "false" };
+  it.each([
+    ["a proxy without rules on 1.20", { ...ALONE, "enable-bpf-tproxy": "true" }],
+    ["no proxy on 1.20", { ...ALONE, "enable-l7-proxy": "false" }],
+    ["kube-proxy replaced without rules before 1.20", { ...NO_RULES, "enable-l7-proxy": "false" }, "cilium@1.19"],
+    ["egress gateways beside kube-proxy from 1.19", { "enable-egress-gateway": "true", "kube-proxy-replacement": "false",
+      "enable-bpf-masquerade": "true" }],
+  ])("the agent starts: %s", (_, config, profile = "cilium@1.20") => {
+    expect(nodeStackBench(profile, { ...NATIVE, ...config }).send(...INSIDE)).toMatchObject({ end: "Delivered", reason: "" });
   });
 });

@@ -7,6 +7,7 @@ import { ConfigOption, DsrMode, LbAlgorithm, LbOption } from "../contract/codes.
 import { maglevSeeds } from "./compile/maglev.js";
 import { hasOwnModes, ipipByXdp, tunnelPort, tunnelProtocol, usesDsr } from "./encapsulation.js";
 import type { MapEntry } from "./image.js";
+import { hasNodePort, masqueradesBesideBpf } from "./masquerading.js";
 import type { CiliumOptions, OptionValues } from "./options.js";
 import { fieldOf, NO_PREFIX } from "./records.js";
 
@@ -51,7 +52,7 @@ export function configRecord(options: CiliumOptions, seed: bigint, plane: number
       nodeport_port_min: nodePortMin,
       nodeport_port_max: nodePortMax,
       // The range behind the node ports; without node ports SNAT starts where ephemeral ports do.
-      nodeport_snat_port_min: options["kube-proxy-replacement"] ? nodePortMax + 1 : 32768,
+      nodeport_snat_port_min: hasNodePort(options) ? nodePortMax + 1 : 32768,
       nodeport_snat_port_max: 65535,
       tunnel_port: tunnelPort(options),
       tunnel_protocol: tunnelProtocol(options),
@@ -91,7 +92,7 @@ function dsrMode(options: CiliumOptions): number {
 }
 
 /** `agent`: a masquerade agent writes the node's iptables. */
-const SWITCHES: readonly (readonly [number, (options: OptionValues, agent: boolean) => boolean])[] = [
+const SWITCHES: readonly (readonly [number, (options: CiliumOptions, agent: boolean) => boolean])[] = [
   [ConfigOption.values.ENABLE_IPV4, (o) => o["enable-ipv4"]],
   [ConfigOption.values.ENABLE_IPV6, (o) => o["enable-ipv6"]],
   [ConfigOption.values.DUAL_STACK, (o) => o["enable-ipv4"] && o["enable-ipv6"]],
@@ -127,19 +128,17 @@ const SWITCHES: readonly (readonly [number, (options: OptionValues, agent: boole
   [ConfigOption.values.ENABLE_REMOTE_NODE_MASQUERADE, (o) => o["enable-remote-node-masquerade"]],
   [ConfigOption.values.TUNNEL_MODE, (o) => o["routing-mode"] === "tunnel"],
   [ConfigOption.values.ENABLE_ENDPOINT_ROUTES, (o) => o["enable-endpoint-routes"]],
-  [ConfigOption.values.ENABLE_NODEPORT, (o) => o["kube-proxy-replacement"]],
+  [ConfigOption.values.ENABLE_NODEPORT, hasNodePort],
   [ConfigOption.values.ENABLE_PER_PACKET_LB, (o) => !o["bpf-lb-sock"] || o["bpf-lb-sock-hostns-only"]],
   [ConfigOption.values.ENABLE_SOCKET_LB, (o) => o["bpf-lb-sock"]],
   [ConfigOption.values.SOCKET_LB_HOST_ONLY, (o) => o["bpf-lb-sock-hostns-only"]],
   [ConfigOption.values.ENABLE_EGRESS_GATEWAY, (o) => o["enable-egress-gateway"]],
   [ConfigOption.values.ENABLE_HOST_FIREWALL, (o) => o["enable-host-firewall"]],
-  // BPF host routing needs kube-proxy replacement and BPF masquerading (daemon/cmd/daemon.go).
+  // What the node's netfilter does, and up to 1.18 IPsec's, needs its stack (pkg/kpr/initializer; daemon/cmd before 1.19).
   [
     ConfigOption.values.ENABLE_HOST_ROUTING,
-    (o) =>
-      !o["enable-host-legacy-routing"] &&
-      o["kube-proxy-replacement"] &&
-      (o["enable-bpf-masquerade"] || !o["enable-ipv4-masquerade"]),
+    (o) => !o["enable-host-legacy-routing"] && o["kube-proxy-replacement"] && !masqueradesBesideBpf(o)
+      && !(o["enable-ipsec"] && o.version <= "1.18"),
   ],
   [ConfigOption.values.ENABLE_EXTENDED_IP_PROTOCOLS, (o) => o["enable-extended-ip-protocols"]],
   [ConfigOption.values.EXTERNAL_CLUSTERIP, (o) => o["bpf-lb-external-clusterip"]],

@@ -30,6 +30,7 @@ export interface OptionValues {
   "enable-icmp-rules": boolean;
   "enable-source-ip-verification": boolean;
   "enable-l7-proxy": boolean;
+  "enable-bpf-tproxy": boolean;
   "enable-node-selector-labels": boolean;
   "enable-non-default-deny-policies": boolean;
   "enable-k8s-networkpolicy": boolean;
@@ -151,6 +152,7 @@ export const DEFAULTS: Readonly<OptionValues> = {
   "enable-icmp-rules": true,
   "enable-source-ip-verification": true,
   "enable-l7-proxy": true,
+  "enable-bpf-tproxy": false,
   "enable-node-selector-labels": false,
   "enable-non-default-deny-policies": true,
   "enable-k8s-networkpolicy": true,

@@ -30,7 +30,7 @@ export const OF_NO_PACKET: ReadonlySet<string> = new Set(`
   dnsproxy-socket-linger-timeout dynamic-lifecycle-config ec2-api-endpoint egress-gateway-policy-map-max
   egress-gateway-reconciliation-trigger-interval egress-multi-home-ip-rule-compat enable-auto-protect-node-port-range enable-bbr
   enable-bbr-hostns-only enable-bgp-control-plane enable-bgp-control-plane-status-report enable-bgp-legacy-origin-attribute
-  enable-bpf-clock-probe enable-bpf-tproxy enable-cilium-endpoint-slice enable-ciliumnode-crd enable-drift-checker
+  enable-bpf-clock-probe enable-cilium-endpoint-slice enable-ciliumnode-crd enable-drift-checker
   enable-dynamic-config enable-dynamic-lifecycle-manager enable-endpoint-health-checking enable-gateway-api-alpn
   enable-gateway-api-app-protocol enable-gateway-api-proxy-protocol enable-gateway-api-secrets-sync enable-gops
   enable-health-checking enable-heartbeat enable-hubble enable-hubble-open-metrics enable-hubble-recorder-api

@@ -13,6 +13,7 @@ import type { Prefix } from "../cluster/address.js";
 import { prefixOf } from "../cluster/address.js";
 import type { Cluster, OtherObject } from "../cluster/cluster.js";
 import type { Problem, Where } from "../cluster/problem.js";
+import { settleMasquerading } from "./masquerading.js";
 import type { OptionName, OptionValues } from "./option-values.js";
 import { ACCEPTED, ASSUMED, DEFAULTS, OPTION_NAMES, WORDS } from "./option-values.js";
 import { fixedValue, FORMER_DEFAULTS } from "./option-history.js";
@@ -69,12 +70,11 @@ export function ciliumOptions(
   readValues(formerNames(overrides, version), null, values, grades, problems);
   assumeSizes({ ...(config === null ? {} : data(config)), ...overrides }, grades);
   fixAbsent(version, config?.where ?? null, values, grades, problems);
+  if (cluster !== null) assumeFamilies(cluster, values, grades);
+  settleMasquerading(values, grades);
   // An agent beside Cilium masquerades where Cilium does not do it in eBPF.
   const masqueradeAgent = preset.kind === "aks" && values["enable-bpf-masquerade"] !== true;
-  if (cluster !== null) {
-    assumeFamilies(cluster, values, grades);
-    assumeRoutingCidrs(cluster, masqueradeAgent, values, grades, problems);
-  }
+  if (cluster !== null) assumeRoutingCidrs(cluster, masqueradeAgent, values, grades, problems);
   const { undecided: unread, unknown } = unreadOptions({ ...(config === null ? {} : data(config)), ...overrides }, values, version);
   if (unknown.length > 0) {
     problems.push({ where: config?.where ?? null, severity: "warning", what: `no option of Cilium 1.16 to 1.20: ${

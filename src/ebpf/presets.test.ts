@@ -84,9 +84,9 @@ it("options that are not evaluated are said where a cilium-config gives them ano
 });
 
 it("options that the agent refuses together are errors", () => {
-  const { problems } = ciliumOptions("cilium@1.20", clusterWith({ "install-iptables-rules": "false" }));
+  const { problems } = ciliumOptions("cilium@1.20", clusterWith({ "egress-masquerade-interfaces": "eth0" }));
   expect(problems).toEqual([{ where: expect.anything(), severity: "error",
-    what: "option install-iptables-rules=false: the agent does not start; it needs enable-l7-proxy=false" }]);
+    what: "option egress-masquerade-interfaces=eth0: the agent does not start; it needs enable-bpf-masquerade=false" }]);
 });
 
 describe("options by version", () => {

@@ -35,26 +35,44 @@ export function masqueradesInIptables(options: CiliumOptions, family: Family): b
 }
 
 /**
- * Whether the nodes' netfilter changes packets, so that what programs pass up must go through it: the agent's rules
- * masquerade, or another agent's do.
+ * Whether the nodes' netfilter changes or drops packets, so that what programs pass up must go through it: the agent's rules
+ * masquerade, or another agent's do, or kube-proxy's stand beside them.
  */
 export function hasNodeStack(options: CiliumOptions): boolean {
-  return options.masqueradeAgent || masqueradesInIptables(options, 4) || masqueradesInIptables(options, 6);
+  return options.masqueradeAgent || masqueradesInIptables(options, 4) || masqueradesInIptables(options, 6)
+    || !options["kube-proxy-replacement"];
 }
 
+const NOTHING: OwnRules = { jumps: [], chains: [], rules: [], sets: [] };
+
 export function ciliumRules(cluster: Cluster, node: Node, family: Family, options: CiliumOptions): OwnRules {
-  if (!options[`enable-ipv${family}`] || !options["install-iptables-rules"]) return { jumps: [], chains: [], rules: [], sets: [] };
+  const beside = options["kube-proxy-replacement"] ? NOTHING : kubeProxyRules();
+  if (!options[`enable-ipv${family}`] || !options["install-iptables-rules"]) return beside;
   const masquerades = masqueradesInIptables(options, family);
   const tunnel = options["routing-mode"] === "tunnel";
   const chains = tunnel ? [...CHAINS, ...TUNNEL_CHAINS] : CHAINS;
   return {
-    jumps: chains.map(({ table, hook, chain }): OwnJump => ({ ...(options["prepend-iptables-chains"] ? { place: "head" } : {}),
-      ...ownRule(table, hook, `-m comment --comment "cilium-feeder: ${chain}" -j ${chain}`, OPTION) })),
-    chains: chains.map(({ table, chain }) => ({ table, chain })),
-    rules: [...(tunnel ? tunnelRules(options) : []), ...forwardRules(options), hostMarkRule(options),
+    jumps: [...beside.jumps, ...chains.map(({ table, hook, chain }): OwnJump => ({
+      ...(options["prepend-iptables-chains"] ? { place: "head" } : {}),
+      ...ownRule(table, hook, `-m comment --comment "cilium-feeder: ${chain}" -j ${chain}`, OPTION) }))],
+    chains: [...beside.chains, ...chains.map(({ table, chain }) => ({ table, chain }))],
+    rules: [...beside.rules, ...(tunnel ? tunnelRules(options) : []), ...forwardRules(options), hostMarkRule(options),
       ...(masquerades ? masqueradeRules(node, family, options) : [])],
     sets: masquerades && !tunnel ? nodeSet(cluster, family) : [],
   };
+}
+
+/**
+ * What kube-proxy's chain says of forwarded packets that belong to no connection (KUBE-FORWARD): it drops them, unless it is told to
+ * be liberal with TCP. Cilium's chain accepts what comes from pods or goes to them; which of the two comes first is up to which
+ * program was started last, and an nftables kube-proxy does not ask.
+ */
+function kubeProxyRules(): OwnRules {
+  const option = "kube-proxy-replacement=false";
+  return { ...NOTHING, chains: [{ table: "filter", chain: "KUBE-FORWARD" }],
+    jumps: [{ place: "head", ...ownRule("filter", "FORWARD", "-m conntrack --ctstate INVALID -j KUBE-FORWARD", option) }],
+    rules: [{ ...ownRule("filter", "KUBE-FORWARD", "-j DROP", option),
+      undecided: "a segment that conntrack does not take may be dropped by kube-proxy's rules" }] };
 }
 
 /** addCiliumTunnelRules: the tunnel's packets are tracked by no connection. */
