@@ -129,7 +129,8 @@ export class Mapping {
     return word;
   }
 
-  private digest(what: string, text: string): Uint8Array {
+  /** 32 bytes that nobody without the key can make or check; `what` keeps kinds of text apart. */
+  digest(what: string, text: string): Uint8Array {
     return createHmac("sha256", this.key).update(`${what}\0${text}`).digest();
   }
 }
