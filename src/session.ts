@@ -20,6 +20,8 @@ import type { Plane } from "./dataplane.js";
 import { buildPlane, type Denial, limitsOf, policyDenial, type PlaneInputs, type Profile, settingOf } from "./planes.js";
 import { CaptureCursor, type CaptureInput, keyOfImage, readView } from "./replay/reading.js";
 import { type PlaneChange, Replay } from "./replay/loop.js";
+import { Clocks } from "./replay/clocks.js";
+import { clockProblems } from "./replay/clock-problems.js";
 import { Snapshot } from "./replay/snapshot.js";
 import { SocketTuples } from "./replay/sockets.js";
 import { Topology } from "./replay/topology.js";
@@ -133,9 +135,11 @@ export async function runSession(input: SessionInput): Promise<Session> {
       denies = policyDenial(changed, input.target, input.cilium, targetNetwork.names);
     },
   });
-  await merge(open, epochSec, topology, replay, input);
+  const clocks = Clocks.areSeveral(cursors.map((one) => one.input)) ? new Clocks((node) => topology.uplink(node), input.windowNs) : null;
+  await merge(open, epochSec, topology, replay, input, clocks);
   replay.finish();
-  return { report: reportOf(input, cursors, topology, replay, comparison, planes, cluster), replay, planes, comparison,
+  const hints = clocks === null ? [] : clockProblems(clocks.hints(), cursors.map((one) => one.input), topology.nodes);
+  return { report: reportOf(input, cursors, topology, replay, comparison, planes, cluster, hints), replay, planes, comparison,
     traced: watch?.found ?? null };
 }
 
@@ -171,7 +175,8 @@ async function openCursors(cursors: readonly CaptureCursor[]): Promise<CaptureCu
 }
 
 /** Hands the records of all captures to the replay, oldest first; equal times in the order of the captures given. */
-async function merge(open: CaptureCursor[], epochSec: number, topology: Topology, replay: Replay, input: SessionInput): Promise<void> {
+async function merge(open: CaptureCursor[], epochSec: number, topology: Topology, replay: Replay, input: SessionInput,
+  clocks: Clocks | null): Promise<void> {
   for (const cursor of open) {
     cursor.restamp(epochSec);
     if (seesAll(cursor)) topology.cover(cursor.input.node, 0);
@@ -184,6 +189,7 @@ async function merge(open: CaptureCursor[], epochSec: number, topology: Topology
     // A device is seen from its first record on; a passage is settled a window after it began.
     const point = view.carrier === 0 ? view.device : view.carrier;
     if (!view.stated && !topology.covered(view.node, point)) topology.cover(view.node, point);
+    clocks?.see(view);
     if (view.carrier !== 0 && topology.capturedItself(view.node, view.device)) replay.repeats(view);
     else replay.add(view);
     if (++records % PROGRESS_EVERY === 0) input.onProgress?.(records);
@@ -199,9 +205,9 @@ function seesAll(cursor: CaptureCursor): boolean {
 }
 
 function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topology: Topology, replay: Replay,
-  comparison: Comparison, planes: readonly [Plane, Plane], cluster: Cluster): Report {
+  comparison: Comparison, planes: readonly [Plane, Plane], cluster: Cluster, clockHints: readonly Problem[]): Report {
   const { counts } = comparison;
-  const problems: Problem[] = [...input.timeline.problems];
+  const problems: Problem[] = [...input.timeline.problems, ...clockHints];
   for (const { end, input: { file } } of cursors) {
     // Where the file could not be opened or unpacked it was said; that nothing was in it then says nothing.
     const said = end?.counters.records === 0 && problems.some((one) => one.severity === "error" && one.where?.file === file);
