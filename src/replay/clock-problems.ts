@@ -11,8 +11,8 @@ export function clockProblems(hints: readonly ClockHint[], captures: readonly Ca
     const estimate = `${ms(Math.abs(addNs))} ms ${addNs < 0 ? "ahead of" : "behind"} ${nodes[against]}'s`;
     return {
       where: { file: capture?.file ?? "", line: 0 }, severity: "warning",
-      what: `the clock of ${nodes[node]} seems ${atLeast ? "at least " : ""}${estimate}: ${found} (${packets} packets that both captures have)`
-        + `; copies of one packet are not recognised; --clock ${nodes[node]}=${ms(total)}ms makes them agree`,
+      what: `the clock of ${nodes[node]} seems ${atLeast ? "at least " : ""}${estimate}: ${found} (${packets} packets that both captures`
+        + ` have); copies of one packet are not recognised; --clock ${nodes[node]}=${ms(total)}ms makes them agree`,
     };
   });
 }
