@@ -1,7 +1,6 @@
 /**
  * Flow logs under other addresses and names, as `hubble observe -o jsonpb` prints flows, one a line, whatever form they had (Azure's rows
- * too). Only what twinplane reads of a flow is written; of identities only reserved ones keep their number, since others
- * tell label sets apart across files.
+ * too). Only what twinplane reads of a flow is written.
  */
 import { FlowLog } from "../flows/log.js";
 import { Connections } from "../flows/connections.js";
@@ -29,8 +28,11 @@ const labels: Shape = (value, mapping, at) => {
   });
 };
 
-/** Reserved identities are the same everywhere. */
-const identity: Shape = (value) => (typeof value === "number" && value > 0 && value < 256 ? value : undefined);
+/** Reserved identities are the same everywhere; of the others only their kind is left, as its lowest number. */
+const identity: Shape = (value) => {
+  if (typeof value !== "number" || !(value > 0)) return undefined;
+  return value < 256 ? value : value < 0x1000000 ? 256 : value < 0x2000000 ? 0x1000000 : 0x2000000;
+};
 /** A cluster's name stands before a node's. */
 const nodeName = text((value, mapping) => value.split("/").map((part) => mapping.name(part)).join("/"));
 const party = fields({ namespace: name, pod_name: name, identity, labels, workloads: list(fields({ name, kind: kindOf })) });

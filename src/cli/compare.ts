@@ -236,7 +236,7 @@ function flowSummaryOf({ connections, replayed, notExercised, readdressed, unpla
   const most = (counts: ReadonlyMap<string, number>): (readonly [string, number])[] =>
     [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
   return { events: set.events, answers: set.answers, alike: set.alike, lost: set.lost, aside: most(set.aside),
-    verdicts: most(set.verdicts), connections, replayed, notExercised, readdressed, unplaced };
+    verdicts: most(set.verdicts), policyVerdicts: most(set.policyVerdicts), connections, replayed, notExercised, readdressed, unplaced };
 }
 
 function flowCaptureOf({ file, node, bytes, packets }: FlowCapture): NamedCapture {

@@ -84,7 +84,8 @@ async function traceMade(options: TraceOptions, files: readonly string[], from: 
     throw new UsageError(made.wrong.map(printable).join("\ntwinplane: "));
   }
   const flows = { connections: [made.connection], undirected: [], events: 1, answers: 0, alike: 0, lost: 0,
-    aside: new Map<string, number>(), verdicts: new Map<string, number>() };
+    aside: new Map<string, number>(), verdicts: new Map<string, number>(),
+    policyVerdicts: new Map<string, number>() };
   const input = sessionInput(options, { ...inputs, get problems() { return inputs.problems; }, entries: [], flows }, changes);
   const session = await runSession({ ...input, ...await targetWasm(options), traced: true, until: { capture: 0, record: 1 } });
   const { report, traced } = session;

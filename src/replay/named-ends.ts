@@ -69,7 +69,7 @@ class NameError extends Error {}
 
 function partyOf(end: End, address: Address, port: number): FlowParty {
   const pod = end.kind === "pod" ? end.is : null;
-  return { address, port, namespace: pod?.namespace ?? "", pod: pod?.name ?? "", workload: "", reserved: "" };
+  return { address, port, namespace: pod?.namespace ?? "", pod: pod?.name ?? "", workload: "", reserved: "", identity: 0 };
 }
 
 /** A port behind the last colon; an IPv6 address that has one is in brackets. */
