@@ -68,7 +68,8 @@ function readFlow(flow: Fields, node: string, time: string): FlowLine {
   const service = fieldsOf(flow["destination_service"]);
   const dropReason = textOf(flow["drop_reason_desc"]);
   return { kind: "flow", flow: {
-    timeNs, node: nodeName(node), verdict: textOf(flow["verdict"]) || "VERDICT_UNKNOWN", isPolicyVerdict: isPolicyVerdict(flow), dropReason, protocol, source, destination,
+    timeNs, node: nodeName(node), verdict: textOf(flow["verdict"]) || "VERDICT_UNKNOWN", isPolicyVerdict: isPolicyVerdict(flow), dropReason,
+    protocol, source, destination,
     service: textOf(service["name"]) === "" ? "" : `${textOf(service["namespace"])}/${textOf(service["name"])}`,
     direction: isEcho !== undefined ? (icmpType === isEcho[0] ? "request" : "answer")
       : directionOf(flow, fieldsOf(header["flags"]), protocol, dropReason),
@@ -102,7 +103,8 @@ function partyOf(endpoint: Fields, ip: unknown, port: unknown): FlowParty | null
   const reserved = labels.find((one): one is string => typeof one === "string" && one.startsWith("reserved:"));
   return {
     address, port: number, namespace: textOf(endpoint["namespace"]), pod: textOf(endpoint["pod_name"]),
-    workload: textOf(fieldsOf(workloads[0])["name"]), reserved: reserved === undefined ? RESERVED[identity] ?? "" : reserved.slice("reserved:".length),
+    workload: textOf(fieldsOf(workloads[0])["name"]),
+    reserved: reserved === undefined ? RESERVED[identity] ?? "" : reserved.slice("reserved:".length),
     identity: Number.isInteger(identity) && identity > 0 ? identity : 0,
   };
 }
