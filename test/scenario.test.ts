@@ -134,6 +134,46 @@ it("JUnit: a case a probe, failures with what was found", async () => {
   expect(stdout).toMatch(/<failure type="failed" message="current: expected dropped, found delivered/);
 });
 
+describe("checksum", () => {
+  const probe = (more: string, from = "{pod: default/client}"): string => `name: sums
+cluster: [traces/differences/two-nodes.yaml]
+planes: {target: {profile: kube-proxy}}
+probes:
+  - from: ${from}
+    to: {pod: default/web-2}
+    port: 8080
+    ${more}
+`;
+  const run = async (name: string, text: string): Promise<{ exitCode: number; stdout: string; stderr: string }> =>
+    runCli(["test", file(name, text.replace("traces/", `${root}/traces/`))]);
+
+  it.each([
+    ["UDP", "protocol: UDP", "{outcome: dropped}"], ["TCP", "protocol: TCP", "{outcome: dropped}"], ["IPv6", "family: 6", "{outcome: dropped}"],
+  ])("of %s that is wrong makes conntrack call it INVALID", async (name, more, expected) => {
+    const wrong = await run(`sum-${name}.yaml`, probe(`${more}\n    checksum: wrong\n    expect: ${expected}`));
+    expect(wrong.exitCode, wrong.stdout).toBe(0);
+    const right = await run(`right-${name}.yaml`, probe(`${more}\n    expect: {outcome: delivered}`));
+    expect(right.exitCode, right.stdout).toBe(0);
+  });
+
+  it("of the IPv4 header is what ip_rcv_core drops", async () => {
+    const { exitCode, stdout } = await run("header.yaml", probe("checksum: wrong-header\n    expect: {outcome: dropped, reason: IP_CSUM}",
+      "{ip: 203.0.113.9, via: node-2}"));
+    expect(exitCode, stdout).toBe(0);
+  });
+
+  it.each([
+    ["another word", "checksum: bad", /checksum.*wrong/], ["beside bytes", 'packet: "45"\n    checksum: wrong', /found checksum beside packet or icmpError/],
+    ["of an IPv6 header", "family: 6\n    checksum: wrong-header", /an IPv6 header has none/],
+    ["of a protocol without one", "protocol: 47\n    checksum: wrong", /expected one that has a checksum/],
+  ])("%s is said with its line", async (name, more, said) => {
+    const { exitCode, stdout, stderr } = await run(`bad-${name.replaceAll(" ", "-")}.yaml`, probe(`${more}\n    expect: {outcome: dropped}`));
+    expect(`${stdout}${stderr}`).toMatch(said);
+    expect(`${stdout}${stderr}`).toMatch(/\.yaml:\d+/);
+    expect(exitCode).toBe(2);
+  });
+});
+
 it("the published schema is the one that files are read by", () => {
   const published = JSON.parse(readFileSync(join(root, "schema/scenario.schema.json"), "utf8"));
   expect(published).toEqual(JSON.parse(JSON.stringify(SCENARIO_SCHEMA)));

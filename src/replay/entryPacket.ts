@@ -19,8 +19,8 @@ export interface PacketTuple {
 const SYN = 0x02;
 const ACK = 0x10;
 const SYN_ACK = SYN | ACK;
-/** Offset of the checksum in the upper-layer header. */
-const CHECKSUM_AT: Readonly<Record<number, number>> = { 1: 2, 58: 2, 6: 16, 17: 6, 132: 8 };
+/** Offset of the checksum in the upper-layer header, by IP protocol number. */
+export const CHECKSUM_AT: Readonly<Record<number, number>> = { 1: 2, 58: 2, 6: 16, 17: 6, 132: 8 };
 const fields = new Decoded();
 
 /** Protocols that a packet can be made of. */

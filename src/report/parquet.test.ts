@@ -6,8 +6,9 @@ import { PacketTable } from "./parquet.js";
 
 function packet(record: number): Judged {
   return {
-    record, views: [{ capture: 0, record }], capture: 0, timeSec: 1_700_000_000 + Math.floor(record / 1000), timeFracNs: (record % 1000) * 1e6,
-    kind: record % 2 === 0 ? "request" : "reply", flow: record >> 3, tuple: { protocol: 6, source: `10.0.${(record >> 8) & 255}.${record & 255}`,
+    record, views: [{ capture: 0, record }], capture: 0, timeSec: 1_700_000_000 + Math.floor(record / 1000),
+    timeFracNs: (record % 1000) * 1e6, kind: record % 2 === 0 ? "request" : "reply", flow: record >> 3,
+    tuple: { protocol: 6, source: `10.0.${(record >> 8) & 255}.${record & 255}`,
       sourcePort: record & 0xffff, destination: "10.1.0.1", destinationPort: 80 },
     sourceName: `default/pod-${record}`, destinationName: "service default/web", bytes: 60 + (record % 1400), class: "same", finding: null,
     undecided: record % 97 === 0 ? `reason ${record}` : "", sides: null,
@@ -34,7 +35,8 @@ function table(packets: number, groupRows?: number): { chunks: Uint8Array[]; fil
 }
 
 describe("row groups", () => {
-  it.each([[1, 100], [100, 100], [101, 100], [4321, 100]])("%i packets by %i: no more of them held than a group", async (packets, groupRows) => {
+  const sizes = [[1, 100], [100, 100], [101, 100], [4321, 100]] as const;
+  it.each(sizes)("%i packets by %i: no more of them held than a group", async (packets, groupRows) => {
     const { chunks, file, atOnce } = table(packets, groupRows);
     const groups = parquetMetadata(file).row_groups.map((one) => Number(one.num_rows));
     expect(Math.max(...groups)).toBeLessThanOrEqual(groupRows);

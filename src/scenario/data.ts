@@ -3,7 +3,7 @@
  * these types to it.
  */
 import { DEFAULT_PLANES, type Expectation, type From, type PlaneSpec, type To } from "./scenario.js";
-import type { TCP_FLAGS } from "./schema.js";
+import type { CHECKSUMS, TCP_FLAGS } from "./schema.js";
 
 /** A manifest: any object of Kubernetes. */
 export type ManifestObject = Readonly<Record<string, unknown>>;
@@ -26,6 +26,7 @@ export interface ProbeData {
   readonly fragment?: { readonly id?: number; readonly offset?: number; readonly more?: boolean };
   readonly icmpError?: { readonly about: string; readonly answer?: boolean; readonly type: number; readonly code?: number;
     readonly mtu?: number };
+  readonly checksum?: (typeof CHECKSUMS)[number];
   /** Hex, from the network header on. */
   readonly packet?: string;
   readonly etherType?: number;

@@ -4,7 +4,7 @@
  */
 import { type Address, type Family, parseAddress } from "../cluster/address.js";
 import type { Cluster, Node, Pod } from "../cluster/cluster.js";
-import { entryPacket, hasFirstPacket, type PacketTuple } from "../replay/entryPacket.js";
+import { CHECKSUM_AT, entryPacket, hasFirstPacket, type PacketTuple } from "../replay/entryPacket.js";
 import { EtherType, sum16 } from "../wire/index.js";
 import type { Probe } from "./scenario.js";
 import { TCP_FLAGS } from "./schema.js";
@@ -57,13 +57,15 @@ export function packetOf(probe: Probe, way: Way, sourcePort: number, connection:
   const bytes = hasFirstPacket(way.protocol) ? entryPacket(way.protocol, tuple, false, connection, probe.ttl, flagsOf(probe))
     : portless(way, probe.ttl);
   if (probe.fragment !== null) fragment(bytes, probe.fragment);
+  if (probe.checksum !== null) spoil(bytes, probe.checksum, way);
   return { bytes, etherType };
 }
 
 /** Whether an answer can be made to such a packet. */
 export function hasAnswer(probe: Probe, way: Way): boolean {
   const ends = probe.tcpFlags?.some((flag) => flag === "RST" || flag === "FIN") === true;
-  return probe.answer && probe.packet === null && probe.fragment === null && !ends && hasFirstPacket(way.protocol);
+  const whole = probe.packet === null && probe.checksum === null && probe.fragment === null;
+  return probe.answer && whole && !ends && hasFirstPacket(way.protocol);
 }
 
 function flagsOf({ tcpFlags }: Probe): number | undefined {
@@ -153,6 +155,21 @@ function fragment(bytes: Uint8Array, { id, offset, more }: NonNullable<Probe["fr
   view.setUint16(4, id);
   view.setUint16(6, (more ? 0x2000 : 0) | (offset >> 3));
   checksum(bytes);
+}
+
+/** A bit of the checksum turned, so that it is wrong and, of UDP, still there. */
+function spoil(bytes: Uint8Array, which: NonNullable<Probe["checksum"]>, way: Way): void {
+  const v6 = bytes[0] >> 4 === 6;
+  if (which === "wrong-header") {
+    if (v6) throw new ProbeError("checksum: wrong-header is of IPv4; an IPv6 header has none");
+    bytes[10] ^= 0x10;
+    return;
+  }
+  const at = CHECKSUM_AT[way.protocol];
+  if (at === undefined) throw new ProbeError(`found checksum: wrong of IP protocol ${way.protocol}, expected one that has a checksum`);
+  const field = (v6 ? 40 : 20) + at;
+  bytes[field] ^= 0x10;
+  if (bytes[field] === 0 && bytes[field + 1] === 0) bytes[field] = 0x20;
 }
 
 function checksum(bytes: Uint8Array): void {

@@ -9,7 +9,7 @@ import type { Path, Positions } from "../cluster/positions.js";
 import type { Problem, Where } from "../cluster/problem.js";
 import type { NamedText } from "../cluster/source-text.js";
 import { misfits } from "./check.js";
-import { EXPECTATION_NAMES, type OUTCOMES, type REPLIES, SCENARIO_SCHEMA } from "./schema.js";
+import { type CHECKSUMS, EXPECTATION_NAMES, type OUTCOMES, type REPLIES, SCENARIO_SCHEMA } from "./schema.js";
 
 export type OutcomeWord = (typeof OUTCOMES)[number];
 export type ReplyWord = (typeof REPLIES)[number];
@@ -84,6 +84,8 @@ export interface Probe {
   readonly fragment: { readonly id: number; readonly offset: number; readonly more: boolean } | null;
   /** In place of a packet: about the request of the last connection of an earlier probe, or about the answer. */
   readonly icmpError: IcmpError | null;
+  /** What is wrong about its checksums; null: nothing. */
+  readonly checksum: (typeof CHECKSUMS)[number] | null;
   readonly packet: Uint8Array | null;
   readonly etherType: number | null;
   /** Identifier of the 802.1Q tag with which it enters; null: none. */
@@ -216,11 +218,21 @@ class ScenarioReader {
         more: (fragment["more"] ?? false) as boolean },
       icmpError: icmpError === undefined ? null : { about: icmpError["about"] as string, answer: icmpError["answer"] === true,
         type: icmpError["type"] as number, code: (icmpError["code"] ?? 0) as number, mtu: (icmpError["mtu"] ?? 0) as number },
+      checksum: this.checksum(raw, path),
       packet: raw["packet"] === undefined ? null : bytesOf(raw["packet"] as string),
       etherType: (raw["etherType"] ?? null) as number | null,
       vlan: (raw["vlan"] ?? null) as number | null,
       answer: (raw["answer"] ?? true) as boolean, expect, differences,
     };
+  }
+
+  /** Bytes of the user's own and ICMP errors have the checksums they have. */
+  private checksum(raw: Plain, path: Path): Probe["checksum"] {
+    const checksum = (raw["checksum"] ?? null) as Probe["checksum"];
+    if (checksum !== null && (raw["packet"] !== undefined || raw["icmpError"] !== undefined)) {
+      this.wrong([...path, "checksum"], "found checksum beside packet or icmpError, expected it of a packet that is made");
+    }
+    return checksum;
   }
 
   private ends(from: From, to: To | undefined, path: Path): void {

@@ -5,6 +5,7 @@ const REPORT = "src/report/";
 const SAME = "test/renderers.test.ts";
 const ALL = "test/outputs.test.ts";
 const HUBBLE = "test/hubble-output.test.ts";
+const PARQUET = "src/report/parquet.test.ts";
 const PCAPNG = "test/pcapng-output.test.ts";
 
 export const RENDERER_FAULTS: readonly Fault[] = [
@@ -58,8 +59,12 @@ export const RENDERER_FAULTS: readonly Fault[] = [
     find: "[\"class\", \"STRING\", (one) => one.class],", replace: "[\"class\", \"STRING\", () => \"same\"]," },
   { id: "report-parquet-sides", file: `${REPORT}parquet.ts`, seenBy: "test/parquet-output.test.ts", why: "both sides' columns are the current side's",
     find: "...sideColumns(\"current\", 0), ...sideColumns(\"target\", 1),", replace: "...sideColumns(\"current\", 0), ...sideColumns(\"target\", 0)," },
-  { id: "report-parquet-last-group", file: `${REPORT}parquet.ts`, seenBy: "test/parquet-output.test.ts", why: "rows of the last group are lost",
-    find: "    this.cells = COLUMNS.map(() => []);\n  }\n\n  private columns", replace: "    this.cells = COLUMNS.map(() => [null]);\n  }\n\n  private columns" },
+  { id: "report-parquet-last-group", file: `${REPORT}parquet.ts`, seenBy: PARQUET, why: "rows of the last group are lost",
+    find: "  finish(): void {\n    this.flush();\n    void", replace: "  finish(): void {\n    void" },
+  { id: "report-parquet-groups-kept", file: `${REPORT}parquet.ts`, seenBy: PARQUET, why: "rows of a group are written again with the next one",
+    find: "    this.index = 0;\n", replace: "" },
+  { id: "report-parquet-unbounded", file: `${REPORT}parquet.ts`, seenBy: PARQUET, why: "all rows are held until the end",
+    find: "if (this.cells[0].length >= this.groupRows) this.flush();", replace: "" },
   { id: "report-json-same", file: "src/session.ts", seenBy: "test/parquet-output.test.ts", why: "the JSON report counts all that matched as the same",
     find: "      same: counts.same, otherChoice", replace: "      same: counts.matched, otherChoice" },
 ];
