@@ -134,7 +134,7 @@ it("JUnit: a case a probe, failures with what was found", async () => {
   expect(stdout).toMatch(/<failure type="failed" message="current: expected dropped, found delivered/);
 });
 
-describe("checksum", () => {
+describe("checksum and length", () => {
   const probe = (more: string, from = "{pod: default/client}"): string => `name: sums
 cluster: [traces/differences/two-nodes.yaml]
 planes: {target: {profile: kube-proxy}}
@@ -156,6 +156,24 @@ probes:
     expect(right.exitCode, right.stdout).toBe(0);
   });
 
+  it.each([["UDP", 1400], ["TCP", 1401], ["ICMP", 1399], ["TCP\n    family: 6", 1400]])("a packet of %s with a length is whole", async (protocol, length) => {
+    const ran = await run(`long-${length}-${protocol.length}.yaml`, probe(`protocol: ${protocol}\n    length: ${length}\n    expect: {outcome: delivered}`)
+      .replace(protocol === "ICMP" ? "    port: 8080\n" : "\0", ""));
+    expect(ran.exitCode, ran.stdout).toBe(0);
+  });
+
+  it("a node's tunnel is a device with an MTU of its own", async () => {
+    const tunnels = "nodes: {node-1: {tunnel: {mtu: 1300}}, node-2: {tunnel: {mtu: 1300}}}\nplanes:";
+    for (const [length, outcome] of [[1300, "delivered"], [1301, "answered"]] as const) {
+      const ran = await run(`tunnel-${length}.yaml`, probe(`protocol: UDP\n    length: ${length}\n    expect: {outcome: ${outcome}}`)
+        .replace("planes:", tunnels));
+      expect(ran.exitCode, ran.stdout).toBe(0);
+    }
+    const { exitCode, stdout } = await run("bad-tunnel.yaml", probe("expect: {outcome: delivered}").replace("planes:",
+      "nodes: {node-1: {tunnel: {}}}\nplanes:"));
+    expect([exitCode, stdout]).toEqual([2, expect.stringMatching(/yaml:\d+.*mtu/)]);
+  });
+
   it("of the IPv4 header is what ip_rcv_core drops", async () => {
     const { exitCode, stdout } = await run("header.yaml", probe("checksum: wrong-header\n    expect: {outcome: dropped, reason: IP_CSUM}",
       "{ip: 203.0.113.9, via: node-2}"));
@@ -165,6 +183,9 @@ probes:
   it.each([
     ["another word", "checksum: bad", /checksum.*wrong/], ["beside bytes", 'packet: "45"\n    checksum: wrong', /found checksum beside packet or icmpError/],
     ["of an IPv6 header", "family: 6\n    checksum: wrong-header", /an IPv6 header has none/],
+    ["a length shorter than its headers", "length: 30", /expected at least the 40 bytes of its headers/],
+    ["a length of SCTP", "protocol: SCTP\n    length: 400", /SCTP has chunks/],
+    ["a length beside an error", "icmpError: {about: x, type: 3}\n    length: 400", /found length beside packet or icmpError/],
     ["of a protocol without one", "protocol: 47\n    checksum: wrong", /expected one that has a checksum/],
   ])("%s is said with its line", async (name, more, said) => {
     const { exitCode, stdout, stderr } = await run(`bad-${name.replaceAll(" ", "-")}.yaml`, probe(`${more}\n    expect: {outcome: dropped}`));

@@ -61,7 +61,8 @@ export function entryPacket(protocol: number, tuple: PacketTuple, answer: boolea
   return bytes;
 }
 
-function settle(bytes: Uint8Array, at: number): void {
+/** Writes the transport checksum of a made packet, at `at`. */
+export function settle(bytes: Uint8Array, at: number): void {
   decode(bytes, 0, bytes.length, bytes.length, EtherType.None, fields);
   if (fields.status !== DecodeStatus.Ok) throw new Error(`a packet made from a tuple does not decode: status ${fields.status}`);
   const view = new DataView(bytes.buffer);

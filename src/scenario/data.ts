@@ -26,6 +26,8 @@ export interface ProbeData {
   readonly fragment?: { readonly id?: number; readonly offset?: number; readonly more?: boolean };
   readonly icmpError?: { readonly about: string; readonly answer?: boolean; readonly type: number; readonly code?: number;
     readonly mtu?: number };
+  /** Of the whole packet, bytes. */
+  readonly length?: number;
   readonly checksum?: (typeof CHECKSUMS)[number];
   /** Hex, from the network header on. */
   readonly packet?: string;
@@ -45,7 +47,7 @@ export interface SetupData {
   /** Paths of files and folders, and objects themselves. */
   readonly cluster: readonly (string | ManifestObject)[];
   readonly planes?: Readonly<Record<string, PlaneSpec>>;
-  readonly nodes?: Readonly<Record<string, { readonly addresses?: readonly string[] }>>;
+  readonly nodes?: Readonly<Record<string, { readonly addresses?: readonly string[]; readonly tunnel?: { readonly mtu: number } }>>;
 }
 
 /** A scenario file's text of data (JSON is YAML). Nothing is asked of the probes before the last one. */
