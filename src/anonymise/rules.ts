@@ -31,8 +31,9 @@ const NUMBERS = new Set(("--dport --sport --dports --sports --ports --destinatio
   + " --queue-balance --nflog-group --nflog-size --nflog-threshold --nflog-range --log-level --uid-owner --gid-owner --set-class --timeout"
   + " --hashlimit-burst --hashlimit-srcmask --hashlimit-dstmask --hashlimit-htable-size --hashlimit-htable-expire"
   + " --tcp-option").split(" "));
+const PROTOCOL = /^(tcp|udp|udplite|sctp|icmp|icmpv6|ipv6-icmp|esp|ah|gre|dccp|igmp|ipencap|ipip|ipv6|vrrp|all|\d+)$/i;
 const WORDS: Readonly<Record<string, RegExp>> = {
-  "-p": /^(tcp|udp|udplite|sctp|icmp|icmpv6|ipv6-icmp|esp|ah|gre|dccp|igmp|ipencap|ipip|ipv6|vrrp|all|\d+)$/,
+  "-p": PROTOCOL, "--protocol": PROTOCOL,
   "--ctstate": /^[A-Z,]{1,60}$/, "--state": /^[A-Z,]{1,60}$/, "--ctstatus": /^[A-Z_,]{1,60}$/, "--ctdir": /^(ORIGINAL|REPLY)$/,
   "--src-type": /^[A-Z]{1,20}$/, "--dst-type": /^[A-Z]{1,20}$/, "--reject-with": /^(icmp6?|tcp)-[a-z0-9-]{1,30}$/,
   "--mode": /^(random|nth)$/, "--mask": /^(255\.255\.255\.255|ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff|0x[0-9a-f]+)$/,
@@ -42,6 +43,8 @@ const WORDS: Readonly<Record<string, RegExp>> = {
 };
 /** Counters of kube-proxy's (nfacct). */
 const COUNTERS = /^(ct_state_invalid_dropped_pkts|iptables_ct_state_invalid_dropped_pkts|localhost_nps_accepted_pkts)$/;
+/** Felix writes options at full length. */
+const JUMPS = new Set(["-j", "-g", "--jump", "--goto"]);
 /** Options with nothing behind them. */
 const BARE = new Set(("! --random --random-fully --persistent --notrack --rcheck --set --reap --update --remove --rsource --rdest"
   + " --transparent --nowildcard --restore-skmark --physdev-is-bridged --physdev-is-in --physdev-is-out --loose --validmark"
@@ -50,8 +53,6 @@ const BARE = new Set(("! --random --random-fully --persistent --notrack --rcheck
   + " --exist --return-nomatch --update-counters --update-subcounters --log-tcp-sequence --log-tcp-options --log-ip-options --log-uid"
   + " --log-macdecode --queue-bypass --queue-cpu-fanout --syn").split(" "));
 const NUMBER = /^(0x[0-9a-fA-F]+|\d+(\.\d{1,12})?)([:,/-](0x[0-9a-fA-F]+|\d+))*$/;
-/** What a device's name before a `+` may be: programs' own. */
-const STEM = /^(lo|eth|en|ens|enp|bond|veth|cali|azv|lxc|eni|gke|tap|br-|cilium_|tunl|vxlan|flannel|docker|cni|cbr|kube)?$/;
 
 /** The rules of one family; a blank line for what is left out. */
 export function anonymiseRules(text: string, family: Family, names: ChainNames, mapping: Mapping): string {
@@ -115,8 +116,8 @@ function ruleLine(line: string, number: number, family: Family, table: { chains:
     else if (LABEL.has(option)) out.push(COUNTERS.test(value) ? value : `x${names.word("label", unquoted(value), 16)}`);
     else if (SET.has(option)) out.push(names.set(value), flags());
     else if (option === "--name") out.push(names.chain(value));
-    else if (option === "-m") out.push(MODULES.has(value) ? value : unmappable("a match that is known here"));
-    else if (option === "-j" || option === "-g") {
+    else if (option === "-m" || option === "--match") out.push(MODULES.has(value) ? value : unmappable("a match that is known here"));
+    else if (JUMPS.has(option)) {
       if (table.chains.has(value)) out.push(names.chain(value));
       else out.push(TARGETS.has(value) ? value : unmappable("a target that is known here, or a chain of the table"));
     } else if (option === "--tcp-flags") out.push(tcpFlags(value, words[at++] ?? "") ?? unmappable("TCP flags"));
@@ -156,7 +157,8 @@ function range(text: string, mapping: Mapping): string | null {
 
 function device(text: string, mapping: Mapping): string | null {
   if (!text.endsWith("+")) return mapping.device(text);
-  return STEM.test(text.slice(0, -1)) ? text : null;
+  const stem = text.slice(0, -1);
+  return stem === "" || mapping.keepsStem(stem) ? text : null;
 }
 
 function tcpFlags(mask: string, set: string): string | null {

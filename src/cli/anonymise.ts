@@ -54,6 +54,9 @@ comments that are no program's own become pseudonyms. What stays: ports, times, 
 logs, how many there are of each thing, and who talks to whom.
 Somebody who knows some of the addresses or can send packets that you capture learns the prefixes that others share with them.
 
+Refused: rules that ask for bytes (u32, string), for a range of addresses that is no CIDR, or for all devices that begin alike
+where that is no program's own beginning (Calico's, where pods are many).
+
 Left out: annotations, but for those that change verdicts; environment, arguments and images of containers; Secrets; workloads
 (their pods are kept); names of DNS, so policies by domain names cannot be judged.
 
