@@ -57,6 +57,20 @@ describe("a packet that nobody recorded", () => {
     expect(exitCode).toBe(0);
   });
 
+  it("goes to one backend on both sides, whatever each would have chosen: what differs is not the choice", async () => {
+    const chosen = new Set<string>();
+    let pinned = 0;
+    for (const seed of ["1", "2", "3", "4", "5", "6"]) {
+      const { stdout } = await trace("--from", "node1", "--to", "service:default/web:http", "--seed", seed);
+      const [current, target] = [...stdout.matchAll(/^(?:current|target) .*: delivered, tcp \S+ > (\S+)$/gm)].map((match) => match[1]);
+      expect([seed, target]).toEqual([seed, current]);
+      chosen.add(current);
+      if (stdout.includes("\nboth sides with the backend that the current one chose\n")) pinned++;
+    }
+    expect(chosen.size).toBeGreaterThan(1);
+    expect(pinned).toBeGreaterThan(0);
+  });
+
   it("of a time when the pods were, whenever they were made", async () => {
     const young = readFileSync(`${LAB}/cluster.yaml`, "utf8")
       .replace(/^( *)name: cli-a$/m, (line, indent: string) => `${line}\n${indent}creationTimestamp: "2026-01-01T00:00:00Z"`);

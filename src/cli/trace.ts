@@ -7,7 +7,7 @@ import { renderOutcome, renderTrace } from "../report/trace.js";
 import { runSession, type Session } from "../session.js";
 import { changeOf, timelineOf } from "./changes.js";
 import { addReplayOptions, type CompareOptions, sessionInput, targetWasm } from "./compare.js";
-import { type Inputs, readInputs } from "./inputs.js";
+import { type Inputs, type NamedCapture, readInputs } from "./inputs.js";
 import { withLearnedNames } from "./learned-names.js";
 import { addInputOptions, addPlaneOptions, wholeNumberOf } from "./options.js";
 import { UsageError } from "./usage.js";
@@ -87,9 +87,17 @@ async function traceMade(options: TraceOptions, files: readonly string[], from: 
     aside: new Map<string, number>(), verdicts: new Map<string, number>(),
     policyVerdicts: new Map<string, number>() };
   const input = sessionInput(options, { ...inputs, get problems() { return inputs.problems; }, entries: [], flows }, changes);
-  const session = await runSession({ ...input, ...await targetWasm(options), traced: true, until: { capture: 0, record: 1 } });
-  const { report, traced } = session;
-  if (traced !== null) process.stdout.write(`${printable(made.text)}\n${renderTrace(traced)}\n${renderOutcome(report)}`);
+  const traced = { ...input, ...await targetWasm(options), traced: true, until: { capture: 0, record: 1 } };
+  const first = await runSession(traced);
+  // Where each side chose a backend of its own, the sides are compared with the current one's.
+  const backend = first.report.packets.otherChoice > 0 ? first.traced?.sides[0].arrived ?? null : null;
+  const session = backend === null ? first : await runSession({ ...traced,
+    captures: input.captures.map((capture) => ({ ...capture, stated: [backend], chunks: (capture as NamedCapture).again!() })) });
+  const { report } = session;
+  if (session.traced !== null) {
+    const chosen = backend === null ? "" : "both sides with the backend that the current one chose\n";
+    process.stdout.write(`${printable(made.text)}\n${chosen}${renderTrace(session.traced)}\n${renderOutcome(report)}`);
+  }
   const reasons = [...report.flows?.unplaced ?? [], ...report.undecided].map(([reason]) => reason);
   return exitCodeOf(options, session, `${printable(made.text)} was not judged: ${reasons.join("; ")}`);
 }
