@@ -7,6 +7,7 @@ import { type AcceptedInput, acceptRows } from "./accepted/report.js";
 import type { Cluster, Timeline } from "./cluster/cluster.js";
 import type { ConntrackFlow } from "./cluster/conntrack-flow.js";
 import type { Problem } from "./cluster/problem.js";
+import type { TakenTime } from "./cluster/taken.js";
 import { captureProblems, LinkType } from "./capture/index.js";
 import { hazardsOf, type SettingSide, type Situation, titleOf, UNEXPLAINED } from "./compare/catalogue/index.js";
 import { Comparison } from "./compare/comparison.js";
@@ -19,6 +20,8 @@ import type { Plane } from "./dataplane.js";
 import { buildPlane, type Denial, limitsOf, policyDenial, type PlaneInputs, type Profile, settingOf } from "./planes.js";
 import { CaptureCursor, type CaptureInput, keyOfImage, readView } from "./replay/reading.js";
 import { type PlaneChange, Replay } from "./replay/loop.js";
+import { Clocks } from "./replay/clocks.js";
+import { clockProblems } from "./replay/clock-problems.js";
 import { Snapshot } from "./replay/snapshot.js";
 import { SocketTuples } from "./replay/sockets.js";
 import { Topology } from "./replay/topology.js";
@@ -34,6 +37,8 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   readonly version: string;
   /** The cluster as the captures were taken in it; both planes' where `targetTimeline` does not say otherwise. */
   readonly timeline: Timeline;
+  /** When the cluster was so, where the user says it. */
+  readonly taken?: TakenTime;
   /** The target's, where it has another cluster. */
   readonly targetTimeline?: Timeline;
   /** By address: why a pod of one of the two clusters is not in the other, where the caller knows. */
@@ -103,7 +108,7 @@ export async function runSession(input: SessionInput): Promise<Session> {
       wasm: input.targetWasm ?? input.wasm, rulesByNode: new Map(), udpCleanup }),
   ];
   let names = new Names(cluster);
-  let snapshot = new Snapshot(cluster, epochNs);
+  let snapshot = new Snapshot(cluster, epochNs, takenOf(input));
   let targetNames = targetTimeline === undefined ? names : new Names(targetCluster);
   let denies = policyDenial(targetCluster, input.target, input.cilium, targetNetwork.names);
   const settings = settingsOf(input, cluster);
@@ -130,9 +135,11 @@ export async function runSession(input: SessionInput): Promise<Session> {
       denies = policyDenial(changed, input.target, input.cilium, targetNetwork.names);
     },
   });
-  await merge(open, epochSec, topology, replay, input);
+  const clocks = Clocks.areSeveral(cursors.map((one) => one.input)) ? new Clocks((node) => topology.uplink(node), input.windowNs) : null;
+  await merge(open, epochSec, topology, replay, input, clocks);
   replay.finish();
-  return { report: reportOf(input, cursors, topology, replay, comparison, planes, cluster), replay, planes, comparison,
+  const hints = clocks === null ? [] : clockProblems(clocks.hints(), cursors.map((one) => one.input), topology.nodes);
+  return { report: reportOf(input, cursors, topology, replay, comparison, planes, cluster, hints), replay, planes, comparison,
     traced: watch?.found ?? null };
 }
 
@@ -142,6 +149,13 @@ function changesOf({ timeline, targetTimeline }: SessionInput): readonly PlaneCh
   const own = timeline.changes.map((one): PlaneChange => (one.kind === "cluster" ? { ...one, only: 0 } : one));
   const target = targetTimeline.changes.filter((one) => one.kind === "cluster").map((one): PlaneChange => ({ ...one, only: 1 }));
   return [...own, ...target].sort((a, b) => (a.atNs < b.atNs ? -1 : a.atNs > b.atNs ? 1 : 0));
+}
+
+/** A change of the objects says until when those before it hold, and from when those after it do. */
+function takenOf({ taken, timeline }: SessionInput): TakenTime | null {
+  const changed = timeline.changes.find((change) => change.kind === "cluster");
+  if (taken === undefined || changed === undefined || changed.atNs <= taken.toNs) return taken ?? null;
+  return { ...taken, toNs: changed.atNs };
 }
 
 function settingsOf(input: SessionInput, cluster: Cluster): readonly [SettingSide, SettingSide] {
@@ -161,7 +175,8 @@ async function openCursors(cursors: readonly CaptureCursor[]): Promise<CaptureCu
 }
 
 /** Hands the records of all captures to the replay, oldest first; equal times in the order of the captures given. */
-async function merge(open: CaptureCursor[], epochSec: number, topology: Topology, replay: Replay, input: SessionInput): Promise<void> {
+async function merge(open: CaptureCursor[], epochSec: number, topology: Topology, replay: Replay, input: SessionInput,
+  clocks: Clocks | null): Promise<void> {
   for (const cursor of open) {
     cursor.restamp(epochSec);
     if (seesAll(cursor)) topology.cover(cursor.input.node, 0);
@@ -174,6 +189,7 @@ async function merge(open: CaptureCursor[], epochSec: number, topology: Topology
     // A device is seen from its first record on; a passage is settled a window after it began.
     const point = view.carrier === 0 ? view.device : view.carrier;
     if (!view.stated && !topology.covered(view.node, point)) topology.cover(view.node, point);
+    clocks?.see(view);
     if (view.carrier !== 0 && topology.capturedItself(view.node, view.device)) replay.repeats(view);
     else replay.add(view);
     if (++records % PROGRESS_EVERY === 0) input.onProgress?.(records);
@@ -189,9 +205,9 @@ function seesAll(cursor: CaptureCursor): boolean {
 }
 
 function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topology: Topology, replay: Replay,
-  comparison: Comparison, planes: readonly [Plane, Plane], cluster: Cluster): Report {
+  comparison: Comparison, planes: readonly [Plane, Plane], cluster: Cluster, clockHints: readonly Problem[]): Report {
   const { counts } = comparison;
-  const problems: Problem[] = [...input.timeline.problems];
+  const problems: Problem[] = [...input.timeline.problems, ...clockHints];
   for (const { end, input: { file } } of cursors) {
     // Where the file could not be opened or unpacked it was said; that nothing was in it then says nothing.
     const said = end?.counters.records === 0 && problems.some((one) => one.severity === "error" && one.where?.file === file);

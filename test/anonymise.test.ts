@@ -127,7 +127,6 @@ describe("what cannot be mapped", () => {
     ["apiVersion: cilium.io/v2\nkind: CiliumEgressGatewayPolicy\nmetadata: { name: a }", "would change verdicts"],
     ["apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: { name: a }\nspec: { podSelector: {}, secretField: x }", "spec"],
     ["apiVersion: v1\nkind: Pod\nmetadata: { name: a }\nstatus: { podIP: not-an-address }", "podIP"],
-    ["*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -s 10.1.2.3/32 -j DROP\nCOMMIT", "rules or sets are not anonymised"],
   ])("%s", async (text, said) => {
     const file = join(folder, "refused.yaml");
     writeFileSync(file, text);
@@ -138,13 +137,6 @@ describe("what cannot be mapped", () => {
     expect(ran.stderr).toContain(said);
     expect(ran.stderr).not.toContain("not-an-address");
     expect(readdirSync(out)).toEqual([]);
-  });
-
-  it("flow logs and rules are refused as options", async () => {
-    for (const option of ["--rules", "--input-file"]) {
-      const { exitCode } = await runCli(["anonymise", "-f", FACTS[0], option, "x", "--out", join(folder, "no"), "--key", keyFile(0)]);
-      expect(exitCode).toBe(2);
-    }
   });
 });
 

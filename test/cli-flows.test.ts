@@ -71,6 +71,21 @@ describe("flows of Hubble", () => {
     expect([report.packets.replayed, report.packets.undecided, report.findings.filter((one) => one.id === "UNEXPLAINED")]).toEqual([4, 0, []]);
   });
 
+  it("policy verdicts are told from other events, and say who connected without is_reply", async () => {
+    const verdict = (more: object): object => ({ event_type: { type: 5 }, is_reply: null, ...more });
+    const path = file("policy.jsonl", lines(flow({ more: { event_type: { type: 4, sub_type: 3 } } }),
+      flow({ sport: 40002, more: verdict({ verdict: "FORWARDED", is_reply: false }) }), flow({ sport: 40003, more: verdict({ verdict: "AUDIT" }) }),
+      flow({ sport: 40004, more: verdict({ verdict: "DROPPED", drop_reason_desc: "AUTH_REQUIRED" }) }),
+      // An ACK whose connection is not known may be of either side.
+      flow({ to: "10.244.2.20", dport: 9999, sport: 40005, more: verdict({ verdict: "DROPPED", l4: { TCP: { source_port: 40005,
+        destination_port: 9999, flags: { ACK: true } } } }) })));
+    const { report } = await replay(path);
+    expect(report.flows?.policyVerdicts).toEqual([["DROPPED", 2], ["AUDIT", 1], ["FORWARDED", 1]]);
+    expect(report.flows).toMatchObject({ events: 5, replayed: 4, unplaced: [[expect.stringMatching(/who connected to whom is not told/), 1]] });
+    const { stdout } = await runCli(["compare", ...CLUSTER, ...NETWORK, "--input-file", path]);
+    expect(stdout).toMatch(/policy verdicts among them: 2 DROPPED, 1 AUDIT, 1 FORWARDED/);
+  });
+
   it("answers, losses and other events are counted; one bad line costs that line", async () => {
     const { report } = await replay(file("mixed.jsonl", lines(flow(), "garbage", "[1]", flow({ more: { is_reply: true } }),
       JSON.stringify({ lost_events: { num_events_lost: "12" } }), JSON.stringify({ node_status: { state_change: 1 } }),
@@ -97,6 +112,14 @@ describe("a party that is not what the snapshot has", () => {
     ["an address that no pod has", flow({ to: "10.244.2.99", dport: 8080 }), /stale snapshot: no pod of it has the destination's address/],
     ["a service that is gone", flow({ to: "10.96.9.9", more: { destination_service: { name: "gone", namespace: "default" } } }),
       /stale snapshot: the service that was connected to is not in it/],
+    ["a pod's identity at an address outside the pods' ranges", flow({ from: "192.0.2.7", more: { source: { identity: 31337 } } }),
+      /stale snapshot: the source's pod is not in it/],
+    ["an identity of the world at a pod's address", flow({ more: { source: { identity: 2 } } }),
+      /stale snapshot: the source was outside the cluster, and a pod of it has the address/],
+    ["an identity of an address range at a pod's address", flow({ to: "10.244.2.10", more: { destination: { identity: 16777217 } } }),
+      /stale snapshot: the destination was outside the cluster/],
+    ["a node's identity at an address of no node", flow({ from: "192.0.2.7", more: { source: { identity: 6 } } }),
+      /stale snapshot: no node of it has the source's address/],
     ["no direction and no service", flow({ to: "10.244.2.20", dport: 9999, more: { is_reply: null } }), /who connected to whom is not told/],
     ["from outside to outside", flow({ from: "203.0.113.10", to: "203.0.113.11" }), /neither end is in the cluster/],
     ["from outside to a service on an unknown node", flow({ from: "203.0.113.10" }), /the node that it came to from outside is not told/],
@@ -105,6 +128,14 @@ describe("a party that is not what the snapshot has", () => {
     const { exitCode, report } = await replay(file("stale.jsonl", lines(flow({ sport: 41000 }), line)));
     expect(report.flows).toMatchObject({ connections: 2, replayed: 1, unplaced: [[expect.stringMatching(reason), 1]] });
     expect([exitCode, report.verdict.why]).toEqual([3, expect.stringMatching(/50\.0 % of the packets were decided/)]);
+  });
+
+  it("identities that agree with the snapshot change nothing", async () => {
+    const same = { source: { identity: 31337 }, destination: { identity: 2 } };
+    const { report } = await replay(file("agree.jsonl", lines(flow({ to: "203.0.113.10", more: same }),
+      flow({ from: "192.168.50.11", to: "10.244.2.10", more: { source: { identity: 1 } } }), flow({ to: "203.0.113.10", more: { destination: { identity: 16777300 } } }),
+      flow({ to: "203.0.113.11", more: { destination: { identity: 7 } } }))));
+    expect(report.flows).toMatchObject({ replayed: 3, unplaced: [] });
   });
 
   it("a pod with another address is found by its name, and that is said", async () => {

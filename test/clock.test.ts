@@ -48,6 +48,25 @@ describe("--clock", () => {
     }
   });
 
+  it("is named by what the captures themselves say, and what it names corrects them", async () => {
+    const second = join(STORY, "node2.any.pcap");
+    const hint = ({ problems }: Report): RegExpExecArray | undefined =>
+      problems.map((one) => /clock of (\S+) seems .*?--clock (\S+=-?[\d.]+ms)/.exec(one.what)).find((one) => one !== null) ?? undefined;
+    const right = await compare(second);
+    expect(hint(right)).toBeUndefined();
+    for (const byMs of [1400, -300, -2, 60]) {
+      const found = hint(await compare(moved(second, byMs)));
+      expect([byMs, found?.[1]]).toEqual([byMs, "node2"]);
+      const said = Number(/=(-?[\d.]+)ms/.exec(found![2])![1]);
+      expect(Math.abs(said + byMs)).toBeLessThan(0.2);
+      const corrected = await compare(moved(second, byMs), "--clock", found![2]);
+      expect([corrected.packets, corrected.truth, hint(corrected)]).toEqual([right.packets, right.truth, undefined]);
+    }
+    // On top of what was said already.
+    const twice = hint(await compare(moved(second, 1400), "--clock", "node2=-1000ms"));
+    expect(Math.abs(Number(/=(-?[\d.]+)ms/.exec(twice![2])![1]) + 1400)).toBeLessThan(0.2);
+  });
+
   it("that cannot be read, or names a node without captures, is wrong usage", async () => {
     for (const clock of ["node2", "node2=12", "node9=1ms"]) {
       expect((await runCli([...BASE, "-r", join(STORY, "node2.any.pcap"), "--clock", clock])).exitCode).toBe(2);

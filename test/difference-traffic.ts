@@ -61,9 +61,10 @@ function ofStories(): Shown {
       const { probes } = runScenario(scenario, { load, wasm, programs: new Map() });
       const differing = new Set<string>();
       for (const [index, probe] of probes.filter(({ name }) => !name.startsWith("it is said: ")).entries()) {
-        const { sourcePort, from, to, port } = scenario.probes[index];
+        // As in a capture, what differs later in a connection is a consequence; an error is of the one that it is about.
+        const own = scenario.probes[index];
+        const { sourcePort, from, to, port } = scenario.probes.find(({ name }) => name === own.icmpError?.about) ?? own;
         const connection = sourcePort === null ? null : JSON.stringify([sourcePort, from, to, port]);
-        // As in a capture, what differs later in a connection is a consequence.
         const ids = connection !== null && differing.has(connection) ? [] : [...probe.differences].sort();
         if (connection !== null && ids.length > 0) differing.add(connection);
         // Where each side chooses for itself, what is shown depends on the draws; how it is named does not.

@@ -62,6 +62,12 @@ describe("against flow.proto", () => {
     expect(flows.length).toBeGreaterThanOrEqual(packets.replayed - packets.moot);
   });
 
+  it("what a pod gets is ingress, and of an answer egress: the direction is the connection's", async () => {
+    const flows = (await flowsOf("target")).lines("hubble").map(flow).filter((one) => one.trace_observation_point === "TO_ENDPOINT");
+    expect(new Set(flows.map((one) => one.is_reply))).toEqual(new Set([true, false]));
+    expect(flows.filter((one) => one.traffic_direction !== (one.is_reply === true ? "EGRESS" : "INGRESS"))).toEqual([]);
+  });
+
   it("drops have Hubble's number in each place, and a policy's drop names the policy and its direction", async () => {
     const drops = (await flowsOf("target")).lines("hubble").map(flow).filter((one) => one.verdict === "DROPPED");
     expect(drops.map((one) => one.drop_reason_desc)).toContain("POLICY_DENIED");

@@ -24,4 +24,11 @@ it("one row for each packet, with what the report counts", async () => {
   const times = rows.filter((row) => row.target_end !== "not reached")
     .map(({ time_ns: time }) => `${new Date(Number((time as bigint) / 1_000_000n)).toISOString().slice(0, -1)}${String((time as bigint) % 1_000_000n).padStart(6, "0")}Z`);
   expect(lines.map((time) => time.replace("Z", "").padEnd(29, "0"))).toEqual(times.map((time) => time.replace("Z", "")));
+  // Each side's columns are its own: those of the flow that was made of the other side have nothing to do with it.
+  const current = await outputsOf({ stories: ["clusterip-tcp", "nodeport-cluster", "icmp-errors"], formats: ["hubble"], args: ["--plane", "current"] });
+  const dropsOf = (lines: readonly string[]): number => lines.filter((line) =>
+    (JSON.parse(line) as { flow: { verdict: string } }).flow.verdict === "DROPPED").length;
+  const ends = (side: "current" | "target"): number => rows.filter((row) => ["dropped", "rejected", "answered"].includes(String(row[`${side}_end`]))).length;
+  expect([ends("current"), ends("target")]).toEqual([dropsOf(current.lines("hubble")), dropsOf(run.lines("hubble"))]);
+  expect(ends("target")).toBeGreaterThan(ends("current"));
 });

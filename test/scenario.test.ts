@@ -134,6 +134,67 @@ it("JUnit: a case a probe, failures with what was found", async () => {
   expect(stdout).toMatch(/<failure type="failed" message="current: expected dropped, found delivered/);
 });
 
+describe("checksum and length", () => {
+  const probe = (more: string, from = "{pod: default/client}"): string => `name: sums
+cluster: [traces/differences/two-nodes.yaml]
+planes: {target: {profile: kube-proxy}}
+probes:
+  - from: ${from}
+    to: {pod: default/web-2}
+    port: 8080
+    ${more}
+`;
+  const run = async (name: string, text: string): Promise<{ exitCode: number; stdout: string; stderr: string }> =>
+    runCli(["test", file(name, text.replace("traces/", `${root}/traces/`))]);
+
+  it.each([
+    ["UDP", "protocol: UDP", "{outcome: dropped}"], ["TCP", "protocol: TCP", "{outcome: dropped}"], ["IPv6", "family: 6", "{outcome: dropped}"],
+  ])("of %s that is wrong makes conntrack call it INVALID", async (name, more, expected) => {
+    const wrong = await run(`sum-${name}.yaml`, probe(`${more}\n    checksum: wrong\n    expect: ${expected}`));
+    expect(wrong.exitCode, wrong.stdout).toBe(0);
+    const right = await run(`right-${name}.yaml`, probe(`${more}\n    expect: {outcome: delivered}`));
+    expect(right.exitCode, right.stdout).toBe(0);
+  });
+
+  it.each([["UDP", 1400], ["TCP", 1401], ["ICMP", 1399], ["TCP\n    family: 6", 1400]])("a packet of %s with a length is whole", async (protocol, length) => {
+    const ran = await run(`long-${length}-${protocol.length}.yaml`, probe(`protocol: ${protocol}\n    length: ${length}\n    expect: {outcome: delivered}`)
+      .replace(protocol === "ICMP" ? "    port: 8080\n" : "\0", ""));
+    expect(ran.exitCode, ran.stdout).toBe(0);
+  });
+
+  it("a node's tunnel is a device with an MTU of its own", async () => {
+    const tunnels = "nodes: {node-1: {tunnel: {mtu: 1300}}, node-2: {tunnel: {mtu: 1300}}}\nplanes:";
+    for (const [length, outcome] of [[1300, "delivered"], [1301, "answered"]] as const) {
+      const ran = await run(`tunnel-${length}.yaml`, probe(`protocol: UDP\n    length: ${length}\n    expect: {outcome: ${outcome}}`)
+        .replace("planes:", tunnels));
+      expect(ran.exitCode, ran.stdout).toBe(0);
+    }
+    const { exitCode, stdout } = await run("bad-tunnel.yaml", probe("expect: {outcome: delivered}").replace("planes:",
+      "nodes: {node-1: {tunnel: {}}}\nplanes:"));
+    expect([exitCode, stdout]).toEqual([2, expect.stringMatching(/yaml:\d+.*mtu/)]);
+  });
+
+  it("of the IPv4 header is what ip_rcv_core drops", async () => {
+    const { exitCode, stdout } = await run("header.yaml", probe("checksum: wrong-header\n    expect: {outcome: dropped, reason: IP_CSUM}",
+      "{ip: 203.0.113.9, via: node-2}"));
+    expect(exitCode, stdout).toBe(0);
+  });
+
+  it.each([
+    ["another word", "checksum: bad", /checksum.*wrong/], ["beside bytes", 'packet: "45"\n    checksum: wrong', /found checksum beside packet or icmpError/],
+    ["of an IPv6 header", "family: 6\n    checksum: wrong-header", /an IPv6 header has none/],
+    ["a length shorter than its headers", "length: 30", /expected at least the 40 bytes of its headers/],
+    ["a length of SCTP", "protocol: SCTP\n    length: 400", /SCTP has chunks/],
+    ["a length beside an error", "icmpError: {about: x, type: 3}\n    length: 400", /found length beside packet or icmpError/],
+    ["of a protocol without one", "protocol: 47\n    checksum: wrong", /expected one that has a checksum/],
+  ])("%s is said with its line", async (name, more, said) => {
+    const { exitCode, stdout, stderr } = await run(`bad-${name.replaceAll(" ", "-")}.yaml`, probe(`${more}\n    expect: {outcome: dropped}`));
+    expect(`${stdout}${stderr}`).toMatch(said);
+    expect(`${stdout}${stderr}`).toMatch(/\.yaml:\d+/);
+    expect(exitCode).toBe(2);
+  });
+});
+
 it("the published schema is the one that files are read by", () => {
   const published = JSON.parse(readFileSync(join(root, "schema/scenario.schema.json"), "utf8"));
   expect(published).toEqual(JSON.parse(JSON.stringify(SCENARIO_SCHEMA)));

@@ -60,7 +60,7 @@ describe("the types of data", () => {
   it("have the fields of the schema", () => {
     expect(fields<ProbeData>({ name: true, from: true, to: true, protocol: true, port: true, sourcePort: true, family: true,
       repeat: true, after: true, change: true, ttl: true, tcpFlags: true, fragment: true, packet: true, etherType: true,
-      answer: true, icmpError: true, vlan: true })).toEqual(without(probes.items!, "expect"));
+      answer: true, icmpError: true, vlan: true, checksum: true, length: true })).toEqual(without(probes.items!, "expect"));
     expect(fields<SetupData>({ name: true, cluster: true, planes: true, nodes: true }))
       .toEqual(without(SCENARIO_SCHEMA, "probes", "problems"));
   });

@@ -20,7 +20,8 @@ const LETTERS = "abcdefghijklmnopqrstuvwxyz234567";
 const COMMON_DEVICE = new RegExp("^(lo|any|eth\\d+|en[osp][0-9a-z]{1,10}|bond\\d+|docker0|cni0|cbr0|flannel(-v6)?\\.\\d+"
   + "|cilium_(host|net|vxlan|geneve|wg0)|vxlan(-v6)?\\.calico|tunl0|ip6tnl0|sit0|wireguard\\.cali|wg0|kube-ipvs0|nodelocaldns|dummy0"
   + "|azure\\d+|gre0|gretap0|erspan0)$");
-const DEVICE_PREFIX = /^(veth|cali|azv|lxc|eni|gke|tap|br-)/;
+/** Beginnings that programs give; they stay, since rules may be for all devices that begin so. No one begins another. */
+const DEVICE_PREFIX = /^(veth|cali|azv|lxc|eni|gke|tap|br-|eth|ens|enp|eno|bond|cilium_|tunl|vxlan|flannel|docker|cni|cbr|kube)/;
 
 export class Mapping {
   private readonly cipher: Cipher;
@@ -100,7 +101,13 @@ export class Mapping {
   /** At most 15 characters, as the kernel has it. */
   device(text: string): string {
     if (text === "" || COMMON_DEVICE.test(text)) return text;
-    return `${DEVICE_PREFIX.exec(text)?.[0] ?? "dev"}${this.word("device", text).slice(0, 11)}`;
+    const prefix = DEVICE_PREFIX.exec(text)?.[0] ?? "dev";
+    return `${prefix}${this.word("device", text).slice(0, Math.min(11, 15 - prefix.length))}`;
+  }
+
+  /** Whether the devices that begin so are, under their other names, those that begin so. */
+  keepsStem(stem: string): boolean {
+    return DEVICE_PREFIX.exec(stem)?.[0] === stem;
   }
 
   private flipped(address: Uint8Array): Uint8Array {
@@ -129,7 +136,8 @@ export class Mapping {
     return word;
   }
 
-  private digest(what: string, text: string): Uint8Array {
+  /** 32 bytes that nobody without the key can make or check; `what` keeps kinds of text apart. */
+  digest(what: string, text: string): Uint8Array {
     return createHmac("sha256", this.key).update(`${what}\0${text}`).digest();
   }
 }

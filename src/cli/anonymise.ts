@@ -8,15 +8,19 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { CaptureAnonymiser } from "../anonymise/capture.js";
+import { ChainNames } from "../anonymise/chains.js";
 import { anonymiseConntrack, anonymiseIpJson, anonymiseSysctls } from "../anonymise/facts.js";
+import { FlowLogAnonymiser } from "../anonymise/flows.js";
 import { Mapping } from "../anonymise/mapping.js";
 import { anonymiseManifest, type Dropped } from "../anonymise/objects.js";
+import { anonymiseRules, anonymiseSets, setsNamed } from "../anonymise/rules.js";
 import { type Json, Unmappable } from "../anonymise/shape.js";
 import { captureProblems } from "../capture/reader.js";
 import { FileKind, sniff, SNIFF_BYTES } from "../capture/sniff.js";
 import { formatProblem, type Problem } from "../cluster/problem.js";
 import { fileChunks } from "./chunks.js";
-import { findDumps } from "./dumps.js";
+import { findDumps, type FoundDump } from "./dumps.js";
+import { FLOW_NAME, isFlowLog } from "./input-files.js";
 import { list, openFailure, readText, sentenceOf } from "./files.js";
 import { nodeFailure, nodeOf, splitNode } from "./inputs.js";
 import { UsageError } from "./usage.js";
@@ -35,8 +39,8 @@ export function anonymiseCommand(program: Command, exit: (code: number) => void)
   program.command("anonymise").description("write inputs under other names and addresses, without payloads, to give to somebody else")
     .option("-f, --file <path...>", "manifests, node facts (ip -j, sysctl -a), conntrack events: files or folders")
     .option("-r, --read <capture...>", "captures or folders of them; [node[:device]=]path")
-    .option("--rules <dump...>", "refused: rules and sets of nodes are not anonymised")
-    .option("--input-file <path...>", "refused: flow logs are not anonymised")
+    .option("--rules <dump...>", "nodes' rules and sets (iptables-save, ip6tables-save, ipset save); [node=]path")
+    .option("--input-file <path...>", "flow logs (Hubble's, Azure's) and conntrack entries, as compare takes them; [node=]path")
     .option("--cidr <cidr...>", "ranges that are not in the files (--cluster-cidr): prints what stands for each")
     .requiredOption("--out <folder>", "where to write; new or empty")
     .requiredOption("--key <file>", "the key, 64 hexadecimal digits; made there if it does not exist. The same key gives the same output")
@@ -45,8 +49,13 @@ What is written: only the objects and fields that twinplane reads. Addresses kee
 facts and every header of captures; loopback, link-local, multicast, unspecified and broadcast stay as they are, so a link-local
 IPv6 address may still tell a link address, and a solicited-node group the last 24 bits of an address. Private ranges need not
 stay private. Names, labels, devices and link addresses become pseudonyms, but for well-known ones. Payloads are zeros of the
-same length. What stays: ports, times, lengths, sequence numbers, how many there are of each thing, and who talks to whom.
+same length. Rules keep their order and numbers, chains and sets the beginnings of their names, which say whose they are;
+comments that are no program's own become pseudonyms. What stays: ports, times, lengths, sequence numbers, verdicts of flow
+logs, how many there are of each thing, and who talks to whom.
 Somebody who knows some of the addresses or can send packets that you capture learns the prefixes that others share with them.
+
+Refused: rules that ask for bytes (u32, string), for a range of addresses that is no CIDR, or for all devices that begin alike
+where that is no program's own beginning (Calico's, where pods are many).
 
 Left out: annotations, but for those that change verdicts; environment, arguments and images of containers; Secrets; workloads
 (their pods are kept); names of DNS, so policies by domain names cannot be judged.
@@ -58,8 +67,6 @@ Examples:
 }
 
 async function anonymise(options: AnonymiseOptions): Promise<number> {
-  if (options.rules !== undefined) throw new UsageError("--rules: rules and sets of nodes are not anonymised; leave them out");
-  if (options.inputFile !== undefined) throw new UsageError("--input-file: flow logs are not anonymised; leave them out");
   if (options.file === undefined) throw new UsageError("no manifests; give -f with a file or folder");
   const mapping = new Mapping(keyOf(options.key));
   const ranges = (options.cidr ?? []).map((text) => {
@@ -70,7 +77,8 @@ async function anonymise(options: AnonymiseOptions): Promise<number> {
   const output = new Output(options.out);
   const run = new Run(mapping, output);
   try {
-    run.texts(options.file);
+    run.texts(options.file, options.rules ?? []);
+    for (const argument of options.inputFile ?? []) await run.traffic(argument);
     for (const argument of options.read ?? []) await run.captures(argument);
   } catch (error) {
     output.discard();
@@ -85,7 +93,8 @@ async function anonymise(options: AnonymiseOptions): Promise<number> {
   output.keep();
   for (const [what, times] of [...run.dropped].sort()) process.stderr.write(`left out: ${times} × ${what}\n`);
   process.stdout.write(ranges.join(""));
-  process.stdout.write(`twinplane compare -f ${options.out}${run.named.map((one) => ` -r ${one}`).join("")}\n`);
+  process.stdout.write(`twinplane compare -f ${options.out}${run.named.map((one) => ` -r ${one}`).join("")}${
+    run.logs.map((one) => ` --input-file ${one}`).join("")}\n`);
   return 0;
 }
 
@@ -130,6 +139,10 @@ class Output {
     writeFileSync(join(this.draft, name), text);
   }
 
+  path(name: string): string {
+    return join(this.folder, name);
+  }
+
   async bytes(name: string, chunks: AsyncIterable<Uint8Array>): Promise<string> {
     this.names.push(name);
     const handle = openSync(join(this.draft, name), "w");
@@ -138,7 +151,7 @@ class Output {
     } finally {
       closeSync(handle);
     }
-    return join(this.folder, name);
+    return this.path(name);
   }
 
   keep(): void {
@@ -161,20 +174,26 @@ class Run {
   readonly dropped: Dropped = new Map();
   /** Captures as `-r` takes them. */
   readonly named: string[] = [];
+  /** Flow logs and entries as `--input-file` takes them. */
+  readonly logs: string[] = [];
   refused = false;
   private nodes: readonly string[] = [];
   private readonly counts = new Map<string, number>();
 
-  constructor(private readonly mapping: Mapping, private readonly output: Output) {}
+  private readonly chains: ChainNames;
+
+  constructor(private readonly mapping: Mapping, private readonly output: Output) {
+    this.chains = new ChainNames(mapping);
+  }
 
   /** Objects first: the nodes' names say whose the other files are. */
-  texts(paths: readonly string[]): void {
+  texts(paths: readonly string[], rules: readonly string[]): void {
+    const dumps: FoundDump[] = [];
     const files = paths.flatMap((path) => this.listed(path, TEXT_NAME)).filter((file) => !OTHER_JSON.test(file));
     const texts = files.flatMap((file) => {
       const read = readText(file);
       if ("what" in read) this.refuse(file, read.what);
-      else if (findDumps(file, read.text, null).dumps.length > 0)
-        this.refuse(file, "a node's rules or sets are not anonymised; leave them out");
+      else if (this.isDump(file, read.text, null, dumps)) return [];
       else if (read.text.includes("\0") || /\.zip$/i.test(file))
         this.refuse(file, "only texts are anonymised here; captures are given with -r");
       else return [{ file, text: read.text }];
@@ -189,6 +208,83 @@ class Run {
     }));
     this.nodes = nodes;
     for (const { file, text } of facts) this.facts(file, text);
+    for (const argument of rules) this.rules(argument, dumps);
+    this.dumps(dumps);
+  }
+
+  /** Flow logs, or conntrack's entries of a node. */
+  async traffic(argument: string): Promise<void> {
+    const { said, path } = splitNode(argument);
+    for (const file of path === "-" ? ["-"] : this.listed(path, FLOW_NAME)) {
+      if (/\.zip$/i.test(file)) {
+        this.refuse(file, "only texts are anonymised here; unpack the archive");
+        continue;
+      }
+      const read = readText(file);
+      if ("what" in read) this.refuse(file, read.what);
+      else if (isFlowLog(read.text.trimStart().split("\n", 1)[0])) this.flowLog(file, read.text);
+      else this.ofNode(file, said, "--input-file", (stem) => {
+        const name = `${stem}.entries.txt`;
+        this.output.text(name, anonymiseConntrack(read.text, this.mapping));
+        this.logs.push(`${stem.replace(/\.\d+$/, "")}=${this.output.path(name)}`);
+      });
+    }
+  }
+
+  private flowLog(file: string, text: string): void {
+    this.mapped(file, () => {
+      const problems: Problem[] = [];
+      const out: string[] = [];
+      const log = new FlowLogAnonymiser(file, this.mapping, problems, (line) => out.push(line));
+      for (const line of text.split("\n")) log.push(line.endsWith("\r") ? line.slice(0, -1) : line);
+      log.finish();
+      for (const problem of problems) this.refuse(file, `line ${problem.where?.line ?? 0}: ${problem.what}`);
+      const name = `flows-${this.logs.length + 1}.jsonl`;
+      this.output.text(name, out.join(""));
+      this.logs.push(this.output.path(name));
+    });
+  }
+
+  /** The dumps that one `--rules` names. */
+  private rules(argument: string, found: FoundDump[]): void {
+    const { said, path } = splitNode(argument);
+    for (const file of path === "-" ? ["-"] : this.listed(path, TEXT_NAME)) {
+      const read = readText(file);
+      if ("what" in read) this.refuse(file, read.what);
+      else if (!this.isDump(file, read.text, said === "" ? null : said, found)) {
+        this.refuse(file, "expected what iptables-save, ip6tables-save or ipset save prints");
+      }
+    }
+  }
+
+  private isDump(file: string, text: string, node: string | null, found: FoundDump[]): boolean {
+    const { dumps, refused } = findDumps(file, text, node);
+    if (refused !== null) this.refuse(file, refused);
+    found.push(...dumps);
+    return dumps.length > 0 || refused !== null;
+  }
+
+  /** Rules may name sets that stand in another file; those in none would be made from the objects, whose names are others now. */
+  private dumps(found: readonly FoundDump[]): void {
+    const sets = new Set(found.filter((one) => one.family === null)
+      .flatMap(({ text }) => [...text.text.matchAll(/^create (\S+) /gm)].map((match) => match[1])));
+    for (const { file, text: { text }, family, node } of found) {
+      const absent = family === null ? undefined : [...setsNamed(text)].find((name) => !sets.has(name));
+      if (absent !== undefined) {
+        this.refuse(file, "names IP sets that none of the files holds; give what ipset save prints on the node too");
+      } else this.ofNode(file, node ?? "", "--rules", (stem) => {
+        if (family === null) this.output.text(`${stem}.ipset`, anonymiseSets(text, this.chains, this.mapping));
+        else this.output.text(`${stem}.ip${family === 6 ? "6" : ""}tables`, anonymiseRules(text, family, this.chains, this.mapping));
+      });
+    }
+  }
+
+  /** Writes what is of a node, under what stands for its name. */
+  private ofNode(file: string, said: string, option: string, write: (stem: string) => void): void {
+    const node = said === "" ? nodeOf(file, this.nodes) : said;
+    const failure = nodeFailure(file, node, this.nodes, option);
+    if (failure !== null || node === null) this.refuse(file, failure?.what ?? "");
+    else this.mapped(file, () => write(this.numbered(node)));
   }
 
   async captures(argument: string): Promise<void> {
@@ -225,14 +321,7 @@ class Run {
   }
 
   private facts(file: string, text: string): void {
-    const node = nodeOf(file, this.nodes);
-    const failure = nodeFailure(file, node, this.nodes, "-f");
-    if (failure !== null || node === null) {
-      this.refuse(file, failure?.what ?? "");
-      return;
-    }
-    this.mapped(file, () => {
-      const stem = this.numbered(node);
+    this.ofNode(file, "", "-f", (stem) => {
       if (CONNTRACK_NAME.test(file)) this.output.text(`${stem}.ct-events.txt`, anonymiseConntrack(text, this.mapping));
       else if (/^\s*[[{]/.test(text)) this.output.text(`${stem}.net.json`, anonymiseIpJson({ name: file, text }, this.mapping));
       else this.output.text(`${stem}.sysctl`, anonymiseSysctls(text, this.mapping));

@@ -3,6 +3,7 @@ import { type Command, Option } from "commander";
 import picocolors from "picocolors";
 import type { Cluster } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
+import { type TakenTime, takenTimeOf } from "../cluster/taken.js";
 import { assumedNetwork } from "../planes.js";
 import { mergeReports, type NamedReport } from "../report/merge.js";
 import { printableData } from "../report/printable.js";
@@ -42,6 +43,7 @@ export interface CompareOptions extends InputOptions, PlaneOptions, OutputOption
   readonly change?: readonly string[];
   readonly copyWindow: string;
   readonly clock?: readonly string[];
+  readonly snapshotTime?: string;
   readonly minJudged: string;
   readonly failOn: "any" | "unexplained" | "none";
   readonly coverage?: string;
@@ -81,11 +83,15 @@ Examples:
     .action(async (options: CompareOptions) => exit(await compare(options, terms)));
 }
 
+export const SNAPSHOT_HELP = "when the manifests were dumped (RFC 3339, or seconds since 1970), or FROM/TO, between which they are known to"
+  + " hold: packets of pods' addresses at other times are undecided (default: pods are taken to have lived on)";
+
 export function addReplayOptions(command: Command): Command {
   return command
     .option("--change <time=path...>", "manifests as they are from this time on (RFC 3339, or seconds since 1970)")
     .option("--follow-capture", "pin the first packet of each flow to the recorded backend, where that was eligible")
     .option("--clock <node=offset...>", "what to add to the times of a node's captures, such as node2=-12ms, where its clock was off")
+    .option("--snapshot-time <time>", SNAPSHOT_HELP)
     .option("--copy-window <ms>", "how long copies of one packet may lie apart", "50");
 }
 
@@ -217,7 +223,8 @@ export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "follo
     minJudged: numberOf(options.minJudged ?? "90", "--min-judged", 0, 100) / 100, failOn: options.failOn ?? "any",
     unreadable: inputs.unreadable + unreadable + dumps.refused, rulesByNode: dumps.usable,
     verified: verifyDumps(timeline.initial, network, given, dumps.usable), wasm: readWasm(), network, seed: seedOf(options),
-    traced: false, ...(accepted === null ? {} : { accepted: accepted.input }),
+    traced: false, ...(options.snapshotTime === undefined ? {} : { taken: takenOf(options.snapshotTime) }),
+    ...(accepted === null ? {} : { accepted: accepted.input }),
   };
 }
 
@@ -229,16 +236,23 @@ function flowSummaryOf({ connections, replayed, notExercised, readdressed, unpla
   const most = (counts: ReadonlyMap<string, number>): (readonly [string, number])[] =>
     [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
   return { events: set.events, answers: set.answers, alike: set.alike, lost: set.lost, aside: most(set.aside),
-    verdicts: most(set.verdicts), connections, replayed, notExercised, readdressed, unplaced };
+    verdicts: most(set.verdicts), policyVerdicts: most(set.policyVerdicts), connections, replayed, notExercised, readdressed, unplaced };
 }
 
 function flowCaptureOf({ file, node, bytes, packets }: FlowCapture): NamedCapture {
   return { file, node, device: "", lines: packets.map(({ connection }) => connection.line), stated: packets.map(({ backend }) => backend),
+    timed: packets.map(({ connection }) => connection.timeNs !== null),
     chunks: [bytes][Symbol.iterator](), again: () => [bytes][Symbol.iterator]() };
 }
 
-function captureOf({ file, node, bytes, lines }: EntryCapture): NamedCapture {
-  return { file, node, device: "", lines, chunks: [bytes][Symbol.iterator](), again: () => [bytes][Symbol.iterator]() };
+function captureOf({ file, node, bytes, lines, timed }: EntryCapture): NamedCapture {
+  return { file, node, device: "", lines, timed, chunks: [bytes][Symbol.iterator](), again: () => [bytes][Symbol.iterator]() };
+}
+
+function takenOf(text: string): TakenTime {
+  const taken = takenTimeOf(text);
+  if (taken === null) throw new UsageError(`--snapshot-time takes a time such as 2026-03-01T12:00:00Z, or FROM/TO, not '${text}'`);
+  return taken;
 }
 
 function seedOf(options: PlaneOptions): number {

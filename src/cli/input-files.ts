@@ -13,7 +13,7 @@ import { isSysdump, isSysdumpFlows } from "./sysdump.js";
 import { readZip, ZIP_NAME } from "./zip.js";
 import { type Inputs, nodeFailure, nodeOf, splitNode } from "./inputs.js";
 
-const FLOW_NAME = /\.(jsonl?|ndjson|log|csv|conntrack|ct-events\.txt)(\.(gz|zst))?$/i;
+export const FLOW_NAME = /\.(jsonl?|ndjson|log|csv|conntrack|ct-events\.txt)(\.(gz|zst))?$/i;
 /** Of a sysdump's folder only these are flows. */
 const FLOWS_OF_SYSDUMP = (files: readonly string[]): readonly string[] => (isSysdump(files) ? files.filter(isSysdumpFlows) : files);
 /** A line longer than this is no flow. */
@@ -142,9 +142,9 @@ class InputReading {
 }
 
 /** JSON, or a header of columns; conntrack's lines begin with a time in brackets or a protocol and have equals signs. */
-function isFlowLog(line: string): boolean {
+export function isFlowLog(line: string): boolean {
   const head = line.replace(/^\ufeff/, "").trimStart();
-  return head.startsWith("{") || isJsonText(head) || /^"?[A-Za-z_]+"?,/.test(head);
+  return head.startsWith("{") || isJsonText(head) || /^"?[A-Za-z_][^",=]*"?,/.test(head);
 }
 
 /** Text lines from chunks of bytes. */

@@ -38,6 +38,7 @@ export interface NamedCapture {
   readonly device: string;
   readonly lines?: readonly number[];
   readonly stated?: CaptureInput["stated"];
+  readonly timed?: CaptureInput["timed"];
   readonly clockNs?: number;
   readonly chunks: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
   /** Its bytes from the start once more, for another reader; absent: it can be read only once. */

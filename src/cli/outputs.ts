@@ -74,7 +74,7 @@ export class Outputs {
   private readonly outputs: readonly Output[];
   private readonly selection: FlowSelection;
   private readonly sinks = new Map<Output, LineSink>();
-  private readonly tables = new Map<Output, PacketTable>();
+  private readonly tables = new Map<Output, TableSink>();
   private readonly captures: { readonly capture: NamedCapture; readonly comments: Comments }[] = [];
 
   /** Everything that can be wrong is said before anything is read. */
@@ -124,7 +124,7 @@ export class Outputs {
       const { format, path } = output;
       if (format === "hubble" || format === "compact") this.sink(output).end();
       else if (format === "pcapng") await this.writePcapng(path);
-      else if (format === "parquet") write(path, this.table(output).finish());
+      else if (format === "parquet") this.table(output).end();
       else if (format === "html") write(path, renderHtml(report));
       else if (format === "junit") write(path, renderJunit(report, failOn));
       else if (format === "markdown") write(path, renderMarkdown(report));
@@ -157,10 +157,10 @@ export class Outputs {
     return sink;
   }
 
-  private table(output: Output): PacketTable {
+  private table(output: Output): TableSink {
     let table = this.tables.get(output);
     if (table === undefined) {
-      table = new PacketTable(version());
+      table = new TableSink(output.path);
       this.tables.set(output, table);
     }
     return table;
@@ -221,6 +221,25 @@ class LineSink {
     this.size = 0;
     if (this.path === null) process.stdout.write(text);
     else writeAll(this.handle, Buffer.from(text));
+  }
+}
+
+/** A table to a file or to standard output, written as it grows. */
+class TableSink {
+  private readonly handle: number;
+  private readonly table = new PacketTable(version(), (bytes) => writeAll(this.handle, bytes));
+
+  constructor(private readonly path: string | null) {
+    this.handle = path === null ? 1 : openSync(path, "w");
+  }
+
+  add(judged: Judged, file: string): void {
+    this.table.add(judged, file);
+  }
+
+  end(): void {
+    this.table.finish();
+    if (this.path !== null) closeSync(this.handle);
   }
 }
 

@@ -15,7 +15,7 @@ import { readdress } from "../review/readdress.js";
 import { runReview } from "../review/review.js";
 import { jsonText } from "../report/printable.js";
 import { COVERAGE_HELP, writeCoverage } from "./coverage.js";
-import { type CompareOptions, painter, plainly, sessionInput } from "./compare.js";
+import { type CompareOptions, painter, plainly, sessionInput, SNAPSHOT_HELP } from "./compare.js";
 import { type InputFiles, withInputFiles } from "./input-files.js";
 import { type Inputs, readInputs } from "./inputs.js";
 import { withLearnedNames } from "./learned-names.js";
@@ -43,6 +43,7 @@ export function reviewCommand(program: Command, exit: (code: number) => void): v
   addAcceptedOptions(addNetworkOptions(command))
     .option("--seed <number>", "seed of every random choice", "1")
     .option("--follow-capture", "pin the first packet of each flow to the recorded backend, where that was eligible")
+    .option("--snapshot-time <time>", SNAPSHOT_HELP)
     .option("--copy-window <ms>", "how long copies of one packet may lie apart", "50")
     .addOption(new Option("--fail-on <what>", "what makes the exit code 1").choices(["dropped", "opened", "any", "none"]).default("any"))
     .option("--min-judged <percent>", "least share of packets that must match the cluster and be decided", "90")

@@ -1,8 +1,10 @@
 /** Keeps the steps both planes took for one packet, on its way to the comparison. */
+import { type Address, addressFromBytes } from "../cluster/address.js";
 import { End, type Journey, type Plane, type Step } from "../dataplane.js";
 import { tupleText } from "../replay/flows.js";
 import type { Judge, Packet } from "../replay/loop.js";
 import type { Outcome } from "../replay/outcome.js";
+import { Tuple } from "../replay/tuple.js";
 import type { View } from "../replay/view.js";
 
 export interface TracedSide {
@@ -12,6 +14,8 @@ export interface TracedSide {
   readonly reason: string;
   /** Tuple of the image where it arrived; empty where it did not. */
   readonly image: string;
+  /** Where it arrived; null where it did not. */
+  readonly arrived: { readonly address: Address; readonly port: number } | null;
   readonly journey: Journey | null;
   readonly steps: readonly Step[];
 }
@@ -53,6 +57,8 @@ export class StepWatch implements Judge {
     return {
       name: plane.name, profile: plane.profile, end: moot ? "moot: what it answers did not arrive here" : END_NAMES[outcome.end],
       reason: moot ? "" : plane.reasons[outcome.reason], image: outcome.arrived ? tupleText(outcome.image) : "",
+      arrived: outcome.arrived ? { address: addressFromBytes(Tuple.destination(outcome.image)), port: Tuple.destinationPort(outcome.image) }
+        : null,
       journey: moot ? null : plane.journey(outcome.journey), steps: moot ? [] : plane.lastSteps(),
     };
   }

@@ -39,6 +39,8 @@ export interface ConnectionSet {
   readonly aside: ReadonlyMap<string, number>;
   /** Events by verdict of the log. */
   readonly verdicts: ReadonlyMap<string, number>;
+  /** Those of them that are policy's own. */
+  readonly policyVerdicts: ReadonlyMap<string, number>;
 }
 
 /** Connections kept of one pair, protocol and server port. */
@@ -49,6 +51,7 @@ export class Connections {
   private readonly undirected = new Map<string, Connection>();
   private readonly aside = new Map<string, number>();
   private readonly verdicts = new Map<string, number>();
+  private readonly policyVerdicts = new Map<string, number>();
   private events = 0;
   private answers = 0;
   private lost = 0;
@@ -56,6 +59,7 @@ export class Connections {
   add(flow: RecordedFlow, file: string, line: number): void {
     this.events += flow.events;
     count(this.verdicts, flow.verdict, flow.events);
+    if (flow.isPolicyVerdict) count(this.policyVerdicts, flow.verdict, flow.events);
     if (flow.direction === "answer") {
       this.answers += flow.events;
       return;
@@ -102,6 +106,7 @@ export class Connections {
     return {
       connections, undirected: undirected.sort(inOrder), events: this.events, answers: this.answers,
       alike: this.events - this.answers - kept - absorbed - open, lost: this.lost, aside: this.aside, verdicts: this.verdicts,
+      policyVerdicts: this.policyVerdicts,
     };
   }
 

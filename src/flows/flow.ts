@@ -17,6 +17,17 @@ export interface FlowParty {
   readonly workload: string;
   /** `world`, `host`, `remote-node` …, of the label reserved:…; empty for pods. */
   readonly reserved: string;
+  /** Cilium's number for its labels, as the log has it; 0: not told. */
+  readonly identity: number;
+}
+
+/** Cilium's identities by their numbers alone (pkg/identity/numericidentity.go); null: the number does not tell. */
+export function kindOfIdentity(identity: number): "world" | "node" | "pod" | null {
+  if (identity === 2 || identity === 9 || identity === 10) return "world";
+  if (identity === 1 || identity === 6 || identity >= 0x2000000) return "node";
+  // Of address ranges and of names, on one node each.
+  if (identity >= 0x1000000) return "world";
+  return identity >= 256 ? "pod" : null;
 }
 
 export interface RecordedFlow {
@@ -26,6 +37,8 @@ export interface RecordedFlow {
   readonly node: string;
   /** Of the log: FORWARDED, DROPPED, AUDIT …. Where no policy engine reports, FORWARDED says nothing. */
   readonly verdict: string;
+  /** The verdict is policy's, about a connection's first packet at one of its ends; else of a packet at some point of its way. */
+  readonly isPolicyVerdict: boolean;
   /** Cilium's name of a drop reason; empty where it was not dropped. */
   readonly dropReason: string;
   /** IP protocol number. */

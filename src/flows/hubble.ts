@@ -3,7 +3,8 @@
  * Retina write (`{"flow": …}` with the node beside it), or the flow alone.
  *
  * Which way a packet went is taken from is_reply, which drops and some trace events do not have; then from TCP's SYN;
- * then a drop by policy was the first packet, because answers do not reach policy. Else it is not told.
+ * then a drop by policy, or any event of a policy verdict (type 5), was the first packet, because answers do not reach policy.
+ * Else it is not told.
  *
  * Source: cilium api/v1/flow/flow.proto and api/v1/observer/observer.proto (GetFlowsResponse); for is_reply
  * pkg/hubble/parser/threefour/parser.go decodeIsReply. proto3 leaves out fields that are zero.
@@ -25,6 +26,11 @@ type Fields = Readonly<Record<string, unknown>>;
 const PROTOCOLS: Readonly<Record<string, number>> = { TCP: 6, UDP: 17, SCTP: 132, ICMPv4: 1, ICMPv6: 58, VRRP: 112, IGMP: 2 };
 /** Echo request and reply. */
 const ECHO: Readonly<Record<number, readonly [request: number, reply: number]>> = { 1: [8, 0], 58: [128, 129] };
+/** MessageTypePolicyVerdict of pkg/monitor/api. */
+const POLICY_VERDICT = 5;
+/** Reserved identities' names, where a field mask left the labels out. */
+const RESERVED: Readonly<Record<number, string>> = { 1: "host", 2: "world", 3: "unmanaged", 4: "health", 5: "init", 6: "remote-node",
+  7: "kube-apiserver", 8: "ingress", 9: "world-ipv4", 10: "world-ipv6" };
 const POLICY_REASONS = new Set(["POLICY_DENIED", "POLICY_DENY"]);
 
 export function readHubble(value: unknown): FlowLine {
@@ -62,7 +68,8 @@ function readFlow(flow: Fields, node: string, time: string): FlowLine {
   const service = fieldsOf(flow["destination_service"]);
   const dropReason = textOf(flow["drop_reason_desc"]);
   return { kind: "flow", flow: {
-    timeNs, node: nodeName(node), verdict: textOf(flow["verdict"]) || "VERDICT_UNKNOWN", dropReason, protocol, source, destination,
+    timeNs, node: nodeName(node), verdict: textOf(flow["verdict"]) || "VERDICT_UNKNOWN", isPolicyVerdict: isPolicyVerdict(flow), dropReason,
+    protocol, source, destination,
     service: textOf(service["name"]) === "" ? "" : `${textOf(service["namespace"])}/${textOf(service["name"])}`,
     direction: isEcho !== undefined ? (icmpType === isEcho[0] ? "request" : "answer")
       : directionOf(flow, fieldsOf(header["flags"]), protocol, dropReason),
@@ -76,8 +83,12 @@ function directionOf(flow: Fields, flags: Fields, protocol: number, dropReason: 
   // A deprecated field that is false both for requests and where it is not known.
   if (flow["is_reply"] === true || flow["reply"] === true) return "answer";
   if (flow["is_reply"] === false) return "request";
-  const policed = POLICY_REASONS.has(dropReason) && (protocol !== 6 || Object.keys(flags).length === 0);
+  const policed = (POLICY_REASONS.has(dropReason) || isPolicyVerdict(flow)) && (protocol !== 6 || Object.keys(flags).length === 0);
   return policed ? "request" : "unknown";
+}
+
+function isPolicyVerdict(flow: Fields): boolean {
+  return fieldsOf(flow["event_type"])["type"] === POLICY_VERDICT;
 }
 
 /** null where the address or the port is none. An address may be left out, as long as the pod is named. */
@@ -88,10 +99,13 @@ function partyOf(endpoint: Fields, ip: unknown, port: unknown): FlowParty | null
   if (!Number.isInteger(number) || number < 0 || number > 0xffff) return null;
   const workloads = Array.isArray(endpoint["workloads"]) ? endpoint["workloads"] : [];
   const labels = Array.isArray(endpoint["labels"]) ? endpoint["labels"] : [];
+  const identity = Number(endpoint["identity"] ?? 0);
   const reserved = labels.find((one): one is string => typeof one === "string" && one.startsWith("reserved:"));
   return {
     address, port: number, namespace: textOf(endpoint["namespace"]), pod: textOf(endpoint["pod_name"]),
-    workload: textOf(fieldsOf(workloads[0])["name"]), reserved: reserved === undefined ? "" : reserved.slice("reserved:".length),
+    workload: textOf(fieldsOf(workloads[0])["name"]),
+    reserved: reserved === undefined ? RESERVED[identity] ?? "" : reserved.slice("reserved:".length),
+    identity: Number.isInteger(identity) && identity > 0 ? identity : 0,
   };
 }
 

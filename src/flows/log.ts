@@ -136,7 +136,7 @@ export class FlowLog {
     this.take(flowOfRow(Object.fromEntries(this.columns.map((column, index) => [column, fields[index]]))), line);
   }
 
-  private take(value: unknown, line: number, at = ""): void {
+  protected take(value: unknown, line: number, at = ""): void {
     const read = readHubble(value);
     if (read.kind === "bad") {
       this.refuse(line, `${at}${read.what}`);

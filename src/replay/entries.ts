@@ -29,6 +29,8 @@ export interface EntryCapture {
   readonly bytes: Uint8Array;
   /** Line of the file that each record stands for. */
   readonly lines: readonly number[];
+  /** Of each record whether its entry has a time; a listing's have none. */
+  readonly timed: readonly boolean[];
 }
 
 export interface EntryCaptures {
@@ -221,7 +223,7 @@ function write(heads: readonly Hop[]): EntryCapture[] {
       const key = `${hop.file}\0${hop.node}`;
       const writer = writers.get(key) ?? new Writer(hop.file, hop.node);
       writers.set(key, writer);
-      writer.add(device, direction, nowNs, entryPacket(hop.flow.protocol, tuple, answer, connection, ttl), hop.flow.line);
+      writer.add(device, direction, nowNs, entryPacket(hop.flow.protocol, tuple, answer, connection, ttl), hop.flow);
     };
     let ttl = TTL;
     for (const hop of path) {
@@ -235,17 +237,18 @@ function write(heads: readonly Hop[]): EntryCapture[] {
       if (hop.enters !== null) put(hop, hop.enters, SeenDirection.Out, turned(hop.original), true, ttl);
     }
   });
-  return [...writers.values()].map((one) => ({ file: one.file, node: one.node, bytes: one.take(), lines: one.lines }));
+  return [...writers.values()].map((one) => ({ file: one.file, node: one.node, bytes: one.take(), lines: one.lines, timed: one.timed }));
 }
 
 class Writer {
   readonly lines: number[] = [];
+  readonly timed: boolean[] = [];
   private readonly pcapng = new PcapngWriter();
   private readonly interfaces = new Map<string, number>();
 
   constructor(readonly file: string, readonly node: string) {}
 
-  add(device: Device, direction: SeenDirection, timeNs: bigint, bytes: Uint8Array, line: number): void {
+  add(device: Device, direction: SeenDirection, timeNs: bigint, bytes: Uint8Array, flow: ConntrackFlow): void {
     let interfaceId = this.interfaces.get(device.name);
     if (interfaceId === undefined) {
       interfaceId = this.pcapng.addInterface({ linkType: LinkType.Raw, name: device.name });
@@ -253,7 +256,8 @@ class Writer {
     }
     this.pcapng.write({ interfaceId, timeSec: Number(timeNs / 1_000_000_000n), timeFracNs: Number(timeNs % 1_000_000_000n), bytes,
       offset: 0, capturedLength: bytes.length, wireLength: bytes.length, direction });
-    this.lines.push(line);
+    this.lines.push(flow.line);
+    this.timed.push(flow.timeNs !== null);
   }
 
   take(): Uint8Array {

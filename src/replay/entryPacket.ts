@@ -19,8 +19,8 @@ export interface PacketTuple {
 const SYN = 0x02;
 const ACK = 0x10;
 const SYN_ACK = SYN | ACK;
-/** Offset of the checksum in the upper-layer header. */
-const CHECKSUM_AT: Readonly<Record<number, number>> = { 1: 2, 58: 2, 6: 16, 17: 6, 132: 8 };
+/** Offset of the checksum in the upper-layer header, by IP protocol number. */
+export const CHECKSUM_AT: Readonly<Record<number, number>> = { 1: 2, 58: 2, 6: 16, 17: 6, 132: 8 };
 const fields = new Decoded();
 
 /** Protocols that a packet can be made of. */
@@ -61,7 +61,8 @@ export function entryPacket(protocol: number, tuple: PacketTuple, answer: boolea
   return bytes;
 }
 
-function settle(bytes: Uint8Array, at: number): void {
+/** Writes the transport checksum of a made packet, at `at`. */
+export function settle(bytes: Uint8Array, at: number): void {
   decode(bytes, 0, bytes.length, bytes.length, EtherType.None, fields);
   if (fields.status !== DecodeStatus.Ok) throw new Error(`a packet made from a tuple does not decode: status ${fields.status}`);
   const view = new DataView(bytes.buffer);

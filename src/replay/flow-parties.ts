@@ -1,12 +1,13 @@
 /**
  * Who the parties of a recorded flow are in a cluster, and where on its nodes their packets begin. A pod is found by
  * its address, unless the log names another pod there: then the address has changed hands since, and the pod is found by
- * its name, or by its workload where the cluster's pods of that are all alike. What is found in none of these ways is
- * said, never taken for somebody else.
+ * its name, or by its workload where the cluster's pods of that are all alike. Where the log names nobody, Cilium's identity
+ * still tells a pod from what is outside, and an address that the snapshot has otherwise has changed hands. What is found in
+ * none of these ways is said, never taken for somebody else.
  */
 import { type Address, prefixContains } from "../cluster/address.js";
 import type { Cluster, Device, Pod, Service } from "../cluster/cluster.js";
-import type { FlowParty } from "../flows/flow.js";
+import { type FlowParty, kindOfIdentity } from "../flows/flow.js";
 
 /** Where packets of somebody enter: a pod's device, a node's socket (device null), or from outside the cluster. */
 export type Seat =
@@ -126,11 +127,14 @@ export class FlowParties {
     const { address, namespace, pod: name, workload } = party;
     const at = address === null ? undefined : this.podByAddress.get(address.text);
     const isHim = at !== undefined && (name === "" || (at.namespace === namespace && at.name === name));
+    const kind = kindOfIdentity(party.identity);
+    if (isHim && name === "" && kind === "world") return `${STALE}: the ${end} was outside the cluster, and a pod of it has the address`;
     if (isHim && address !== null) return { pod: at, address };
     const named = this.podByName.get(`${namespace}/${name}`) ?? this.alike(namespace, workload);
     const own = named?.ips.find((one) => address === null || one.family === address.family);
     if (named !== undefined && own !== undefined) return { pod: named, address: own };
-    if (name !== "" || workload !== "") return `${STALE}: the ${end}'s pod is not in it`;
+    if (name === "" && workload === "" && kind === "node") return `${STALE}: no node of it has the ${end}'s address`;
+    if (name !== "" || workload !== "" || kind === "pod") return `${STALE}: the ${end}'s pod is not in it`;
     if (address !== null && this.cluster.nodes.some((node) => node.podCIDRs.some((range) => prefixContains(range, address)))) {
       return `${STALE}: no pod of it has the ${end}'s address`;
     }

@@ -41,7 +41,7 @@ export interface ReplayOptions {
   readonly isFrontend: (address: Uint8Array, protocol: number, port: number) => boolean;
   readonly judge: Judge;
   /** Why a flow that opens with these tuples, as first and as last seen, cannot be judged then; empty where it can. */
-  readonly unfit: (first: Uint8Array, last: Uint8Array, timeNs: number) => string;
+  readonly unfit: (first: Uint8Array, last: Uint8Array, timeNs: number | null) => string;
   /** Told when a dated change replaced the cluster, of one plane or of both. */
   readonly onCluster: (cluster: Cluster, only?: 0 | 1) => void;
 }

@@ -199,7 +199,7 @@ export class Replay {
     }
     if (direction < 0 || flow === null) {
       flow = this.flows.open(tuple, first.timeNs);
-      flow.unfit = this.options.unfit(first.tuple, this.lastTuple(passage), first.timeNs);
+      flow.unfit = this.options.unfit(first.tuple, this.lastTuple(passage), first.timed ? first.timeNs : null);
       flow.entryNode[0] = origin.node;
       flow.entryDevice[0] = origin.device;
       flow.openedBy = first.isFragment ? first.fragmentId : -1;

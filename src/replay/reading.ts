@@ -32,6 +32,8 @@ export interface CaptureInput {
    * need be among them. For each the backend that it is known to have been sent on to, or null.
    */
   readonly stated?: readonly Pin["backend"][];
+  /** Of each record whether its time is its own, not only its place among the others; absent: all are. */
+  readonly timed?: readonly boolean[];
 }
 
 export class CaptureCursor {
@@ -99,6 +101,7 @@ export function readView(cursor: CaptureCursor, topology: Topology, pool: ViewPo
   view.timeNs = cursor.timeNs;
   view.node = cursor.input.node;
   view.stated = cursor.input.stated !== undefined;
+  view.timed = cursor.input.timed?.[record.recordNumber - 1] ?? true;
   view.backend = cursor.input.stated?.[record.recordNumber - 1] ?? null;
   decodeLink(record.linkType, record.bytes, record.offset, record.capturedLength, link);
   const header = link.status === LinkStatus.Ok ? link.headerLength : 0;

@@ -33,6 +33,8 @@ export class View {
 
   /** Known to have been sent, not seen: no evidence of what else the device carried. */
   stated = false;
+  /** Its time is its own; else it is only in order. */
+  timed = true;
   /** Of a stated packet: where it is known to have been sent on to; null: not known. */
   backend: Pin["backend"] = null;
 

@@ -3,7 +3,8 @@
  *
  *     select difference, count(distinct flow), count(*) from 'packets.parquet' where class = 'different' group by 1
  *
- * Columns and rows depend on the packets alone: the same input gives the same bytes.
+ * Columns and rows depend on the packets alone: the same input gives the same bytes. They are handed on a row group at a time, so
+ * that memory holds one group however many packets there are.
  */
 import { ByteWriter, type ColumnSource, ParquetWriter, schemaFromColumnData } from "hyparquet-writer";
 import { END_WORDS, type Judged, type JudgedSide, protocolName } from "../compare/judged.js";
@@ -50,32 +51,48 @@ function sideColumns(name: string, index: 0 | 1): Column[] {
   ];
 }
 
-/** Takes packets and gives the file at the end. */
+/** Hands the bytes of each row group on, and of what comes before and behind them. */
+class GroupWriter extends ByteWriter {
+  constructor(private readonly sink: (bytes: Uint8Array) => void) {
+    super();
+  }
+
+  /** Called by ParquetWriter behind each group. Offsets go on; what was written is not held. */
+  flush(): void {
+    if (this.index > 0) this.sink(this.getBytes().slice());
+    this.index = 0;
+  }
+
+  override finish(): void {
+    this.flush();
+  }
+}
+
+/** Takes packets and hands on the bytes of the file, in order. */
 export class PacketTable {
-  private readonly bytes = new ByteWriter();
   private readonly writer: ParquetWriter;
   private cells: Cell[][] = COLUMNS.map(() => []);
 
-  constructor(version: string) {
-    this.writer = new ParquetWriter({ writer: this.bytes, schema: schemaFromColumnData({ columnData: this.columns() }),
+  /** @param sink takes pieces of the file, which are its own to keep */
+  constructor(version: string, sink: (bytes: Uint8Array) => void, private readonly groupRows = GROUP_ROWS) {
+    this.writer = new ParquetWriter({ writer: new GroupWriter(sink), schema: schemaFromColumnData({ columnData: this.columns() }),
       createdBy: `twinplane version ${version}` });
   }
 
   /** `file`: the capture's. */
   add(judged: Judged, file: string): void {
     COLUMNS.forEach(([, , of], index) => this.cells[index].push(of(judged, file)));
-    if (this.cells[0].length >= GROUP_ROWS) this.flush();
+    if (this.cells[0].length >= this.groupRows) this.flush();
   }
 
-  finish(): Uint8Array {
+  finish(): void {
     this.flush();
     void this.writer.finish();
-    return this.bytes.getBytes();
   }
 
   private flush(): void {
     if (this.cells[0].length === 0) return;
-    void this.writer.write({ columnData: this.columns(), rowGroupSize: GROUP_ROWS });
+    void this.writer.write({ columnData: this.columns(), rowGroupSize: this.groupRows });
     this.cells = COLUMNS.map(() => []);
   }
 

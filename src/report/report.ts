@@ -113,6 +113,8 @@ export interface FlowSummary {
   readonly aside: readonly (readonly [why: string, lines: number])[];
   /** What the logs say became of them, by events; where no policy engine reports, FORWARDED says nothing. */
   readonly verdicts: readonly (readonly [verdict: string, events: number])[];
+  /** Those of them that the recorded dataplane's policy gave (Hubble's policy-verdict events). */
+  readonly policyVerdicts: readonly (readonly [verdict: string, events: number])[];
   readonly connections: number;
   readonly replayed: number;
   /** Of those replayed: to a backend, where the log does not tell whether a service was asked first. */

@@ -215,6 +215,9 @@ function flowLines({ flows }: Report, paint: TextOptions["paint"]): string[] {
   if (flows.verdicts.length > 0) {
     lines.push(`  recorded verdicts, not relied on: ${flows.verdicts.map(([verdict, number]) => `${number} ${verdict}`).join(", ")}`);
   }
+  if (flows.policyVerdicts.length > 0) {
+    lines.push(`  policy verdicts among them: ${flows.policyVerdicts.map(([verdict, number]) => `${number} ${verdict}`).join(", ")}`);
+  }
   if (flows.notExercised > 0) {
     lines.push(paint("yellow", `  ${count(flows.notExercised, "connection")} recorded behind the balancing only: the service stage is`
       + " not exercised for them"));

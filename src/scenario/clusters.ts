@@ -2,13 +2,16 @@
  * The clusters of a scenario: its objects, and after each probe's changes the objects as they are from then on, with the
  * node facts it states. Deleting a pod takes its addresses out of the EndpointSlices too, as the endpoint controller does.
  */
-import { prefixOf } from "../cluster/address.js";
-import type { Cluster, Device, EndpointSlice, NodeFacts, Route, Timeline } from "../cluster/cluster.js";
+import { type Prefix, prefixOf } from "../cluster/address.js";
+import type { Cluster, Device, EndpointSlice, Node, NodeFacts, Route, Timeline } from "../cluster/cluster.js";
 import { type ManifestObjects, mergeObjects, readItems, withoutObjects } from "../cluster/manifests.js";
 import type { Problem, Where } from "../cluster/problem.js";
 import { buildTimeline } from "../cluster/timeline.js";
 import { VLAN_8021Q } from "../cluster/vlans.js";
 import type { Change, ClusterPart, DeviceAddress, PlaneSpec, Scenario, StatedNode } from "./scenario.js";
+
+/** As flannel has it on Linux. */
+const VXLAN_PORT = 8472;
 
 /** What the paths of a scenario hold; read by whoever knows files. */
 export interface LoadedPaths {
@@ -94,12 +97,14 @@ function without(objects: ManifestObjects, { object, name, where }: Extract<Chan
       || targetRef.name !== own) })) };
 }
 
-/** The facts that the scenario states in place of those assumed: addresses of the uplink, VLAN devices on it. */
+/** The facts that the scenario states in place of those assumed: addresses of the uplink, VLAN devices on it, a tunnel. */
 function withStatedNodes(cluster: Cluster, scenario: Scenario): Cluster {
   if (scenario.nodes.size === 0) return cluster;
   return { ...cluster, nodes: cluster.nodes.map((node) => {
     const stated = scenario.nodes.get(node.name);
-    return stated === undefined ? node : { ...node, facts: withVlans(withAddresses(node.facts, stated.addresses), stated.vlans) };
+    if (stated === undefined) return node;
+    const facts = withVlans(withAddresses(node.facts, stated.addresses), stated.vlans);
+    return { ...node, facts: withTunnel(facts, node, cluster, stated.tunnel) };
   }) };
 }
 
@@ -120,6 +125,37 @@ function routesOf(addresses: readonly DeviceAddress[], device: number): Route[] 
     { ...base, destination: prefixOf(address, address.bytes.length * 8), table: "local", type: "local", prefSrc: address },
     { ...base, destination: prefixOf(address, length), table: "main", type: "unicast", prefSrc: address },
   ]);
+}
+
+/** Flannel's: each node's VXLAN device has the first address of its pod range, and leads to the others' ranges by theirs. */
+function withTunnel(facts: NodeFacts, node: Node, cluster: Cluster, tunnel: StatedNode["tunnel"]): NodeFacts {
+  const uplink = facts.devices.find((device) => device.kind === "uplink");
+  const own = rangeOf(node);
+  if (tunnel === null || uplink === undefined || own === null) return facts;
+  const index = Math.max(...facts.devices.map((device) => device.index)) + 1;
+  const local = uplink.addresses.find(({ address }) => address.family === 4)?.address ?? null;
+  const device: Device = { index, name: "flannel.1", kind: "tunnel", mac: macOf(own), mtu: tunnel.mtu, up: true,
+    addresses: [{ address: own.address, length: 32 }], pod: null, vxlan: { vni: 1, port: VXLAN_PORT, local } };
+  const others = cluster.nodes.filter((one) => one.name !== node.name).flatMap((one) => rangeOf(one) ?? []);
+  const isOthers = ({ destination }: Route): boolean => others.some((range) => range.text === destination.text);
+  const base = { metric: 0, mtu: null, device: index };
+  return {
+    ...facts, devices: [...facts.devices, device],
+    routes: [...facts.routes.filter((route) => !isOthers(route)),
+      { ...base, destination: prefixOf(own.address, 32), table: "local", type: "local", via: null, prefSrc: own.address },
+      ...others.map((range): Route =>
+        ({ ...base, destination: range, table: "main", type: "unicast", via: range.address, prefSrc: null }))],
+    neighbours: [...facts.neighbours, ...others.map((range) => ({ device: index, address: range.address, mac: macOf(range) }))],
+  };
+}
+
+function rangeOf({ podCIDRs }: Node): Prefix | null {
+  return podCIDRs.find(({ address }) => address.family === 4) ?? null;
+}
+
+/** Of the VXLAN device with the range's first address. */
+function macOf({ address: { bytes } }: Prefix): string {
+  return `0a:58:${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(":")}`;
 }
 
 function withVlans(facts: NodeFacts, vlans: StatedNode["vlans"]): NodeFacts {

@@ -3,7 +3,7 @@
  * these types to it.
  */
 import { DEFAULT_PLANES, type Expectation, type From, type PlaneSpec, type To } from "./scenario.js";
-import type { TCP_FLAGS } from "./schema.js";
+import type { CHECKSUMS, TCP_FLAGS } from "./schema.js";
 
 /** A manifest: any object of Kubernetes. */
 export type ManifestObject = Readonly<Record<string, unknown>>;
@@ -26,6 +26,9 @@ export interface ProbeData {
   readonly fragment?: { readonly id?: number; readonly offset?: number; readonly more?: boolean };
   readonly icmpError?: { readonly about: string; readonly answer?: boolean; readonly type: number; readonly code?: number;
     readonly mtu?: number };
+  /** Of the whole packet, bytes. */
+  readonly length?: number;
+  readonly checksum?: (typeof CHECKSUMS)[number];
   /** Hex, from the network header on. */
   readonly packet?: string;
   readonly etherType?: number;
@@ -44,7 +47,7 @@ export interface SetupData {
   /** Paths of files and folders, and objects themselves. */
   readonly cluster: readonly (string | ManifestObject)[];
   readonly planes?: Readonly<Record<string, PlaneSpec>>;
-  readonly nodes?: Readonly<Record<string, { readonly addresses?: readonly string[] }>>;
+  readonly nodes?: Readonly<Record<string, { readonly addresses?: readonly string[]; readonly tunnel?: { readonly mtu: number } }>>;
 }
 
 /** A scenario file's text of data (JSON is YAML). Nothing is asked of the probes before the last one. */

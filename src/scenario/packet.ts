@@ -4,7 +4,7 @@
  */
 import { type Address, type Family, parseAddress } from "../cluster/address.js";
 import type { Cluster, Node, Pod } from "../cluster/cluster.js";
-import { entryPacket, hasFirstPacket, type PacketTuple } from "../replay/entryPacket.js";
+import { CHECKSUM_AT, entryPacket, hasFirstPacket, type PacketTuple, settle } from "../replay/entryPacket.js";
 import { EtherType, sum16 } from "../wire/index.js";
 import type { Probe } from "./scenario.js";
 import { TCP_FLAGS } from "./schema.js";
@@ -54,16 +54,19 @@ export function packetOf(probe: Probe, way: Way, sourcePort: number, connection:
   const icmp = way.protocol === 1 || way.protocol === 58;
   const { source, destination } = way;
   const tuple: PacketTuple = { source, destination, sourcePort, destinationPort: icmp ? sourcePort : way.port };
-  const bytes = hasFirstPacket(way.protocol) ? entryPacket(way.protocol, tuple, false, connection, probe.ttl, flagsOf(probe))
+  const made = hasFirstPacket(way.protocol) ? entryPacket(way.protocol, tuple, false, connection, probe.ttl, flagsOf(probe))
     : portless(way, probe.ttl);
+  const bytes = probe.length === null ? made : lengthened(made, probe.length, way);
   if (probe.fragment !== null) fragment(bytes, probe.fragment);
+  if (probe.checksum !== null) spoil(bytes, probe.checksum, way);
   return { bytes, etherType };
 }
 
 /** Whether an answer can be made to such a packet. */
 export function hasAnswer(probe: Probe, way: Way): boolean {
   const ends = probe.tcpFlags?.some((flag) => flag === "RST" || flag === "FIN") === true;
-  return probe.answer && probe.packet === null && probe.fragment === null && !ends && hasFirstPacket(way.protocol);
+  const whole = probe.packet === null && probe.checksum === null && probe.fragment === null;
+  return probe.answer && whole && !ends && hasFirstPacket(way.protocol);
 }
 
 function flagsOf({ tcpFlags }: Probe): number | undefined {
@@ -153,6 +156,41 @@ function fragment(bytes: Uint8Array, { id, offset, more }: NonNullable<Probe["fr
   view.setUint16(4, id);
   view.setUint16(6, (more ? 0x2000 : 0) | (offset >> 3));
   checksum(bytes);
+}
+
+/** A bit of the checksum turned, so that it is wrong and, of UDP, still there. */
+function spoil(bytes: Uint8Array, which: NonNullable<Probe["checksum"]>, way: Way): void {
+  const v6 = bytes[0] >> 4 === 6;
+  if (which === "wrong-header") {
+    if (v6) throw new ProbeError("checksum: wrong-header is of IPv4; an IPv6 header has none");
+    bytes[10] ^= 0x10;
+    return;
+  }
+  const at = CHECKSUM_AT[way.protocol];
+  if (at === undefined) throw new ProbeError(`found checksum: wrong of IP protocol ${way.protocol}, expected one that has a checksum`);
+  const field = (v6 ? 40 : 20) + at;
+  bytes[field] ^= 0x10;
+  if (bytes[field] === 0 && bytes[field + 1] === 0) bytes[field] = 0x20;
+}
+
+/** The same with zeros behind it. */
+function lengthened(made: Uint8Array, length: number, way: Way): Uint8Array {
+  if (length < made.length) throw new ProbeError(`found length: ${length}, expected at least the ${made.length} bytes of its headers`);
+  if (way.protocol === 132) throw new ProbeError("length is of TCP, UDP and ICMP; SCTP has chunks that end where they say");
+  const bytes = new Uint8Array(length);
+  bytes.set(made);
+  const view = new DataView(bytes.buffer);
+  const v6 = bytes[0] >> 4 === 6;
+  const head = v6 ? 40 : 20;
+  if (v6) view.setUint16(4, length - head);
+  else view.setUint16(2, length);
+  if (way.protocol === 17) view.setUint16(head + 4, length - head);
+  if (!v6) checksum(bytes);
+  const at = CHECKSUM_AT[way.protocol];
+  if (at === undefined) return bytes;
+  view.setUint16(head + at, 0);
+  settle(bytes, head + at);
+  return bytes;
 }
 
 function checksum(bytes: Uint8Array): void {

@@ -9,7 +9,7 @@ import type { Path, Positions } from "../cluster/positions.js";
 import type { Problem, Where } from "../cluster/problem.js";
 import type { NamedText } from "../cluster/source-text.js";
 import { misfits } from "./check.js";
-import { EXPECTATION_NAMES, type OUTCOMES, type REPLIES, SCENARIO_SCHEMA } from "./schema.js";
+import { type CHECKSUMS, EXPECTATION_NAMES, type OUTCOMES, type REPLIES, SCENARIO_SCHEMA } from "./schema.js";
 
 export type OutcomeWord = (typeof OUTCOMES)[number];
 export type ReplyWord = (typeof REPLIES)[number];
@@ -84,6 +84,10 @@ export interface Probe {
   readonly fragment: { readonly id: number; readonly offset: number; readonly more: boolean } | null;
   /** In place of a packet: about the request of the last connection of an earlier probe, or about the answer. */
   readonly icmpError: IcmpError | null;
+  /** Of the whole packet, bytes; null: no longer than its headers need. */
+  readonly length: number | null;
+  /** What is wrong about its checksums; null: nothing. */
+  readonly checksum: (typeof CHECKSUMS)[number] | null;
   readonly packet: Uint8Array | null;
   readonly etherType: number | null;
   /** Identifier of the 802.1Q tag with which it enters; null: none. */
@@ -103,6 +107,8 @@ export interface StatedNode {
   readonly addresses: readonly DeviceAddress[];
   /** The VLAN devices on its uplink; null: not known. */
   readonly vlans: readonly { readonly id: number; readonly addresses: readonly DeviceAddress[] }[] | null;
+  /** A VXLAN device that leads to other nodes' pods; null: none. */
+  readonly tunnel: { readonly mtu: number } | null;
 }
 
 export interface Scenario {
@@ -179,6 +185,7 @@ class ScenarioReader {
         addresses: this.addresses(facts as Plain, ["nodes", name]),
         vlans: vlans?.map((one, index) => (
           { id: one["id"] as number, addresses: this.addresses(one, ["nodes", name, "vlans", index]) })) ?? null,
+        tunnel: ((facts as Plain)["tunnel"] ?? null) as StatedNode["tunnel"],
       }];
     }));
   }
@@ -216,11 +223,21 @@ class ScenarioReader {
         more: (fragment["more"] ?? false) as boolean },
       icmpError: icmpError === undefined ? null : { about: icmpError["about"] as string, answer: icmpError["answer"] === true,
         type: icmpError["type"] as number, code: (icmpError["code"] ?? 0) as number, mtu: (icmpError["mtu"] ?? 0) as number },
+      length: this.ofMade(raw, "length", path), checksum: this.ofMade(raw, "checksum", path),
       packet: raw["packet"] === undefined ? null : bytesOf(raw["packet"] as string),
       etherType: (raw["etherType"] ?? null) as number | null,
       vlan: (raw["vlan"] ?? null) as number | null,
       answer: (raw["answer"] ?? true) as boolean, expect, differences,
     };
+  }
+
+  /** Bytes of the user's own and ICMP errors are as they are. */
+  private ofMade<Name extends "checksum" | "length">(raw: Plain, name: Name, path: Path): Probe[Name] {
+    const value = (raw[name] ?? null) as Probe[Name];
+    if (value !== null && (raw["packet"] !== undefined || raw["icmpError"] !== undefined)) {
+      this.wrong([...path, name], `found ${name} beside packet or icmpError, expected it of a packet that is made`);
+    }
+    return value;
   }
 
   private ends(from: From, to: To | undefined, path: Path): void {

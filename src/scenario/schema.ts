@@ -65,6 +65,9 @@ const plane = closed("one dataplane", {
   seed: whole("seed of every random choice", 0, 0xffffffff),
 }, ["profile"]);
 
+/** What may be wrong about a made packet's checksums. */
+export const CHECKSUMS = ["wrong", "wrong-header"] as const;
+
 const from = closed("who sends: a pod, a node, or an address outside by way of a node", {
   pod: text("namespace/name", NAMED),
   node: text("a node's own process"),
@@ -110,6 +113,9 @@ const probe = closed("new connections, and what is expected of them", {
     type: whole("ICMP or ICMPv6 type", 0, 255), code: whole("0 where it is not said", 0, 255),
     mtu: whole("of the next hop, where the error says one", 0, 0xffffffff),
   }, ["about", "type"]),
+  length: whole("of the whole packet in bytes, with its IP header; zeros fill it up", 28, 65535),
+  checksum: { ...text("what is wrong about its checksums: `wrong` the one of TCP, UDP, SCTP or ICMP, `wrong-header` that of the IPv4"
+    + " header"), enum: CHECKSUMS },
   packet: text("the packet in hex from the network header on, in place of one that is made", "^([0-9a-fA-F]{2}\\s*)+$"),
   etherType: whole("of `packet`", 0, 65535),
   vlan: whole("identifier of the VLAN tag (802.1Q) that it comes with; 0: a priority tag", 0, 4095),
@@ -131,6 +137,8 @@ const node = closed("what is known of a node", {
       id: whole("identifier", 0, 4095),
       addresses: { type: "array", description: "its own, with the length of the network", items: text("an address/length") },
     }, ["id"]) },
+  tunnel: closed("a VXLAN device of the CNI that the node has now, as flannel makes it, with routes to other nodes' IPv4 pod ranges",
+    { mtu: whole("of the device", 576, 65535) }, ["mtu"]),
 });
 
 export const SCENARIO_SCHEMA: Schema = {

@@ -1,6 +1,6 @@
 /**
- * Faults in the generators of policy engines, in what compiles Cilium's policies and services, in IP sets and in the engine's
- * shortcuts: each, put into a copy of the sources, fails the test named for it. (The faults of packets' ways are in
+ * Faults in the generators of policy engines, in what compiles Cilium's policies and services, in IP sets, in the engine's
+ * shortcuts and in what prints reports: each, put into a copy of the sources, fails the test named for it. (The faults of packets' ways are in
  * test/mutation.test.ts and test/kernel-ring/mutants.test.ts, which are quick.)
  *
  * Each is a run of its own, minutes together: in CI, or where TWINPLANE_FAULTS=1 asks for it.
@@ -15,13 +15,14 @@ import { CALICO_FAULTS } from "./calico.js";
 import { CILIUM_POLICY_FAULTS } from "./cilium-policy.js";
 import { CILIUM_PROGRAM_FAULTS } from "./cilium-programs.js";
 import { NPM_FAULTS } from "./npm.js";
+import { RENDERER_FAULTS } from "./renderers.js";
 import { SERVICE_FAULTS } from "./services.js";
 import { SET_FAULTS } from "./sets.js";
 import { SHORTCUT_FAULTS } from "./shortcuts.js";
 import { VLAN_FAULTS } from "./vlan.js";
 
 const FAULTS = [...CILIUM_POLICY_FAULTS, ...CILIUM_PROGRAM_FAULTS, ...SET_FAULTS, ...SHORTCUT_FAULTS, ...NPM_FAULTS, ...CALICO_FAULTS, ...SERVICE_FAULTS,
-  ...VLAN_FAULTS];
+  ...VLAN_FAULTS, ...RENDERER_FAULTS];
 const root = join(import.meta.dirname, "../..");
 const wanted = process.env.CI === "true" || process.env.TWINPLANE_FAULTS === "1";
 const MODULE = "build/fast.wasm";
