@@ -4,7 +4,7 @@
  *
  *   ClusterIP      not routable, unless bpf-lb-external-clusterip
  *   NodePort       0.0.0.0 (or ::) not routable, and one routable frontend for each node port address of each node
- *   LoadBalancer   routable, for every ingress address with ipMode VIP
+ *   LoadBalancer   routable, for every ingress address with ipMode VIP, in 1.16 for every one
  *   externalIPs    routable
  *   hostPort       as NodePort, only on the pod's node and only for that pod
  *   wildcard       from 1.19: port 0 and protocol 0 of a cluster IP or a load balancer address that Cilium manages
@@ -92,7 +92,7 @@ function planService(
   for (const address of service.externalIPs) add(only, "ExternalIPs", address, null, true);
   if (service.type === "LoadBalancer" && exposes(service, "LoadBalancer", options)) {
     for (const { ip, ipMode } of service.loadBalancerIngress) {
-      if (ipMode !== "VIP") continue;
+      if (ipMode !== "VIP" && release(options) >= 17) continue;
       add(only, "LoadBalancer", ip, null, true);
       wild(ip, "LoadBalancer");
     }

@@ -157,7 +157,17 @@ describe("which frontends there are", () => {
     expect(addresses(image("1.18", none))).toEqual(["10.96.0.1:80/TCP", "198.51.100.1:80/TCP"]);
     const proxied = [node(1), service({ type: "LoadBalancer" }, {}, {
       loadBalancer: { ingress: [{ ip: "198.51.100.1", ipMode: "Proxy" }] } }), slice([endpoint(1, 1)])];
-    expect(addresses(image("1.20", proxied)).some((one) => one.startsWith("198."))).toBe(false);
+    // 1.16 does not read the mode.
+    const made = ALL.map((version) => addresses(image(version, proxied)).some((one) => one.startsWith("198.")));
+    expect(made).toEqual(ALL.map((version) => version === "1.16"));
+  });
+
+  it("of external IPs have the external policy of a cluster IP's service too", () => {
+    const objects = [node(1), node(2), service({ externalIPs: ["203.0.113.1"], externalTrafficPolicy: "Local" }), slice([endpoint(1, 1)])];
+    for (const version of ALL) {
+      const rows = image(version, objects).services.frontends.filter(({ address }) => address.text === "203.0.113.1");
+      expect(rows.map((row) => [row.node, row.active.length, row.flags.externalLocal])).toEqual([["node-1", 1, true], ["node-2", 0, true]]);
+    }
   });
 
   it("without kube-proxy replacement are cluster IPs, from 1.19 also load balancer addresses and external IPs", () => {

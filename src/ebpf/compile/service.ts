@@ -182,7 +182,7 @@ function draftsOf(
 ): Draft[] {
   const { service } = plan;
   const wildcard = plan.port === 0;
-  const extLocal = service !== null && service.externalTrafficPolicy === "Local" && service.type !== "ClusterIP";
+  const extLocal = service !== null && service.externalTrafficPolicy === "Local";
   const intLocal = service !== null && service.internalTrafficPolicy === "Local" && readsInternalPolicy(options);
   const external = plan.type !== "ClusterIP" && plan.type !== "HostPort";
   const twoScopes = external && !wildcard && extLocal !== intLocal;
