@@ -140,6 +140,16 @@ describe.each(VERSIONS)("Cilium %s", (version) => {
     expect([60, 61, 91].map(reply)).toEqual([`out ${A}:40053 > ${CLIENT}:7000`, GC, `out ${NODE}:40053 > ${CLIENT}:7000`]);
   });
 
+  it("a reply to the outside passes masquerading rules that nobody gives only while the entry lives", () => {
+    const reply = (seconds: number): string => {
+      const { send } = bench({ "conntrack-gc-interval": "30s", "enable-bpf-masquerade": "false" }, { routesAlone: true });
+      send({ from: CLIENT, to: A, protocol: "UDP", sport: 7000, dport: 40053 }, { ...at(0), at: "uplink" });
+      return said(send({ from: A, to: CLIENT, protocol: "UDP", sport: 40053, dport: 7000 }, at(seconds)));
+    };
+    const rules = "undecided: masquerading in the node's iptables";
+    expect([60, 61, 91].map(reply)).toEqual([`out ${A}:40053 > ${CLIENT}:7000`, rules, rules]);
+  });
+
   it("a reply to the outside passes an egress gateway policy by only while the entry lives", () => {
     const policy = "\napiVersion: cilium.io/v2\nkind: CiliumEgressGatewayPolicy\nmetadata: {name: nowhere}\nspec: {selectors: [{podSelector: "
       + "{}}], destinationCIDRs: [203.0.113.0/24], egressGateway: {nodeSelector: {matchLabels: {no: node}}}}\n";

@@ -8,7 +8,7 @@ import type { Cluster } from "../src/cluster/cluster.js";
 import { readManifests } from "../src/cluster/manifests.js";
 import { buildTimeline } from "../src/cluster/timeline.js";
 import { End, FrameBlock, type Journey, PacketType, type Pin, StepResults } from "../src/dataplane.js";
-import type { EbpfPlane } from "../src/ebpf/plane.js";
+import { createEbpfPlane, type EbpfPlane } from "../src/ebpf/plane.js";
 import { buildPlane, type Network } from "../src/planes.js";
 import { packet, type PacketInput, read } from "./packets.js";
 
@@ -81,7 +81,8 @@ export interface NodeStackBench {
 
 /** `config`: a cilium-config. AKS by its profile's text. */
 export function nodeStackBench(profile: string, config: Readonly<Record<string, string>> = {}, network: Partial<Network> = {},
-  more: { readonly objects?: string; readonly traced?: boolean } = {}): NodeStackBench {
+  more: { readonly objects?: string; readonly traced?: boolean; /** Nobody gives the nodes' rules. */ readonly routesAlone?: true } = {})
+  : NodeStackBench {
   const data = Object.entries(config).map(([name, value]) => `  ${name}: "${value}"`).join("\n");
   const clusterWith = (more: string): Cluster => {
     const text = [node("node-1", 1), node("node-2", 2), pod("a", "node-1", A, A6), pod("b", "node-1", B, "fd00:10:244:1::11"),
@@ -93,10 +94,12 @@ export function nodeStackBench(profile: string, config: Readonly<Record<string, 
     return buildTimeline({ initial: objects }).initial;
   };
   const cluster = clusterWith(more.objects ?? "");
-  const plane = buildPlane("target", { text: profile, engine: "cilium", policyEngine: true }, {
-    cluster, epochNs: 0n, wasm: readWasm(), seed: 1, traced: more.traced ?? false, udpCleanup: true,
-    network: { clusterCidrs: [parsePrefix("10.244.0.0/16")!, parsePrefix("fd00:10:244::/48")!], nonMasqueradeCidrs: [], ...network },
-  }) as EbpfPlane;
+  const clusterCidrs = [parsePrefix("10.244.0.0/16")!, parsePrefix("fd00:10:244::/48")!];
+  const whole = { clusterCidrs, nonMasqueradeCidrs: [], ...network };
+  const common = { cluster, epochNs: 0n, wasm: readWasm(), seed: 1, traced: more.traced ?? false };
+  const plane = more.routesAlone === true ? createEbpfPlane({ ...common, name: "target", profile })
+    : buildPlane("target", { text: profile, engine: "cilium", policyEngine: true },
+      { ...common, udpCleanup: true, network: whole }) as EbpfPlane;
   const results = new StepResults();
   const deviceOf = (input: PacketInput, { at, node: name }: Enters): [string, number] => {
     if (at === "process") return [name ?? "node-1", 0];

@@ -48,4 +48,6 @@ export const CILIUM_PROGRAM_FAULTS: readonly Fault[] = [
     "the backend's node chooses again, and translates the port", IPIP),
   fault("ipip-outer-length", "assembly/programs/tunnel.ts", "outerHeader4(source, ecn, payload + header, Tunnel.IPIP)",
     "outerHeader4(source, ecn, payload, Tunnel.IPIP)", "the outer length is the inner one's", IPIP),
+  fault("rules-spare-an-overdue-reply", "assembly/programs/masquerade.ts", "isReply(tuple) == PUNT && !Conntrack.overdue)) return GO_ON;",
+    "isReply(tuple) == PUNT)) return GO_ON;", "the nat table's rules spare a reply whose entry may be collected", "test/conntrack-gc.test.ts"),
 ];
