@@ -1,6 +1,6 @@
 /**
  * Faults in the generators of policy engines, in what compiles Cilium's policies and services, in IP sets, in the engine's
- * shortcuts and in what prints reports: each, put into a copy of the sources, fails the test named for it. (The faults of packets' ways are in
+ * shortcuts and in what prints reports and reads inputs: each, put into a copy of the sources, fails the test named for it. (The faults of packets' ways are in
  * test/mutation.test.ts and test/kernel-ring/mutants.test.ts, which are quick.)
  *
  * Each is a run of its own, minutes together: in CI, or where TWINPLANE_FAULTS=1 asks for it.
@@ -14,6 +14,7 @@ import { mutate } from "../mutation.js";
 import { CALICO_FAULTS } from "./calico.js";
 import { CILIUM_POLICY_FAULTS } from "./cilium-policy.js";
 import { CILIUM_PROGRAM_FAULTS } from "./cilium-programs.js";
+import { INPUT_FAULTS } from "./inputs.js";
 import { NPM_FAULTS } from "./npm.js";
 import { RENDERER_FAULTS } from "./renderers.js";
 import { SERVICE_FAULTS } from "./services.js";
@@ -22,7 +23,7 @@ import { SHORTCUT_FAULTS } from "./shortcuts.js";
 import { VLAN_FAULTS } from "./vlan.js";
 
 const FAULTS = [...CILIUM_POLICY_FAULTS, ...CILIUM_PROGRAM_FAULTS, ...SET_FAULTS, ...SHORTCUT_FAULTS, ...NPM_FAULTS, ...CALICO_FAULTS, ...SERVICE_FAULTS,
-  ...VLAN_FAULTS, ...RENDERER_FAULTS];
+  ...VLAN_FAULTS, ...RENDERER_FAULTS, ...INPUT_FAULTS];
 const root = join(import.meta.dirname, "../..");
 const wanted = process.env.CI === "true" || process.env.TWINPLANE_FAULTS === "1";
 const MODULE = "build/fast.wasm";
@@ -48,7 +49,7 @@ describe.skipIf(!wanted)("seeded faults (in CI, or with TWINPLANE_FAULTS=1)", ()
     for (const name of ["src", "test", "build", "assembly", "asconfig.json", "package.json", "tsconfig.json", "vitest.config.ts"]) {
       cpSync(join(root, name), join(copy, name), { recursive: true });
     }
-    for (const name of ["node_modules", "traces"]) symlinkSync(join(root, name), join(copy, name));
+    for (const name of ["node_modules", "traces", "examples"]) symlinkSync(join(root, name), join(copy, name));
   });
   afterAll(() => rmSync(copy, { recursive: true, force: true }));
 
