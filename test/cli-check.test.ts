@@ -133,3 +133,21 @@ describe("kube-proxy in a mode that is not modelled", () => {
     expect(text.stdout).toMatch(/^exit code 1: 1 blocker/m);
   });
 });
+
+describe("what nothing could decide", () => {
+  const config = (data: string): string => file("config.yaml",
+    `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: cilium-config, namespace: kube-system}\ndata: {${data}}\n`);
+
+  it("is never said to be no change", async () => {
+    const ran = await runCli(["check", "-f", CLUSTER, "-f", config('enable-gateway-api: "true"'), "--current", "kube-proxy"]);
+    expect(ran.stdout).toContain("is not known: all are undecided");
+    expect(ran.stdout).not.toContain("No pair");
+    expect(ran.exitCode).not.toBe(0);
+  });
+
+  it("is said beside what was", async () => {
+    const ran = await runCli(["check", "-f", CLUSTER, "-f", config('enable-wireguard: "true"'), "--current", "kube-proxy"]);
+    expect(ran.stdout).toMatch(/No pair that was decided would fare otherwise[^\n]*; \d+ of \d+ classes are undecided|whether they talk or not/);
+    expect(ran.exitCode).not.toBe(0);
+  });
+});

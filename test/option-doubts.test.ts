@@ -44,6 +44,12 @@ spec: {type: LoadBalancer, clusterIP: 10.96.0.20, selector: {app: b}, externalTr
   ports: [{port: 80, targetPort: 8080, nodePort: 30090}]}
 status: {loadBalancer: {ingress: [{ip: 192.0.2.80}]}}
 `;
+const GLOBAL = ["service.cilium.io/global", "io.cilium/global-service"].map((name, at) => `
+apiVersion: v1
+kind: Service
+metadata: {name: global-${at}, namespace: default, annotations: {${name}: "true"}}
+spec: {clusterIP: 10.96.0.3${at}, selector: {app: b}, ports: [{port: 80, targetPort: 8080}]}
+`).join("---");
 const HOST_PORT = `
 apiVersion: v1
 kind: Pod
@@ -88,6 +94,8 @@ const CASES: readonly Case[] = [
   { option: "devices", values: { devices: "eth1,bond+" }, touched: [IN, OUT, BETWEEN, NODE_PORT], spared: [INSIDE] },
   { option: "direct-routing-device", values: { "direct-routing-device": "eth1" }, spared: [INSIDE, IN, BETWEEN],
     touched: [[tcp(CLIENT, OTHER_NODE, 30080), { at: "uplink", node: "node-2" }]] },
+  { option: "cluster-id", values: { "cluster-id": "3" }, objects: GLOBAL, spared: [INSIDE, NODE_PORT, OUT],
+    touched: [[tcp(A, "10.96.0.30", 80)], [tcp(A, "10.96.0.31", 80)]] },
   { option: "kube-proxy-replacement", values: { "kube-proxy-replacement": "false" }, objects: HOST_PORT,
     common: { "bpf-lb-sock": "false", "enable-bpf-masquerade": "false", "enable-ipv4-masquerade": "false", "enable-ipv6-masquerade": "false" },
     touched: [NODE_PORT, [tcp(A, NODE, 30080)], [tcp(NODE, "10.96.0.10", 80), { at: "process" }], [tcp(CLIENT, NODE, 8088), UPLINK]],
@@ -137,7 +145,7 @@ const OTHER_VALUES = {
   "enable-local-node-route": "false", "fib-table-id-annotation": "true", "multicast-enabled": "true", "enable-ipv6-ndp": "true",
   "ipv6-mcast-device": "eth0", "only-masquerade-default-pool": "true", "ipv6-service-loopback-address": "fd00::9",
   "ipv4-node": "192.0.2.9", "ipv4-range": "10.7.0.0/24", "ipv4-service-range": "10.97.0.0/16", "exclude-local-address": "10.8.0.0/16",
-  "local-max-addr-scope": "254", "label-prefix-file": "/labels", "fixed-identity-mapping": "128=kv-store",
+  "local-max-addr-scope": "254", "mesh-auth-mutual-enabled": "true", "label-prefix-file": "/labels", "fixed-identity-mapping": "128=kv-store",
 };
 
 describe("options that nothing here reads", () => {
@@ -183,6 +191,10 @@ describe("options that nothing here reads", () => {
     const config = { "bpf-map-dynamic-size-ratio": "0.0025", "bpf-nat-global-max": "524288" };
     const { grades } = ciliumOptions("cilium@1.20", null, config).options;
     expect([grades["bpf-ct-global-tcp-max"], grades["bpf-ct-global-any-max"], grades["bpf-nat-global-max"]]).toEqual(["assumed", "assumed", "read"]);
+  });
+
+  it("a cluster with a number is said to be one of a mesh, perhaps", () => {
+    expect(bench({ "cluster-id": "3" }).plane.problems.map(({ what }) => what)).toContainEqual(expect.stringContaining("option cluster-id=3"));
   });
 
   it("a name that is none is said", () => {

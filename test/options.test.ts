@@ -41,7 +41,6 @@ const DSR = { "bpf-lb-mode": "dsr" };
 const ROWS: Readonly<Partial<Record<OptionName, Row>>> = {
   "cluster-name": { value: "east",
     objects: POLICY("{endpointSelector: {}, ingress: [{fromEndpoints: [{matchLabels: {io.cilium.k8s.policy.cluster: default}}]}]}") },
-  "cluster-id": { inert: "it tells clusters of a mesh apart, and there is one cluster here" },
   "policy-default-local-cluster": { inert: "it leaves out pods of a mesh's other clusters, and there are none here" },
   "allow-localhost": { value: "policy" },
   "tofqdns-min-ttl": { inert: "no map says how long a name's answer counts; test/dns-answers.test.ts shows it" },

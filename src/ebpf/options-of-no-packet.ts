@@ -82,7 +82,7 @@ export const OF_NO_PACKET: ReadonlySet<string> = new Set(`
   lb-reflector-wait-time lb-retry-backoff-max lb-retry-backoff-min lb-sock-terminate-all-protos lb-state-file-interval lib-dir
   limit-ipam-api-burst limit-ipam-api-qps loadbalancer-l7-algorithm loadbalancer-l7-ports local-router-ipv4 local-router-ipv6
   log-driver log-level log-opt log-system-load lrp-address-matcher-cidrs max-connected-clusters max-controller-interval
-  max-internal-timer-delay mesh-auth-enabled mesh-auth-gc-interval mesh-auth-mutual-connect-timeout mesh-auth-mutual-enabled
+  max-internal-timer-delay mesh-auth-enabled mesh-auth-gc-interval mesh-auth-mutual-connect-timeout
   mesh-auth-mutual-listener-port mesh-auth-queue-size mesh-auth-rotated-identities-queue-size mesh-auth-signal-backoff-duration
   mesh-auth-spiffe-trust-domain mesh-auth-spire-admin-socket mesh-auth-spire-agent-socket mesh-auth-spire-server-address
   mesh-auth-spire-server-connection-timeout metrics metrics-sampling-interval mke-cgroup-mount monitor-aggregation

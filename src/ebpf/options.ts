@@ -80,6 +80,10 @@ export function ciliumOptions(
     problems.push({ where: config?.where ?? null, severity: "warning", what: `no option of Cilium 1.16 to 1.20: ${
       unknown.join(", ")}; the agent passes over it, and so does this` });
   }
+  if (values["cluster-id"] !== 0) {
+    problems.push({ where: config?.where ?? null, severity: "warning", what: `option cluster-id=${String(values["cluster-id"])}: pods of `
+      + "other clusters of a mesh are in no dump, and count as outside the cluster" });
+  }
   const options = {
     ...values,
     version,

@@ -101,6 +101,8 @@ const OF_PACKETS: Readonly<Record<string, OfPackets>> = {
   "node-labels": { usual: [""], does: "only these labels of nodes make identities",
     where: (values) => values["enable-node-selector-labels"] === true },
   "fixed-identity-mapping": { usual: [""], does: "labels have identities of a user's own" },
+  // pkg/auth: the drop by which a policy asks for authentication is the first packet's; lib/auth.h lets later ones pass.
+  "mesh-auth-mutual-enabled": { usual: ["false", ""], does: "what policies ask authentication of passes once it is given" },
   // pkg/datapath/linux: their devices, rules and routes are the cloud's, and what leaves is masqueraded by device.
   ipam: { usual: ["cluster-pool", "kubernetes", "multi-pool", "crd", "delegated-plugin", "azure", ""],
     does: "pods' packets leave by devices that the cloud gives" },

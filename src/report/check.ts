@@ -185,9 +185,8 @@ function changeLines({ compared }: CheckReport): string[] {
     for (const row of rows.slice(0, LISTED_CHANGES)) lines.push(...changeRow(row));
     if (rows.length > LISTED_CHANGES) lines.push(`  … ${count(rows.length - LISTED_CHANGES, "more row")} in --output json`);
   }
-  if (lines.length === 0) lines.push(`No pair of pods, nodes, services and hosts outside would fare otherwise${
-    compared.groups.length > 0 ? " but what is accepted" : ""}.`);
   const undecided = compared.undecided.reduce((sum, { classes }) => sum + classes, 0);
+  if (lines.length === 0) lines.push(nothingChanges(undecided, compared.classes, compared.groups.length > 0));
   lines.push(`Compared: ${count(compared.classes, "class", "classes")} of pairs (${compared.podClasses} of pods, ${
     compared.nodeClasses} of nodes,`
     + ` ${compared.outsideClasses} of addresses outside; ${compared.protocols.join(", ")})${
@@ -196,6 +195,14 @@ function changeLines({ compared }: CheckReport): string[] {
     lines.push(`  undecided: ${reason.replace(/^undecided: /, "")}: ${count(classes, "class", "classes")}, ${count(pairs, "pair")}`);
   }
   return [...lines, ""];
+}
+
+/** What is undecided may change too: that nothing does is said of the rest alone. */
+function nothingChanges(undecided: number, classes: number, accepted: boolean): string {
+  const but = accepted ? " but what is accepted" : "";
+  if (undecided === 0) return `No pair of pods, nodes, services and hosts outside would fare otherwise${but}.`;
+  if (undecided >= classes) return "Whether any pair would fare otherwise is not known: all are undecided.";
+  return `No pair that was decided would fare otherwise${but}; ${undecided} of ${count(classes, "class", "classes")} are undecided.`;
 }
 
 function changeRow({ id, title, object, pairs, becauses, examples }: ChangeRow): string[] {

@@ -11,6 +11,7 @@
  *     forwarding-mode    1.17   with bpf-lb-mode-annotation
  *     proxy-delegation   1.18   delegate-if-local hands packets to a proxy of the node
  *     weight             1.20   of an EndpointSlice: its backends' weight; 0 takes them out
+ *     global             1.16   shared with the other clusters of a mesh; io.cilium/global-service before
  */
 import type { EndpointSlice, Node, Service } from "../../cluster/cluster.js";
 import { LbAlgorithm } from "../../contract/codes.js";
@@ -33,6 +34,11 @@ export function keepsProtocol(options: CiliumOptions): boolean {
 /** The agent takes Services that name no other proxy, or name the one it is told to be. */
 export function isServed(service: Service, options: CiliumOptions): boolean {
   return (service.labels["service.kubernetes.io/service-proxy-name"] ?? "") === options["k8s-service-proxy-name"];
+}
+
+/** Whether clusters of a mesh share it. */
+export function isGlobalService({ annotations }: Service): boolean {
+  return (annotations[`${PREFIX}/global`] ?? annotations["io.cilium/global-service"] ?? "").toLowerCase() === "true";
 }
 
 /** Headless by its label, whatever its cluster IPs are. */

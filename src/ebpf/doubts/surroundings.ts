@@ -1,8 +1,9 @@
 /** What doubts ask of a cluster: whose an address is, what a device is, and which addresses belong to services. */
 import type { Address } from "../../cluster/address.js";
 import type { Cluster, Device } from "../../cluster/cluster.js";
-import { planFrontends } from "../compile/frontends.js";
+import { type FrontendPlan, planFrontends } from "../compile/frontends.js";
 import { isEndpoint } from "../compile/identity.js";
+import { isGlobalService } from "../compile/service-annotations.js";
 import type { CiliumOptions } from "../options.js";
 
 const TCP = 6;
@@ -12,6 +13,7 @@ export class Surroundings {
   private readonly owners = new Map<string, number>();
   private readonly devices: Map<number, Device>[];
   private elsewhere: Set<string> | null = null;
+  private global: Set<string> | null = null;
   private health: Set<string> | null = null;
 
   /** `nodes`: names by number. */
@@ -51,12 +53,20 @@ export class Surroundings {
 
   /** An address and port of a service that kube-proxy answers for beside Cilium. */
   isKubeProxys(address: string, port: number, protocol: number): boolean {
-    if (this.elsewhere === null) {
-      const all = planFrontends(this.cluster, { ...this.options, "kube-proxy-replacement": true });
-      this.elsewhere = new Set(all.filter((plan) => plan.port !== 0 && plan.type !== "HostPort")
-        .map((plan) => `${plan.address.text} ${plan.port} ${plan.protocol}`));
-    }
+    this.elsewhere ??= this.frontendsOf(() => true);
     return this.elsewhere.has(`${address} ${port} ${protocol}`);
+  }
+
+  /** An address and port of a service that clusters of a mesh share. */
+  isGlobal(address: string, port: number, protocol: number): boolean {
+    this.global ??= this.frontendsOf(({ service }) => service !== null && isGlobalService(service));
+    return this.global.has(`${address} ${port} ${protocol}`);
+  }
+
+  private frontendsOf(wanted: (plan: FrontendPlan) => boolean): Set<string> {
+    return new Set(planFrontends(this.cluster, { ...this.options, "kube-proxy-replacement": true })
+      .filter((plan) => plan.port !== 0 && plan.type !== "HostPort" && wanted(plan))
+      .map((plan) => `${plan.address.text} ${plan.port} ${plan.protocol}`));
   }
 
   /** The health check's port at a load balancer's address (spec.healthCheckNodePort). */

@@ -90,6 +90,9 @@ export const DOUBTS: readonly Doubt[] = [
     why: "which device and address what is balanced to other nodes leaves by", touches: (hops, around) => hops.some((hop, at) =>
       hop.kind === "uplink" && !isNamed(around.options["direct-routing-device"], around.nameOf(hop.node, hop.device))
       && hops.some((one, other) => other < at && changes(one, hop))) },
+  // pkg/clustermesh: an annotated service has the backends of all clusters of the mesh, for which a cluster needs a number.
+  { option: "cluster-id", when: (o) => o["cluster-id"] !== 0, why: "a global service has backends in clusters of which nothing is given",
+    touches: (hops, around) => hops.some((hop) => around.isGlobal(hop.destination, hop.destinationPort, hop.protocol)) },
   // Without kube-proxy-replacement, kube-proxy's rules stand beside Cilium's.
   { option: "kube-proxy-replacement", when: (o) => !o["kube-proxy-replacement"],
     why: "what services from outside are, and host ports, is left to kube-proxy and other plugins",
