@@ -99,7 +99,7 @@ function isProxied(item: CiliumPortRule): boolean {
 
 export function networkPolicyStatements(policy: NetworkPolicy, direction: DirectionName, pod: readonly Label[], context: PortContext
   & Pick<PeerContext, "options">, required: readonly CiliumRequirement[]): Statement[] {
-  if (!matches([...plain(policy.podSelector), namespaceIs(policy.namespace)], pod)) return [];
+  if (!matches(subjectsOf(policy), pod)) return [];
   const rules = direction === "ingress" ? policy.ingress : policy.egress;
   const type = direction === "ingress" ? "Ingress" : "Egress";
   const statement = (because: Because, asked: Statement["asked"]): Statement => ({ verdict: "allow", defaultDeny: true, because, asked });
@@ -110,6 +110,15 @@ export function networkPolicyStatements(policy: NetworkPolicy, direction: Direct
   }
   return rules.map((rule, number) => statement({ where: rule.where, object, rule: `${direction}[${number}]` },
     (peer, traffic) => (isAllowed(policy, rule, peer, traffic, context, required) ? { ...NO, match: true } : NO)));
+}
+
+/** What a policy asks of those it is for, made once: every set of labels is held against every policy. */
+const requirements = new WeakMap<NetworkPolicy, readonly CiliumRequirement[]>();
+
+function subjectsOf(policy: NetworkPolicy): readonly CiliumRequirement[] {
+  let found = requirements.get(policy);
+  if (found === undefined) requirements.set(policy, found = [namespaceIs(policy.namespace), ...plain(policy.podSelector)]);
+  return found;
 }
 
 function isAllowed(policy: NetworkPolicy, { peers, ports }: NetworkPolicyRule, peer: Subject, traffic: Traffic,
