@@ -12,7 +12,7 @@ function fault(id: string, file: string, find: string, replace: string, why: str
 export const CILIUM_POLICY_FAULTS: readonly Fault[] = [
   fault("empty-list-is-any", "cilium-peers.ts", "list !== null && list.length === 0)) return null;", "false)) return null;",
     "an empty list of peers names everybody"),
-  fault("reserved-is-scoped", "cilium-peers.ts", "if (requirements.some(({ source }) => source === \"reserved\")) return requirements;", "",
+  fault("reserved-is-scoped", "cilium-peers.ts", "if (!alwaysScoped && requirements.some(({ source }) => source === \"reserved\")) return requirements;", "",
     "a peer by a reserved label is of the policy's namespace"),
   fault("peers-of-any-namespace", "cilium-peers.ts", "operator: \"In\", values: [namespace] });", "operator: \"Exists\", values: [] });",
     "peers of a namespaced policy are of any namespace"),

@@ -19,6 +19,7 @@ const uplink = n2.facts.devices.find(({ kind }) => kind === "uplink")!.index;
 const policy = (kind: string, spec: Plain, apiVersion = "cilium.io/v2", namespace = kind === "CiliumNetworkPolicy" ? "blue"
   : undefined): Plain => ({
   apiVersion, kind, metadata: { name: "p", namespace }, spec });
+const REMOTE = { matchLabels: { "reserved:remote-node": "" } };
 const RED = { fromEndpoints: [{ matchLabels: { "k8s:io.kubernetes.pod.namespace": "red" } }] };
 const PASS = policy("ClusterNetworkPolicy", { tier: "Admin", priority: 0, subject: { namespaces: {} },
   ingress: [{ action: "Pass", from: [{ namespaces: {} }] }] }, "policy.networking.k8s.io/v1alpha2");
@@ -37,6 +38,9 @@ describe("found by the ring", () => {
     ["it narrows fromEndpoints of everybody, which a rule about reserved:init has", "1.18", {},
       [policy("CiliumClusterwideNetworkPolicy", { endpointSelector: { matchExpressions: [{ key: "reserved:init", operator: "DoesNotExist" }] },
         ingress: [{ fromRequires: [{ matchLabels: { app: "a" } }] }, { fromEndpoints: [{}] }] })], "203.0.113.9", "denied"],
+    ["of a reserved label it means a namespace as well, which no node has", "1.16", {},
+      [policy("CiliumClusterwideNetworkPolicy", { endpointSelector: {}, ingress: [{ fromRequires: [REMOTE], fromEndpoints: [REMOTE] }] })],
+      "192.168.50.11", "denied"],
     ["it does not narrow fromNodes", "1.18", { "enable-node-selector-labels": true },
       [policy("CiliumNetworkPolicy", { endpointSelector: {}, ingress: [{ fromRequires: [{}] }, { fromNodes: [{}] }] })],
       "192.168.50.11", "allowed"],

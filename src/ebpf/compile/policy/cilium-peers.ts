@@ -69,12 +69,15 @@ export function ciliumPeers(rule: CiliumDirectionRule, deny: boolean, namespace:
   return found.length === 0 && (cidrSet ?? []).length + (rule.fqdns ?? []).length > 0 ? null : found;
 }
 
-/** A selector with the namespace and cluster it means. */
-export function endpointRequirements(selector: CiliumSelector, namespace: string, subject: CiliumSelector | null, options: CiliumOptions)
-  : Requirement[] {
+/**
+ * A selector with the namespace and cluster it means. `alwaysScoped`: of fromRequires and toRequires, which mean one beside a
+ * reserved label too (getEndpointSelector without addK8sPrefix, pkg/k8s/apis/cilium.io/utils/utils.go).
+ */
+export function endpointRequirements(selector: CiliumSelector, namespace: string, subject: CiliumSelector | null, options: CiliumOptions,
+  alwaysScoped = false): Requirement[] {
   const requirements = requirementsOf(selector);
   const ofPods = ({ source }: Requirement): boolean => source === "k8s" || source === "any";
-  if (requirements.some(({ source }) => source === "reserved")) return requirements;
+  if (!alwaysScoped && requirements.some(({ source }) => source === "reserved")) return requirements;
   if (!requirements.some((one) => ofPods(one) && one.key === POD_NAMESPACE_LABEL)) {
     const matchesInit = subject?.requirements.some(({ source, key }) => source === "reserved" && key === "init") ?? false;
     if (namespace === "" && !matchesInit) {

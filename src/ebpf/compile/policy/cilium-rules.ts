@@ -82,7 +82,7 @@ class RuleBuilder {
 
   private requires(rule: CiliumDirectionRule): Requirement[] {
     return (rule.requires ?? []).flatMap((selector) =>
-      endpointRequirements(selector, this.policy.namespace, this.rule.endpointSelector, this.context.options));
+      endpointRequirements(selector, this.policy.namespace, this.rule.endpointSelector, this.context.options, true));
   }
 
   private ports(rule: CiliumDirectionRule): readonly PortRange[] {
