@@ -186,7 +186,7 @@ function changeLines({ compared }: CheckReport): string[] {
     if (rows.length > LISTED_CHANGES) lines.push(`  … ${count(rows.length - LISTED_CHANGES, "more row")} in --output json`);
   }
   const undecided = compared.undecided.reduce((sum, { classes }) => sum + classes, 0);
-  if (lines.length === 0) lines.push(nothingChanges(undecided, compared.classes, compared.groups.length > 0));
+  if (lines.length === 0) lines.push(nothingChanges(undecided, compared.classes + compared.composed, compared.groups.length > 0));
   lines.push(`Compared: ${count(compared.classes, "class", "classes")} of pairs (${compared.podClasses} of pods, ${
     compared.nodeClasses} of nodes,`
     + ` ${compared.outsideClasses} of addresses outside; ${compared.protocols.join(", ")})${
