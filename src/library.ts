@@ -17,7 +17,7 @@ import type { JudgedListener } from "./compare/judged.js";
 import { readWasm } from "./cli/wasm.js";
 import { version } from "./cli/version.js";
 import { assumedNetwork, kubeProxyRefusal, parseProfile, type Profile } from "./planes.js";
-import type { Report } from "./report/report.js";
+import { LEAST_JUDGED, type Report } from "./report/report.js";
 import { runSession } from "./session.js";
 
 export interface CaptureGiven {
@@ -46,7 +46,7 @@ export interface CompareGiven {
   readonly followCapture?: boolean;
   /** ms in which copies of one packet may lie apart; 50 by default. */
   readonly copyWindow?: number;
-  /** 0 to 1: least share of packets that must match the cluster and be decided; 0.9 by default. */
+  /** 0.1 to 1: least share of packets that must match the cluster and be decided; 0.9 by default. */
   readonly minJudged?: number;
   readonly failOn?: "any" | "unexplained" | "none";
   readonly seed?: number;
@@ -55,6 +55,8 @@ export interface CompareGiven {
 }
 
 export async function compare(given: CompareGiven): Promise<Report> {
+  const { minJudged = 0.9 } = given;
+  if (!(minJudged >= LEAST_JUDGED && minJudged <= 1)) throw new RangeError(`found minJudged ${minJudged}, expected ${LEAST_JUDGED} to 1`);
   const problems: Problem[] = [];
   const { objects, problems: ofManifests } = readManifests(given.manifests);
   const facts = new Map<string, NodeFacts>();
@@ -75,7 +77,7 @@ export async function compare(given: CompareGiven): Promise<Report> {
     version: version(), timeline: { ...timeline, problems: [...ofManifests, ...timeline.problems, ...problems] },
     captures: given.captures.map(({ name, node, device, bytes }) => ({ file: name, node, device: device ?? "", chunks: chunksOf(bytes) })),
     conntrack: new Map(), current, target,
-    followCapture: given.followCapture ?? false, windowNs: (given.copyWindow ?? 50) * 1e6, minJudged: given.minJudged ?? 0.9,
+    followCapture: given.followCapture ?? false, windowNs: (given.copyWindow ?? 50) * 1e6, minJudged,
     failOn: given.failOn ?? "any", unreadable: 0, wasm: readWasm(), network, seed: given.seed ?? 1, traced: false,
     ...(given.onJudged === undefined ? {} : { onJudged: given.onJudged }),
   });

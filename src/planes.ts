@@ -9,12 +9,13 @@
  */
 import type { Family } from "./cluster/address.js";
 import type { Cluster } from "./cluster/cluster.js";
+import { hasOwnAddress } from "./cluster/pod-identity.js";
 import type { Problem } from "./cluster/problem.js";
 import type { SettingSide } from "./compare/catalogue/index.js";
 import type { Plane } from "./dataplane.js";
 import { labelFilter } from "./ebpf/compile/label-filter.js";
 import { dumpImage } from "./ebpf/dump.js";
-import { compileImage, type MapImage } from "./ebpf/image.js";
+import { compileForLimits, compileImage, placedErrors, type MapImage } from "./ebpf/image.js";
 import type { PolicyMap } from "./ebpf/compile/policy/endpoints.js";
 import { blame, checkLimits } from "./ebpf/limits.js";
 import { OPTION_NAMES } from "./ebpf/option-values.js";
@@ -35,6 +36,7 @@ import { generatedRules, type IptablesConfig, type NodeDump } from "./iptables/p
 import type { PolicyEngine } from "./iptables/policy.js";
 import { joinRules } from "./iptables/ruleset.js";
 import { portmapProgram, portmapSysctls } from "./iptables/portmap/portmap.js";
+import { rangesOfAgent, rangesOfCalico, rangesOfCilium } from "./kept-ranges.js";
 import { cniMasquerade, type Network } from "./network.js";
 import type { CheckResult, Usage } from "./report/check.js";
 import type { LimitRow } from "./report/report.js";
@@ -49,7 +51,7 @@ export interface Profile {
 }
 
 export { CILIUM_VERSIONS } from "./ebpf/options.js";
-export { type Denial, policyDenial } from "./third-opinion.js";
+export { type Denial, policyDenial, policyDenialNow } from "./third-opinion.js";
 export { assumedNetwork, type GivenNetwork, kubeProxyRefusal, type Network, unmodelledKubeProxy } from "./network.js";
 
 export interface PlaneInputs {
@@ -211,9 +213,17 @@ function agentBesideCilium({ masquerade, clusterCidrs }: Network): MasqueradeCon
 /** What preconditions of differences ask of a profile: its version and options, as a cluster and the user set them. */
 export function settingOf(profile: Profile, cluster: Cluster, network: Network, given: Readonly<Record<string, unknown>> = {})
   : SettingSide {
-  if (profile.engine !== "cilium") return { profile: profile.text, version: "", options: {} };
+  if (profile.engine !== "cilium") {
+    const { kubeProxy, masquerade } = iptablesConfig(network, profile.engine);
+    const isCalicos = profile.engine === "kube-proxy+calico" && masquerade.agent === "none";
+    const unmasqueraded = isCalicos ? rangesOfCalico(cluster, network.clusterCidrs) : rangesOfAgent(masquerade);
+    return { profile: profile.text, version: "", options: {}, podRanges: kubeProxy.clusterCIDR,
+      ...(unmasqueraded === undefined ? {} : { unmasqueraded }) };
+  }
   const { options } = ciliumOptions(profile.text, cluster, given, assumedOptions(cluster, network));
+  const unmasqueraded = rangesOfCilium(cluster, options, agentBesideCilium(network));
   return { profile: profile.text, version: options.version, options: { ...options },
+    ...(unmasqueraded === undefined ? {} : { unmasqueraded }),
     keepsLabel: (key) => labelFilter(options).keeps(key) };
 }
 
@@ -228,7 +238,7 @@ export function checkTarget(profile: Profile, cluster: Cluster, network: Network
   let mostEntries = 0;
   for (const map of image.policies.endpoints.maps) mostEntries = Math.max(mostEntries, map.size);
   return {
-    profile: profile.text, endpoints: cluster.pods.filter((pod) => !pod.hostNetwork).length,
+    profile: profile.text, endpoints: cluster.pods.filter(hasOwnAddress).length,
     identities: image.policies.identities.all.filter((one) => one.kind === "pod").length,
     mostEntries, maxEntries: image.options["bpf-policy-map-max"], limits: checkLimits(image), problems: image.problems,
   };
@@ -241,7 +251,8 @@ export function checkTarget(profile: Profile, cluster: Cluster, network: Network
 export function usageOf(profile: Profile, cluster: Cluster, network: Network): Usage {
   const { options } = ciliumOptions(profile.text, cluster, {}, assumedOptions(cluster, network));
   const roomy = { ...options, "bpf-policy-map-max": Number.MAX_SAFE_INTEGER };
-  const image = { ...compileImage({ cluster, options: roomy, ...(network.names === undefined ? {} : { names: network.names }) }), options };
+  const given = network.names === undefined ? {} : { names: network.names };
+  const image = { ...compileForLimits({ cluster, options: roomy, ...given }), options };
   const fullest = new Map<string, LimitRow>();
   for (const row of checkLimits(image, 0)) {
     const key = `${row.id} ${row.limit}`;
@@ -253,8 +264,8 @@ export function usageOf(profile: Profile, cluster: Cluster, network: Network): U
     .map((row) => (row.id === "CAP-POLICYMAP" && most !== null ? { ...row, because: blame(image, most) } : row));
   const over = maps.map(({ size }) => size > options["bpf-policy-map-max"]);
   const perNode = new Map<string, number>();
-  for (const pod of cluster.pods) if (!pod.hostNetwork) perNode.set(pod.nodeName, (perNode.get(pod.nodeName) ?? 0) + 1);
-  return { pods: cluster.pods.filter((pod) => !pod.hostNetwork).length, nodes: cluster.nodes.length, limits,
+  for (const pod of cluster.pods) if (hasOwnAddress(pod)) perNode.set(pod.nodeName, (perNode.get(pod.nodeName) ?? 0) + 1);
+  return { pods: cluster.pods.filter(hasOwnAddress).length, nodes: cluster.nodes.length, limits,
     overflowing: image.policies.endpoints.ofPod.reduce((sum, at) => sum + Number(at >= 0 && over[at]), 0),
     podsOfFullestNode: Math.max(0, ...perNode.values()), tcpConnections: options["bpf-ct-global-tcp-max"],
     otherConnections: options["bpf-ct-global-any-max"], translations: options["bpf-nat-global-max"] };
@@ -289,6 +300,13 @@ function imageOf(profile: Profile, cluster: Cluster, network: Network): MapImage
   const { options, problems } = ciliumOptions(text, cluster, {}, assumedOptions(cluster, network));
   const image = compileImage({ cluster, options, ...(network.names === undefined ? {} : { names: network.names }) });
   return { ...image, problems: [...problems, ...image.problems] };
+}
+
+/** The errors of `checkTarget` that have a place, at less cost. */
+export function placedErrorsOf(profile: Profile, cluster: Cluster, network: Network): Problem[] {
+  const { options, problems } = ciliumOptions(profile.text, cluster, {}, assumedOptions(cluster, network));
+  return [...problems.filter(({ where, severity }) => where !== null && severity === "error"),
+    ...placedErrors({ cluster, options, ...(network.names === undefined ? {} : { names: network.names }) })];
 }
 
 /** What is wrong with options that the user states for a profile, a sentence each. */

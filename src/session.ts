@@ -16,8 +16,9 @@ import { type JudgedListener, Teller } from "./compare/judged.js";
 import { type CoverageReport, isExercised } from "./compare/coverage.js";
 import { Names } from "./compare/names.js";
 import { strangers } from "./compare/strangers.js";
+import { type FateCapture, type FatesSummary, RecordedFates } from "./compare/recorded-fates.js";
 import type { Plane } from "./dataplane.js";
-import { buildPlane, type Denial, limitsOf, policyDenial, type PlaneInputs, type Profile, settingOf } from "./planes.js";
+import { buildPlane, limitsOf, policyDenial, policyDenialNow, type PlaneInputs, type Profile, settingOf } from "./planes.js";
 import { CaptureCursor, type CaptureInput, keyOfImage, readView } from "./replay/reading.js";
 import { type PlaneChange, Replay } from "./replay/loop.js";
 import { Clocks } from "./replay/clocks.js";
@@ -30,7 +31,8 @@ import { StepWatch, type TracedPacket } from "./compare/watch.js";
 import { neverExercised, servingOf } from "./report/coverage.js";
 import { trustLine, type VerifiedDump } from "./report/verify.js";
 import {
-  type CaptureSummary, type EntrySummary, type FindingRow, type FlowSummary, type PlaneSummary, type Report, type TruthSummary, verdictOf,
+  type CaptureSummary, type EntrySummary, type FindingRow, type FlowSummary, type PlaneSummary, type Report, type TruthSummary,
+  unlessIncomplete, verdictOf,
 } from "./report/report.js";
 
 export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | "udpCleanup"> {
@@ -49,7 +51,7 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   readonly planeNames?: readonly [string, string];
   /** How differences are named; absent: by the catalogue. */
   readonly nameOf?: (situation: Situation) => Named;
-  readonly captures: readonly (Omit<CaptureInput, "node"> & { readonly node: string })[];
+  readonly captures: readonly (Omit<CaptureInput, "node"> & { readonly node: string } & Pick<FateCapture, "fates">)[];
   /** conntrack entries or events by node. */
   readonly conntrack: ReadonlyMap<string, readonly ConntrackFlow[]>;
   /** Dumps of nodes' rules held against generated ones. */
@@ -59,7 +61,7 @@ export interface SessionInput extends Omit<PlaneInputs, "cluster" | "epochNs" | 
   /** conntrack entries among the captures, and those that are not replayed. */
   readonly entries?: Omit<EntrySummary, "disagreeing">;
   /** Connections of flow logs among the captures, and those that are not replayed. */
-  readonly flows?: FlowSummary;
+  readonly flows?: Omit<FlowSummary, "fates">;
   /** A module with a program of the user's own, for the target. */
   readonly targetWasm?: PlaneInputs["wasm"];
   readonly followCapture: boolean;
@@ -112,9 +114,11 @@ export async function runSession(input: SessionInput): Promise<Session> {
   let targetNames = targetTimeline === undefined ? names : new Names(targetCluster);
   let denies = policyDenial(targetCluster, input.target, input.cilium, targetNetwork.names);
   const settings = settingsOf(input, cluster);
+  const fates = input.flows === undefined ? null : new RecordedFates(input.captures);
+  const listener = listenerOf(fates, input.onJudged);
   const comparison = new Comparison(planes, () => names, input.current.policyEngine,
-    Object.assign((...flow: Parameters<Denial>) => denies(...flow), { reads: (...flow: Parameters<Denial>) => denies.reads(...flow) }),
-    input.onJudged === undefined ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, input.onJudged), settings, {
+    policyDenialNow(() => denies),
+    listener === null ? null : new Teller(Number(epochNs / 1_000_000_000n), topology.nodes, listener), settings, {
       targetNames: () => targetNames,
       ...(input.nameOf === undefined ? {} : { nameOf: input.nameOf }),
       ...(targetTimeline === undefined ? {} : { strange: strangers(cluster, targetCluster, input.strangers) }),
@@ -139,8 +143,16 @@ export async function runSession(input: SessionInput): Promise<Session> {
   await merge(open, epochSec, topology, replay, input, clocks);
   replay.finish();
   const hints = clocks === null ? [] : clockProblems(clocks.hints(), cursors.map((one) => one.input), topology.nodes);
-  return { report: reportOf(input, cursors, topology, replay, comparison, planes, cluster, hints), replay, planes, comparison,
+  return { report: reportOf(input, cursors, topology, replay, comparison, planes, cluster, hints, fates), replay, planes, comparison,
     traced: watch?.found ?? null };
+}
+
+function listenerOf(fates: RecordedFates | null, own: JudgedListener | undefined): JudgedListener | null {
+  if (fates === null) return own ?? null;
+  return (judged) => {
+    fates.take(judged);
+    own?.(judged);
+  };
 }
 
 /** The changes of both planes by time; deleted conntrack entries were deleted on the nodes, whatever their cluster. */
@@ -205,7 +217,9 @@ function seesAll(cursor: CaptureCursor): boolean {
 }
 
 function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topology: Topology, replay: Replay,
-  comparison: Comparison, planes: readonly [Plane, Plane], cluster: Cluster, clockHints: readonly Problem[]): Report {
+  comparison: Comparison, planes: readonly [Plane, Plane], cluster: Cluster, clockHints: readonly Problem[],
+  fates: RecordedFates | null): Report {
+  comparison.end();
   const { counts } = comparison;
   const problems: Problem[] = [...input.timeline.problems, ...clockHints];
   for (const { end, input: { file } } of cursors) {
@@ -240,16 +254,16 @@ function reportOf(input: SessionInput, cursors: readonly CaptureCursor[], topolo
     limits: rows.limits, hazards: hazardsOf(cluster, current, target), accepted: rows.summary,
     truth: truthOf(replay, cursors, topology),
     entries: input.entries === undefined ? null : { ...input.entries, disagreeing: disagreeingLines(replay, cursors) },
-    flows: input.flows ?? null,
+    flows: input.flows === undefined ? null : { ...input.flows, fates: fates!.summary() },
     untouched: untouchedOf(comparison.coverage.report(cluster, planes), comparison.coverage.untouchedServices(cluster)),
     problems,
-    verdict: verdictOf({
+    verdict: unlessIncomplete(verdictOf({
       // An entry or connection that could not be placed is a packet that was not judged.
       replayed: replay.counts.packets + unplaced, matched: counts.matched + unplaced, undecided: counts.undecided + unplaced,
-      contradicted: counts.contradicted,
+      contradicted: counts.contradicted, truth: heldViews(input, replay, fates?.summary()),
       ...rows.counted, accepted: findings.length - rows.counted.findings, unreadable: input.unreadable + emptyCaptures,
       minJudged: input.minJudged, failOn: input.failOn,
-    }),
+    }), problems),
   };
 }
 
@@ -327,6 +341,15 @@ function asideOf(replay: Replay): (readonly [string, number])[] {
     ["on loopback", counts.loopback],
   ];
   return aside.filter(([, number]) => number > 0);
+}
+
+/** A review's sides are both of one dataplane, and captures may be of another. */
+function heldViews({ planeNames }: SessionInput, { truth: { tally } }: Replay, fates: FatesSummary | undefined)
+  : { held: number; reproduced: number } | null {
+  if (planeNames !== undefined) return null;
+  const views = tally.views - [...tally.undecided.values()].reduce((sum, undecided) => sum + undecided, 0);
+  const { compared, otherwise } = fates ?? { compared: 0, otherwise: 0 };
+  return { held: views + compared, reproduced: tally.agreed + tally.otherPorts + compared - otherwise };
 }
 
 function truthOf(replay: Replay, cursors: readonly CaptureCursor[], topology: Topology): TruthSummary {

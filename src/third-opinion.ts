@@ -22,10 +22,20 @@ export function wordsEngine(cluster: Cluster): PolicyEngine {
 export interface Denial {
   (source: Uint8Array, destination: Uint8Array, protocol: number, port: number): boolean;
   /** All policies that Cilium reads, taken as it takes them; `unknown` where the profile is no Cilium or the words do not say. */
-  readonly reads: (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => Reading;
+  readonly reads: Asked;
+  /** The same of NetworkPolicy alone. */
+  readonly readsNetworkPolicy: Asked;
+  /** NetworkPolicy as an iptables engine takes it: by its words, with an ipBlock that matches pods by their addresses. */
+  readonly engineReads: Asked;
 }
 
 export type Reading = "allow" | "deny" | "unknown";
+
+/** Of whom: the policies of who sends, or of who receives. */
+export type Way = "egress" | "ingress";
+
+/** `way`: absent, both have to allow it. */
+export type Asked = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number, way?: Way) => Reading;
 
 /**
  * Whether the policies that a profile reads deny a flow by their words. Cilium reads its own kinds and ClusterNetworkPolicy
@@ -44,25 +54,48 @@ export function policyDenial(cluster: Cluster, profile: Profile, given: Readonly
     const ends = [addressFromBytes(source), addressFromBytes(destination)] as const;
     const found = evaluateAddresses(index, ...ends, protocol, port);
     if (found.egress.verdict === "deny" || found.ingress.verdict === "deny") return true;
-    return others?.(...ends, protocol, port) === "deny";
+    if (others === null) return false;
+    const { egress, ingress } = others(...ends, protocol, port);
+    return egress.verdict === "deny" || ingress.verdict === "deny";
   };
-  return Object.assign(denies, { reads: (source: Uint8Array, destination: Uint8Array, protocol: number, port: number): Reading =>
-    cilium?.(addressFromBytes(source), addressFromBytes(destination), protocol, port) ?? "unknown" });
+  const engine = new PolicyIndex(cluster, { ipBlockMatchesPods: true, adminKinds: [] });
+  const asked = (read: Words): Asked => (source, destination, protocol, port, way) => {
+    const found = read(addressFromBytes(source), addressFromBytes(destination), protocol, port);
+    return combined(way === undefined ? [found.egress.verdict, found.ingress.verdict] : [found[way].verdict]);
+  };
+  const alone = cilium === null || others === null ? cilium
+    : ciliumWords({ ...cluster, ciliumPolicies: [], adminPolicies: [] }, profile, given, names);
+  return Object.assign(denies, { reads: cilium === null ? (): Reading => "unknown" : asked(cilium),
+    readsNetworkPolicy: alone === null ? (): Reading => "unknown" : asked(alone),
+    engineReads: asked((...flow) => evaluateAddresses(engine, ...flow)) });
 }
+
+/** As `policyDenial`, of the cluster as it is when asked. */
+export function policyDenialNow(now: () => Denial): Denial {
+  return Object.assign((...flow: Parameters<Denial>) => now()(...flow), {
+    reads: (...flow: Parameters<Asked>) => now().reads(...flow),
+    readsNetworkPolicy: (...flow: Parameters<Asked>) => now().readsNetworkPolicy(...flow),
+    engineReads: (...flow: Parameters<Asked>) => now().engineReads(...flow),
+  });
+}
+
+function combined(verdicts: readonly ("allow" | "deny" | "undecided")[]): Reading {
+  if (verdicts.includes("deny")) return "deny";
+  return verdicts.every((one) => one === "allow") ? "allow" : "unknown";
+}
+
+type Words = (source: Address, destination: Address, protocol: number, port: number)
+  => Readonly<Record<Way, { readonly verdict: "allow" | "deny" | "undecided" }>>;
 
 /** ICMP types are not given: a flow that begins with ICMP begins with an echo request. */
 const ECHO_REQUEST: Readonly<Record<number, number>> = { 1: 8, 58: 128 };
 
 function ciliumWords(cluster: Cluster, profile: Profile, given: Readonly<Record<string, unknown>>, names: DNSNames | undefined)
-  : (source: Address, destination: Address, protocol: number, port: number) => Reading {
+  : Words {
   const { options } = ciliumOptions(profile.text, cluster, given);
   const spec = new CiliumSpec(cluster, { ...ciliumSpecOptions(Number(options.version.split(".")[1]), { ...options }),
     ...(names?.complete === true ? { domainNames: byAddress(names) } : {}) });
-  return (source, destination, protocol, port) => {
-    const { egress, ingress } = spec.evaluate(source, destination, protocol, ECHO_REQUEST[protocol] ?? port);
-    if (egress.verdict === "deny" || ingress.verdict === "deny") return "deny";
-    return egress.verdict === "allow" && ingress.verdict === "allow" ? "allow" : "unknown";
-  };
+  return (source, destination, protocol, port) => spec.evaluate(source, destination, protocol, ECHO_REQUEST[protocol] ?? port);
 }
 
 /** Names of each address, by its text. */

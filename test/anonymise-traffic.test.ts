@@ -51,7 +51,9 @@ const NETWORK = ["--cluster-cidr", RANGES[0], RANGES[1], "--non-masquerade-cidr"
 /** What a report says that hangs on no name. */
 function gist({ exitCode, report }: { exitCode: number; report: Report }): unknown {
   const { packets, findings, undecided, truth, entries, flows } = report;
-  return { exitCode, packets, undecided, truth: { ...truth, disagreements: [] }, entries, flows,
+  const examples = flows?.fates.examples.map(({ line, port, recorded }) => [line, port, recorded]);
+  const told = flows === null ? null : { ...flows, fates: { ...flows.fates, examples } };
+  return { exitCode, packets, undecided, truth: { ...truth, disagreements: [] }, entries, flows: told,
     findings: findings.map(({ id, facet, packets: many, flows: connections, port }) => [id, facet, many, connections, port]).sort() };
 }
 

@@ -22,6 +22,8 @@ export interface Drawn {
 const wasm = readWasm();
 const CIDRS = ["10.244.0.0/16", "10.244.1.0/24", "192.168.50.0/24", "192.168.50.11/32", "0.0.0.0/0", "203.0.113.0/24", "10.244.2.16/28"];
 const CURRENT = ["kube-proxy+npm", "kube-proxy+calico", "kube-proxy+spec", "kube-proxy"];
+const WIDE_TARGET = ["cilium@1.16", "cilium@1.17", "cilium@1.18", "cilium@1.19", "cilium@1.20", "aks@1.31", "aks@1.34",
+  "aks@1.34+host-routing"];
 const TARGET = ["cilium@1.16", "cilium@1.18", "cilium@1.20", "aks@1.34"];
 
 function selector(random: Random, from: Readonly<Record<string, readonly string[]>>): Plain {
@@ -80,14 +82,41 @@ function services(random: Random, items: readonly Plain[]): Plain[] {
   });
 }
 
-export function draw(number: number): Drawn {
+/** Services of every kind, with either traffic policy, some without endpoints, some for a few ranges of clients. */
+function anyServices(random: Random, items: readonly Plain[]): Plain[] {
+  const pods = items.filter(({ kind, spec }) => kind === "Pod" && (spec as Plain).hostNetwork !== true);
+  return ["four", "five", "six"].flatMap((name, index) => {
+    const namespace = random.pick(NAMESPACES);
+    const target = random.pick([80, 8080, 9090]);
+    const type = random.pick(["ClusterIP", "NodePort", "LoadBalancer", "LoadBalancer"]);
+    const policy = (): string => random.pick(["Local", "Cluster"]);
+    const nodePort = type === "ClusterIP" ? {} : { nodePort: 30090 + index };
+    const spec = { clusterIP: `10.96.2.${10 + index}`, type, ports: [{ port: 80, targetPort: target, ...nodePort }],
+      internalTrafficPolicy: policy(), ...(type === "ClusterIP" ? {} : { externalTrafficPolicy: policy() }),
+      ...(random.chance(25) ? { externalIPs: [`198.51.100.${10 + index}`] } : {}),
+      ...(type === "LoadBalancer" && random.chance(30) ? { loadBalancerSourceRanges: [random.pick(CIDRS)] } : {}) };
+    const status = type === "LoadBalancer" ? { status: { loadBalancer: { ingress: [{ ip: `198.51.100.${20 + index}` }] } } } : {};
+    const endpoints = random.chance(15) ? [] : pods.filter(() => random.chance(25)).map(({ metadata, spec: own, status: known }) => ({
+      addresses: [(known as { podIPs: { ip: string }[] }).podIPs[0].ip], nodeName: (own as Plain).nodeName, conditions: { ready: true },
+      targetRef: { kind: "Pod", ...(metadata as Plain) } }));
+    return [
+      { apiVersion: "v1", kind: "Service", metadata: { name, namespace }, spec, ...status },
+      { apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", addressType: "IPv4",
+        metadata: { name: `${name}-1`, namespace, labels: { "kubernetes.io/service-name": name } },
+        ports: [{ port: target, protocol: "TCP" }], endpoints },
+    ];
+  });
+}
+
+/** @param wide with services of every kind */
+export function draw(number: number, wide = false): Drawn {
   const random = new Random(number);
   const base = baseCluster(random);
   const drawn = Array.from({ length: 2 + random.below(5) }, (_, index) => networkPolicy(random, index));
   const others = random.chance(25) ? policies(random, { version: 16, v6: false, tiers: false, nodes: false, hosts: false }) : [];
   const { objects } = readManifests([{ name: "cluster", text: JSON.stringify({ apiVersion: "v1", kind: "List",
-    items: [...base.items, ...services(random, base.items), ...drawn, ...others] }) }]);
-  return { cluster: buildCluster(objects), current: profile(random.pick(CURRENT)), target: profile(random.pick(TARGET)) };
+    items: [...base.items, ...services(random, base.items), ...drawn, ...others, ...(wide ? anyServices(random, base.items) : [])] }) }]);
+  return { cluster: buildCluster(objects), current: profile(random.pick(CURRENT)), target: profile(random.pick(wide ? WIDE_TARGET : TARGET)) };
 }
 
 export function profile(text: string): Profile {

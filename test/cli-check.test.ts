@@ -132,6 +132,16 @@ describe("kube-proxy in a mode that is not modelled", () => {
     expect(text.stdout).toMatch(/^Limits of /m);
     expect(text.stdout).toMatch(/^exit code 1: 1 blocker/m);
   });
+
+  it("--strict: it is an error of the inputs too, told once, and the rest is printed", async () => {
+    const proxy = file("strict.yaml", "kind: KubeProxyConfiguration\napiVersion: kubeproxy.config.k8s.io/v1alpha1\nmode: ipvs\n");
+    const { ran, report } = await reportOf(["-f", CLUSTER, proxy, "--strict"]);
+    const errors = report.problems.filter(({ severity }) => severity === "error").map(({ what }) => what);
+    expect(errors).toEqual([expect.stringMatching(/kube-proxy runs in ipvs mode; only iptables mode is modelled/)]);
+    expect([ran.exitCode, ran.stderr]).toEqual([2, expect.stringContaining("1 error in the inputs (--strict)")]);
+    expect([report.blockers.map(({ object }) => object), report.compared]).toEqual([["kube-proxy"], null]);
+    expect(report.hazards.length).toBeGreaterThan(0);
+  });
 });
 
 describe("what nothing could decide", () => {

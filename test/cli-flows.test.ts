@@ -86,6 +86,34 @@ describe("flows of Hubble", () => {
     expect(stdout).toMatch(/policy verdicts among them: 2 DROPPED, 1 AUDIT, 1 FORWARDED/);
   });
 
+  it("what the log tells became of them is held against the current side", async () => {
+    const denied = { verdict: "DROPPED", drop_reason_desc: "POLICY_DENIED" };
+    const atReceiver = { trace_observation_point: "TO_ENDPOINT" };
+    const direct = { to: "10.244.2.10", dport: 8080 };
+    const path = file("fates.jsonl", lines(
+      flow({ ...direct, sport: 1, more: atReceiver }), flow({ ...direct, sport: 2, more: denied }),
+      // Seen on its way only; dropped for another reason; both, since it changed; a service without endpoints.
+      flow({ ...direct, sport: 3 }), flow({ ...direct, sport: 4, more: { verdict: "DROPPED", drop_reason_desc: "CT_MAP_INSERTION_FAILED" } }),
+      flow({ ...direct, sport: 5, more: denied }), flow({ ...direct, sport: 5, more: atReceiver }),
+      flow({ to: "10.96.0.70", sport: 6, more: { event_type: { type: 5 }, traffic_direction: "INGRESS" } }),
+      // Behind the balancing it is the same connection.
+      flow({ sport: 7 }), flow({ to: "10.244.2.10", dport: 8080, toPod: "default/web-b", sport: 7, more: denied })));
+    const { report } = await replay(path);
+    expect(report.flows?.fates).toMatchObject({ compared: 4, otherwise: 3, examples: [
+      { line: 2, recorded: "denied", current: expect.stringMatching(/^delivered to default\/web-b/) },
+      { line: 7, recorded: "arrived", current: expect.stringMatching(/rejected/) },
+      { line: 8, recorded: "denied", destination: expect.stringMatching(/default\/web/), port: 80 }] });
+    const { stdout } = await runCli(["compare", ...CLUSTER, ...NETWORK, "--input-file", path]);
+    // Both sides agree, and on something else than what happened.
+    const { exitCode, report: { verdict } } = await replay(file("agreed.jsonl", lines(flow({ ...direct, more: denied }))));
+    expect([exitCode, verdict.why]).toEqual([3, expect.stringMatching(/no difference .* but the current side reproduces 0 % of what was rec/)]);
+    expect(stdout).toMatch(/1 of 4 connections whose end the log tells fare so in the current side too/);
+    expect(stdout).toMatch(/fates\.jsonl line 2: default\/\S+ -> default\/web-b:8080 denied by policy as recorded, delivered/);
+    const review = await runCli(["review", ...CLUSTER, ...NETWORK, "--before", `${LAB}/cluster.yaml`, "--after", `${LAB}/cluster.yaml`,
+      "--input-file", path]);
+    expect(review.stdout).toMatch(/3 otherwise: the cluster before the change is not what was in force/);
+  });
+
   it("answers, losses and other events are counted; one bad line costs that line", async () => {
     const { report } = await replay(file("mixed.jsonl", lines(flow(), "garbage", "[1]", flow({ more: { is_reply: true } }),
       JSON.stringify({ lost_events: { num_events_lost: "12" } }), JSON.stringify({ node_status: { state_change: 1 } }),

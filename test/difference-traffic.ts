@@ -142,7 +142,8 @@ async function ofRecordings(): Promise<Shown> {
   return shown;
 }
 
-function shownOf({ sides, finding }: Judged): ShownPacket {
+function shownOf({ sides, finding }: Pick<Judged, "finding"> & { readonly sides: readonly { readonly text: string }[] | null })
+  : ShownPacket {
   const seen = (sides ?? []).map(({ text }) => text);
   return finding === null ? { seen, ids: [] } : { seen: [...seen, finding.facet], ids: [finding.id] };
 }

@@ -181,7 +181,7 @@ describe("in a review each side's own policies say what its proxy sees", () => {
       writeFileSync(path, readFileSync(policy(asks, "{matchName: api.example.com}")));
       return path;
     });
-    const ran = await runCli(["review", ...CLUSTER, ...NETWORK, "--before", first, "--after", second, "-o", "json", "--min-judged", "0",
+    const ran = await runCli(["review", ...CLUSTER, ...NETWORK, "--before", first, "--after", second, "-o", "json", "--min-judged", "10",
       "--fqdn-cache", cache({}), "-r", `node1=${capture("node1", [...lookup(1, CLI_A, "api.example.com", OUTSIDE), connect(2, CLI_A)])}`]);
     const found = JSON.parse(ran.stdout) as { rows: { id: string; destination: string }[]; newlyUndecided: number };
     const rows = found.rows.filter((row) => row.destination === OUTSIDE).map(({ id }) => id);

@@ -60,7 +60,7 @@ const FAULTS: readonly Omit<Mutant, "plane">[] = [
   },
   {
     id: "local-policy-ignored", file: "src/ebpf/compile/service-topology.ts", stories: ["lab/nodeport-local", "lab/internal-local"],
-    find: "return local ? near.filter((one) => isLocal(one, node)) : near;", replace: "return near;",
+    find: "return local ? locals.of(near, node) : near;", replace: "return near;",
     why: "traffic policy Local chooses from the endpoints of all nodes",
   },
   {

@@ -107,11 +107,13 @@ describe("JUnit", () => {
 
 describe("Markdown", () => {
   it("names the three worst before all else, and nothing in a name is markup", async () => {
-    const hostile = POLICY.replace("web-from-client", "'[x](http://evil) <b>@you</b> |`'");
-    const run = await outputsOf({ stories: ["nodeport-cluster", "icmp-errors"], formats: ["markdown"], manifests: hostile });
+    // Names of objects are none that could be markup, those of files are.
+    const called = "[x](evil) <b>@you |`.yaml";
+    const run = await outputsOf({ stories: ["nodeport-cluster", "icmp-errors"], formats: ["markdown"], called });
     const text = run.text("markdown");
+    expect(text).toContain("&#64;you");
     expect(text.split("\n").slice(0, 8).filter((line) => /^[123]\. \*\*Newly dropped or refused\*\*/.test(line))).toHaveLength(3);
-    expect(text).not.toMatch(/<b>|\[x\]|@you|http:\/\/evil/);
+    expect(text).not.toMatch(/<b>|\[x\]|@you|`\.yaml/);
     const rows = text.split("\n").filter((line) => line.startsWith("| "));
     for (const row of rows) expect([9, 5, 3]).toContain(row.split("|").length - 1);
   });

@@ -34,15 +34,17 @@ export interface OutputsWanted {
   readonly args?: readonly string[];
   /** Further manifests. */
   readonly manifests?: string;
+  /** The name of their file. */
+  readonly called?: string;
   /** Inputs in the other order. */
   readonly turned?: boolean;
 }
 
 /** Runs `compare` on stories of the lab as one set of captures. */
-export async function outputsOf({ stories, formats, args = [], manifests = POLICY, turned = false }: OutputsWanted): Promise<Outputs> {
+export async function outputsOf({ stories, formats, args = [], manifests = POLICY, called = "more.yaml", turned = false }: OutputsWanted): Promise<Outputs> {
   const folder = mkdtempSync(join(tmpdir(), "twinplane-outputs-"));
   try {
-    const more = join(folder, "more.yaml");
+    const more = join(folder, called);
     writeFileSync(more, manifests);
     const files = [...["cluster.yaml", "node1.net.json", "node2.net.json"].map((name) => join(LAB, name)), more,
       ...stories.map((story) => join(LAB, story))];

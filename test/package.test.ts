@@ -1,6 +1,8 @@
 /** What `npm pack` puts in the package: what the installed command needs, and nothing of the workshop. */
-import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { cpSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { root } from "./cli.js";
 
@@ -27,6 +29,13 @@ describe("the package", () => {
 
   it("holds no tests, no sources of the host, no build leftovers", () => {
     expect(files.filter((file) => /\.test\.|\.fixture\.|^(src|test|lab|bench|scripts|node_modules)\/|^build\/(?!\w+\.wasm$)/.test(file))).toEqual([]);
+  });
+
+  it("says what to do where it was never built", () => {
+    const folder = mkdtempSync(join(tmpdir(), "twinplane-unbuilt-"));
+    cpSync(`${root}bin`, join(folder, "bin"), { recursive: true });
+    const { status, stderr } = spawnSync(process.execPath, [join(folder, "bin/twinplane.mjs"), "check"], { encoding: "utf8" });
+    expect([status, stderr]).toEqual([2, expect.stringMatching(/^twinplane: .*not built; `npm start`.*\n$/)]);
   });
 
   it("imports no development dependency", () => {

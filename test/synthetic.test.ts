@@ -107,3 +107,51 @@ describe("what a cluster has already stays", () => {
     expect(made(...SHOP, slice).objects.endpointSlices.filter((one) => one.serviceName === "web")).toHaveLength(1);
   });
 });
+
+describe("nodes that only their pods name", () => {
+  const live = (name: string, nodeName: string, status: object): object => ({ apiVersion: "v1", kind: "Pod", metadata: { name, namespace: "shop" },
+    spec: { nodeName }, status: { phase: "Running", ...status } });
+  const pods = [live("a", "vmss0", { podIP: "10.244.0.5", hostIP: "10.224.0.4", hostIPs: [{ ip: "10.224.0.4" }, { ip: "fd00::4" }] }),
+    live("b", "vmss1", { podIP: "10.244.1.5" }), live("gone", "vmss9", { phase: "Failed", podIP: "10.244.9.5", hostIP: "10.224.0.9" })];
+
+  it("are made with the addresses that the pods say, and the pods are behind them", () => {
+    const { objects, problems } = made(...pods);
+    expect(objects.nodes.map(({ name, addresses }) => [name, ...addresses.map(({ address }) => address.text)]))
+      .toEqual([["vmss0", "10.224.0.4", "fd00::4"], ["vmss1", expect.stringMatching(/^192\.168\.50\./)]]);
+    expect(problems.map(({ what }) => what)).toEqual([expect.stringMatching(
+      /^2 Nodes that pods run on are not among the objects \(vmss0, vmss1\).*addresses of 1 are synthetic$/)]);
+    const { initial, problems: none } = buildTimeline({ initial: objects });
+    expect(none).toEqual([]);
+    expect(initial.nodes.flatMap((one) => one.facts.devices.flatMap((device) => device.pod ?? []))).toEqual(["shop/a", "shop/b"]);
+  });
+
+  it("stand beside those that the dump has", () => {
+    const { objects } = made(node("node1", "10.1.0.0/24"), pod("x", {}), ...pods);
+    expect(objects.nodes.map(({ name }) => name)).toEqual(["node1", "vmss0", "vmss1"]);
+  });
+});
+
+describe("a dump with Endpoints and no EndpointSlices", () => {
+  const endpoints = (name: string, subsets: object[], labels = {}): object => ({ apiVersion: "v1", kind: "Endpoints",
+    metadata: { name, namespace: "shop", labels }, subsets });
+  const ready = [{ addresses: [{ ip: "10.1.0.5", nodeName: "node1" }], ports: [{ name: "", port: 8080 }] }];
+  const bare = { selector: undefined, clusterIP: "10.0.0.9" };
+
+  it("has the services' endpoints from them, those without a selector too", () => {
+    const { objects, problems } = made(node("node1", "10.1.0.0/24"), pod("x", { app: "web" }), service("web", { clusterIP: "10.0.0.8" }),
+      endpoints("web", [{ notReadyAddresses: [{ ip: "10.1.0.5" }], ports: [{ port: 8080 }] }]),
+      service("outside", bare), endpoints("outside", ready), service("skipped", { ...bare, clusterIP: "10.0.0.10" }),
+      endpoints("skipped", ready, { "endpointslice.kubernetes.io/skip-mirror": "true" }));
+    expect(objects.endpointSlices.map((one) => [one.serviceName, one.ports.map(({ port }) => port),
+      one.endpoints.map((end) => [end.addresses[0].text, end.ready, end.serving])])).toEqual([
+      ["outside", [8080], [["10.1.0.5", true, true]]], ["web", [8080], [["10.1.0.5", false, false]]]]);
+    expect(problems.map(({ what }) => what)).toEqual([
+      "3 Services without EndpointSlices (shop/outside, shop/skipped, shop/web): the Endpoints of the same name are read in their place"]);
+  });
+
+  it("a service that Endpoints say has none has none, whatever its selector", () => {
+    const { objects } = made(node("node1", "10.1.0.0/24"), pod("x", { app: "web" }), 
+      service("web", { clusterIP: "10.0.0.8", ports: [{ port: 80, targetPort: 8080 }] }), endpoints("web", []));
+    expect(objects.endpointSlices).toEqual([]);
+  });
+});

@@ -29,7 +29,8 @@ const pod: Shape = (value, mapping, at) => {
   const read = fields({
     spec: fields({ nodeName: name, hostNetwork: plain, serviceAccountName: name, containers: list(fields({ ports })),
       initContainers: list(fields({ restartPolicy: text((one) => (one === "Always" ? one : "Never")), ports })) }),
-    status: fields({ podIP: address, podIPs: list(fields({ ip: address })), phase: plain, startTime: time }),
+    status: fields({ podIP: address, podIPs: list(fields({ ip: address })), hostIP: address, hostIPs: list(fields({ ip: address })),
+      phase: plain, startTime: time }),
   })(given, mapping, at) as Json;
   const owners = fields({ ownerReferences: list(fields({ controller: plain, name: owner })) })(meta, mapping, `${at}.metadata`) as Json;
   return { metadata: { ...metadata(meta, mapping, `${at}.metadata`) as Json, ...owners }, ...read };
@@ -54,6 +55,8 @@ const endpoint = fields({
   addresses: list(address), nodeName: name, zone: name, conditions: fields({ ready: plain, serving: plain, terminating: plain }),
   targetRef: target, hints: fields({ forZones: list(fields({ name })), forNodes: list(fields({ name })) }),
 });
+
+const formerEndpoint = fields({ ip: address, nodeName: name, targetRef: target });
 
 const policyPort = exactly({ protocol: plain, port, endPort: plain });
 const policyPeers = list(exactly({ podSelector: selector, namespaceSelector: selector,
@@ -122,6 +125,8 @@ export const KEPT_KINDS: Readonly<Record<string, KeptKind>> = {
   Pod: kept(CORE, pod),
   Service: kept(CORE, fields({ metadata, spec: service,
     status: fields({ loadBalancer: fields({ ingress: list(fields({ ip: address, ipMode: plain })) }) }) })),
+  Endpoints: kept(CORE, fields({ metadata, subsets: list(fields({ addresses: list(formerEndpoint),
+    notReadyAddresses: list(formerEndpoint), ports: list(fields({ name, protocol: plain, port: plain })) })) })),
   EndpointSlice: kept(/^discovery\.k8s\.io\//, fields({ metadata, addressType: plain,
     ports: list(fields({ name, protocol: plain, port: plain })), endpoints: list(endpoint) } satisfies Fields)),
   NetworkPolicy: kept(/^networking\.k8s\.io\//, withSpec(networkPolicy)),

@@ -10,6 +10,7 @@ import { hazardsOf } from "../compare/catalogue/index.js";
 import { buildPlane, checkTarget, type Network, type PlaneInputs, policyDenial, type Profile, settingOf,
   unmodelledKubeProxy, usageOf } from "../planes.js";
 import { type CheckReport, checkVerdict, type ComparedPairs } from "../report/check.js";
+import { unlessIncomplete } from "../report/report.js";
 import { acceptCheck } from "./accepted.js";
 import { blockersOf, currentBlockers } from "./blockers.js";
 import { compareAll, type ExhaustiveInput } from "./exhaustive.js";
@@ -54,7 +55,8 @@ export function runCheck(input: CheckInput): CheckReport {
   const { scale } = input;
   const scaled = scale === null ? null : { ...usageOf(target, scaledCluster(cluster, scale.pods, scale.by), network), by: scale.by };
   // What an endpoint's full policy map leaves out depends on both directions together.
-  const wholes = input.rulesByNode.size > 0 || usage.overflowing > 0 ? () => true : inseparableIn(cluster, [current, target], network);
+  const wholes = input.rulesByNode.size > 0 || usage.overflowing > 0 ? () => true
+    : inseparableIn(cluster, [current, target], network, new Map([[target, ofTarget]]));
   const found = size.endpoints === 0 || input.mostProbes === 0 || unmodelled !== null ? null : compare(input, sides, wholes, problems);
   const rows = acceptCheck({ changes: found?.groups ?? [], flags, limits: usage.limits, scaled: scaled?.limits ?? [],
     hazards: hazardsOf(cluster, ...sides) }, input.accepted);
@@ -63,10 +65,10 @@ export function runCheck(input: CheckInput): CheckReport {
     twinplane: input.version, current: current.text, target: target.text, detected: input.detected,
     blockers, compared, flags: rows.flags, checked: tallies, size, usage: { ...usage, limits: rows.limits },
     scaled: scaled === null ? null : { ...scaled, limits: rows.scaled }, hazards: rows.hazards, accepted: rows.summary, problems,
-    verdict: checkVerdict({ unreadable: input.unreadable, endpoints: size.endpoints, flags: rows.flags, compared,
+    verdict: unlessIncomplete(checkVerdict({ unreadable: input.unreadable, endpoints: size.endpoints, flags: rows.flags, compared,
       blockers: blockers.length,
       strictErrors: input.strict ? problems.filter(({ severity }) => severity === "error").length : 0,
-      limits: [...rows.limits, ...rows.scaled] }),
+      limits: [...rows.limits, ...rows.scaled] }), problems),
   };
 }
 

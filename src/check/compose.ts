@@ -63,8 +63,8 @@ export class Composition {
   private readonly openCount: number;
   private readonly traits: number;
   private readonly interned = new Interned();
-  private readonly byEgress = new Map<number, Entry>();
-  private readonly byIngress = new Map<number, Entry>();
+  private readonly byEgress = new Entries();
+  private readonly byIngress = new Entries();
   private readonly combinations = new Map<string, Combination>();
   private readonly joints = new Map<string, readonly Joint[]>();
 
@@ -95,8 +95,8 @@ export class Composition {
     for (const parts of [this.egress, this.ingress]) parts.fill(this.interned);
     this.eachCell((sender, item, egressNumber, ingressNumber) => {
       const [own, other] = [this.egress.all[egressNumber], this.ingress.all[ingressNumber]];
-      const one = entryOf(this.byEgress, egressNumber, own, other);
-      const two = entryOf(this.byIngress, ingressNumber, other, own);
+      const one = this.byEgress.of(egressNumber, own, other);
+      const two = this.byIngress.of(ingressNumber, other, own);
       const stands = this.cells.stands(sender, item);
       for (const stand of STANDS) {
         if ((stands & (1 << stand)) === 0) continue;
@@ -109,7 +109,7 @@ export class Composition {
         }
       }
     });
-    for (const entry of this.byEgress.values()) this.eachJoint(entry, entry.own, entry.other, (joint, stand) => {
+    for (const entry of this.byEgress.all) this.eachJoint(entry, entry.own, entry.other, (joint, stand) => {
       note(joint.combination, { entry, stand, joint });
     });
   }
@@ -133,7 +133,7 @@ export class Composition {
    */
   *differing(settled: boolean): Generator<{ readonly probe: Probe; readonly show: (heard: Heard) => void }> {
     for (const [entries, owned] of [[this.byEgress, false], [this.byIngress, true]] as const) {
-      for (const entry of entries.values()) {
+      for (const entry of entries.all) {
         const [egress, ingress] = owned ? [entry.other, entry.own] : [entry.own, entry.other];
         for (const stand of STANDS) {
           if (entry.senders[stand] === null) continue;
@@ -152,12 +152,12 @@ export class Composition {
   /** Puts together what representatives said. Returns how many pairs they stand for. */
   tally(groups: ChangeGroups, describe: (address: string) => string): number {
     let all = 0;
-    for (const entry of this.byEgress.values()) this.eachJoint(entry, entry.own, entry.other, (joint, stand) => {
+    for (const entry of this.byEgress.all) this.eachJoint(entry, entry.own, entry.other, (joint, stand) => {
       this.composed++;
       all += entry.pairs[stand];
       if (joint.combination.owner !== "ingress") this.add(groups, resultOf(entry, stand, joint), entry, stand, joint, describe);
     });
-    for (const entry of this.byIngress.values()) this.eachJoint(entry, entry.other, entry.own, (joint, stand) => {
+    for (const entry of this.byIngress.all) this.eachJoint(entry, entry.other, entry.own, (joint, stand) => {
       if (joint.combination.owner === "ingress") this.add(groups, resultOf(entry, stand, joint), entry, stand, joint, describe);
     });
     return all;
@@ -167,8 +167,8 @@ export class Composition {
   tell(told: (pairs: ToldPairs) => void): void {
     this.eachCell((sender, item, egressNumber, ingressNumber) => {
       const [egress, ingress] = [this.egress.all[egressNumber], this.ingress.all[ingressNumber]];
-      const one = entryOf(this.byEgress, egressNumber, egress, ingress);
-      const two = entryOf(this.byIngress, ingressNumber, ingress, egress);
+      const one = this.byEgress.of(egressNumber, egress, ingress);
+      const two = this.byIngress.of(ingressNumber, ingress, egress);
       const stands = this.cells.stands(sender, item);
       for (const stand of STANDS) {
         if ((stands & (1 << stand)) === 0) continue;
@@ -294,14 +294,21 @@ function resultOf(entry: Entry, stand: Stand, joint: Joint): Heard {
   return same ? shown : { sign: TORN, found: null, undecided: TORN };
 }
 
-function entryOf(entries: Map<number, Entry>, number: number, own: Part, other: Part): Entry {
-  const key = number * 0x200000 + other.profile;
-  let entry = entries.get(key);
-  if (entry === undefined) {
-    entries.set(key, entry = { own, other, pairs: [0, 0, 0], senders: [null, null, null], items: [-1, -1, -1],
-      shown: [new Map(), new Map(), new Map()] });
+/** Entries of one end, by the number of its part and the other's profile: it is asked for each pair of classes. */
+class Entries {
+  readonly all: Entry[] = [];
+  private readonly byPart: (Map<number, Entry> | undefined)[] = [];
+
+  of(number: number, own: Part, other: Part): Entry {
+    const ofPart = this.byPart[number] ??= new Map<number, Entry>();
+    let entry = ofPart.get(other.profile);
+    if (entry === undefined) {
+      entry = { own, other, pairs: [0, 0, 0], senders: [null, null, null], items: [-1, -1, -1], shown: [new Map(), new Map(), new Map()] };
+      ofPart.set(other.profile, entry);
+      this.all.push(entry);
+    }
+    return entry;
   }
-  return entry;
 }
 
 /** The first candidate, the last, and one between. */

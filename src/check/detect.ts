@@ -3,6 +3,8 @@
  * configuration and image. What nothing shows is kube-proxy without a policy engine, and that is said.
  */
 import type { Cluster, OtherObject } from "../cluster/cluster.js";
+import type { Problem } from "../cluster/problem.js";
+import type { Profile } from "../planes.js";
 
 export interface Detected {
   /** A profile's name. */
@@ -35,6 +37,30 @@ export function detectCurrent(cluster: Cluster, versions: readonly string[]): De
     if (hasPods(cluster, name)) return { profile, because: `pods with k8s-app: ${name}` };
   }
   return { profile: "kube-proxy", because: "no Azure NPM, Calico or Cilium is among the objects" };
+}
+
+/** What the objects show of the cluster that the profiles compared leave out; each is a comparison that somebody did not mean. */
+export function profileHints(cluster: Cluster, current: Profile, target: Profile, versions: readonly string[]): Problem[] {
+  const hints: string[] = [];
+  const shown = detectCurrent(cluster, versions);
+  const shownEngine = shown.profile.split("@")[0];
+  // A cilium-config alone may be the target's.
+  if (shown.profile !== "kube-proxy" && current.engine !== shownEngine && !shown.because.startsWith("ConfigMap")) {
+    hints.push(`${shown.because}: the cluster seems to have ${shown.profile}, and ${current.text} is compared; `
+      + `--current ${shown.profile} compares what it has`);
+  }
+  const policies = cluster.networkPolicies.length + cluster.adminPolicies.length + cluster.ciliumPolicies.length;
+  if (shown.profile !== "kube-proxy" && policies === 0 && cluster.pods.length > 0) {
+    hints.push(`${shown.because}, and no policy is among the objects (kubectl get all leaves them out): if the cluster has some,`
+      + " nothing said here holds; kubectl get networkpolicies -A -o yaml has them");
+  }
+  const version = cluster.nodes.find(({ labels }) => labels["kubernetes.azure.com/cluster"] !== undefined)?.kubeletVersion;
+  const minor = /^v?(\d+\.\d+)/.exec(version ?? "")?.[1];
+  if (minor !== undefined && /^cilium@/.test(target.text)) {
+    hints.push(`the nodes are AKS's, of Kubernetes ${minor}: ${target.text} has Cilium's own options; --target aks@${minor} has the`
+      + " version and options that AKS does, where it is known");
+  }
+  return hints.map((what) => ({ where: null, severity: "warning", what }));
 }
 
 function daemonSet(cluster: Cluster, name: string): OtherObject | undefined {

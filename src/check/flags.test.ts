@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { readManifests } from "../cluster/manifests.js";
 import { buildCluster } from "../cluster/timeline.js";
-import { detectCurrent } from "./detect.js";
+import { parseProfile, type Profile } from "../planes.js";
+import { detectCurrent, profileHints } from "./detect.js";
 import { flagsOf } from "./flags.js";
 
 const NODES = ["n1", "n2"].map((name, index) => `
@@ -124,5 +125,20 @@ spec: {template: {spec: {containers: [{name: c, image: ${image}}]}}}`;
   ])("%s", (_, documents, profile) => {
     const { objects } = readManifests([{ name: "cluster.yaml", text: [...NODES, ...PODS, ...documents].join("\n---") }]);
     expect(detectCurrent(buildCluster(objects), ["1.16", "1.17", "1.18", "1.19", "1.20"]).profile).toBe(profile);
+  });
+
+  const aks = NODES.map((node) => node.replace("metadata: {", "metadata: {labels: {kubernetes.azure.com/cluster: MC}, ")
+    .replace("status: {", "status: {nodeInfo: {kubeletVersion: v1.33.2}, "));
+  const isolating = policy("{podSelector: {}, policyTypes: [Ingress]}");
+  it.each<[string, string[], string, string, RegExp[]]>([
+    ["an engine that is not compared", [daemonSet("azure-npm"), isolating], "kube-proxy", "aks@1.33",
+      [/--current kube-proxy\+npm compares/]],
+    ["an engine without policies", [daemonSet("azure-npm")], "kube-proxy+npm", "aks@1.33", [/no policy is among the objects/]],
+    ["nodes of AKS", [isolating], "kube-proxy", "cilium@1.20", [/Kubernetes 1\.33: .* --target aks@1\.33/]],
+    ["an engine, its policies, AKS", [daemonSet("azure-npm"), isolating], "kube-proxy+npm", "aks@1.33", []],
+  ])("what is compared is not what there is: %s", (_, documents, current, target, expected) => {
+    const { objects } = readManifests([{ name: "cluster.yaml", text: [...aks, ...PODS, ...documents].join("\n---") }]);
+    const hints = profileHints(buildCluster(objects), parseProfile(current) as Profile, parseProfile(target) as Profile, ["1.20"]);
+    expect(hints.map(({ what }) => what)).toEqual(expected.map((one) => expect.stringMatching(one)));
   });
 });

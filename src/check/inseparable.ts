@@ -4,14 +4,17 @@
  * policy that an engine says something about is always sent whole.
  */
 import type { Cluster, NetworkPolicy } from "../cluster/cluster.js";
-import type { Where } from "../cluster/problem.js";
-import { checkTarget, type Network, type Profile, rulesProblems } from "../planes.js";
+import type { Problem, Where } from "../cluster/problem.js";
+import { type Network, placedErrorsOf, type Profile, rulesProblems } from "../planes.js";
 import { groupBy } from "./edge-pairs.js";
 
-export function inseparableIn(cluster: Cluster, profiles: readonly Profile[], network: Network): (policy: NetworkPolicy) => boolean {
+/** @param known what `checkTarget` said of some of the profiles already */
+export function inseparableIn(cluster: Cluster, profiles: readonly Profile[], network: Network,
+  known: ReadonlyMap<Profile, readonly Problem[]> = new Map()): (policy: NetworkPolicy) => boolean {
   // Cilium warns of labels that it leaves out, and uses the policy.
-  const said = profiles.flatMap((profile) => (profile.engine === "cilium"
-    ? checkTarget(profile, cluster, network).problems.filter(({ severity }) => severity === "error")
+  const errorsOf = (profile: Profile): readonly Problem[] => known.get(profile)?.filter(({ severity }) => severity === "error")
+    ?? placedErrorsOf(profile, cluster, network);
+  const said = profiles.flatMap((profile) => (profile.engine === "cilium" ? errorsOf(profile)
     : rulesProblems(cluster, network, profile.engine))).filter(({ where }) => where !== null);
   const byPlace = groupBy(said, ({ where }) => placeOf(where!));
   // Where a file is one line, all of its policies have one place.

@@ -2,9 +2,14 @@ import { describe, expect, it } from "vitest";
 import { readManifests } from "../cluster/manifests.js";
 import { buildCluster } from "../cluster/timeline.js";
 import type { Cluster } from "../cluster/cluster.js";
+import type { AnyRecord } from "../contract/codec.js";
+import type { MapName } from "../contract/maps.js";
+import { compileForLimits, compileImage } from "../ebpf/image.js";
+import { checkLimits } from "../ebpf/limits.js";
+import { ciliumOptions } from "../ebpf/options.js";
 import { assumedNetwork, parseProfile, settingOf, usageOf } from "../planes.js";
 import { blockersOf } from "./blockers.js";
-import { scaledCluster } from "./scale.js";
+import { MOST_NODES, scaledCluster } from "./scale.js";
 
 const APPS = 60;
 const PORTS = [80, 443, 8080, 9090];
@@ -86,5 +91,47 @@ describe("blockers", () => {
       [" GlobalNetworkPolicy g"]],
   ])("%s", (_, items, expected) => {
     expect(found(items)).toEqual(expected);
+  });
+});
+
+describe("a service with node ports, affinity, source ranges and Local traffic", () => {
+  const second = { ...NODE, metadata: { name: "n2" }, status: { addresses: [{ type: "InternalIP", address: "192.168.0.2" }] } };
+  const web = clusterOf([NODE, second,
+    ...[1, 2, 3].map((index) => ({ apiVersion: "v1", kind: "Pod", metadata: { name: `p${index}`, namespace: "shop" },
+      spec: { nodeName: index === 3 ? "n2" : "n1" }, status: { podIP: `10.0.0.${index}`, phase: index === 3 ? "Running" : "Succeeded" } })),
+    ...["Local", "Cluster"].map((externalTrafficPolicy, at) => ({ apiVersion: "v1", kind: "Service",
+      metadata: { name: `web-${at}`, namespace: "shop" }, spec: { type: "LoadBalancer", externalTrafficPolicy, sessionAffinity: "ClientIP",
+        clusterIP: `10.96.0.${at + 1}`, loadBalancerSourceRanges: ["203.0.113.0/24", "198.51.100.0/24"],
+        ports: [{ port: 80, nodePort: 30080 + at }] }, status: { loadBalancer: { ingress: [{ ip: `198.51.100.${at + 1}` }] } } })),
+    ...[0, 1].map((at) => ({ apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", addressType: "IPv4",
+      metadata: { name: `web-${at}`, namespace: "shop", labels: { "kubernetes.io/service-name": `web-${at}` } }, ports: [{ port: 8080 }],
+      endpoints: [{ addresses: ["10.0.0.3"], nodeName: "n2" }, { addresses: ["10.0.0.9"], nodeName: "n1" }] }))]);
+
+  it.each(["cilium@1.16", "cilium@1.18", "cilium@1.20"])("is counted on %s as a node's maps have it", (target) => {
+    const { options } = ciliumOptions(target, web, {});
+    const image = compileImage({ cluster: web, options });
+    // Of one node: the rows of every node and its own; what rev_nat_id tells apart by the node whose rows have it.
+    const rows = (name: MapName): AnyRecord[] => image.maps.get(name)!.map(([key]) => key);
+    const services = rows("cilium_lb4_services_v2");
+    const onNode = (node: number): AnyRecord[] => services.filter((key) => key["node"] === 0xffff || key["node"] === node);
+    const revNat = (node: number): Set<unknown> => new Set(image.maps.get("cilium_lb4_services_v2")!
+      .filter(([key]) => key["node"] === 0xffff || key["node"] === node).map(([, value]) => value["rev_nat_index"]));
+    const ofNode = (name: MapName, node: number): number => rows(name).filter((key) => revNat(node).has(key["rev_nat_id"])).length;
+    const used = new Map(checkLimits(compileForLimits({ cluster: web, options }), 0).map((one) => [one.limit, one.used]));
+    expect(used.get("cilium_lb4_services_v2")).toBe(Math.max(onNode(0).length, onNode(1).length));
+    expect(used.get("cilium_lb4_source_range")).toBe(Math.max(ofNode("cilium_lb4_source_range", 0), ofNode("cilium_lb4_source_range", 1)));
+    // 1.18 has them for node ports too, of which each node has its own.
+    expect(used.get("cilium_lb4_source_range")! < rows("cilium_lb4_source_range").length).toBe(target === "cilium@1.18");
+    expect(used.get("cilium_lb4_backends_v3")).toBe(rows("cilium_lb4_backends_v3").length);
+    expect(used.get("cilium_ipcache_v2")).toBe(rows("cilium_ipcache_v2").length);
+    expect(used.get("cilium_lb_affinity_match")).toBeGreaterThan(0);
+    expect(used.get("cilium_lb_affinity_match")).toBeLessThanOrEqual(ofNode("cilium_lb_affinity_match", 1));
+  });
+
+  it("grows to the pods asked for, ended ones aside, on at most as many nodes as Kubernetes is made for", () => {
+    const grown = usage(scaledCluster(web, 20_000, "replicas"));
+    expect([grown.pods, grown.nodes, grown.podsOfFullestNode]).toEqual([20_000, MOST_NODES, 8]);
+    const services = grown.limits.find(({ limit }) => limit === "cilium_lb4_services_v2")!;
+    expect(services.used).toBeGreaterThan(20_000);
   });
 });

@@ -3,7 +3,7 @@ import type { Cluster } from "../cluster/cluster.js";
 import type { SettingSide } from "../compare/catalogue/index.js";
 import { Comparison, type PolicyDenies } from "../compare/comparison.js";
 import { differingFacets } from "../compare/facets.js";
-import { type Judged, Teller } from "../compare/judged.js";
+import type { PacketListener } from "../compare/judged.js";
 import { Names } from "../compare/names.js";
 import { End, FrameBlock, PacketType, type Pin, type Plane, StepResults } from "../dataplane.js";
 import { entryPacket } from "../replay/entryPacket.js";
@@ -12,6 +12,7 @@ import type { Packet } from "../replay/loop.js";
 import { Outcome } from "../replay/outcome.js";
 import { viewOf } from "../replay/reading.js";
 import { EtherType } from "../wire/index.js";
+import type { Judgement } from "./heard.js";
 import type { Probe } from "./probe.js";
 
 const TTL = 64;
@@ -31,7 +32,9 @@ export class Senders {
   private readonly uplinks = new Map<string, number>();
   private readonly outcomes: readonly [Outcome, Outcome] = [new Outcome(), new Outcome()];
   private comparison: Comparison;
-  private judged: Judged | null = null;
+  private judged: Judgement | null = null;
+  /** What is under way. */
+  private probe: Probe | null = null;
   private sent = 0;
 
   constructor(cluster: Cluster, private readonly planes: readonly [Plane, Plane], private readonly currentHasPolicy: boolean,
@@ -48,7 +51,7 @@ export class Senders {
   }
 
   /** null: the same in both. A sentence: it cannot be sent. */
-  send(probe: Probe): Judged | string | null {
+  send(probe: Probe): Judgement | string | null {
     const place = this.placeOf(probe);
     if (typeof place === "string") return place;
     const number = this.sent++;
@@ -72,8 +75,9 @@ export class Senders {
       restored: [false, false] };
     if (this.comparison.findings.size >= FINDINGS) this.comparison = this.newComparison();
     this.judged = null;
+    this.probe = probe;
     this.comparison.judge(packet);
-    const found = this.judged as Judged | null;
+    const found = this.judged as Judgement | null;
     if (found === null) throw new Error("the comparison told nothing of a packet");
     return found.class === "same" || found.class === "otherChoice" ? null : found;
   }
@@ -105,10 +109,24 @@ export class Senders {
   }
 
   private newComparison(): Comparison {
-    const teller = new Teller(0, this.planes[0].nodes, (judged) => {
-      this.judged = judged;
-    });
-    return new Comparison(this.planes, () => this.names, this.currentHasPolicy, this.denies, teller, this.settings);
+    const listener: PacketListener = {
+      packet: (_packet, names, found, saidBy) => {
+        const side = (index: 0 | 1): Judgement["sides"][number] => {
+          const said = saidBy(index);
+          return { reason: said.reason, becauses: said.journey.becauses, get text() {
+            return said.text;
+          } };
+        };
+        const { source, destination } = this.probe!;
+        this.judged = { ...found, sourceName: names.describe(source.text), destinationName: names.describe(destination.text),
+          sides: [side(0), side(1)] };
+      },
+      unasked: () => {
+        throw new Error("a probe was not asked about");
+      },
+    };
+    return new Comparison(this.planes, () => this.names, this.currentHasPolicy, this.denies, listener, this.settings,
+      { predicts: false });
   }
 }
 

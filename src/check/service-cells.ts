@@ -9,6 +9,8 @@ const ANY: Traffic = { protocol: 0, first: 0, last: 0 };
 
 interface ServiceItem extends Item {
   readonly behind: Behind;
+  /** A policy of it is Local. */
+  readonly local: boolean;
   /** Nodes of its backends, and of all endpoints of its port. */
   readonly homes: Uint32Array;
   readonly endpoints: Uint32Array;
@@ -31,7 +33,7 @@ export class ServiceCells implements Cells {
     };
     this.items = behind.map((one) => {
       if (!numbers.has(one.traits)) numbers.set(one.traits, numbers.size);
-      return { class: one.backends[0].class, traits: numbers.get(one.traits)!, behind: one,
+      return { class: one.backends[0].class, traits: numbers.get(one.traits)!, behind: one, local: isLocal(one.service),
         homes: setOf(one.backends.map(({ pod }) => pod.nodeName)), endpoints: setOf(one.nodes) };
     });
   }
@@ -42,12 +44,12 @@ export class ServiceCells implements Cells {
   }
 
   stands(sender: PodClass, item: number): number {
-    const { behind, homes, endpoints, class: own } = this.items[item];
+    const { behind, local, homes, endpoints, class: own } = this.items[item];
     const nodes = this.nodes.of(sender);
     const itself = sender === own;
     const one = itself ? behind.backends.some(({ pod }) => sender.byNode.get(this.classes.nodeNumbers.get(pod.nodeName)!)!.length > 1)
       : meet(nodes, homes);
-    const two = isLocal(behind.service) ? exceeds(nodes, endpoints) : exceeds(nodes, homes) || exceeds(homes, nodes)
+    const two = local ? exceeds(nodes, endpoints) : exceeds(nodes, homes) || exceeds(homes, nodes)
       || sender.byNode.size > 1;
     return (one ? 1 << Stand.OneNode : 0) | (two ? 1 << Stand.TwoNodes : 0) | (itself ? 1 << Stand.Itself : 0);
   }

@@ -287,8 +287,13 @@ function beside(one: Behind, sending: readonly PodClass[], family: 4 | 6, sameNo
     const home = classes.nodeNumbers.get(backend.pod.nodeName)!;
     for (const { byNode, pods } of sending) {
       if (!pods[0].ips.some((ip) => ip.family === family)) continue;
+      if (sameNode) {
+        const pod = byNode.get(home)?.find((other) => other !== backend.pod);
+        if (pod !== undefined) return [pod, backend];
+        continue;
+      }
       for (const [node, list] of byNode) {
-        if ((node === home) !== sameNode || (!sameNode && local && one.nodes.has(classes.nodes[node].name))) continue;
+        if (node === home || (local && one.nodes.has(classes.nodes[node].name))) continue;
         const pod = list.find((other) => other !== backend.pod);
         if (pod !== undefined) return [pod, backend];
       }

@@ -1,13 +1,13 @@
 /** `twinplane check`: from a dump alone, what would change, what would not fit, and what the target cannot do. */
 import { type Command, Option } from "commander";
 import { runCheck } from "../check/check.js";
-import { detectCurrent } from "../check/detect.js";
+import { detectCurrent, profileHints } from "../check/detect.js";
 import { SCALE_BY, type ScaleBy } from "../check/scale.js";
 import { formatProblem } from "../cluster/problem.js";
 import { buildTimeline } from "../cluster/timeline.js";
 import { assumedNetwork, CILIUM_VERSIONS, PROFILES_HELP } from "../planes.js";
 import { renderCheck } from "../report/check.js";
-import { jsonText } from "../report/printable.js";
+import { jsonText, printableData } from "../report/printable.js";
 import { type AcceptedOptions, acceptedOf, addAcceptedOptions } from "./accepted.js";
 import { readInputs } from "./inputs.js";
 import { addInputOptions, addTargetOptions, ciliumProfileOf, type InputOptions, networkOf, numberOf, profileOf,
@@ -69,6 +69,7 @@ function check(options: CheckOptions): number {
   const detected = detectCurrent(cluster, CILIUM_VERSIONS);
   const current = profileOf(options.current ?? detected.profile);
   const problems = [...inputs.problems, ...ofTimeline, ...accepted?.problems ?? []];
+  problems.push(...profileHints(cluster, current, target, CILIUM_VERSIONS));
   const network = assumedNetwork(cluster, networkOf(options), problems);
   const scale = options.scalePods === undefined ? null : { pods: wholeNumberOf(options.scalePods, "--scale-pods", 1), by: options.scaleBy };
   const report = runCheck({ scale, wasm: readWasm(), seed: numberOf(options.seed, "--seed", 0, 0xffffffff), rulesByNode: inputs.dumps,
@@ -76,7 +77,7 @@ function check(options: CheckOptions): number {
     version: version(), cluster, network, current, target,
     detected: options.current === undefined ? detected.because : "", problems, unreadable: inputs.unreadable,
     strict: options.strict === true, accepted: accepted?.input ?? null });
-  process.stdout.write(options.output === "json" ? jsonText(report) : renderCheck(report));
+  process.stdout.write(options.output === "json" ? jsonText(report) : renderCheck(printableData(report)));
   for (const problem of options.output === "json" ? [] : report.problems) process.stderr.write(`${formatProblem(problem)}\n`);
   const { exitCode, why } = report.verdict;
   if (exitCode > 1) process.stderr.write(`twinplane: ${why}\n`);

@@ -4,11 +4,12 @@ import picocolors from "picocolors";
 import type { Cluster } from "../cluster/cluster.js";
 import type { Problem } from "../cluster/problem.js";
 import { type TakenTime, takenTimeOf } from "../cluster/taken.js";
-import { assumedNetwork } from "../planes.js";
+import { profileHints } from "../check/detect.js";
+import { assumedNetwork, CILIUM_VERSIONS } from "../planes.js";
 import { mergeReports, type NamedReport } from "../report/merge.js";
 import { printableData } from "../report/printable.js";
 import type { FilterTerm } from "../report/flows/filter.js";
-import { count, type FlowSummary, type Report } from "../report/report.js";
+import { count, LEAST_JUDGED, type Report } from "../report/report.js";
 import { renderStories } from "../report/stories.js";
 import { renderText, type TextOptions } from "../report/text.js";
 import type { ConnectionSet } from "../flows/connections.js";
@@ -60,7 +61,7 @@ export function compareCommand(program: Command, exit: (code: number) => void): 
       + " answer, pinned to the recorded choices; [node=]path, - for stdin")
     .option("--demo", "run on the recordings that come with twinplane, instead of -f and -r")
     .addOption(new Option("--fail-on <what>", "what makes the exit code 1").choices(["any", "unexplained", "none"]).default("any"))
-    .option("--min-judged <percent>", "least share of packets that must match the cluster and be decided", "90")
+    .option("--min-judged <percent>", "least share of packets that must match the cluster and be decided, from 10 on", "90")
     .option("--coverage <file>", COVERAGE_HELP)
     .option("--fixes <folder>", FIXES_HELP)
     .option("-v, --verbose", "list every problem and disagreement")
@@ -69,7 +70,9 @@ Exit codes:
   0  judged, and no difference or limit that --fail-on counts
   1  differences or limits
   2  wrong usage, or an input that could not be read
-  3  could not judge: too few packets match the cluster, or too many are undecided (--min-judged)
+  3  could not judge: too few packets match the cluster, or too many are undecided (--min-judged);
+     or no difference, but the current side reproduces too few of the recorded views (--min-judged);
+     or no difference, but a manifest could be read in part only
 
 Examples:
   twinplane compare --demo
@@ -199,6 +202,8 @@ export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "follo
   const current = profileOf(options.current);
   const target = profileOf(options.target);
   refuseUnmodelled(timeline.initial, [current, target]);
+  // Of a review both sides are one dataplane, and the one that is asked about.
+  if (current.text !== target.text) problems.push(...profileHints(timeline.initial, current, target, CILIUM_VERSIONS));
   const entries = (inputs.entries ?? []).length === 0 ? null : entryCaptures(timeline.initial, inputs.entries!);
   const flows = (inputs.flows ?? null) === null ? null : flowCaptures(timeline.initial, inputs.flows!);
   const given = networkOf(options);
@@ -220,7 +225,7 @@ export function sessionInput(options: PlaneOptions & Pick<CompareOptions, "follo
     current, target,
     followCapture: options.followCapture === true || entries !== null || flows !== null,
     windowNs: numberOf(options.copyWindow, "--copy-window", 0, 60_000) * 1e6,
-    minJudged: numberOf(options.minJudged ?? "90", "--min-judged", 0, 100) / 100, failOn: options.failOn ?? "any",
+    minJudged: numberOf(options.minJudged ?? "90", "--min-judged", LEAST_JUDGED * 100, 100) / 100, failOn: options.failOn ?? "any",
     unreadable: inputs.unreadable + unreadable + dumps.refused, rulesByNode: dumps.usable,
     verified: verifyDumps(timeline.initial, network, given, dumps.usable), wasm: readWasm(), network, seed: seedOf(options),
     traced: false, ...(options.snapshotTime === undefined ? {} : { taken: takenOf(options.snapshotTime) }),
@@ -232,7 +237,8 @@ function summaryOf({ entries, replayed, headless, unplaced }: EntryCaptures): Se
   return { entries, replayed, headless, unplaced };
 }
 
-function flowSummaryOf({ connections, replayed, notExercised, readdressed, unplaced }: FlowCaptures, set: ConnectionSet): FlowSummary {
+function flowSummaryOf({ connections, replayed, notExercised, readdressed, unplaced }: FlowCaptures, set: ConnectionSet)
+  : NonNullable<SessionInput["flows"]> {
   const most = (counts: ReadonlyMap<string, number>): (readonly [string, number])[] =>
     [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
   return { events: set.events, answers: set.answers, alike: set.alike, lost: set.lost, aside: most(set.aside),
@@ -241,6 +247,7 @@ function flowSummaryOf({ connections, replayed, notExercised, readdressed, unpla
 
 function flowCaptureOf({ file, node, bytes, packets }: FlowCapture): NamedCapture {
   return { file, node, device: "", lines: packets.map(({ connection }) => connection.line), stated: packets.map(({ backend }) => backend),
+    fates: packets.map(({ fate }) => fate),
     timed: packets.map(({ connection }) => connection.timeNs !== null),
     chunks: [bytes][Symbol.iterator](), again: () => [bytes][Symbol.iterator]() };
 }

@@ -21,7 +21,9 @@ import { type ConntrackFlow, readConntrackFlows } from "../cluster/conntrack-flo
 import { type LargeText, type ManifestObjects, readManifests } from "../cluster/manifests.js";
 import { withSynthetic } from "../cluster/synthetic.js";
 import { readNodeFacts } from "../cluster/node-facts.js";
+import { printable } from "../cluster/printable.js";
 import type { Problem } from "../cluster/problem.js";
+import type { FateCapture } from "../compare/recorded-fates.js";
 import type { NodeDump } from "../iptables/planeNode.js";
 import type { TarFile } from "../capture/tar.js";
 import type { CaptureInput } from "../replay/reading.js";
@@ -39,6 +41,7 @@ export interface NamedCapture {
   readonly lines?: readonly number[];
   readonly stated?: CaptureInput["stated"];
   readonly timed?: CaptureInput["timed"];
+  readonly fates?: FateCapture["fates"];
   readonly clockNs?: number;
   readonly chunks: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
   /** Its bytes from the start once more, for another reader; absent: it can be read only once. */
@@ -92,6 +95,8 @@ export function readInputs(manifests: readonly string[], captures: readonly stri
   const { facts: factTexts, manifests: manifestTexts } = splitFacts(texts);
   const read = readManifests(manifestTexts);
   reading.problems.push(...read.problems);
+  // In whatever order the files were named.
+  reading.problems.sort(byPlace);
   if (Object.values(read.objects).every((objects) => objects.length === 0) && reading.unreadable === 0 && manifests.length > 0) {
     reading.unusable(manifests[0], "no Kubernetes object could be read here; expected manifests as `kubectl get -o yaml` prints them");
   }
@@ -120,7 +125,10 @@ class Reading {
   }
 }
 
-/** Adds the texts of a file, or of the manifests, conntrack entries and dumps in a folder. */
+/**
+ * Adds the texts of a file, or of the manifests, conntrack entries and dumps in a folder. Their names stand in every output beside a
+ * line: what a terminal or a reader of lines obeys is taken out of them here.
+ */
 function readPath(path: string, reading: Reading, texts: (Text | LargeText)[], conntrack: Text[], found: FoundDump[]): void {
   const listed = path === "-" ? { folder: false, files: ["-"], failures: [] } : list(path);
   for (const failure of listed.failures) reading.unusable(failure.file, failure.what);
@@ -138,14 +146,27 @@ function readPath(path: string, reading: Reading, texts: (Text | LargeText)[], c
     const read = readTextOrChunks(file, (what) => reading.problems.push({ where: { file, line: 0 }, severity: "error", what }));
     if ("what" in read) reading.unusable(file, read.what);
     else if ("chunks" in read) {
-      if (MANIFEST_HEAD.test(read.head)) texts.push({ name: file, chunks: read.chunks });
+      if (MANIFEST_HEAD.test(read.head)) texts.push({ name: printable(file), chunks: read.chunks });
       else if (!listed.folder) reading.unusable(file, "this is no list of objects, and too large for anything else that is read here");
+    } else if (isLeftEmpty(file, read.text)) {
+      reading.problems.push({ where: { file, line: 0 }, severity: "warning",
+        what: "the file is empty, as where the command that was to fill it failed; nothing is known from it" });
     } else if (addDumps(file, read.text, null, reading, found)) continue;
     else if (listed.folder && !CONNTRACK_NAME.test(file) && !MANIFEST_NAME.test(file)) continue;
     else if (read.text.slice(0, 4096).includes("\0")) {
       reading.unusable(file, `this is binary, not a manifest${CAPTURE_NAME.test(file) ? "; captures are given with -r" : ""}`);
-    } else (CONNTRACK_NAME.test(file) ? conntrack : texts).push({ name: file, text: read.text });
+    } else (CONNTRACK_NAME.test(file) ? conntrack : texts).push({ name: printable(file), text: read.text });
   }
+}
+
+function byPlace({ where: one }: Problem, { where: other }: Problem): number {
+  const [file, next] = [one?.file ?? "", other?.file ?? ""];
+  return file < next ? -1 : file > next ? 1 : (one?.line ?? 0) - (other?.line ?? 0);
+}
+
+/** A template may come to nothing, a node have no sets, and nothing happen while events are recorded; other commands say something. */
+function isLeftEmpty(file: string, text: string): boolean {
+  return text.trim() === "" && !/\.(ya?ml|ipset|ct-events\.txt)$/i.test(file) && file !== "-";
 }
 
 /** The objects in a zip: of a sysdump, or a packed folder of manifests. */
@@ -158,7 +179,8 @@ function addZip(file: string, reading: Reading, texts: (Text | LargeText)[]): vo
   if (read.files.length === 0) reading.unusable(file, "no manifest in this archive; expected a cilium sysdump, or *.yaml");
   for (const { name, bytes } of read.files) {
     const text = textOrChunks(bytes);
-    texts.push("text" in text ? { name: `${file}/${name}`, text: text.text } : { name: `${file}/${name}`, chunks: text.chunks });
+    const called = printable(`${file}/${name}`);
+    texts.push("text" in text ? { name: called, text: text.text } : { name: called, chunks: text.chunks });
   }
 }
 

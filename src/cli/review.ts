@@ -13,7 +13,7 @@ import { renderReviewMarkdown } from "../report/review-markdown.js";
 import type { Review, ReviewFailOn } from "../review/report.js";
 import { readdress } from "../review/readdress.js";
 import { runReview } from "../review/review.js";
-import { jsonText } from "../report/printable.js";
+import { jsonText, printableData } from "../report/printable.js";
 import { COVERAGE_HELP, writeCoverage } from "./coverage.js";
 import { type CompareOptions, painter, plainly, sessionInput, SNAPSHOT_HELP } from "./compare.js";
 import { type InputFiles, withInputFiles } from "./input-files.js";
@@ -46,7 +46,7 @@ export function reviewCommand(program: Command, exit: (code: number) => void): v
     .option("--snapshot-time <time>", SNAPSHOT_HELP)
     .option("--copy-window <ms>", "how long copies of one packet may lie apart", "50")
     .addOption(new Option("--fail-on <what>", "what makes the exit code 1").choices(["dropped", "opened", "any", "none"]).default("any"))
-    .option("--min-judged <percent>", "least share of packets that must match the cluster and be decided", "90")
+    .option("--min-judged <percent>", "least share of packets that must match the cluster and be decided, from 10 on", "90")
     .addOption(new Option("-o, --output <format>", "markdown: for a pull request's comment; github: workflow annotations")
       .choices(["text", "json", "markdown", "github"]).default("text"))
     .option("--out-file <path>", "write the report here instead of standard output")
@@ -127,7 +127,7 @@ function rendered(options: ReviewOptions, found: Review): string {
     case "json": return jsonText(found);
     case "markdown": return renderReviewMarkdown(found);
     case "github": return renderAnnotations(found);
-    case "text": return renderReview(found, { paint: options.outFile === undefined ? painter() : plainly,
+    case "text": return renderReview(printableData(found), { paint: options.outFile === undefined ? painter() : plainly,
       verbose: options.verbose === true });
   }
 }

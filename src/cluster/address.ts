@@ -33,16 +33,27 @@ export function parseAddress(text: string): Address | null {
     if (parsed.isIPv4MappedAddress()) return addressFromBytes(Uint8Array.from(parsed.toIPv4Address().toByteArray()));
     return addressFromBytes(Uint8Array.from(parsed.toByteArray()));
   }
-  if (!ipaddr.IPv4.isValidFourPartDecimal(text) || hasLeadingZero(text)) return null;
-  return addressFromBytes(Uint8Array.from(ipaddr.IPv4.parse(text).toByteArray()));
+  const parts = FOUR_PARTS.exec(text);
+  if (parts === null) return null;
+  const bytes = Uint8Array.of(Number(parts[1]), Number(parts[2]), Number(parts[3]), Number(parts[4]));
+  // Nothing but the canonical text fits; a number above 255 has lost its upper bits. Not the text itself: it may hold a whole file.
+  const own = addressText(bytes);
+  return own === text ? { family: 4, bytes, text: own } : null;
 }
+
+/** Decimal without leading zeros. */
+const FOUR_PARTS = /^(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/;
 
 /** An address from 4 or 16 bytes in wire order; the bytes are copied. */
 export function addressFromBytes(bytes: Uint8Array): Address {
-  const copy = Uint8Array.from(bytes);
-  if (copy.length === 4) return { family: 4, bytes: copy, text: copy.join(".") };
-  if (copy.length !== 16) throw new Error(`an address has 4 or 16 bytes, not ${copy.length}`);
-  return { family: 6, bytes: copy, text: new ipaddr.IPv6(Array.from(copy)).toRFC5952String() };
+  return { family: bytes.length === 4 ? 4 : 6, bytes: new Uint8Array(bytes), text: addressText(bytes) };
+}
+
+/** The canonical text of 4 or 16 bytes in wire order. */
+export function addressText(bytes: Uint8Array): string {
+  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`;
+  if (bytes.length !== 16) throw new Error(`an address has 4 or 16 bytes, not ${bytes.length}`);
+  return new ipaddr.IPv6(Array.from(bytes)).toRFC5952String();
 }
 
 /** `10.0.0.0/8`; a bare address is a full-length prefix. Host bits are cleared. Null where the text is not one. */
@@ -83,8 +94,4 @@ export function prefixContains(prefix: Prefix, address: Address): boolean {
 
 export function sameAddress(a: Address, b: Address): boolean {
   return a.family === b.family && a.text === b.text;
-}
-
-function hasLeadingZero(text: string): boolean {
-  return text.split(".").some((part) => part.length > 1 && part.startsWith("0"));
 }

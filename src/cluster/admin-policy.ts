@@ -48,6 +48,8 @@ export interface AdminRule {
 /** Pods, never host-network ones. */
 export interface PodsPeer {
   readonly kind: "pods";
+  /** The field that named them: whole namespaces, or pods in some. */
+  readonly field: "namespaces" | "pods";
   readonly namespaces: NamespaceChoice;
   readonly podSelector: LabelSelector;
 }
@@ -201,12 +203,12 @@ function readPeer(field: Field, known: readonly string[]): AdminPeer {
 function readPods(field: Field): PodsPeer {
   const namespaces = field.get("namespaces");
   const everyPod: LabelSelector = { matchLabels: {}, matchExpressions: [] };
-  if (!namespaces.absent) return { kind: "pods", namespaces: readNamespaces(namespaces), podSelector: everyPod };
+  if (!namespaces.absent) return { kind: "pods", field: "namespaces", namespaces: readNamespaces(namespaces), podSelector: everyPod };
   const pods = field.get("pods");
   pods.onlyKnows("namespaceSelector", "namespaces", "podSelector");
   const wrapped = pods.get("namespaces");
   return {
-    kind: "pods",
+    kind: "pods", field: "pods",
     namespaces: wrapped.absent ? { by: "selector", selector: readLabelSelector(pods.get("namespaceSelector")) } : readNamespaces(wrapped),
     podSelector: readLabelSelector(pods.get("podSelector")),
   };

@@ -29,6 +29,8 @@ export interface Namespace extends ObjectMeta {}
 export interface Node extends ObjectMeta {
   readonly addresses: readonly { readonly type: string; readonly address: Address }[];
   readonly podCIDRs: readonly Prefix[];
+  /** `v1.33.2`; absent: not said. */
+  readonly kubeletVersion?: string;
   readonly facts: NodeFacts;
 }
 
@@ -46,6 +48,8 @@ export interface Pod extends ObjectMeta {
   readonly nodeName: string;
   /** status.podIPs; a host-network pod has its node's addresses here. */
   readonly ips: readonly Address[];
+  /** status.hostIPs, its node's addresses; absent: not said. */
+  readonly hostIPs?: readonly Address[];
   readonly hostNetwork: boolean;
   readonly serviceAccountName: string;
   readonly ports: readonly ContainerPort[];

@@ -214,8 +214,19 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: cilium-config, namespace: ns}
 data: {enable-policy: default}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: zz-app, namespace: ns}
+data: {settings.ini: "password = ${secret}", same: a, other: a}
+binaryData: {blob: ${secret}}
 `);
-    expect(objects.others.map((one) => one.name)).toEqual(["cilium-config", "d", "s"]);
+    expect(objects.others.map((one) => one.name)).toEqual(["cilium-config", "d", "s", "zz-app"]);
+    // An application's files are known by their digests, by which a change shows.
+    const { data } = objects.others[3].object as { data: Record<string, string> };
+    expect(Object.keys(data)).toEqual(["settings.ini", "same", "other"]);
+    expect(data.same).toMatch(/^sha256:[0-9a-f]{64}$/);
+    expect([data.same === data.other, data.same === data["settings.ini"]]).toEqual([true, false]);
     expect(objects.others[0].object).toMatchObject({ data: { "enable-policy": "default" } });
     expect(JSON.stringify(objects)).not.toContain(secret);
   });

@@ -16,7 +16,7 @@ import type { Cluster, Namespace, ObjectMeta, OtherObject } from "./cluster.js";
 import { type Documents, type ManifestItem, readDocuments, readPieces } from "./documents.js";
 import { type Field, ObjectReading } from "./field.js";
 import { readLines } from "./lines.js";
-import { readMeta } from "./meta.js";
+import { checkName, readMeta } from "./meta.js";
 import { readNetworkPolicy } from "./network-policy.js";
 import { readOther } from "./other.js";
 import { type NodeObject, readNode, readPod } from "./pod.js";
@@ -74,7 +74,7 @@ export function readManifests(sources: readonly (NamedText | LargeText)[]): Mani
   const ofObjects: Problem[] = [];
   const collection = new Collection(ofObjects);
   const take = ({ items, problems }: Documents): void => {
-    ofTexts.push(...problems);
+    ofTexts.push(...problems.map((one): Problem => (one.severity === "error" ? { ...one, incomplete: true } : one)));
     for (const item of items) readObject(item, collection, ofObjects);
   };
   for (const source of sources) {
@@ -174,6 +174,7 @@ function readObject(item: ManifestItem, collection: Collection, problems: Proble
   }
   const meta = readMeta(root, kindName, ours?.namespaced ?? !root.get("metadata").get("namespace").absent);
   reading.title = title(meta);
+  if (ours !== undefined) checkName(root.get("metadata"), meta);
   const object = ours === undefined ? otherOf(item, meta, apiVersion) : ours.read(root, meta);
   if (!reading.refused) collection.add(ours?.list ?? "others", object);
 }

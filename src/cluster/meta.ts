@@ -31,6 +31,17 @@ export function readMeta(root: Field, kind: string, namespaced: boolean): Object
   };
 }
 
+/** Names of the kinds that are read: the API server makes sure of them, and rules and chains are written with them. */
+export function checkName(metadata: Field, { name, namespace }: ObjectMeta): void {
+  const shown = (text: string): string => JSON.stringify(text.slice(0, 80));
+  if (name !== "" && (name.length > 253 || !DNS_SUBDOMAIN.test(name))) {
+    metadata.get("name").refuse(`found ${shown(name)}, expected a name of at most 253 small letters, digits, - and .`);
+  }
+  if (namespace !== "" && (namespace.length > 63 || namespace.includes(".") || !DNS_SUBDOMAIN.test(namespace))) {
+    metadata.get("namespace").refuse(`found ${shown(namespace)}, expected a namespace of at most 63 small letters, digits and -`);
+  }
+}
+
 export function readLabels(field: Field): Record<string, string> {
   const labels = field.stringMap();
   for (const label of field.fields()) {

@@ -17,7 +17,8 @@ export function readPod(root: Field, meta: ObjectMeta): Pod {
   return {
     ...meta,
     nodeName: spec.get("nodeName").string(),
-    ips: readPodIPs(status),
+    ips: readIPs(status, "podIPs", "podIP"),
+    ...hostIPsOf(status),
     hostNetwork: spec.get("hostNetwork").boolean(false),
     serviceAccountName: spec.get("serviceAccountName").string("default") || "default",
     ports: [...portsOf(spec.get("containers").items()), ...portsOf(sidecars).map((port) => ({ ...port, sidecar: true as const }))],
@@ -48,6 +49,7 @@ export function readNode(root: Field, meta: ObjectMeta): NodeObject {
   const spec = root.get("spec");
   const cidrs = spec.get("podCIDRs").items();
   const single = spec.get("podCIDR");
+  const version = root.get("status").get("nodeInfo").get("kubeletVersion");
   if (cidrs.length === 0 && !single.absent && single.value !== "") cidrs.push(single);
   return {
     ...meta,
@@ -58,13 +60,19 @@ export function readNode(root: Field, meta: ObjectMeta): NodeObject {
       const address = readAddress(item.get("address"));
       return address === null ? [] : [{ type, address }];
     }),
+    ...(typeof version.value === "string" ? { kubeletVersion: version.value } : {}),
     podCIDRs: cidrs.map((field) => readPrefix(field, false)).filter((prefix) => prefix !== null),
   };
 }
 
-function readPodIPs(status: Field): Address[] {
-  const list = status.get("podIPs").items().map((item) => item.get("ip"));
-  const single = status.get("podIP");
+function hostIPsOf(status: Field): Pick<Pod, "hostIPs"> {
+  const hostIPs = readIPs(status, "hostIPs", "hostIP");
+  return hostIPs.length === 0 ? {} : { hostIPs };
+}
+
+function readIPs(status: Field, plural: string, singular: string): Address[] {
+  const list = status.get(plural).items().map((item) => item.get("ip"));
+  const single = status.get(singular);
   if (list.length === 0 && !single.absent && single.value !== "") list.push(single);
   return list.map(readAddress).filter((address) => address !== null);
 }

@@ -2,23 +2,27 @@
  * A repository of manifests has no pods, no nodes and no addresses: a cluster makes them. What is missing is made up
  * here, so that policies and services can be judged all the same, and everything made up is said in a warning:
  *
- *   no Node at all                     -> two nodes, synthetic-node-1 and -2
+ *   a node that only its pods name     -> that node, with the addresses that its pods say it has
+ *   no Node at all, nor a pod on one   -> two nodes, synthetic-node-1 and -2
  *   a workload without any of its pods -> its pods, as many as it asks for (a DaemonSet: one a node)
  *   a Pod that was never scheduled     -> a node and an address
  *   a Service without cluster IP       -> one of a range that nothing else uses
- *   a Service without EndpointSlice    -> its selector's pods, taken to be ready
+ *   a Service without EndpointSlice    -> what its Endpoints say; without those its selector's pods, taken to be ready
  *
  * Addresses and nodes follow from names by a hash, so that one more workload moves few of the others. An object that
  * came out of a cluster (it has a uid) and has no pods there has none here.
  */
 import { type Address, addressFromBytes, parsePrefix, type Prefix, prefixContains } from "./address.js";
 import type { Endpoint, EndpointSlice, OtherObject, Pod, Service } from "./cluster.js";
+import { slicesOfEndpoints } from "./endpoints.js";
 import { ObjectReading } from "./field.js";
 import type { ManifestObjects } from "./manifests.js";
 import { type NodeObject, readPod } from "./pod.js";
 import type { Problem } from "./problem.js";
 import { readMeta } from "./meta.js";
+import { namesOnly } from "./other.js";
 
+type Used = Pick<ManifestObjects, "nodes" | "pods" | "services">;
 type Fields = Readonly<Record<string, unknown>>;
 
 const WORKLOADS = new Set(["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "ReplicationController"]);
@@ -40,11 +44,14 @@ class Maker {
   /** Warnings so far, by what is lacking. */
   private readonly said = new Map<string, { readonly names: readonly string[]; readonly problem: Problem }>();
 
-  constructor(private readonly given: ManifestObjects) {
-    const { pods, services, nodes } = given;
+  private readonly given: ManifestObjects;
+
+  constructor(read: ManifestObjects) {
+    const { pods, services, nodes } = read;
     for (const { ips } of pods) for (const { text } of ips) this.taken.add(text);
     for (const { clusterIPs } of services) for (const { text } of clusterIPs) this.taken.add(text);
     for (const { addresses } of nodes) for (const { address } of addresses) this.taken.add(address.text);
+    this.given = { ...read, nodes: [...nodes, ...this.namedNodes(read)].sort(byName) };
   }
 
   run(): { objects: ManifestObjects; problems: Problem[] } {
@@ -57,10 +64,38 @@ class Maker {
     if (unscheduled.length > 0) this.say(unscheduled, "Pod", "without node or address", "synthetic ones are used");
     const services = this.services();
     const endpointSlices = [...given.endpointSlices, ...this.slices(services, pods)].sort(byName);
-    return { objects: { ...given, nodes, pods, services, endpointSlices }, problems: this.problems };
+    const others = given.others.map((one) => (isEndpoints(one) ? namesOnly(one, one.apiVersion) : one));
+    return { objects: { ...given, nodes, pods, services, endpointSlices, others }, problems: this.problems };
   }
 
   // ---- nodes ----
+
+  /** Nodes that running pods are on and that are not among the objects. */
+  private namedNodes({ nodes, pods }: ManifestObjects): NodeObject[] {
+    const known = new Set(nodes.map(({ name }) => name));
+    const named = new Map<string, Pod>();
+    for (const pod of pods) {
+      if (pod.nodeName === "" || known.has(pod.nodeName) || pod.phase === "Succeeded" || pod.phase === "Failed") continue;
+      if ((named.get(pod.nodeName)?.hostIPs ?? []).length === 0) named.set(pod.nodeName, pod);
+    }
+    const bare = [...named].filter(([, { hostIPs, hostNetwork, ips }]) => (hostIPs ?? (hostNetwork ? ips : [])).length === 0);
+    const range = bare.length === 0 ? null : this.freeRange(NODE_RANGES, { nodes, pods, services: [] });
+    const made = [...named].map(([name, { hostIPs, hostNetwork, ips, where }]): NodeObject => {
+      const said = hostIPs ?? (hostNetwork ? ips : []);
+      const addresses = said.length > 0 ? said : [this.take(range!, hash(name))].filter((one) => one !== null);
+      return { kind: "Node", namespace: "", name, labels: { "kubernetes.io/hostname": name, "kubernetes.io/os": "linux" }, annotations: {},
+        where, addresses: addresses.map((address) => ({ type: "InternalIP", address })), podCIDRs: [] };
+    });
+    const list = (all: readonly { name: string }[]): string => all.slice(0, LISTED).map(({ name }) => name).join(", ")
+      + (all.length > LISTED ? ", …" : "");
+    if (made.length > 0) {
+      const [are, them] = made.length === 1 ? [" that pods run on is", "it"] : ["s that pods run on are", "them"];
+      this.problems.push({ where: null, severity: "warning",
+        what: `${made.length} Node${are} not among the objects (${list(made)}): made from what the pods say of ${them};`
+        + ` labels, zones and pod ranges are not known${bare.length > 0 ? `, and the addresses of ${bare.length} are synthetic` : ""}` });
+    }
+    return made;
+  }
 
   private nodes(): readonly NodeObject[] {
     const { nodes } = this.given;
@@ -143,19 +178,25 @@ class Maker {
 
   private slices(services: readonly Service[], pods: readonly Pod[]): EndpointSlice[] {
     const sliced = new Set(this.given.endpointSlices.map((one) => `${one.namespace}/${one.serviceName}`));
-    const bare = services.filter((one) => one.type !== "ExternalName" && Object.keys(one.selector ?? {}).length > 0
-      && !sliced.has(`${one.namespace}/${one.name}`));
+    const unsliced = services.filter((one) => one.type !== "ExternalName" && !sliced.has(`${one.namespace}/${one.name}`));
+    const older = new Map(this.given.others.filter(isEndpoints).map((one) => [`${one.namespace}/${one.name}`, one]));
+    const zones = zonesOf(this.given.nodes);
+    const told = unsliced.filter((one) => older.has(`${one.namespace}/${one.name}`));
+    this.say(told, "Service", "without EndpointSlices", "the Endpoints of the same name are read in their place");
+    const bare = unsliced.filter((one) => !older.has(`${one.namespace}/${one.name}`)
+      && Object.keys(one.selector ?? {}).length > 0);
     this.say(bare, "Service", "without EndpointSlices", "the pods of their selectors are their endpoints, taken to be ready");
-    return bare.flatMap((service) => slicesOf(service, pods.filter((pod) => pod.namespace === service.namespace
+    const fromOlder = told.flatMap((one) => slicesOfEndpoints(older.get(`${one.namespace}/${one.name}`)!,
+      Object.keys(one.selector ?? {}).length > 0, (node) => zones.get(node) ?? "", this.problems));
+    return [...fromOlder, ...bare.flatMap((service) => slicesOf(service, pods.filter((pod) => pod.namespace === service.namespace
       && pod.phase !== "Succeeded" && pod.phase !== "Failed"
-      && Object.entries(service.selector ?? {}).every(([key, value]) => pod.labels[key] === value)), this.given.nodes));
+      && Object.entries(service.selector ?? {}).every(([key, value]) => pod.labels[key] === value)), zones))];
   }
 
   // ---- addresses ----
 
-  private freeRange(candidates: readonly string[]): Prefix {
+  private freeRange(candidates: readonly string[], { nodes, pods, services }: Used = this.given): Prefix {
     const ranges = candidates.map((text) => parsePrefix(text)!);
-    const { nodes, pods, services } = this.given;
     const used = [...nodes.flatMap((one) => one.addresses.map(({ address }) => address)), ...pods.flatMap((one) => one.ips),
       ...services.flatMap((one) => one.clusterIPs)];
     const cidrs = nodes.flatMap((one) => one.podCIDRs);
@@ -221,8 +262,7 @@ function addedLabels({ kind, name: workload }: OtherObject, name: string, index:
 }
 
 /** A slice for each family and each set of port numbers that the pods' names for ports come to. */
-function slicesOf(service: Service, pods: readonly Pod[], nodes: readonly NodeObject[]): EndpointSlice[] {
-  const zones = new Map(nodes.map((node) => [node.name, node.labels["topology.kubernetes.io/zone"] ?? ""]));
+function slicesOf(service: Service, pods: readonly Pod[], zones: ReadonlyMap<string, string>): EndpointSlice[] {
   const groups = new Map<string, EndpointSlice & { endpoints: Endpoint[] }>();
   for (const family of [4, 6] as const) {
     for (const pod of pods) {
@@ -244,6 +284,14 @@ function slicesOf(service: Service, pods: readonly Pod[], nodes: readonly NodeOb
     }
   }
   return [...groups.values()];
+}
+
+function zonesOf(nodes: readonly NodeObject[]): ReadonlyMap<string, string> {
+  return new Map(nodes.map((node) => [node.name, node.labels["topology.kubernetes.io/zone"] ?? ""]));
+}
+
+function isEndpoints(one: OtherObject): boolean {
+  return one.kind === "Endpoints" && one.apiVersion === "v1";
 }
 
 /** Part `index` of `parts` (a power of two) of a range. */

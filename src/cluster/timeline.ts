@@ -128,6 +128,8 @@ function checkNodes(snapshots: readonly ManifestObjects[], facts: ReadonlyMap<st
   const missing = new Set<string>();
   for (const objects of snapshots) {
     for (const pod of objects.pods) {
+      // Of nodes that are gone, ended pods are left for a while.
+      if (pod.phase === "Succeeded" || pod.phase === "Failed") continue;
       if (pod.nodeName === "" || known.has(pod.nodeName) || missing.has(pod.nodeName)) continue;
       missing.add(pod.nodeName);
       problems.push({ where: pod.where, severity: "error",

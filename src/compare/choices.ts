@@ -2,7 +2,7 @@
  * Choices among backends that both planes may take: another member of one eligible set, or the one that session affinity
  * tied the client to before. Where both sides chose rightly, the destination is not compared.
  */
-import { addressFromBytes } from "../cluster/address.js";
+import { addressText } from "../cluster/address.js";
 import { End, type Plane } from "../dataplane.js";
 import type { Flow } from "../replay/flows.js";
 import type { Packet } from "../replay/loop.js";
@@ -71,8 +71,4 @@ function holds(backends: readonly string[], outcome: Outcome): boolean {
   const address = addressText(Tuple.destination(outcome.image));
   const port = Tuple.destinationPort(outcome.image);
   return outcome.withoutPorts || backends.includes(address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`);
-}
-
-function addressText(bytes: Uint8Array): string {
-  return addressFromBytes(bytes).text;
 }

@@ -5,7 +5,7 @@
  * The first differing packet of a flow makes a finding; what differs later in that flow is its consequence and is
  * counted apart. A packet that one plane cannot judge is undecided, never the same.
  */
-import { addressFromBytes, parseAddress } from "../cluster/address.js";
+import { addressText, parseAddress } from "../cluster/address.js";
 import { End, type Journey, type Plane } from "../dataplane.js";
 import type { Flow } from "../replay/flows.js";
 import type { Judge, Packet } from "../replay/loop.js";
@@ -18,7 +18,7 @@ import { checksumsAgree, differingFacets, Facet } from "./facets.js";
 import { Coverage } from "./coverage.js";
 import { describeSide, type Finding, Findings, type Named } from "./finding.js";
 import { Memory } from "./memory.js";
-import { fiveTuple, type JudgedClass, type JudgedSide, protocolName, sideOf, type Teller } from "./judged.js";
+import { fiveTuple, type JudgedClass, type JudgedSide, type PacketListener, protocolName, sideOf } from "./judged.js";
 import type { Frontend, Names } from "./names.js";
 import { type Predicted, predictedOf } from "./predicted.js";
 
@@ -68,6 +68,8 @@ export class Comparison implements Judge {
   /** What the packet under way shows, and why it is undecided. */
   private shown: Finding | null = null;
   private why = "";
+  /** Its situation, where one was looked at; outcomes in it may be an earlier fragment's. */
+  private situated: Situation | null = null;
   private readonly memory: Memory;
   private readonly choices: Choices;
 
@@ -78,7 +80,7 @@ export class Comparison implements Judge {
     /** Whether the NetworkPolicies of the moment deny a flow by the words of their API; ports in host order. */
     private readonly policyDenies: PolicyDenies,
     /** Tells of every packet; null where nobody listens. */
-    private readonly teller: Teller | null = null,
+    private readonly teller: PacketListener | null = null,
     /** Versions and options of both, for differences that depend on them. */
     private readonly settings: readonly [SettingSide, SettingSide] | null = null,
     private readonly given: {
@@ -88,6 +90,8 @@ export class Comparison implements Judge {
       readonly targetNames?: () => Names;
       /** Why a packet cannot be put to two clusters at once; empty where it can. */
       readonly strange?: (packet: Packet) => string;
+      /** Whether it says of what differs, or is refused by both, what will be seen after a switch; absent: it does. */
+      readonly predicts?: boolean;
       /** Of earlier flows, where others were compared before. */
       readonly memory?: Memory;
     } = {},
@@ -101,15 +105,29 @@ export class Comparison implements Judge {
     if (this.matches(packet)) this.counts.matched++;
     this.shown = null;
     this.why = "";
+    this.situated = null;
     this.choices.affinity = null;
     const found = this.classify(packet);
     this.counts[found]++;
-    this.memory.losses.begin(packet);
-    if (found === "same") this.refuse(packet);
+    this.memory.losses.begin(packet, found === "held");
+    if (found === "same" && this.given.predicts !== false) this.refuse(packet);
     this.teller?.packet(packet, this.names(), { class: found, finding: this.shown, undecided: this.why }, (index) => {
-      const side = this.side(index, packet.outcomes[index]);
-      return { ...side, text: describeSide(side, this.names()) };
+      const known = index === 0 ? this.situated?.current : this.situated?.target;
+      const side = known?.outcome === packet.outcomes[index] ? known : this.side(index, packet.outcomes[index]);
+      const names = this.names();
+      return { journey: side.journey, reason: side.reason, node: side.node, get text() {
+        return describeSide(side, names);
+      } };
     });
+  }
+
+  /** No packet comes any more: fragments that still wait were not judged. */
+  end(): void {
+    const fragments = this.memory.losses.neverWhole;
+    if (fragments === 0) return;
+    this.counts.held -= fragments;
+    this.counts.undecided += fragments;
+    this.note("the rest of its datagram is not in the captures, or is dropped before it is whole", fragments);
   }
 
   undecided(view: View, reason: string): void {
@@ -213,10 +231,15 @@ export class Comparison implements Judge {
       this.note(AFTER_UNDECIDED);
       return "undecided";
     }
+    if (lacksAnswers(packet)) {
+      this.note(NO_ANSWERS);
+      return "undecided";
+    }
     const situation = this.situation(packet, facets);
+    this.situated = situation;
     const named = this.given.nameOf?.(situation) ?? { id: nameOf(situation), causes: [] };
     const finding = this.findings.of(situation, named, facets, this.given.targetNames?.() ?? situation.names,
-      () => packet.kind === "error" ? null : this.predict(packet));
+      () => packet.kind === "error" || this.given.predicts === false ? null : this.predict(packet));
     finding.flows++;
     finding.packets++;
     if (flow !== null) {
@@ -234,7 +257,13 @@ export class Comparison implements Judge {
     const source = addressText(Tuple.source(tuple));
     const destination = addressText(Tuple.destination(tuple));
     const protocol = protocolName(Tuple.protocol(tuple));
+    const asked = (reads: Reads, from: string, to: string, at: number, way?: "egress" | "ingress", number = Tuple.protocol(tuple))
+      : ReturnType<Reads> => {
+      const ends = [parseAddress(from)?.bytes, parseAddress(to)?.bytes];
+      return ends[0] === undefined || ends[1] === undefined ? "unknown" : reads(ends[0], ends[1], number, at, way);
+    };
     return {
+      entered: this.planes[0].nodes[packet.flow?.entryNode[0] ?? packet.view.node] ?? "",
       facets, packet, tuple, source, destination, protocol, names,
       port: Tuple.destinationPort(tuple),
       frontend: names.frontend(destination, protocol, Tuple.destinationPort(tuple)),
@@ -252,11 +281,9 @@ export class Comparison implements Judge {
         const ends = [parseAddress(from)?.bytes, parseAddress(to)?.bytes];
         return ends[0] !== undefined && ends[1] !== undefined && this.policyDenies(ends[0], ends[1], Tuple.protocol(tuple), at);
       },
-      targetReads: (from, to, at) => {
-        const ends = [parseAddress(from)?.bytes, parseAddress(to)?.bytes];
-        return ends[0] === undefined || ends[1] === undefined ? "unknown"
-          : this.policyDenies.reads(ends[0], ends[1], Tuple.protocol(tuple), at);
-      },
+      targetReads: (from, to, at, way, number) => asked(this.policyDenies.reads, from, to, at, way, number),
+      readsNetworkPolicy: (from, to, at, way) => asked(this.policyDenies.readsNetworkPolicy, from, to, at, way),
+      engineReads: (from, to, at, way) => asked(this.policyDenies.engineReads, from, to, at, way),
     };
   }
 
@@ -265,8 +292,7 @@ export class Comparison implements Judge {
     const journey = outcome.end === End.None ? NO_JOURNEY : plane.journey(outcome.journey);
     const setting = this.settings?.[index];
     return {
-      outcome, journey, profile: plane.profile, version: setting?.version ?? "", options: setting?.options ?? {},
-      ...(setting?.keepsLabel === undefined ? {} : { keepsLabel: setting.keepsLabel }),
+      version: "", options: {}, ...setting, outcome, journey, profile: plane.profile,
       reason: plane.reasons[outcome.reason] ?? "", node: plane.nodes[outcome.node] ?? "",
       sourceSeen: outcome.arrived ? addressText(Tuple.source(outcome.image)) : "",
       destination: outcome.arrived ? addressText(Tuple.destination(outcome.image)) : "",
@@ -294,8 +320,8 @@ export class Comparison implements Judge {
     this.refused.set(JSON.stringify(predicted), predicted);
   }
 
-  private note(reason: string): void {
-    this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1);
+  private note(reason: string, packets = 1): void {
+    this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + packets);
     this.why = this.why === "" ? reason : `${this.why}; ${reason}`;
   }
 
@@ -312,8 +338,15 @@ export class Comparison implements Judge {
 export interface PolicyDenies {
   (source: Uint8Array, destination: Uint8Array, protocol: number, port: number): boolean;
   /** The target's own reading of all that it reads. */
-  readonly reads: (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => "allow" | "deny" | "unknown";
+  readonly reads: Reads;
+  /** The same of NetworkPolicy alone. */
+  readonly readsNetworkPolicy: Reads;
+  /** NetworkPolicy as an iptables engine reads it. */
+  readonly engineReads: Reads;
 }
+
+type Reads = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number, way?: "egress" | "ingress")
+  => "allow" | "deny" | "unknown";
 
 /**
  * The same place reached over another number of hops. A node's own packets are left out: Cilium may take them to a
@@ -330,15 +363,23 @@ function isConsequence(before: number, now: number): boolean {
 }
 
 /** TCP flag bits. */
+const RST = 0x04;
 const SYN = 0x02;
 const ACK = 0x10;
 const UNKNOWN = { known: false, frontend: null };
 /** Rows of what both sides refuse that a report holds. */
 const MOST_REFUSED = 4096;
+/**
+ * A segment after others that acknowledges what the captures lack, dropped on the current side alone: its conntrack had seen the
+ * SYN-ACK, and waits for it here, where all else is INVALID. A capture of one direction is full of them.
+ */
+function lacksAnswers({ flow, kind, view, direction, outcomes: [current, target] }: Packet): boolean {
+  return flow !== null && kind === "request" && view.protocol === 6 && !view.isFragment && (view.tcpFlags & (SYN | ACK | RST)) === ACK
+    && flow.packets > 1 && !flow.seen[1 - direction] && current.end === End.Dropped && target.arrived;
+}
+
+const NO_ANSWERS = "dropped on the current side, whose conntrack had seen the answers: the connection's answers are not in the captures";
+
 const AFTER_UNDECIDED = "differs, and an earlier packet of the flow is undecided";
 const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], passed: [], eligibleBackends: null,
   eligibleSourcePorts: null };
-
-function addressText(bytes: Uint8Array): string {
-  return addressFromBytes(bytes).text;
-}

@@ -2,7 +2,7 @@
 
 /** Places in files, and what the API server and controllers write. */
 const LEFT_OUT = new Set(["where", "lines", "facts", "managedFields", "resourceVersion", "uid", "generation", "creationTimestamp",
-  "status", "conditions"]);
+  "lifetime", "hostIPs", "status", "conditions"]);
 /** Fields whose keys are the user's own words. */
 const FREE_KEYS = new Set(["labels", "annotations", "matchLabels", "selector", "data", "sysctls"]);
 

@@ -4,7 +4,7 @@
  *
  * A packet that neither plane could be asked about, or of which one was undecided, exercises nothing.
  */
-import { addressFromBytes } from "../cluster/address.js";
+import { addressText } from "../cluster/address.js";
 import type { Cluster } from "../cluster/cluster.js";
 import type { Where } from "../cluster/problem.js";
 import type { Because, Plane } from "../dataplane.js";
@@ -158,7 +158,7 @@ const JOURNEY = PROTOCOL * 256;
 const PROTOCOLS: Readonly<Record<number, string>> = { 6: "TCP", 17: "UDP", 132: "SCTP" };
 
 function endText(tuple: Uint8Array): string {
-  return `${addressFromBytes(Tuple.destination(tuple)).text} ${Tuple.destinationPort(tuple)}/${PROTOCOLS[Tuple.protocol(tuple)] ?? ""}`;
+  return `${addressText(Tuple.destination(tuple))} ${Tuple.destinationPort(tuple)}/${PROTOCOLS[Tuple.protocol(tuple)] ?? ""}`;
 }
 
 function add(counts: Map<string, [number, number]>, key: string, plane: 0 | 1, packets = 1): void {

@@ -1,7 +1,7 @@
 /**
  * Findings: the rows of a report, one for all flows that differ alike, with the words for what became of them on each side.
  */
-import { addressFromBytes } from "../cluster/address.js";
+import { addressText } from "../cluster/address.js";
 import type { Where } from "../cluster/problem.js";
 import type { Because } from "../dataplane.js";
 import { tupleText } from "../replay/flows.js";
@@ -35,7 +35,7 @@ export interface Finding {
   readonly firstCapture: number;
   readonly firstRecord: number;
   readonly firstFlow: string;
-  /** Of its first packet, what will be seen after a switch; null for errors about a flow. */
+  /** Of its first packet, what will be seen after a switch; null for errors about a flow, and where nobody wants it. */
   readonly predicted: Predicted | null;
 }
 
@@ -52,6 +52,10 @@ export interface Named {
   readonly causes: readonly ChangedLine[];
 }
 
+/** What flows have in common that a row is for. */
+type Row = Pick<Finding, "id" | "facet" | "source" | "destination" | "receiver" | "protocol" | "port" | "current" | "target"
+  | "reachesNow" | "causes">;
+
 /** The rows so far; a flow keeps the number of its own. */
 export class Findings {
   private readonly rows = new Map<string, Finding>();
@@ -62,13 +66,13 @@ export class Findings {
   of(situation: Situation, { id, causes }: Named, facets: number, targetNames: Names, predict: () => Predicted | null): Finding {
     const { packet, names } = situation;
     const ports = situation.protocol === "TCP" || situation.protocol === "UDP" || situation.protocol === "SCTP";
-    const row = {
+    const row: Row = {
       id, facet: FACET_NAMES[facets], source: names.describe(situation.source), destination: names.describe(situation.destination),
       protocol: packet.kind === "error" ? `ICMP error about ${situation.protocol}` : situation.protocol, port: ports ? situation.port : 0,
       current: describeSide(situation.current, names), target: describeSide(situation.target, targetNames),
       reachesNow: situation.current.outcome.arrived, causes, receiver: receiverOf(situation, names, targetNames),
     };
-    const key = JSON.stringify(row);
+    const key = keyOf(row);
     let finding = this.rows.get(key);
     if (finding === undefined) {
       finding = {
@@ -100,6 +104,12 @@ export class Findings {
   }
 }
 
+/** Equal for rows that are: no name or reason has NUL in it. */
+function keyOf({ id, facet, source, destination, receiver, protocol, port, current, target, reachesNow, causes }: Row): string {
+  return `${id}\0${facet}\0${source}\0${destination}\0${receiver}\0${protocol}\0${port}\0${current}\0${target}\0${reachesNow}\0${
+    causes.length === 0 ? "" : JSON.stringify(causes)}`;
+}
+
 /** Of the side that does not deliver first, its last decision foremost: that is what the reader looks for. */
 function becausesOf({ current, target }: Situation): Because[] {
   if (current.outcome.arrived && !target.outcome.arrived) return [...target.journey.becauses].reverse().concat(current.journey.becauses);
@@ -126,8 +136,4 @@ function answerText(outcome: Outcome, names: Names): string {
   const v4 = outcome.answerProtocol === 1;
   const from = addressText(outcome.answerSource.subarray(0, v4 ? 4 : 16));
   return `${v4 ? "ICMP" : "ICMPv6"} ${outcome.answerType}/${outcome.answerCode} from ${names.describe(from)}`;
-}
-
-function addressText(bytes: Uint8Array): string {
-  return addressFromBytes(bytes).text;
 }

@@ -2,7 +2,7 @@
  * What the comparison says of one packet, as plain data that may be kept: what outputs for each packet or flow are made
  * of. It is made only where somebody listens.
  */
-import { addressFromBytes } from "../cluster/address.js";
+import { addressText } from "../cluster/address.js";
 import { type Because, End, type Journey } from "../dataplane.js";
 import type { Flow } from "../replay/flows.js";
 import type { Packet } from "../replay/loop.js";
@@ -87,6 +87,14 @@ export interface Judged {
 
 export type JudgedListener = (judged: Judged) => void;
 
+/** Whom the comparison tells of every packet: what is made for a record is the listener's affair. */
+export interface PacketListener {
+  /** @param saidBy what a plane says of it */
+  packet(packet: Packet, names: Names, found: Found, saidBy: (index: 0 | 1) => SaidSide): void;
+  /** A packet that neither plane could be asked about. */
+  unasked(view: View, names: Names, reason: string): void;
+}
+
 /** What the comparison found out about the packet. */
 export interface Found {
   readonly class: JudgedClass;
@@ -100,11 +108,12 @@ export interface SaidSide {
   readonly reason: string;
   /** Empty: it is not known to have left the node where it entered. */
   readonly node: string;
+  /** Made when it is asked for. */
   readonly text: string;
 }
 
 /** Makes the records; numbers flows. */
-export class Teller {
+export class Teller implements PacketListener {
   private readonly numbers = new WeakMap<Flow, number>();
   private flows = 0;
 
@@ -122,7 +131,6 @@ export class Teller {
       flow: flow === null ? -1 : this.numberOf(flow), sides: [side(0), side(1)] });
   }
 
-  /** A packet that neither plane could be asked about. */
   unasked(view: View, names: Names, reason: string): void {
     this.listener({ ...this.about(view, [view], names, fiveTuple(view.tuple)), class: "undecided", finding: null, undecided: reason,
       kind: "unknown", flow: -1, sides: null });
@@ -183,7 +191,7 @@ function enteredAs({ flow, view, kind, direction }: Packet, index: number): Five
 
 /** Addresses that broken headers do not show are empty. */
 export function fiveTuple(tuple: Uint8Array): FiveTuple {
-  const text = (address: Uint8Array): string => (Tuple.family(tuple) === 0 ? "" : addressFromBytes(address).text);
+  const text = (address: Uint8Array): string => (Tuple.family(tuple) === 0 ? "" : addressText(address));
   return {
     protocol: Tuple.protocol(tuple), source: text(Tuple.source(tuple)), sourcePort: Tuple.sourcePort(tuple),
     destination: text(Tuple.destination(tuple)), destinationPort: Tuple.destinationPort(tuple),

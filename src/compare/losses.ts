@@ -5,7 +5,7 @@
 import { End } from "../dataplane.js";
 import type { Packet } from "../replay/loop.js";
 import type { Outcome } from "../replay/outcome.js";
-import { addressFromBytes } from "../cluster/address.js";
+import { addressText } from "../cluster/address.js";
 import { Tuple } from "../replay/tuple.js";
 
 interface Loss {
@@ -23,12 +23,33 @@ export class Losses {
   /** Datagrams whose first fragment the target let through. */
   private readonly begun = new Set<string>();
 
-  /** A packet that was judged. */
-  begin(packet: Packet): void {
+  /** Fragments that a plane holds, by datagram, as long as no later fragment of it was judged; and of datagrams that are forgotten. */
+  private readonly waiting = new Map<string, number>();
+  private given = 0;
+
+  /** Held fragments of datagrams that were never whole, so that nothing is known of them. */
+  get neverWhole(): number {
+    return [...this.waiting.values()].reduce((sum, fragments) => sum + fragments, this.given);
+  }
+
+  /** A packet that was judged, or is held. */
+  begin(packet: Packet, held: boolean): void {
     const { view, outcomes: [, target] } = packet;
+    if (view.isFragment) this.wait(keyOf(packet), held);
     if (!view.isFragment || view.fragmentOffset !== 0 || (!target.arrived && target.end !== End.Held)) return;
     this.begun.add(keyOf(packet));
     if (this.begun.size > MOST) this.begun.delete(this.begun.values().next().value!);
+  }
+
+  private wait(key: string, held: boolean): void {
+    const before = this.waiting.get(key) ?? 0;
+    this.waiting.delete(key);
+    if (!held) return;
+    this.waiting.set(key, before + 1);
+    if (this.waiting.size <= MOST) return;
+    const [oldest, fragments] = this.waiting.entries().next().value!;
+    this.waiting.delete(oldest);
+    this.given += fragments;
   }
 
   /** Whether the packet is of a datagram whose first fragment the target let through before. */
@@ -59,6 +80,6 @@ export class Losses {
 }
 
 function keyOf({ view }: Packet): string {
-  const address = (bytes: Uint8Array): string => addressFromBytes(bytes).text;
+  const address = (bytes: Uint8Array): string => addressText(bytes);
   return `${address(Tuple.source(view.tuple))} ${address(Tuple.destination(view.tuple))} ${view.protocol} ${view.fragmentId}`;
 }

@@ -6,7 +6,7 @@
  * the count stays unexplained.
  */
 
-import { addressFromBytes } from "../cluster/address.js";
+import { addressText } from "../cluster/address.js";
 import { Tuple } from "../replay/tuple.js";
 import { Losses } from "./losses.js";
 
@@ -62,5 +62,5 @@ export class Memory {
 
 /** `address port` that a tuple is addressed to. */
 export function endText(tuple: Uint8Array): string {
-  return `${addressFromBytes(Tuple.destination(tuple)).text} ${Tuple.destinationPort(tuple)}`;
+  return `${addressText(Tuple.destination(tuple))} ${Tuple.destinationPort(tuple)}`;
 }

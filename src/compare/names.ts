@@ -2,9 +2,10 @@
  * Who owns an address in a cluster: pod, node, or a service's frontend. For naming flows and for the preconditions
  * of differences; it decides nothing about traffic.
  */
-import { type Address, addressFromBytes } from "../cluster/address.js";
+import { type Address, addressText } from "../cluster/address.js";
 import type { CiliumPolicy } from "../cluster/cilium/types.js";
 import type { Cluster, NetworkPolicy, Pod, Service, ServicePort } from "../cluster/cluster.js";
+import { LabelIndex, labelsIn, requiredLabels } from "../cluster/label-index.js";
 import { matchesSelector } from "../cluster/selector.js";
 
 export interface Frontend {
@@ -29,6 +30,7 @@ export class Names {
   readonly policiesChanged: boolean;
   /** Some node has a tunnel device of the CNI it has now. */
   readonly hasTunnels: boolean;
+  private readonly namespaces: Cluster["namespaces"];
   private readonly pods = new Map<string, Pod>();
   private readonly nodes = new Map<string, string>();
   private readonly frontends = new Map<string, { service: Service; kind: Frontend["kind"] }[]>();
@@ -45,11 +47,15 @@ export class Names {
   private readonly internal = new Set<string>();
   /** By a pod's namespace and labels. */
   private readonly selecting = new Map<string, readonly NetworkPolicy[]>();
+  private readonly selectingPod = new Map<Pod, readonly NetworkPolicy[]>();
+  /** The policies, once it is asked which select a pod. */
+  private byLabels: LabelIndex<NetworkPolicy> | null = null;
   private readonly tunnels = new Set<string>();
 
   /** `before`: the names until a change, whose endpoints are remembered. */
   constructor(cluster: Cluster, before: Names | null = null) {
     for (const backend of before?.everBackends ?? []) this.everBackends.add(backend);
+    this.namespaces = cluster.namespaces;
     this.policies = cluster.networkPolicies;
     this.ciliumPolicies = cluster.ciliumPolicies;
     this.allPods = cluster.pods.filter((pod) => !pod.hostNetwork);
@@ -96,14 +102,14 @@ export class Names {
   }
 
   /** Policies that select the pod, in the cluster's order, whatever directions they have. */
-  policiesOf({ namespace, labels }: Pod): readonly NetworkPolicy[] {
-    const key = JSON.stringify([namespace, labels]);
-    let found = this.selecting.get(key);
-    if (found === undefined) {
-      found = this.policies.filter((policy) => policy.namespace === namespace && matchesSelector(policy.podSelector, labels));
-      this.selecting.set(key, found);
-    }
+  policiesOf(pod: Pod): readonly NetworkPolicy[] {
+    let found = this.selectingPod.get(pod);
+    if (found === undefined) this.selectingPod.set(pod, found = this.selectingLabels(pod));
     return found;
+  }
+
+  namespaceLabels(name: string): Pod["labels"] {
+    return this.namespaces.get(name)?.labels ?? {};
   }
 
   node(address: string): string | null {
@@ -123,6 +129,15 @@ export class Names {
   /** The same at some time since the timeline began. */
   wasEndpoint(frontend: Frontend, address: string, port: number): boolean {
     return this.everBackends.has(backendKey(frontend, address, port));
+  }
+
+  /** Every endpoint of the service port, ready or not. */
+  endpointsOf(frontend: Frontend): [address: string, port: number][] {
+    const prefix = `${portKey(frontend)} `;
+    return [...this.backends].filter((backend) => backend.startsWith(prefix)).map((backend) => {
+      const [address, port] = backend.slice(prefix.length).split(" ");
+      return [address, Number(port)];
+    });
   }
 
   /** Whether an endpoint's topology hints are for a node or its zone. */
@@ -169,7 +184,7 @@ export class Names {
 
   /** Whether an address and port are a service's frontend; protocol by number. */
   isFrontend(address: Uint8Array, protocol: number, port: number): boolean {
-    const found = this.frontend(addressFromBytes(address).text, PROTOCOLS[protocol] ?? "", port);
+    const found = this.frontend(addressText(address), PROTOCOLS[protocol] ?? "", port);
     return found !== null && found.port !== null;
   }
 
@@ -182,6 +197,18 @@ export class Names {
     const owners = this.frontends.get(address);
     if (owners !== undefined) return `service ${owners[0].service.namespace}/${owners[0].service.name}`;
     return address;
+  }
+
+  private selectingLabels({ namespace, labels }: Pod): readonly NetworkPolicy[] {
+    const key = JSON.stringify([namespace, labels]);
+    let found = this.selecting.get(key);
+    if (found === undefined) {
+      this.byLabels ??= new LabelIndex(this.policies, (policy) => requiredLabels(policy.namespace, policy.podSelector));
+      found = this.byLabels.candidates(labelsIn(namespace, labels))
+        .filter((policy) => policy.namespace === namespace && matchesSelector(policy.podSelector, labels));
+      this.selecting.set(key, found);
+    }
+    return found;
   }
 
   private addHostPorts(pod: Pod): void {
@@ -208,6 +235,10 @@ export class Names {
   }
 }
 
-function backendKey({ service, port }: Frontend, address: string, backendPort: number): string {
-  return `${service.namespace}/${service.name}:${port?.name ?? ""}/${port?.protocol ?? ""} ${address} ${backendPort}`;
+function backendKey(frontend: Frontend, address: string, backendPort: number): string {
+  return `${portKey(frontend)} ${address} ${backendPort}`;
+}
+
+function portKey({ service, port }: Frontend): string {
+  return `${service.namespace}/${service.name}:${port?.name ?? ""}/${port?.protocol ?? ""}`;
 }

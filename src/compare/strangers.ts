@@ -2,7 +2,7 @@
  * Pods that two clusters do not have alike. A packet from or to one cannot be put to both as it was captured: its address
  * is another pod's, or nobody's, in one of them.
  */
-import { addressFromBytes } from "../cluster/address.js";
+import { addressText } from "../cluster/address.js";
 import type { Cluster, Pod } from "../cluster/cluster.js";
 import { hasOwnAddress, isSamePod } from "../cluster/pod-identity.js";
 import type { Packet } from "../replay/loop.js";
@@ -27,7 +27,7 @@ export function strangers(one: Cluster, other: Cluster, known: ReadonlyMap<strin
     const tuples = [flow?.entry[0] ?? view.tuple, ...outcomes.filter((outcome) => outcome.arrived).map((outcome) => outcome.image)];
     for (const tuple of tuples) {
       for (const bytes of [Tuple.source(tuple), Tuple.destination(tuple)]) {
-        const reason = reasons.get(addressFromBytes(bytes).text);
+        const reason = reasons.get(addressText(bytes));
         if (reason !== undefined) return reason;
       }
     }

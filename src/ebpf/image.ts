@@ -65,6 +65,9 @@ export interface MapImage {
   readonly problems: readonly Problem[];
 }
 
+/** What limits are counted in. */
+export type LimitImage = Pick<MapImage, "options" | "nodes" | "policies" | "services" | "hosts" | "cookies">;
+
 export interface ImageInput {
   readonly cluster: Cluster;
   readonly options: CiliumOptions;
@@ -127,6 +130,32 @@ export function compileImage(input: ImageInput): MapImage {
   }
   serviceRecords(services, options, numberOf, cookieOf, put);
   return { options, nodes, maps: entries, policies, services, maglev, hosts, fib, cookies, problems };
+}
+
+/** What limits are counted in, without the maps: of the ways between nodes and each node's rows a large cluster has too many. */
+export function compileForLimits({ cluster: given, options, names }: Pick<ImageInput, "cluster" | "options" | "names">)
+  : LimitImage & { readonly problems: Problem[] } {
+  const cluster = canonical(given);
+  const nodes = nodeNames(cluster);
+  const numbers = freshNumbers();
+  const problems: Problem[] = [];
+  const policies = compilePolicies(cluster, options, problems, numbers, names ?? null);
+  const services = compileServices(cluster, options, problems, numbers);
+  const hosts = compileNodes(cluster, nodes, options, policies, problems);
+  return { options, nodes, policies, services, hosts, cookies: policies.endpoints.cookies, problems };
+}
+
+/**
+ * The errors that compileImage finds in objects with a place, without its maps. Of the ways between nodes, which are most
+ * of the work, it has warnings alone.
+ */
+export function placedErrors(input: Pick<ImageInput, "cluster" | "options" | "names">): Problem[] {
+  const { options, nodes, policies, services, problems } = compileForLimits(input);
+  const cluster = canonical(input.cluster);
+  compileMaglev(services.frontends, services.backends, new Map(nodes.map((name, index) => [name, index])), options, problems);
+  compileIpMasq(cluster, options, problems);
+  compileEgressGateways(cluster, options, policies.identities, problems);
+  return problems.filter(({ where, severity }) => where !== null && severity === "error");
 }
 
 export interface MapChange {

@@ -5,7 +5,7 @@
  * objects the number comes from. Findings at 80 percent and above are reported, so that growth shows before
  * it hurts.
  */
-import type { MapImage } from "./image.js";
+import type { LimitImage } from "./image.js";
 import type { PolicyMap } from "./compile/policy/endpoints.js";
 import { FIRST_POD_IDENTITY, LAST_POD_IDENTITY } from "./compile/numbers.js";
 
@@ -36,58 +36,34 @@ const CONSEQUENCE = {
 } as const;
 
 /** @param worth share of a limit from which on it is reported; 0: every limit */
-export function checkLimits(image: MapImage, worth = WORTH_SAYING): LimitFinding[] {
-  const { options } = image;
-  const identities = image.policies.identities.all.filter(({ kind }) => kind === "pod").length;
-  const found: (LimitFinding | null)[] = [
+export function checkLimits(image: LimitImage, worth = WORTH_SAYING): LimitFinding[] {
+  const { services, policies } = image;
+  const max = image.options["bpf-lb-map-max"];
+  const lb = (name: string, subject: string, used: number, because: readonly string[] = []): LimitFinding =>
+    finding("CAP-LBMAP", name, subject, used, max, CONSEQUENCE.lb, because);
+  const backends = (family: number): number => services.backends.filter(({ address }) => address.family === family).length;
+  const found = [
     ...policyMaps(image),
-    finding(
-      "CAP-IDENTITY",
-      "cluster identities",
-      "cluster",
-      identities,
-      LAST_POD_IDENTITY - FIRST_POD_IDENTITY + 1,
-      CONSEQUENCE.identity,
-      [],
-    ),
-    finding(
-      "CAP-IPCACHE",
-      "cilium_ipcache_v2",
-      "cluster",
-      image.maps.get("cilium_ipcache_v2")!.length,
-      IPCACHE_MAX,
-      CONSEQUENCE.ipcache,
-      [],
-    ),
-    ...(
-      [
-        "cilium_lb4_backends_v3",
-        "cilium_lb6_backends_v3",
-        "cilium_lb4_source_range",
-        "cilium_lb6_source_range",
-        "cilium_lb_affinity_match",
-      ] as const
-    ).map((name) =>
-      finding(
-        "CAP-LBMAP",
-        name,
-        "cluster",
-        image.maps.get(name)!.length,
-        options["bpf-lb-map-max"],
-        CONSEQUENCE.lb,
-        [],
-      ),
-    ),
-    ...serviceMaps(image),
+    finding("CAP-IDENTITY", "cluster identities", "cluster", policies.identities.all.filter(({ kind }) => kind === "pod").length,
+      LAST_POD_IDENTITY - FIRST_POD_IDENTITY + 1, CONSEQUENCE.identity, []),
+    finding("CAP-IPCACHE", "cilium_ipcache_v2", "cluster", policies.ipcache.filter(({ node }) => node === null).length, IPCACHE_MAX,
+      CONSEQUENCE.ipcache, []),
+    lb("cilium_lb4_backends_v3", "cluster", backends(4)),
+    lb("cilium_lb6_backends_v3", "cluster", backends(6)),
+    lb("cilium_lb4_source_range", ...fullest(image, sourceRanges(image, 4))),
+    lb("cilium_lb6_source_range", ...fullest(image, sourceRanges(image, 6))),
+    lb("cilium_lb_affinity_match", ...fullest(image, affinity(image))),
+    lb("cilium_lb4_services_v2", ...fullest(image, slots(image, 4)), biggest(image)),
+    lb("cilium_lb6_services_v2", ...fullest(image, slots(image, 6)), biggest(image)),
   ];
-  return found.filter((one): one is LimitFinding => one !== null && one.used >= one.max * worth);
+  return found.filter((one) => one.used >= one.max * worth);
 }
 
 /**
  * Who adds most entries to a policy map, most first: `default/web: 12 entries`. An entry that several rules ask for counts
  * for each. Of a map that overflowed the entries are not known; such a limit is compiled without it.
  */
-export function blame(image: MapImage, map: PolicyMap): string[] {
+export function blame(image: Pick<LimitImage, "cookies">, map: PolicyMap): string[] {
   const entries = new Map<string, number>();
   for (const cookie of map.cookie) {
     for (const object of new Set((image.cookies.get(cookie) ?? []).map((one) => one.object))) {
@@ -98,13 +74,13 @@ export function blame(image: MapImage, map: PolicyMap): string[] {
 }
 
 /** cilium#45788: from 1.17 to 1.19 the error at start-up is swallowed. */
-function overflowOf({ options }: MapImage): string {
+function overflowOf({ options }: LimitImage): string {
   if (options["enable-endpoint-lockdown-on-policy-overflow"] && options.version !== "1.16") return CONSEQUENCE.lockdown;
   return options.version === "1.16" || options.version === "1.20" ? CONSEQUENCE.policy : `${CONSEQUENCE.policy}, and look ready`;
 }
 
 /** One finding for each distinct map: endpoints that share a map share the finding. */
-function policyMaps(image: MapImage): (LimitFinding | null)[] {
+function policyMaps(image: LimitImage): LimitFinding[] {
   const { maps, ofPod } = image.policies.endpoints;
   const owners = new Map<number, string[]>();
   for (const endpoint of image.hosts.endpoints) {
@@ -129,35 +105,55 @@ function policyMaps(image: MapImage): (LimitFinding | null)[] {
   });
 }
 
-/** Each node has the shared rows and its own. */
-function serviceMaps(image: MapImage): (LimitFinding | null)[] {
-  const found: (LimitFinding | null)[] = [];
-  for (const name of ["cilium_lb4_services_v2", "cilium_lb6_services_v2"] as const) {
-    const counts = new Map<number, number>();
-    for (const [key] of image.maps.get(name)!)
-      counts.set(key["node"] as number, (counts.get(key["node"] as number) ?? 0) + 1);
-    const everywhere = counts.get(0xffff) ?? 0;
-    counts.delete(0xffff);
-    let worst = "cluster";
-    let most = 0;
-    for (const [node, count] of counts) if (count > most) [worst, most] = [image.nodes[node], count];
-    found.push(
-      finding(
-        "CAP-LBMAP",
-        name,
-        worst,
-        everywhere + most,
-        image.options["bpf-lb-map-max"],
-        CONSEQUENCE.lb,
-        biggest(image),
-      ),
-    );
+/** Rows of one map: those of one node, or (null) of every node. */
+type Rows = Iterable<readonly [node: string | null, rows: number]>;
+
+/** Each node has the shared rows and its own: the node that has most, by the order of nodes. */
+function fullest({ nodes }: LimitImage, rows: Rows): [subject: string, used: number] {
+  const known = new Set(nodes);
+  const own = new Map<string, number>();
+  let everywhere = 0;
+  for (const [node, count] of rows) {
+    if (node === null) everywhere += count;
+    else if (known.has(node)) own.set(node, (own.get(node) ?? 0) + count);
   }
-  return found;
+  let [worst, most] = ["cluster", 0];
+  for (const [node, count] of own) if (count > most) [worst, most] = [node, count];
+  return [worst, everywhere + most];
+}
+
+/** The service and a slot for each backend. */
+function* slots({ services }: LimitImage, family: number): Rows {
+  for (const { node, address, active, terminating } of services.frontends) {
+    if (address.family === family) yield [node, 1 + active.length + terminating.length];
+  }
+}
+
+function* affinity({ services }: LimitImage): Rows {
+  const counts = new Map<readonly number[], number>();
+  for (const frontend of services.frontends) {
+    if (frontend.affinityTimeout === 0) continue;
+    // Frontends of one service port on many nodes share their slots.
+    const count = counts.get(frontend.active) ?? services.keptByAffinity(frontend).length;
+    counts.set(frontend.active, count);
+    yield [frontend.node, count];
+  }
+}
+
+/** By rev_nat_id: of a node port each node's address has its own, of another frontend all nodes have the same. */
+function* sourceRanges({ services }: LimitImage, family: number): Rows {
+  const nodeOf = new Map<number, string | null>();
+  for (const { revNatId, node } of services.frontends) {
+    const before = nodeOf.get(revNatId);
+    nodeOf.set(revNatId, before === undefined || before === node ? node : null);
+  }
+  for (const { revNatId, prefix } of services.sourceRanges) {
+    if (prefix.address.family === family) yield [nodeOf.get(revNatId) ?? null, 1];
+  }
 }
 
 /** The services with the most backend slots. */
-function biggest(image: MapImage): string[] {
+function biggest(image: LimitImage): string[] {
   const slots = new Map<string, number>();
   for (const { owner, active, terminating } of image.services.frontends) {
     slots.set(owner, (slots.get(owner) ?? 0) + 1 + active.length + terminating.length);
@@ -176,6 +172,6 @@ function finding(
   max: number,
   consequence: string,
   because: readonly string[],
-): LimitFinding | null {
+): LimitFinding {
   return { id, limit, subject, used, max, exceeded: used > max, consequence, because };
 }

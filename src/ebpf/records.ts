@@ -237,8 +237,8 @@ export function serviceRecords(
       { address: addressField(frontend.address.bytes), port: frontend.port },
     ]);
   }
-  for (const { backend, revNatId } of services.affinityMatches) {
-    put("cilium_lb_affinity_match", [{ backend_id: backend, rev_nat_id: revNatId }, { present: 1 }]);
+  for (const [revNatId, kept] of affinityMatches(services)) {
+    for (const backend of kept) put("cilium_lb_affinity_match", [{ backend_id: backend, rev_nat_id: revNatId }, { present: 1 }]);
   }
   for (const { revNatId, prefix } of services.sourceRanges) {
     put(prefix.address.family === 4 ? "cilium_lb4_source_range" : "cilium_lb6_source_range", [
@@ -246,6 +246,20 @@ export function serviceRecords(
       { present: 1 },
     ]);
   }
+}
+
+/** Backends that clients may be kept at, by rev_nat_id, both in order. */
+export function affinityMatches({ frontends, keptByAffinity }: CompiledServices)
+  : (readonly [revNatId: number, backends: readonly number[]])[] {
+  const found = new Map<number, Set<number>>();
+  for (const frontend of frontends) {
+    const kept = keptByAffinity(frontend);
+    if (kept.length === 0) continue;
+    const backends = found.get(frontend.revNatId) ?? new Set();
+    found.set(frontend.revNatId, backends);
+    for (const backend of kept) backends.add(backend);
+  }
+  return [...found].sort(([a], [b]) => a - b).map(([revNatId, backends]) => [revNatId, [...backends].sort((a, b) => a - b)]);
 }
 
 function frontendRecords(

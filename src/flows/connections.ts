@@ -6,7 +6,7 @@
  * Answers open nothing and are counted. Events that do not say which way they went are kept apart, one for each pair:
  * where the pair has a connection they are of that.
  */
-import type { FlowParty, RecordedFlow } from "./flow.js";
+import type { Fate, FlowParty, RecordedFlow } from "./flow.js";
 
 export interface Connection {
   readonly protocol: number;
@@ -23,6 +23,8 @@ export interface Connection {
   events: number;
   /** Events by verdict of the log. */
   readonly verdicts: Map<string, number>;
+  /** What its events show; both: it changed while they were recorded. */
+  readonly fates: Set<Fate>;
 }
 
 export interface ConnectionSet {
@@ -120,12 +122,13 @@ export class Connections {
 function connectionOf(flow: RecordedFlow, file: string, line: number): Connection {
   return { protocol: flow.protocol, source: flow.source, destination: flow.destination, service: flow.service, timeNs: flow.timeNs,
     node: flow.node, file, line, entered: flow.fromNetwork ? flow.node : "", events: flow.events,
-    verdicts: new Map([[flow.verdict, flow.events]]) };
+    verdicts: new Map([[flow.verdict, flow.events]]), fates: new Set(flow.fate === null ? [] : [flow.fate]) };
 }
 
 function merge(into: Connection, flow: RecordedFlow, file: string, line: number): void {
   into.events += flow.events;
   count(into.verdicts, flow.verdict, flow.events);
+  if (flow.fate !== null) into.fates.add(flow.fate);
   if (flow.fromNetwork && (into.entered === "" || flow.node < into.entered)) into.entered = flow.node;
   if (!isEarlier(flow.timeNs, file, line, into)) return;
   const { source, destination, service, timeNs, node } = flow;

@@ -30,6 +30,12 @@ export function kindOfIdentity(identity: number): "world" | "node" | "pod" | nul
   return identity >= 256 ? "pod" : null;
 }
 
+/**
+ * What an event shows of its connection's first packet: policy denied it, or it came to where it went, past all policy. Nothing
+ * is known of a packet that was merely seen on its way.
+ */
+export type Fate = "denied" | "arrived";
+
 export interface RecordedFlow {
   /** ns since the Unix epoch; null: aggregated over some time. */
   readonly timeNs: bigint | null;
@@ -39,6 +45,8 @@ export interface RecordedFlow {
   readonly verdict: string;
   /** The verdict is policy's, about a connection's first packet at one of its ends; else of a packet at some point of its way. */
   readonly isPolicyVerdict: boolean;
+  /** null: the event does not tell. */
+  readonly fate: Fate | null;
   /** Cilium's name of a drop reason; empty where it was not dropped. */
   readonly dropReason: string;
   /** IP protocol number. */

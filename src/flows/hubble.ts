@@ -11,7 +11,7 @@
  */
 import { parseAddress } from "../cluster/address.js";
 import { timeNsOf } from "../cluster/time.js";
-import type { FlowParty, RecordedFlow } from "./flow.js";
+import type { Fate, FlowParty, RecordedFlow } from "./flow.js";
 
 export type FlowLine =
   | { readonly kind: "flow"; readonly flow: RecordedFlow }
@@ -69,7 +69,7 @@ function readFlow(flow: Fields, node: string, time: string): FlowLine {
   const dropReason = textOf(flow["drop_reason_desc"]);
   return { kind: "flow", flow: {
     timeNs, node: nodeName(node), verdict: textOf(flow["verdict"]) || "VERDICT_UNKNOWN", isPolicyVerdict: isPolicyVerdict(flow), dropReason,
-    protocol, source, destination,
+    fate: fateOf(flow), protocol, source, destination,
     service: textOf(service["name"]) === "" ? "" : `${textOf(service["namespace"])}/${textOf(service["name"])}`,
     direction: isEcho !== undefined ? (icmpType === isEcho[0] ? "request" : "answer")
       : directionOf(flow, fieldsOf(header["flags"]), protocol, dropReason),
@@ -89,6 +89,18 @@ function directionOf(flow: Fields, flags: Fields, protocol: number, dropReason: 
 
 function isPolicyVerdict(flow: Fields): boolean {
   return fieldsOf(flow["event_type"])["type"] === POLICY_VERDICT;
+}
+
+/**
+ * A packet that is seen at its receiver's device has passed policy at both ends, and so has one that the receiver's policy lets in.
+ * Where there is no policy engine, being let through is no event.
+ */
+function fateOf(flow: Fields): Fate | null {
+  const verdict = flow["verdict"];
+  if (verdict === "DROPPED") return POLICY_REASONS.has(textOf(flow["drop_reason_desc"])) ? "denied" : null;
+  if (verdict !== "FORWARDED") return null;
+  const isLetIn = isPolicyVerdict(flow) && flow["traffic_direction"] === "INGRESS";
+  return isLetIn || flow["trace_observation_point"] === "TO_ENDPOINT" ? "arrived" : null;
 }
 
 /** null where the address or the port is none. An address may be left out, as long as the pod is named. */

@@ -25,6 +25,7 @@ import { masqueradePart, type MasqueradeConfig } from "./masquerade/cni.js";
 import { NodeHooks, type RuleOrigin } from "./nodeHooks.js";
 import { PolicyGate, type PolicyEngine } from "./policy.js";
 import { joinRules, type NodeRules, type RulePart } from "./ruleset.js";
+import { LastTables } from "./tables.js";
 
 export interface IptablesConfig {
   readonly kubeProxy: KubeProxyConfig;
@@ -82,12 +83,13 @@ interface NodeRuleSet {
 export class SharedRules {
   private readonly caches = { 4: new RuleCache(4), 6: new RuleCache(6) };
   private readonly services = { 4: new ServiceRuleMemo(), 6: new ServiceRuleMemo() };
+  private readonly tables = { 4: new LastTables(), 6: new LastTables() };
   private readonly last: { [family in Family]: NodeRuleSet | null } = { 4: null, 6: null };
   private read: { readonly text: string; readonly sets: IpSets } | null = null;
   private asked: { readonly before: Cluster; readonly after: Cluster; readonly 4: boolean; readonly 6: boolean } | null = null;
 
   of(cluster: Cluster, node: Node, family: Family, config: IptablesConfig): NodeRuleSet {
-    const lines = generatedRules(cluster, node, family, config, this.services[family]);
+    const lines = generatedRules(cluster, node, family, config, this.services[family], this.tables[family]);
     const last = this.last[family];
     if (last?.lines.equals(lines) === true) return last;
     const { rules, problems } = this.caches[family].build(lines.tables, `rules of ${node.name} for IPv${family}`);
@@ -131,12 +133,12 @@ const CORES = 4;
 
 /** The text generated for a node and a family: kube-proxy's part and the masquerade agent's. */
 export function generatedRules(cluster: Cluster, node: Node, family: Family, config: IptablesConfig,
-  memo = new ServiceRuleMemo()): NodeRules {
+  memo = new ServiceRuleMemo(), last = new LastTables()): NodeRules {
   return joinRules([
     generateKubeProxy({ cluster, node, family, config: config.kubeProxy, memo }),
     masqueradePart(config.masquerade, family),
     ...(config.programs ?? []).map((program) => program(cluster, node, family)),
-  ]);
+  ], last);
 }
 
 export class PlaneNode {

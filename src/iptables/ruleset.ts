@@ -10,6 +10,7 @@
  */
 import type { Because } from "../dataplane.js";
 import type { TableLines } from "../linux/netfilter/rule-cache.js";
+import { chainsOf, equalRules, equalSets, LastTables, piecesOf, type Places, placesOf } from "./tables.js";
 
 export type TableName = "raw" | "mangle" | "nat" | "filter";
 /** Order of the tables in the text; raw and mangle are left out where no part has anything in them. */
@@ -77,12 +78,10 @@ const BUILTIN: Readonly<Record<TableName, readonly string[]>> = {
 /**
  * One text for all parts: per table the chain lines, the jumps of the parts in their order, then their rules.
  */
-export function joinRules(parts: readonly RulePart[]): NodeRules {
-  const tables = TABLES.filter((table) => table === "filter" || table === "nat" || isUsed(parts, table)).map((name) => {
-    const rules: Rule[] = jumpsOf(parts, name);
-    for (const part of parts) for (const rule of part.rules) if (rule.table === name) rules.push(rule);
-    return { name, chains: chainsOf(parts, name), rules };
-  });
+export function joinRules(parts: readonly RulePart[], last = new LastTables()): NodeRules {
+  const tables = TABLES.filter((table) => table === "filter" || table === "nat" || isUsed(parts, table)).map((name) => last.of({
+    name, chains: chainsOf(parts, name), pieces: [jumpsOf(parts, name), ...parts.map(({ rules }) => piecesOf(rules)[name])],
+  }));
   return new JoinedRules(tables, parts.map(({ sets }) => setText(sets ?? [])).join(""));
 }
 
@@ -123,7 +122,7 @@ class JoinedRules implements NodeRules {
     const rules = this.rulesOf(table);
     let places = this.places.get(table);
     if (places === undefined) {
-      places = new Places(rules);
+      places = placesOf(rules);
       this.places.set(table, places);
     }
     const at = places.of(chain, position);
@@ -165,50 +164,7 @@ class JoinedRules implements NodeRules {
 }
 
 function equalTables(a: TableLines<Rule>, b: TableLines<Rule>): boolean {
-  if (a.name !== b.name || a.rules.length !== b.rules.length) return false;
-  for (let index = 0; index < a.rules.length; index++) {
-    const [one, other] = [a.rules[index], b.rules[index]];
-    if (one === other) continue;
-    if (one.chain !== other.chain || one.text !== other.text || one.undecided !== other.undecided
-      || JSON.stringify(one.becauses) !== JSON.stringify(other.becauses)) return false;
-  }
-  const chains = [...b.chains];
-  let count = 0;
-  for (const chain of a.chains) if (chain !== chains[count++]) return false;
-  return count === chains.length;
-}
-
-/** Where the rules of each chain stand in a list in which those of several may be mixed. */
-class Places {
-  /** Indexes into the list, those of one chain together and ascending. */
-  private readonly order: Int32Array;
-  /** First place in `order`, and how many. */
-  private readonly chains = new Map<string, { first: number; count: number }>();
-
-  constructor(rules: readonly Rule[]) {
-    this.order = new Int32Array(rules.length);
-    for (const { chain } of rules) {
-      const known = this.chains.get(chain);
-      if (known === undefined) this.chains.set(chain, { first: 0, count: 1 });
-      else known.count++;
-    }
-    let first = 0;
-    for (const chain of this.chains.values()) {
-      chain.first = first;
-      first += chain.count;
-      chain.count = 0;
-    }
-    for (let index = 0; index < rules.length; index++) {
-      const chain = this.chains.get(rules[index].chain)!;
-      this.order[chain.first + chain.count++] = index;
-    }
-  }
-
-  /** Index of a chain's rule, position from 1; -1 where there is none. */
-  of(chain: string, position: number): number {
-    const found = this.chains.get(chain);
-    return found === undefined || position < 1 || position > found.count ? -1 : this.order[found.first + position - 1];
-  }
+  return a === b || (a.name === b.name && equalRules(a.rules, b.rules) && equalSets(a.chains, b.chains));
 }
 
 /** `-A CHAIN text`. */
@@ -217,8 +173,8 @@ export function ruleLine(rule: Rule): string {
 }
 
 function isUsed(parts: readonly RulePart[], table: TableName): boolean {
-  const isOf = (entry: { readonly table: TableName }): boolean => entry.table === table;
-  return parts.some((part) => part.jumps.some(isOf) || part.chains.some(isOf) || part.rules.some(isOf));
+  return chainsOf(parts, table).size > 0
+    || parts.some(({ jumps, rules }) => jumps.some((jump) => jump.table === table) || piecesOf(rules)[table].length > 0);
 }
 
 /** The rules of built-in chains, each part's put where it says, in the order of the parts. */
@@ -243,15 +199,6 @@ function jumpsOf(parts: readonly RulePart[], table: TableName): Jump[] {
 function placeAfter(chain: readonly Jump[], target: string, head: number): number {
   const at = chain.findLastIndex((jump) => jump.text.endsWith(`-j ${target}`));
   return at < 0 ? head : at + 1;
-}
-
-/** Chain lines without repetition; a jump's own chain is never missing, because its part names it. */
-function chainsOf(parts: readonly RulePart[], table: TableName): Set<string> {
-  const chains = new Set<string>();
-  for (const part of parts) {
-    for (const entry of part.chains) if (entry.table === table) chains.add(entry.chain);
-  }
-  return chains;
 }
 
 /** Two rules may have the same text (the same address in two slices): their becauses join. */

@@ -13,6 +13,7 @@ import type { Cluster, Device } from "../cluster/cluster.js";
 import { LinkType, PcapngWriter } from "../capture/index.js";
 import { SeenDirection } from "../capture/record.js";
 import type { Connection, ConnectionSet } from "../flows/connections.js";
+import type { Fate } from "../flows/flow.js";
 import { entryPacket, hasFirstPacket, type PacketTuple } from "./entryPacket.js";
 import { FlowParties, type Seat, type Target } from "./flow-parties.js";
 
@@ -22,6 +23,8 @@ export interface FlowPacket {
   readonly tuple: PacketTuple;
   /** Backend that the log shows the connection had; null: not told. */
   readonly backend: { readonly address: Address; readonly port: number } | null;
+  /** What the log shows became of it; null: it does not tell, or not the same of all its events. */
+  readonly fate: Fate | null;
 }
 
 export interface FlowCapture {
@@ -52,6 +55,8 @@ interface Placed {
   readonly target: Target;
   readonly readdressed: boolean;
   backend: FlowPacket["backend"];
+  /** Of the connection, and of what the log has of it behind the balancing. */
+  readonly fates: Set<Fate>;
 }
 
 const APART_NS = 1_000_000n;
@@ -109,7 +114,8 @@ function place(connection: Connection, cluster: Cluster, parties: FlowParties, i
   const standIn = source.port === 0 ? STAND_IN_FROM + index % STAND_INS : source.port;
   const tuple = { source: seat.address, destination: target.address, sourcePort: standIn,
     destinationPort: protocol === 1 || protocol === 58 ? standIn : destination.port };
-  return { connection, ...at, tuple, target, readdressed: seat.otherAddress || target.otherAddress, backend: null };
+  return { connection, ...at, tuple, target, readdressed: seat.otherAddress || target.otherAddress, backend: null,
+    fates: new Set(connection.fates) };
 }
 
 function entrance(seat: Seat, target: Target, connection: Connection, cluster: Cluster)
@@ -156,6 +162,7 @@ function withoutBackends(placed: readonly Placed[], cluster: Cluster): Placed[] 
       .some((name) => endpoints.get(name)?.has(`${destination.text} ${destinationPort}`) === true));
     if (asked === undefined) return true;
     asked.backend ??= { address: destination, port: destinationPort };
+    for (const fate of one.fates) asked.fates.add(fate);
     return false;
   });
 }
@@ -165,7 +172,7 @@ function write(placed: readonly Placed[]): FlowCapture[] {
   const writers = new Map<string, { file: string; node: string; pcapng: PcapngWriter; ids: Map<string, number>; packets: FlowPacket[] }>();
   let nowNs = BEGINS_NS;
   placed.forEach((one, index) => {
-    const { connection, node, device, direction, tuple, backend } = one;
+    const { connection, node, device, direction, tuple, backend, fates } = one;
     const timeNs = connection.timeNs;
     nowNs = timeNs !== null && timeNs > nowNs + APART_NS ? timeNs : nowNs + APART_NS;
     const key = `${connection.file}\0${node}`;
@@ -177,7 +184,7 @@ function write(placed: readonly Placed[]): FlowCapture[] {
     const bytes = entryPacket(connection.protocol, tuple, false, index, TTL);
     writer.pcapng.write({ interfaceId, timeSec: Number(nowNs / 1_000_000_000n), timeFracNs: Number(nowNs % 1_000_000_000n), bytes,
       offset: 0, capturedLength: bytes.length, wireLength: bytes.length, direction });
-    writer.packets.push({ connection, tuple, backend });
+    writer.packets.push({ connection, tuple, backend, fate: fates.size === 1 ? [...fates][0] : null });
   });
   return [...writers.values()].map(({ file, node, pcapng, packets }) => ({ file, node, bytes: pcapng.take(), packets }));
 }

@@ -6,7 +6,7 @@
  *
  * The number of flows kept is bounded; the one idle longest goes first, and is counted.
  */
-import { addressFromBytes } from "../cluster/address.js";
+import { addressText } from "../cluster/address.js";
 import type { ConntrackDelete } from "../cluster/cluster.js";
 import { copyTuple, sameBytes, sameTuple, Tuple, TUPLE_BYTES, TupleTable, turnTuple } from "./tuple.js";
 
@@ -212,7 +212,3 @@ export function tupleText(t: Uint8Array): string {
 }
 
 const PROTOCOL_NAMES: Record<number, string> = { 1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp" };
-
-function addressText(bytes: Uint8Array): string {
-  return addressFromBytes(bytes).text;
-}

@@ -59,7 +59,7 @@ export function connectionNamed(cluster: Cluster, named: NamedEnds)
     text: `one ${target.protocol} packet from ${from.text} to ${target.end.text}${isIcmp ? "" : ` port ${target.port}`}`,
     connection: {
       protocol, source: partyOf(from, pair.source, 0), destination: partyOf(target.end, pair.destination, isIcmp ? 0 : target.port),
-      service: "", timeNs: null, node: "", file: "", line: 0, entered, events: 1, verdicts: new Map(),
+      service: "", timeNs: null, node: "", file: "", line: 0, entered, events: 1, verdicts: new Map(), fates: new Set(),
     },
   };
 }

@@ -161,7 +161,8 @@ export class Topology {
 
   /**
    * Where a packet came from that was first seen at this point. Its source says so, as long as the captures would not
-   * have seen it there; else it starts where it was seen, or, seen on its way out, at a socket of the node.
+   * have seen it there; else it starts where it was seen, or, seen on its way out, at a socket of the node. No socket of a node sends
+   * with a pod's address: what comes out with one set out at the pod, and the captures lack it there.
    */
   originOf(view: View, into: Origin): void {
     const out = view.kind === Emission.Out;
@@ -173,7 +174,7 @@ export class Topology {
     const address = Tuple.source(view.tuple).join(".");
     const here = this.points[view.node].local.get(address);
     if (here !== undefined) {
-      if (out && here !== 0 && !this.covered(view.node, here)) this.infer(into, view.node, here, 1);
+      if (out && here !== 0) this.infer(into, view.node, here, 1);
       return;
     }
     const node = this.owners.get(address);

@@ -37,6 +37,8 @@ export interface TruthTally {
   disagreements: Disagreement[];
   /** All of them; `disagreements` holds the first thousand. */
   disagreed: number;
+  /** Of those, views that differ in a port alone, as where the kernel drew another one to masquerade with. */
+  otherPorts: number;
 }
 
 interface Waiting {
@@ -61,7 +63,7 @@ const KEPT = 1000;
 
 export class Truth {
   readonly tally: TruthTally = {
-    views: 0, agreed: 0, undecided: new Map(), consumedAgreed: 0, disagreements: [], disagreed: 0,
+    views: 0, agreed: 0, undecided: new Map(), consumedAgreed: 0, disagreements: [], disagreed: 0, otherPorts: 0,
   };
   /** Views that no image answers yet, and images that no view shows yet, by pointKey. */
   private readonly views = new Map<number, Waiting>();
@@ -326,6 +328,7 @@ export class Truth {
 
   private disagree(disagreement: Disagreement): void {
     this.tally.disagreed++;
+    if (disagreement.kind === "ports") this.tally.otherPorts++;
     if (this.tally.disagreements.length < KEPT) this.tally.disagreements.push(disagreement);
   }
 }

@@ -3,9 +3,10 @@
  * here; renderers compute nothing.
  */
 import type { AcceptedRow, Acceptance } from "../accepted/accepted.js";
-import type { Problem, Where } from "../cluster/problem.js";
+import { incompleteFiles, type Problem, type Where } from "../cluster/problem.js";
 import type { HazardNote } from "../compare/catalogue/index.js";
 import type { Predicted } from "../compare/predicted.js";
+import type { FatesSummary } from "../compare/recorded-fates.js";
 import type { Because } from "../dataplane.js";
 import type { FixReport } from "../fix/fixes.js";
 
@@ -122,6 +123,8 @@ export interface FlowSummary {
   /** Of those replayed: with an address of the snapshot in place of the recorded one, found by name. */
   readonly readdressed: number;
   readonly unplaced: readonly (readonly [reason: string, connections: number])[];
+  /** What the log tells of them, held against the current side. */
+  readonly fates: FatesSummary;
 }
 
 export interface UntouchedRule {
@@ -189,15 +192,23 @@ export interface Report {
   readonly verdict: { readonly exitCode: number; readonly why: string };
 }
 
+/** The least that `minJudged` may be: a run that judged less of its packets says nothing, whatever it was asked for. */
+export const LEAST_JUDGED = 0.1;
+
 export interface VerdictInput {
   readonly replayed: number;
   readonly matched: number;
   readonly undecided: number;
   readonly contradicted: number;
+  /**
+   * Recorded views, and ends of connections that flow logs tell, which the current side was held against, and those it reproduces but for a
+   * port; null: neither side was recorded.
+   */
+  readonly truth: { readonly held: number; readonly reproduced: number } | null;
   readonly findings: number;
   readonly limits: number;
   readonly unreadable: number;
-  /** 0 to 1. */
+  /** LEAST_JUDGED to 1. */
   readonly minJudged: number;
   readonly failOn: "any" | "unexplained" | "none";
   readonly unexplained: number;
@@ -230,9 +241,24 @@ export function verdictOf(input: VerdictInput): Report["verdict"] {
     if (input.limits > 0) parts.push(count(input.limits, "limit"));
     return { exitCode: 1, why: parts.join(" and ") };
   }
-  if (input.findings > 0) return { exitCode: 0, why: "no difference at or above --fail-on" };
-  return { exitCode: 0, why: input.accepted > 0 ? `${count(input.accepted, "difference")} accepted, and no other`
-    : "no difference in the traffic given" };
+  const accepted = input.accepted > 0 ? `${count(input.accepted, "difference")} accepted, and no other`
+    : "no difference in the traffic given";
+  const nothing = input.findings > 0 ? "no difference at or above --fail-on" : accepted;
+  // Two sides that agree on what neither did in the cluster that was recorded say nothing about it.
+  const { held, reproduced } = input.truth ?? { held: 0, reproduced: 0 };
+  if (held > 0 && reproduced / held < input.minJudged) {
+    return { exitCode: 3, why: `${nothing}, but the current side reproduces ${percent(reproduced / held)} of what was recorded`
+      + ` (--min-judged ${percent(input.minJudged)}): other manifests or settings were in force, or some are missing` };
+  }
+  return { exitCode: 0, why: nothing };
+}
+
+/** That nothing was found says nothing where a manifest ended early: what it lost may be the policy that makes the difference. */
+export function unlessIncomplete(verdict: Report["verdict"], problems: readonly Problem[]): Report["verdict"] {
+  const files = incompleteFiles(problems);
+  if (verdict.exitCode !== 0 || files.length === 0) return verdict;
+  return { exitCode: 3, why: `${verdict.why}, but a part of ${files[0]} could not be read`
+    + `${files.length > 1 ? `, nor of ${count(files.length - 1, "other manifest")}` : ""}: what it held is not known` };
 }
 
 export function percent(share: number): string {

@@ -37,6 +37,11 @@ export function renderReviewMarkdown(review: Review): string {
   }
   for (const line of review.accepted === null ? [] : entryWarnings(review.accepted)) lines.push(`- ${escapeMarkdown(line.trim())}`);
   const decided = packets.replayed === 0 ? 0 : 1 - packets.undecided / packets.replayed;
+  const fates = review.flows?.fates ?? null;
+  if (fates !== null && fates.otherwise > 0) {
+    lines.push(`**${fates.otherwise} of ${count(fates.compared, "connection")}** fare otherwise before the change than the log tells:`
+      + " the manifests are not those that were in force when it was recorded.", "");
+  }
   lines.push(`${percent(decided)} of the packets were decided (${packets.undecided} undecided); ${coverage.policy.exercised} of`
     + ` ${coverage.policy.all} policy rules, ports and default denies exercised. This says what happens to this traffic, not to all.`);
   return `${lines.join("\n")}\n`;

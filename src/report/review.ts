@@ -4,6 +4,7 @@ import type { ChangedLine } from "../compare/finding.js";
 import type { Review, ReviewRow } from "../review/report.js";
 import { isExercised } from "../compare/coverage.js";
 import { coverageLines, neverExercised, servingLines, servingOf } from "./coverage.js";
+import { fateLines } from "./fates.js";
 import { count, percent } from "./report.js";
 import { acceptedLines, type TextOptions } from "./text.js";
 
@@ -51,6 +52,7 @@ export function renderReview(review: Review, { paint, verbose }: TextOptions): s
   lines.push(packets.undecided > 0 ? paint("yellow", undecided) : undecided);
   for (const [reason, number] of review.undecided) lines.push(`    ${number}  ${reason}`);
   lines.push(`Trust: ${truth.agreed} of ${truth.views} recorded views are as the cluster before the change has them on ${review.profile}`);
+  if (review.flows !== null) lines.push(...fateLines(review.flows.fates, "the cluster before the change", paint));
   lines.push(...coverageLines({ all: review.coverage.policy.all, never: neverExercised(review.coverage) }, verbose));
   const used = new Set(review.coverage.rows.filter((row) => row.kind === "frontend" && isExercised(row)).map((row) => row.object));
   const idle = new Set(review.coverage.rows.map((row) => row.object).filter((object) => !used.has(object)));

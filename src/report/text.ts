@@ -6,6 +6,7 @@ import { formatProblem } from "../cluster/problem.js";
 import { changesOf, consequences, type NamedChange, openRows, waysText, worstOf } from "./changes.js";
 import { coverageLines, servingLines } from "./coverage.js";
 import { fixLines } from "./fixes.js";
+import { fateLines } from "./fates.js";
 import { count, type FindingRow, percent, type Report } from "./report.js";
 
 /** Findings listed on the screen; the rest are in the JSON report. */
@@ -218,6 +219,7 @@ function flowLines({ flows }: Report, paint: TextOptions["paint"]): string[] {
   if (flows.policyVerdicts.length > 0) {
     lines.push(`  policy verdicts among them: ${flows.policyVerdicts.map(([verdict, number]) => `${number} ${verdict}`).join(", ")}`);
   }
+  lines.push(...fateLines(flows.fates, "the current side", paint));
   if (flows.notExercised > 0) {
     lines.push(paint("yellow", `  ${count(flows.notExercised, "connection")} recorded behind the balancing only: the service stage is`
       + " not exercised for them"));

@@ -9,7 +9,7 @@ import type { ChangedLine, Finding } from "../compare/finding.js";
 import { type CoverageReport, isExercised } from "../compare/coverage.js";
 import { statementKey } from "../compare/statements.js";
 import type { Because } from "../dataplane.js";
-import { count, type FindingRow, type LimitRow, type Report } from "../report/report.js";
+import { count, type FindingRow, type LimitRow, type Report, unlessIncomplete } from "../report/report.js";
 import type { Session } from "../session.js";
 import type { ClusterChanges, ObjectChange } from "./changes.js";
 import type { Readdressed } from "./readdress.js";
@@ -91,6 +91,8 @@ export interface Review {
   readonly packets: Report["packets"];
   readonly undecided: Report["undecided"];
   readonly truth: Report["truth"];
+  /** Connections of flow logs; null: captures were given. */
+  readonly flows: Report["flows"];
   readonly facts: Report["facts"];
   readonly problems: Report["problems"];
   readonly verdict: Report["verdict"];
@@ -122,8 +124,9 @@ export function reviewOf(input: ReviewInput): Review {
     twinplane: report.twinplane, profile: report.planes[1].profile, before: input.before, after: input.after,
     changed: changes.objects, rows, effects: effectsOf(rows), notExercised: notExercised(changes, coverages, rows, session(input)),
     coverage: coverages[1], newlyUndecided, limits, captures: report.captures, packets: report.packets, undecided: report.undecided,
-    truth: report.truth, facts: report.facts, problems: report.problems, accepted: summary, readdressed: input.readdressed,
-    verdict: verdictOf(report.verdict, rows, newly.length, newlyUndecided, failOn),
+    truth: report.truth, flows: report.flows, facts: report.facts, problems: report.problems, accepted: summary,
+    readdressed: input.readdressed,
+    verdict: unlessIncomplete(verdictOf(report.verdict, rows, newly.length, newlyUndecided, failOn), report.problems),
   };
 }
 

@@ -11,7 +11,7 @@ import { type JudgedListener, Teller } from "../compare/judged.js";
 import { Memory } from "../compare/memory.js";
 import { Names } from "../compare/names.js";
 import type { Plane } from "../dataplane.js";
-import { assumedNetwork, buildPlane, type Denial, parseProfile, type PlaneInputs, policyDenial, type Profile, settingOf,
+import { assumedNetwork, buildPlane, type Denial, parseProfile, type PlaneInputs, policyDenial, policyDenialNow, type Profile, settingOf,
   wrongOptions } from "../planes.js";
 import { Flow } from "../replay/flows.js";
 import { viewOf } from "../replay/reading.js";
@@ -271,8 +271,7 @@ class ScenarioRun {
       this.denies ??= policyDenial(this.cluster, second.profile, this.scenario.planes.get(second.name)?.cilium);
     const { onJudged } = this.inputs;
     return new Comparison([first.plane, second.plane], () => this.names, first.profile.policyEngine,
-      Object.assign((...flow: Parameters<Denial>) => denial()(...flow),
-        { reads: (...flow: Parameters<Denial>) => denial().reads(...flow) }),
+      policyDenialNow(denial),
       onJudged === undefined ? null : new Teller(0, first.plane.nodes, onJudged), [first.setting, second.setting], { memory: this.memory });
   }
 

@@ -5,6 +5,7 @@
  */
 import type { Address } from "../cluster/address.js";
 import type { Cluster, NetworkPolicy, Pod } from "../cluster/cluster.js";
+import { LabelIndex, labelsIn, requiredLabels } from "../cluster/label-index.js";
 import { type Labels, matchesSelector } from "../cluster/selector.js";
 import { type AdminSelection, adminSelections } from "./admin-policy.js";
 import type { Party } from "./party.js";
@@ -15,12 +16,10 @@ interface PodPolicies {
   readonly Egress: readonly NetworkPolicy[];
 }
 
-const NO_POLICIES: readonly NetworkPolicy[] = [];
-
 export class PolicyIndex {
   private readonly parties = new Map<string, Party>();
   private readonly podsByName = new Map<string, Pod>();
-  private readonly policiesByNamespace = new Map<string, NetworkPolicy[]>();
+  private readonly policies: LabelIndex<NetworkPolicy>;
   private readonly policiesByPod = new Map<Pod, PodPolicies>();
   /** By namespace and labels. */
   private readonly policiesByLabels = new Map<string, PodPolicies>();
@@ -34,11 +33,7 @@ export class PolicyIndex {
       }
     }
     for (const pod of cluster.pods) this.addPod(pod);
-    for (const policy of cluster.networkPolicies) {
-      const policies = this.policiesByNamespace.get(policy.namespace);
-      if (policies === undefined) this.policiesByNamespace.set(policy.namespace, [policy]);
-      else policies.push(policy);
-    }
+    this.policies = new LabelIndex(cluster.networkPolicies, ({ namespace, podSelector }) => requiredLabels(namespace, podSelector));
   }
 
   /** Who has the address: a pod, nodes, or a stranger. */
@@ -68,12 +63,10 @@ export class PolicyIndex {
 
   /** The policies that isolate the pod in the direction, in the cluster's order. */
   policiesOf(pod: Pod, type: PolicyDirection): readonly NetworkPolicy[] {
-    const candidates = this.policiesByNamespace.get(pod.namespace);
-    if (candidates === undefined) return NO_POLICIES;
     let found = this.policiesByPod.get(pod);
     if (found === undefined) {
       const key = JSON.stringify([pod.namespace, pod.labels]);
-      found = this.policiesByLabels.get(key) ?? podPolicies(candidates, pod.labels);
+      found = this.policiesByLabels.get(key) ?? this.select(pod);
       this.policiesByLabels.set(key, found);
       this.policiesByPod.set(pod, found);
     }
@@ -104,6 +97,15 @@ export class PolicyIndex {
     this.parties.set(address.text, { address, pod: null, nodes, claimedTwice: false });
   }
 
+  private select({ namespace, labels }: Pod): PodPolicies {
+    const selecting = this.policies.candidates(labelsIn(namespace, labels))
+      .filter((policy) => policy.namespace === namespace && matchesSelector(policy.podSelector, labels));
+    return {
+      Ingress: selecting.filter(({ policyTypes }) => policyTypes.includes("Ingress")),
+      Egress: selecting.filter(({ policyTypes }) => policyTypes.includes("Egress")),
+    };
+  }
+
   private addPod(pod: Pod): void {
     this.podsByName.set(`${pod.namespace}/${pod.name}`, pod);
     // A host-network pod is its node; a pod that has ended owns no address.
@@ -114,12 +116,4 @@ export class PolicyIndex {
       this.parties.set(address.text, { address, pod, nodes: [], claimedTwice });
     }
   }
-}
-
-function podPolicies(candidates: readonly NetworkPolicy[], labels: Labels): PodPolicies {
-  const selecting = candidates.filter((policy) => matchesSelector(policy.podSelector, labels));
-  return {
-    Ingress: selecting.filter((policy) => policy.policyTypes.includes("Ingress")),
-    Egress: selecting.filter((policy) => policy.policyTypes.includes("Egress")),
-  };
 }

@@ -1,9 +1,9 @@
 /** Addresses where they stand in a packet: text, equality. 4 or 16 bytes in wire order. */
-import { addressFromBytes } from "../cluster/address.js";
+import { addressText as textOf } from "../cluster/address.js";
 
 /** Canonical text of the address at `at`; `length` is 4 or 16. For output, not for the packet path. */
 export function addressText(bytes: Uint8Array, at: number, length: number): string {
-  return addressFromBytes(bytes.subarray(at, at + length)).text;
+  return textOf(bytes.subarray(at, at + length));
 }
 
 /** Whether the `length` bytes at both places are equal. */

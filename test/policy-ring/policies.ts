@@ -212,6 +212,8 @@ function plainSelector(random: Random): Plain {
 }
 
 function namespaceSelector(random: Random): Plain {
+  if (random.chance(20)) return { matchExpressions: [{ key: random.pick(["team", "env"]), ...random.pick<Plain>([{ operator: "Exists" },
+    { operator: "DoesNotExist" }, { operator: "NotIn", values: [random.pick(["one", "dev"])] }]) }] };
   return random.chance(25) ? {} : { matchLabels: random.chance(40)
     ? { "kubernetes.io/metadata.name": random.pick(NAMESPACES) } : { team: random.pick(NAMESPACE_LABELS.team) } };
 }

@@ -4,6 +4,7 @@
  *
  * Types only. A predicate names the ends, reasons and objects it needs, as narrow as the real behaviour is.
  */
+import type { Prefix } from "../../cluster/address.js";
 import type { Cluster } from "../../cluster/cluster.js";
 import type { Journey } from "../../dataplane.js";
 import type { Packet } from "../../replay/loop.js";
@@ -58,6 +59,8 @@ export type Evidence = "executed" | "read in source" | "documented" | "thread" |
 export interface Situation {
   readonly facets: number;
   readonly packet: Packet;
+  /** Node where the flow's packets enter; empty where it is not known. */
+  readonly entered: string;
   /** The flow's tuple as the sender used it. */
   readonly tuple: Uint8Array;
   readonly source: string;
@@ -86,9 +89,20 @@ export interface Situation {
   policyDeniesSender(): boolean;
   /** The same between any two addresses, to a port, by the flow's protocol. */
   policyDeniesBetween(source: string, destination: string, port: number): boolean;
-  /** What all policies that the target reads say between two addresses, taken as Cilium takes them; `unknown`: it is not said. */
-  targetReads(source: string, destination: string, port: number): "allow" | "deny" | "unknown";
+  /**
+   * What all policies that the target reads say between two addresses, taken as Cilium takes them; `unknown`: it is not said.
+   *
+   * @param number IP protocol number; absent: the flow's
+   */
+  targetReads(source: string, destination: string, port: number, way?: Way, number?: number): "allow" | "deny" | "unknown";
+  /** As `targetReads`, of NetworkPolicy alone: without Cilium's own kinds and the cluster-wide ones. */
+  readsNetworkPolicy(source: string, destination: string, port: number, way?: Way): "allow" | "deny" | "unknown";
+  /** What NetworkPolicy says by its words, with an ipBlock that matches pods by their addresses, as Azure NPM and Calico take it. */
+  engineReads(source: string, destination: string, port: number, way?: Way): "allow" | "deny" | "unknown";
 }
+
+/** Whose policies: the sender's or the receiver's; where none is given, both have to allow it. */
+export type Way = "egress" | "ingress";
 
 /** What became of the packet in one plane. */
 export interface Side extends SettingSide {
@@ -116,6 +130,10 @@ export interface SettingSide {
   readonly version: string;
   /** Cilium's options by Cilium's names; none where it is no Cilium. */
   readonly options: Readonly<Record<string, unknown>>;
+  /** Destinations outside pods and nodes that see a pod's own address; absent where that is not known. */
+  readonly unmasqueraded?: readonly Prefix[];
+  /** Whom kube-proxy takes for a pod: its clusterCIDR; absent where it is no kube-proxy. */
+  readonly podRanges?: readonly Prefix[];
   /** Whether a pod's label with this key is part of Cilium's identities; absent where it is no Cilium. */
   readonly keepsLabel?: (key: string) => boolean;
 }

@@ -30,3 +30,9 @@ export function isNoBackend(side: Side): boolean {
 export function isEndpoint({ names }: Situation, frontend: Frontend, side: Side): boolean {
   return side.outcome.arrived && names.isEndpoint(frontend, side.destination, Tuple.destinationPort(side.outcome.image));
 }
+
+/** A backend, `ip:port`, as its address and port. */
+export function endOf(backend: string): [address: string, port: number] {
+  const at = backend.lastIndexOf(":");
+  return [backend.slice(0, at).replace(/[[\]]/g, ""), Number(backend.slice(at + 1))];
+}

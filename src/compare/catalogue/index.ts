@@ -9,12 +9,14 @@ import { BACKENDS } from "./backends.js";
 import { CAPACITY } from "./capacity.js";
 import { CONNTRACK } from "./conntrack.js";
 import type { Difference, SettingSide, Situation } from "./difference.js";
+import { endOf } from "./ends.js";
 import { HAZARDS } from "./hazards.js";
+import { answersDenied, choosesStranger, engineDeliversDenied, keepsOuterSource, passesOverShown, passesRanges,
+  targetDeliversDenied } from "./judgements.js";
 import { NAT } from "./nat.js";
 import { NODE } from "./node.js";
 import { OWN } from "./own-program.js";
 import { POLICY } from "./policy.js";
-import { deliversDenied, endOf } from "./policy-reading.js";
 import { PROTOCOL } from "./protocol.js";
 import { SERVICE_HAZARDS } from "./service-hazards.js";
 import { SERVICES } from "./services.js";
@@ -33,13 +35,17 @@ const SHOWN = CATALOGUE.flatMap(({ id, matches }) => (matches === undefined ? []
 
 /** The id of the difference that a packet shows, or UNEXPLAINED. */
 export function nameOf(situation: Situation): string {
-  if (isAstray(situation)) return UNEXPLAINED;
-  const words = deliversDenied(situation);
+  if (NEVER.some((is) => is(situation))) return UNEXPLAINED;
+  const words = targetDeliversDenied(situation);
   return SHOWN.find((one) => (!words || UNASKED.has(one.id)) && one.matches(situation))?.id ?? UNEXPLAINED;
 }
 
+/** What neither system does, whatever is known of it besides. */
+const NEVER: readonly ((situation: Situation) => boolean)[] = [isAstray, choosesStranger, passesOverShown, passesRanges, answersDenied,
+  engineDeliversDenied, keepsOuterSource];
+
 /** Where the target delivers although the words of policies deny it: they know nothing of what these are about. */
-const UNASKED: ReadonlySet<string> = new Set(["POL-OWN-PROGRAM", "POL-NS-NOTIN", "POL-HAIRPIN"]);
+const UNASKED: ReadonlySet<string> = new Set(["POL-OWN-PROGRAM", "POL-HAIRPIN"]);
 
 /** What neither system does: to leave the cluster for a pod that is in it; to be translated to what was never the service's endpoint. */
 function isAstray({ names, current, target, frontend, destination, packet }: Situation): boolean {

@@ -1,9 +1,10 @@
 /** Differences in addresses that are put in place of others: who is masqueraded, and how errors are translated back. */
-import { addressFromBytes } from "../../cluster/address.js";
+import { addressText, parseAddress, prefixContains } from "../../cluster/address.js";
 import { End } from "../../dataplane.js";
 import { Tuple } from "../../replay/tuple.js";
 import { Facet } from "../facets.js";
-import type { Difference, Situation } from "./difference.js";
+import type { Difference, Side, Situation } from "./difference.js";
+import { balancerOf, balancesElsewhere } from "./judgements.js";
 
 export const NAT: readonly Difference[] = [
   {
@@ -119,9 +120,9 @@ export const NAT: readonly Difference[] = [
   {
     id: "NAT-LOCAL-BACKEND",
     title: "externalTrafficPolicy Cluster, backend or client on the balancing node: kube-proxy masquerades, Cilium keeps the client",
-    matches: (s) => s.facets === Facet.Source && s.frontend !== null && s.frontend.kind !== "ClusterIP"
+    matches: (s) => s.facets === Facet.Source && s.frontend !== null && s.frontend.kind !== "ClusterIP" && s.frontend.port !== null
       && s.frontend.service.externalTrafficPolicy === "Cluster" && s.names.node(s.current.sourceSeen) !== null
-      && (s.target.sourceSeen === s.source ? isBalancer(s) : isMasqueradedOnTheWay(s)),
+      && (s.target.sourceSeen === s.source ? keepsClient(s) : isMasqueradedOnTheWay(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "Always masqueraded: the pod sees the node's address.",
@@ -135,7 +136,7 @@ export const NAT: readonly Difference[] = [
   {
     id: "NAT-MASQ-SET",
     title: "Which traffic of pods and nodes is masqueraded, and with which of the node's addresses",
-    matches: (s) => s.facets === Facet.Source && (isTunnelsAddress(s) || isToNode(s) || isOwnSocket(s)),
+    matches: (s) => s.facets === Facet.Source && (isTunnelsAddress(s) || isToNode(s) || isByList(s) || isOwnSocket(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "ip-masq-agent masquerades all but the CIDRs it lists, with the address of the outgoing device: a tunnel's own, where the"
@@ -154,12 +155,19 @@ export const NAT: readonly Difference[] = [
   },
 ];
 
-/** The node whose address the backend sees now is the one that balances: the backend's, or a client pod's, or the one asked. */
-function isBalancer({ names, current, target, source, destination }: Situation): boolean {
+/**
+ * The node whose address the backend sees now is the one that kube-proxy balances at, and Cilium balances at the client pod, or at
+ * that node for a backend of its own.
+ */
+function keepsClient(s: Situation): boolean {
+  const { names, current, target, source, destination } = s;
   const node = names.node(current.sourceSeen);
+  const backend = names.pod(target.destination)?.nodeName ?? names.node(target.destination);
   const pod = names.pod(source);
-  return names.pod(target.destination)?.nodeName === node || names.node(target.destination) === node
-    || (pod !== null && (pod.nodeName === node || names.node(destination) === node));
+  const keepsToNode = s.frontend?.service.internalTrafficPolicy === "Local" && target.options["enable-internal-traffic-policy"] !== false;
+  if (pod !== null && !balancesElsewhere(s) && keepsToNode && backend !== pod.nodeName) return false;
+  if (pod !== null && !balancesElsewhere(s)) return node === pod.nodeName || node === names.node(destination);
+  return node === backend && (names.node(source) !== null || node === balancerOf(s));
 }
 
 /** A pod to another node's port: both masquerade it by iptables where it leaves, kube-proxy once more where the backend is. */
@@ -197,20 +205,34 @@ function isOwnSocket({ names, source, frontend, current, target }: Situation): b
  * From a pod to another node, itself or as what is behind a service: Cilium masquerades with enable-remote-node-masquerade
  * alone, and the agent by its list.
  */
-function isToNode({ names, source, destination, current, target }: Situation): boolean {
+function isToNode({ names, source, destination, frontend, current, target }: Situation): boolean {
   const pod = names.pod(source);
   // What is behind another node's port may be a pod: Cilium balances at the client from 1.20 on.
   const node = names.node(current.destination) ?? names.node(destination);
   if (pod === null || node === null || node === pod.nodeName) return false;
   const [keeps, masquerades] = target.options["enable-remote-node-masquerade"] === true ? [current, target] : [target, current];
+  // Under the policy Cluster kube-proxy on the node that was asked masquerades anew what goes on to a pod.
+  if (masquerades === current && names.pod(current.destination) !== null
+    && frontend?.service.externalTrafficPolicy === "Cluster") return false;
   return keeps.sourceSeen === source && names.node(masquerades.sourceSeen) === pod.nodeName;
+}
+
+/** From a pod to what is neither pod nor node: it keeps its address on the side whose list has the destination, and on that alone. */
+function isByList({ names, source, current, target }: Situation): boolean {
+  const pod = names.pod(source);
+  const address = parseAddress(current.destination);
+  if (pod === null || address === null || names.pod(address.text) !== null || names.node(address.text) !== null) return false;
+  const has = ({ unmasqueraded }: Side): boolean | undefined => unmasqueraded?.some((range) => prefixContains(range, address));
+  const isSo = (keeps: Side, masquerades: Side): boolean => keeps.sourceSeen === source && has(keeps) === true
+    && names.node(masquerades.sourceSeen) === pod.nodeName && has(masquerades) === false;
+  return isSo(current, target) || isSo(target, current);
 }
 
 /** What the target sent for the request comes back to a node's address and a port that is a node port there. */
 function returnsToNodePort({ names, packet, protocol }: Situation): boolean {
   const image = packet.flow?.planes[1][0].image;
   if (image === undefined) return false;
-  const frontend = names.frontend(addressFromBytes(Tuple.source(image)).text, protocol, Tuple.sourcePort(image));
+  const frontend = names.frontend(addressText(Tuple.source(image)), protocol, Tuple.sourcePort(image));
   return frontend?.kind === "NodePort";
 }
 

@@ -4,8 +4,8 @@ import { matchesSelector } from "../../cluster/selector.js";
 import { End } from "../../dataplane.js";
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
-import { isPolicyDrop, isUnknownL4 } from "./ends.js";
-import { endOf, enforced, isEngineDrop } from "./policy-reading.js";
+import { endOf, isPolicyDrop, isUnknownL4 } from "./ends.js";
+import { enforced, isEngineDrop } from "./policy-reading.js";
 
 export const POLICY_PACKETS: readonly Difference[] = [
   {

@@ -1,11 +1,12 @@
 /** Differences in policy by who the peer is: pods, nodes and services behind addresses, and the sender that policy sees. */
-import { parseAddress } from "../../cluster/address.js";
+import { parseAddress, type Prefix, prefixContains } from "../../cluster/address.js";
 import { End } from "../../dataplane.js";
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
-import { isPolicyDrop } from "./ends.js";
-import { allowedByBlockAlone, arrivedPort, endOf, enforced, hasBlock, isDeniedInTarget, isNegative, isOnMasqueradingNode, newlyAllowed,
-  newlyDenied, passesEngine, rulesFor, sendsToNodeByBlock } from "./policy-reading.js";
+import { endOf, isPolicyDrop } from "./ends.js";
+import { balancesElsewhere, isToOtherNodesPort } from "./judgements.js";
+import { allowedByBlockAlone, arrivedPort, enforced, hasBlock, isDeniedInTarget, isNegative, isOnMasqueradingNode, judgementsOfDrop,
+  newlyAllowed, newlyDenied, passesEngine, rulesFor, selectsOutside, sendsToNodeByBlock } from "./policy-reading.js";
 
 /** A row that packets show. */
 export type Shown = Difference & Required<Pick<Difference, "matches">>;
@@ -31,7 +32,8 @@ export const POLICY_PEERS: readonly Shown[] = [
     title: "A pod to its own node under an egress policy: Azure NPM does not judge it, Cilium allows it only where the host is named",
     matches: (s) => {
       const source = s.names.pod(s.source);
-      return newlyDenied(s) && source !== null && s.names.node(s.current.destination) === source.nodeName
+      return newlyDenied(s) && s.current.profile !== "kube-proxy+calico" && source !== null
+        && s.names.node(s.current.destination) === source.nodeName
         && enforced(s).some(({ direction }) => direction === "Egress")
         && !enforced(s).some((one) => one.direction === "Egress" && rulesFor(s, one).some(({ peers }) => peers === null));
     },
@@ -74,7 +76,7 @@ export const POLICY_PEERS: readonly Shown[] = [
     matches: (s) => newlyDenied(s) && s.current.profile === "kube-proxy+npm" && !s.destination.includes(":") && s.frontend !== null
       && s.frontend.kind !== "ClusterIP"
       && s.frontend.service.externalTrafficPolicy === "Cluster" && (isMarkedAtBackend(s) || isMarkedAtSender(s))
-      && s.policyDeniesSender(),
+      && (s.policyDeniesSender() || isDeniedOnTheWay(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "KUBE-FORWARD accepts what carries the masquerade mark 0x4000, and Azure NPM's chain stands behind it: ingress policy"
@@ -106,6 +108,24 @@ export const POLICY_PEERS: readonly Shown[] = [
         "cilium#34528", "cilium#4297", "aws/eks-anywhere#4406"],
       advice: "Use externalTrafficPolicy: Local and ipBlocks of clients, or name world and remote-node in a CiliumNetworkPolicy.",
       sources: [{ what: "Programs of both sides on recorded frames; Cilium bpf/lib/nodeport.h", known: "executed" }],
+    },
+  },
+  {
+    id: "POL-NODEPORT-DST-ID",
+    title: "A pod to another node's port: which receiver egress policy sees: that node, or with Cilium 1.20 and later the backend",
+    matches: (s) => isToOtherNodesPort(s) && !balancesElsewhere(s) && (isDeniedAsBackend(s) || isAllowedAsBackend(s)),
+    page: {
+      shownBy: "packets",
+      kubeProxy: "The node that is asked translates. On the pod's own node the packet is to a node and its port: Azure NPM and Calico"
+        + " judge what the pod may send by those, and an ipBlock over the nodes or a rule for the node port allows it.",
+      cilium: "From 1.20 on another node's port is balanced at the pod, and egress policy judges the backend: its labels and its own"
+        + " port. An ipBlock over nodes says nothing of that. Before, and on every engine, the pod's node judges the node that is asked.",
+      bitten: [],
+      advice: "Allow the backends by their labels and ports beside the nodes.",
+      sources: [
+        { what: "Cilium bpf/lib/lb.h, lb4_lookup_wildcard_service; recorded runs of 1.16 to 1.20", known: "executed" },
+        { what: "kube-proxy's, Azure NPM's and Calico's rules on a kernel", known: "executed" },
+      ],
     },
   },
   {
@@ -170,9 +190,8 @@ export const POLICY_PEERS: readonly Shown[] = [
   {
     id: "POL-NS-NOTIN",
     title: "A namespaceSelector of NotIn or DoesNotExist alone: it selects addresses that are no pods in Azure NPM and in Cilium to 1.18",
-    // Not asked of what Cilium reads: the words know nothing of this.
-    matches: (s) => (passesEngine(s) && selectsOutside(s.target.version, s.target.options) && hasNegativePeer(s, "target"))
-      || (newlyDenied(s) && s.current.profile === "kube-proxy+npm" && !selectsOutside(s.target.version, s.target.options)
+    matches: (s) => (newlyAllowed(s) && selectsOutside(s.target) && hasNegativePeer(s, "target"))
+      || (newlyDenied(s) && s.current.profile === "kube-proxy+npm" && !selectsOutside(s.target)
         && hasNegativePeer(s, "current")),
     page: {
       shownBy: "packets",
@@ -229,11 +248,18 @@ function hasMixedBackends(s: Situation): boolean {
   return chosen !== undefined && isDenied(chosen, false) && others.some((backend) => backend !== chosen && isDenied(backend, true));
 }
 
+/** Cilium sees a node that masqueraded on the way, and so would an engine that judged it there: policies deny that node. */
+function isDeniedOnTheWay(s: Situation): boolean {
+  return judgementsOfDrop(s).some(({ way, sender, receiver, port }) => sender !== s.source && way !== undefined
+    && s.targetReads(sender, receiver, port, way) === "deny" && s.engineReads(sender, receiver, port, way) === "deny");
+}
+
 /** The backend's own node did, an ingress policy is what would have judged there, and a client pod's egress lets it come so far. */
 function isMarkedAtBackend(s: Situation): boolean {
   const pod = s.names.pod(s.source);
   return isOnMasqueradingNode(s) && enforced(s).some(({ direction }) => direction === "Ingress")
-    && (pod === null || pod.nodeName === s.names.node(s.current.sourceSeen) || !s.policyDeniesBetween(s.source, s.destination, s.port));
+    && (pod === null || pod.nodeName === s.names.node(s.current.sourceSeen)
+      || s.engineReads(s.source, s.destination, s.port, "egress") !== "deny");
 }
 
 /**
@@ -244,7 +270,8 @@ function isMarkedAtSender(s: Situation): boolean {
   const pod = s.names.pod(s.source);
   return pod !== null && s.current.sourceSeen !== s.source && s.names.node(s.current.sourceSeen) === pod.nodeName
     && enforced(s).some(({ direction }) => direction === "Egress")
-    && (isOnMasqueradingNode(s) || !s.policyDeniesBetween(s.current.sourceSeen, s.current.destination, arrivedPort(s.current)));
+    && (isOnMasqueradingNode(s)
+      || s.engineReads(s.current.sourceSeen, s.current.destination, arrivedPort(s.current), "ingress") !== "deny");
 }
 
 /** A pod's packet has the address of a node that kube-proxy's and the agent's rules have no reason to give it: that is no node's packet. */
@@ -274,19 +301,46 @@ function isAllowedAsClient(s: Situation): boolean {
   return newlyAllowed(s) && client !== null && s.target.sourceSeen === s.source
     && s.frontend?.service.externalTrafficPolicy === "Cluster"
     && enforced(s, s.target).some((one) => one.direction === "Ingress"
-      && rulesFor(s, one, s.target).some((rule) => hasBlock(rule, client)))
+      && rulesFor(s, one).some((rule) => hasBlock(rule, client)))
     && [...s.names.nodeAddresses().keys()].some((node) => s.policyDeniesBetween(node, s.target.destination, targetPort(s)));
 }
 
 /** A client pod: the engine saw the node that balanced and denied it; Cilium balances at the pod, and policy allows the pod. */
 function isAllowedAsPod(s: Situation): boolean {
-  return newlyAllowed(s) && !isByEgress(s) && s.names.pod(s.source) !== null
+  return newlyAllowed(s) && !isByEgress(s) && s.names.pod(s.source) !== null && isSeenAsNode(s)
     && s.target.sourceSeen === s.source && s.frontend !== null
-    && s.frontend.kind !== "ClusterIP" && s.frontend.service.externalTrafficPolicy === "Cluster"
+    && s.frontend.kind !== "ClusterIP" && (s.frontend.service.externalTrafficPolicy === "Cluster" || isToOtherNodesPort(s))
     // Out of its ranges a load balancer's address is not translated, and the engine has seen that one.
-    && (s.frontend.kind !== "LoadBalancer" || s.frontend.service.loadBalancerSourceRanges.length === 0)
+    && (s.frontend.kind !== "LoadBalancer" || isInRanges(s.source, s.frontend.service.loadBalancerSourceRanges))
     && s.target.destination !== s.source && !s.policyDeniesBetween(s.source, s.target.destination, arrivedPort(s.target))
     && [...s.names.nodeAddresses().keys()].some((node) => s.policyDeniesBetween(node, s.target.destination, arrivedPort(s.target)));
+}
+
+function isInRanges(text: string, ranges: readonly Prefix[]): boolean {
+  const address = parseAddress(text);
+  return ranges.length === 0 || (address !== null && ranges.some((range) => prefixContains(range, address)));
+}
+
+/** Masquerading comes after the judgement of the pod's own node: an engine sees a node's address on another, or from another. */
+function isSeenAsNode({ names, source, destination, current, target }: Situation): boolean {
+  const own = names.pod(source)?.nodeName;
+  const backends = current.journey.eligibleBackends?.map((backend) => endOf(backend)[0]) ?? [target.destination];
+  return (names.node(destination) ?? own) !== own || backends.some((backend) => names.pod(backend)?.nodeName !== own);
+}
+
+/** The engine and NetworkPolicy's words allow the node and its port; Cilium and the same words deny the backend and its own. */
+function isDeniedAsBackend(s: Situation): boolean {
+  return newlyDenied(s) && s.engineReads(s.source, s.destination, s.port, "egress") === "allow"
+    && judgementsOfDrop(s).some(({ receiver, port }) => s.targetReads(s.source, receiver, port, "egress") === "deny"
+      && s.engineReads(s.source, receiver, port, "egress") === "deny");
+}
+
+/** The other way round: the engine drops what the pod sends. */
+function isAllowedAsBackend(s: Situation): boolean {
+  const backend = [s.target.destination, arrivedPort(s.target)] as const;
+  return passesEngine(s) && !/^filter\/(cali-tw-|AZURE-NPM-INGRESS)/.test(s.current.reason)
+    && s.engineReads(s.source, s.destination, s.port, "egress") === "deny"
+    && s.targetReads(s.source, ...backend, "egress") === "allow" && s.engineReads(s.source, ...backend, "egress") === "allow";
 }
 
 /** The engine dropped it by what the sender may do. */
@@ -301,14 +355,9 @@ function targetPort({ target, frontend }: Situation): number {
   return typeof port === "number" ? port : Number(backends[0]?.slice(backends[0].lastIndexOf(":") + 1) ?? 0);
 }
 
-/** Cilium without the cluster's label in the selectors of NetworkPolicy. */
-function selectsOutside(version: string, options: Readonly<Record<string, unknown>>): boolean {
-  return version !== "" && (version < "1.18" || (version === "1.18" && options["policy-default-local-cluster"] !== true));
-}
-
 /** A rule that lets the port pass has such a peer, and the peer is no pod. */
 function hasNegativePeer(s: Situation, which: "current" | "target"): boolean {
   const side = s[which];
   return side.outcome.end !== End.None && enforced(s, side).some((one) => s.names.pod(one.peer) === null
-    && rulesFor(s, one, side).some(({ peers }) => (peers ?? []).some(isNegative)));
+    && rulesFor(s, one, which === "target" ? "kept" : "all").some(({ peers }) => (peers ?? []).some(isNegative)));
 }

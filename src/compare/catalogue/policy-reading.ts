@@ -9,13 +9,18 @@ import { End } from "../../dataplane.js";
 import { Tuple } from "../../replay/tuple.js";
 import { Facet } from "../facets.js";
 import type { Side, Situation } from "./difference.js";
-import { isPolicyDrop } from "./ends.js";
+import { endOf, isPolicyDrop } from "./ends.js";
+import { balancesElsewhere, engineSenders, isToOtherNodesPort, type Judgement, targetJudgements } from "./judgements.js";
 
 export interface Selection {
   readonly policy: NetworkPolicy;
   readonly direction: "Ingress" | "Egress";
-  /** The other end's address. */
+  /** The pod that it selects. */
+  readonly subject: Pod;
+  /** The other end's address, as it is there. */
   readonly peer: string;
+  /** Of the receiving end, in host order. */
+  readonly port: number;
   /** The end whose port is meant; null where it is no pod. */
   readonly receiver: Pod | null;
 }
@@ -26,9 +31,13 @@ export function newlyDenied(s: Situation): boolean {
     && s.target.outcome.end === End.Dropped && s.target.reason === "POLICY_DENIED" && isDeniedInTarget(s);
 }
 
-/** The API's words deny it as it arrives now, or for the pod that sent it, whose address masquerading may have replaced. */
+/** NetworkPolicy by its words, and nothing of Cilium's own kinds, denies it where an engine would judge it, whatever it saw there. */
 export function wordsDeny(s: Situation): boolean {
-  return s.policyDenies() || (s.names.pod(s.source) !== null && s.policyDeniesSender());
+  const { names, source, current } = s;
+  const receiver = names.pod(current.destination);
+  return (names.pod(source) !== null && s.engineReads(source, ...receiverOf(s, current), "egress") !== "allow")
+    || (receiver !== null && engineSenders(s, receiver.nodeName)
+      .every((sender) => s.engineReads(sender, current.destination, arrivedPort(current), "ingress") !== "allow"));
 }
 
 /** From pod to pod without a service, under another address: nobody does that, and no policy's peer is behind it. */
@@ -40,9 +49,19 @@ function isMasqueradedWithin({ frontend, names, source, current }: Situation): b
 export function newlyAllowed(s: Situation): boolean {
   if (!passesEngine(s)) return false;
   const reached: [string, number] = [s.target.destination, arrivedPort(s.target)];
-  const backends = s.current.journey.eligibleBackends?.map(endOf) ?? [reached];
+  const backends = [...s.current.journey.eligibleBackends?.map(endOf) ?? [reached],
+    ...(isToOtherNodesPort(s) ? [[s.destination, s.port] as const] : [])];
   return s.targetReads(s.target.sourceSeen, ...reached) !== "deny"
-    && sendersOf(s, true).some((sender) => backends.some((backend) => s.policyDeniesBetween(sender, ...backend)));
+    && (deniesOwnNode(s) || sendersOf(s).some((sender) => backends.some((backend) => s.policyDeniesBetween(sender, ...backend))));
+}
+
+/** Calico judges what a pod sends to its own node; the API's words except that from every policy. */
+export function deniesOwnNode(s: Situation): boolean {
+  const pod = s.names.pod(s.source);
+  const isOwn = pod !== null && s.names.node(receiverOf(s, s.target)[0]) === pod.nodeName
+    && s.current.profile === "kube-proxy+calico";
+  const egress = isOwn ? enforced(s, s.target).filter(({ direction }) => direction === "Egress") : [];
+  return egress.length > 0 && !egress.some((one) => admits(s, one, "all"));
 }
 
 /** A policy engine's own chain drops it, and it arrives behind Cilium. */
@@ -52,38 +71,30 @@ export function passesEngine(s: Situation): boolean {
 
 /** A drop of the target that the policies say too, taken as Cilium takes them, for a backend and a sender that it may have judged. */
 export function isDeniedInTarget(s: Situation): boolean {
+  return judgementsOfDrop(s).some(({ way, sender, receiver, port }) => s.targetReads(sender, receiver, port, way) !== "allow");
+}
+
+/** What the target may have asked policies about a packet that it dropped. */
+export function judgementsOfDrop(s: Situation): Judgement[] {
   const { backend, eligibleBackends } = s.target.journey;
   const ends = backend !== undefined ? [endOf(backend)] : eligibleBackends?.map(endOf)
     ?? [s.current.outcome.arrived ? [s.current.destination, arrivedPort(s.current)] as const : [s.destination, s.port] as const];
-  return sendersOf(s, balancesElsewhere(s)).some((sender) => ends.some((end) => s.targetReads(sender, ...end) !== "allow"));
+  return ends.flatMap((end) => targetJudgements(s, end));
 }
-
-/** The target delivers a connection's first packet that the policies deny, taken as Cilium takes them: it does not do that. */
-export function deliversDenied({ packet: { kind, view }, seenBefore, target, targetReads }: Situation): boolean {
-  return kind === "request" && !seenBefore && (view.protocol !== 6 || (view.tcpFlags & (SYN | ACK)) === SYN)
-    && target.outcome.arrived && target.outcome.end !== End.Redirected && !target.outcome.withoutPorts
-    && targetReads(target.sourceSeen, target.destination, Tuple.destinationPort(target.outcome.image)) === "deny";
-}
-
-const SYN = 0x02;
-const ACK = 0x10;
 
 /** Behind a service's outer address the sender may be the client or the node that balances. */
-function sendersOf({ frontend, source, names }: Situation, byNode: boolean): string[] {
-  return frontend === null || frontend.kind === "ClusterIP" || !byNode ? [source] : [source, ...names.nodeAddresses().keys()];
-}
-
-/** Cilium balances a pod's packet at the pod, but for those to another node's port before 1.20. */
-function balancesElsewhere({ names, source, destination, target }: Situation): boolean {
-  const pod = names.pod(source);
-  const node = names.node(destination);
-  return pod === null || (node !== null && node !== pod.nodeName && target.version < "1.20");
+function sendersOf({ frontend, source, names }: Situation): string[] {
+  return frontend === null || frontend.kind === "ClusterIP" ? [source] : [source, ...names.nodeAddresses().keys()];
 }
 
 /** Dropped by Azure NPM, Calico, or the words of the API. */
 export function isEngineDrop({ outcome, reason }: Side): boolean {
   return outcome.end === End.Dropped && /^filter\/(AZURE-NPM|cali-)|^networkpolicy\//.test(reason);
 }
+
+/** IP protocol numbers. */
+const ICMP = 1;
+const ICMPV6 = 58;
 
 /**
  * A service without endpoints that the current side refuses; Cilium's answer to the pod that asked is dropped by a policy
@@ -92,9 +103,24 @@ export function isEngineDrop({ outcome, reason }: Side): boolean {
 export function isAnswerDenied(s: Situation): boolean {
   const pod = s.names.pod(s.source);
   return s.facets === Facet.Refusal && s.current.outcome.end === End.Rejected && isPolicyDrop(s.target)
-    && s.frontend?.endpoints === 0 && pod !== null && (s.names.ciliumPolicies.length > 0
-      || s.names.policies.some((policy) => policy.namespace === pod.namespace && matchesSelector(policy.podSelector, pod.labels)
-        && (policy.policyTypes.includes("Ingress") || policy.ingress.length > 0)));
+    && s.frontend?.endpoints === 0 && pod !== null
+    && (s.names.ciliumPolicies.length > 0 || s.names.policies.some((policy) => policy.namespace === pod.namespace
+      && matchesSelector(policy.podSelector, pod.labels) && (policy.policyTypes.includes("Ingress") || policy.ingress.length > 0))
+      || isAnswerDropped(s));
+}
+
+/**
+ * Cilium's own answer for want of a backend is dropped by what the asking pod may receive, as Cilium reads it: from the address
+ * that it has, or from the world, whose it is to the pod's program (a service's own address stands for that).
+ */
+export function isAnswerDropped(s: Situation): boolean {
+  const { frontend, destination, source, target } = s;
+  if (frontend === null || !isPolicyDrop(target) || s.names.pod(source) === null || (target.journey.eligibleBackends ?? []).length > 0) {
+    return false;
+  }
+  const isV6 = destination.includes(":");
+  return [destination, ...frontend.service.clusterIPs.map(({ text }) => text)].some((address) => address.includes(":") === isV6
+    && s.targetReads(address, source, 0, "ingress", isV6 ? ICMPV6 : ICMP) === "deny");
 }
 
 /** The backend's own node put its address in place of the sender's. */
@@ -103,17 +129,31 @@ export function isOnMasqueradingNode(s: Situation): boolean {
   return node !== null && s.current.sourceSeen !== s.source && s.names.pod(s.current.destination)?.nodeName === node;
 }
 
-/** Policies that select the sending pod for egress or the receiving pod for ingress, as the packet arrives on one side. */
-export function selecting(s: Situation, side: Side = s.current): Selection[] {
+/**
+ * Policies that select the sending pod for egress or the receiving pod for ingress, with the peer that is judged on one side.
+ *
+ * @param of the policies that select a pod; absent: by all of its labels
+ */
+export function selecting(s: Situation, side: Side = s.current, of = (pod: Pod): readonly NetworkPolicy[] => s.names.policiesOf(pod))
+  : Selection[] {
   const found: Selection[] = [];
-  const receiver = s.names.pod(side.destination);
-  const select = (pod: Pod | null, direction: Selection["direction"], peer: string): void => {
-    if (pod === null) return;
-    for (const policy of s.names.policiesOf(pod)) found.push({ policy, direction, peer, receiver });
+  const select = (subject: Pod | null, direction: Selection["direction"], peers: readonly string[], port: number, receiver: Pod | null)
+    : void => {
+    if (subject === null) return;
+    for (const policy of of(subject)) for (const peer of peers) found.push({ policy, direction, subject, peer, port, receiver });
   };
-  select(s.names.pod(s.source), "Egress", side.destination);
-  select(receiver, "Ingress", side.sourceSeen);
+  const [to, port] = receiverOf(s, side);
+  const receiver = s.names.pod(side.destination);
+  select(s.names.pod(s.source), "Egress", [to], port, s.names.pod(to));
+  select(receiver, "Ingress", receiver !== null && side === s.current ? engineSenders(s, receiver.nodeName) : [side.sourceSeen],
+    arrivedPort(side), receiver);
   return found;
+}
+
+/** By what address and port a side judges what the sending pod may send. */
+function receiverOf(s: Situation, side: Side): [address: string, port: number] {
+  return isToOtherNodesPort(s) && (side === s.current || balancesElsewhere(s)) ? [s.destination, s.port]
+    : side.outcome.arrived ? [side.destination, arrivedPort(side)] : [s.destination, s.port];
 }
 
 /** Those that count for their direction by the API's words. */
@@ -146,24 +186,49 @@ export function sendsToNodeByBlock(s: Situation): boolean {
     return false;
   }
   const rules = enforced(s).filter(({ direction }) => direction === "Egress")
-    .flatMap(({ policy }) => policy.egress.filter((rule) => permitsPort(rule, s.protocol, s.port, null)));
+    .flatMap(({ policy }) => policy.egress.filter((rule) => permitsPort(rule, s.protocol, s.port, [], false)));
   return s.targetReads(s.source, s.destination, s.port) !== "allow" && rules.some((rule) => hasBlock(rule, address))
     && !rules.some(({ peers }) => peers === null);
 }
 
-/** Rules of the selection's direction that name the packet's port, or none. */
-export function rulesFor(s: Situation, { policy, direction, receiver }: Selection, side: Side = s.current): NetworkPolicyRule[] {
-  return rulesOf(policy, direction).filter((rule) => permitsPort(rule, s.protocol, arrivedPort(side), receiver));
+/**
+ * Rules of the selection's direction that name the packet's port, or none.
+ *
+ * @param by Cilium before 1.20 takes a port's name in an egress rule for the one number that the cluster's pods give to it
+ */
+export function rulesFor({ protocol, names, target }: Situation, { policy, direction, port, receiver }: Selection, by: Reading = "all")
+  : NetworkPolicyRule[] {
+  const everywhere = by === "kept" && direction === "Egress" && target.version < "1.20";
+  const known = everywhere ? names.allPods.flatMap(({ ports }) => ports) : receiver?.ports ?? [];
+  return rulesOf(policy, direction).filter((rule) => permitsPort(rule, protocol, port, known, everywhere));
+}
+
+/** A policy by all labels of pods, as an engine takes it, or as Cilium does: by those that it keeps, blocks for what is outside alone. */
+export type Reading = "all" | "kept";
+
+/** Some rule of the selection names the port and the peer, by all labels or as Cilium reads it. */
+export function admits(s: Situation, one: Selection, by: Reading): boolean {
+  const pod = s.names.pod(one.peer);
+  const address = parseAddress(one.peer);
+  const isNamed = (peer: NetworkPolicyPeer): boolean => {
+    if (peer.ipBlock !== null) return (pod === null || by === "all") && address !== null && hasBlock({ peers: [peer] }, address);
+    if (pod === null) return by === "kept" && selectsOutside(s.target) && isNegative(peer);
+    const inNamespace = peer.namespaceSelector === null ? pod.namespace === one.policy.namespace
+      : matchesSelector(peer.namespaceSelector, s.names.namespaceLabels(pod.namespace));
+    return inNamespace && (peer.podSelector === null || readings(peer.podSelector, pod.labels, s.target)[by === "all" ? 0 : 1]);
+  };
+  return rulesFor(s, one, by).some(({ peers }) => peers === null || peers.some(isNamed));
+}
+
+/** How a selector takes a pod by all of its labels, and by those that Cilium keeps. */
+export function readings(selector: LabelSelector, labels: Pod["labels"], target: Situation["target"])
+  : readonly [all: boolean, kept: boolean] {
+  const kept = Object.fromEntries(Object.entries(labels).filter(([key]) => target.keepsLabel?.(key) !== false));
+  return [matchesSelector(selector, labels), matchesSelector(selector, kept)];
 }
 
 export function rulesOf(policy: NetworkPolicy, direction: Selection["direction"]): readonly NetworkPolicyRule[] {
   return direction === "Ingress" ? policy.ingress : policy.egress;
-}
-
-/** A backend, `ip:port`, as its address and port. */
-export function endOf(backend: string): [address: string, port: number] {
-  const at = backend.lastIndexOf(":");
-  return [backend.slice(0, at).replace(/[[\]]/g, ""), Number(backend.slice(at + 1))];
 }
 
 /** Port of the packet where it arrived, in host order. */
@@ -171,7 +236,7 @@ export function arrivedPort({ outcome }: Side): number {
   return Tuple.destinationPort(outcome.image);
 }
 
-export function hasBlock(rule: NetworkPolicyRule, address: Address): boolean {
+export function hasBlock(rule: Pick<NetworkPolicyRule, "peers">, address: Address): boolean {
   return (rule.peers ?? []).some(({ ipBlock }) => ipBlock !== null && prefixContains(ipBlock.cidr, address)
     && !ipBlock.except.some((hole) => prefixContains(hole, address)));
 }
@@ -182,17 +247,22 @@ export function isNegative({ namespaceSelector, podSelector }: NetworkPolicyPeer
     && (podSelector === null || hasOnlyNegative(podSelector));
 }
 
+/** Cilium without the cluster's label in the selectors of NetworkPolicy. */
+export function selectsOutside({ version, options }: Side): boolean {
+  return version !== "" && (version < "1.18" || (version === "1.18" && options["policy-default-local-cluster"] !== true));
+}
+
 function hasOnlyNegative({ matchLabels, matchExpressions }: LabelSelector): boolean {
   return Object.keys(matchLabels).length === 0
     && matchExpressions.every(({ operator }) => operator === "NotIn" || operator === "DoesNotExist");
 }
 
-function permitsPort({ ports }: NetworkPolicyRule, protocol: string, port: number, receiver: Pod | null): boolean {
+function permitsPort({ ports }: NetworkPolicyRule, protocol: string, port: number, known: Pod["ports"], alone: boolean): boolean {
   return ports === null || ports.some((one) => {
     if (one.protocol !== protocol) return false;
     if (one.port === null) return true;
     if (typeof one.port === "number") return port >= one.port && port <= (one.endPort ?? one.port);
-    return receiver?.ports.some(({ name, containerPort, protocol: own }) =>
-      name === one.port && containerPort === port && own === protocol) === true;
+    const numbers = new Set(known.flatMap((own) => (own.name === one.port && own.protocol === protocol ? [own.containerPort] : [])));
+    return numbers.has(port) && (!alone || numbers.size === 1);
   });
 }

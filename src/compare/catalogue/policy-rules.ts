@@ -1,14 +1,14 @@
 /** Differences in policy by what a rule or an object says: its types, ports and kinds, and when it is asked. */
 import type { CiliumPolicy } from "../../cluster/cilium/types.js";
-import type { LabelSelector, NetworkPolicyPeer, Pod } from "../../cluster/cluster.js";
-import { matchesSelector } from "../../cluster/selector.js";
+import type { LabelSelector, NetworkPolicy, NetworkPolicyPeer, Pod } from "../../cluster/cluster.js";
 import { End } from "../../dataplane.js";
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
 import { isEndpoint, isPolicyDrop } from "./ends.js";
+import { isToOtherNodesPort } from "./judgements.js";
 import type { Shown } from "./policy-peers.js";
-import { arrivedPort, enforced, isDeniedInTarget, isEngineDrop, newlyAllowed, newlyDenied, rulesFor, rulesOf, type Selection, selecting,
-  wordsDeny } from "./policy-reading.js";
+import { admits, arrivedPort, deniesOwnNode, enforced, isDeniedInTarget, isEngineDrop, judgementsOfDrop, newlyAllowed, newlyDenied,
+  readings, rulesFor, rulesOf, selecting, wordsDeny } from "./policy-reading.js";
 
 export const POLICY_RULES: readonly Shown[] = [
   {
@@ -16,7 +16,8 @@ export const POLICY_RULES: readonly Shown[] = [
     title: "Rules of a direction that policyTypes leaves out: the API ignores them, Cilium enforces them",
     matches: (s) => (newlyDenied(s) && !wordsDeny(s) && selecting(s).some((one) => !one.policy.policyTypes.includes(one.direction)
       && rulesOf(one.policy, one.direction).length > 0 && !rulesFor(s, one).some(({ peers }) => peers === null)))
-      || (newlyAllowed(s) && selecting(s, s.target).some((one) => isByLeftOutDirection(s, one))),
+      || (newlyAllowed(s) && selecting(s, s.target, (pod) => policiesByKept(s, pod)).some((one) =>
+        !one.policy.policyTypes.includes(one.direction) && admits(s, one, "kept"))),
     page: {
       shownBy: "packets",
       kubeProxy: "Rules of a direction that policyTypes does not list are ignored: the direction stays open.",
@@ -29,15 +30,18 @@ export const POLICY_RULES: readonly Shown[] = [
   },
   {
     id: "POL-NAMEDPORT",
-    title: "An egress rule with a port's name that pods give to different numbers: Cilium before 1.20 opens none of them",
-    matches: (s) => newlyDenied(s) && s.target.version !== "" && s.target.version < "1.20" && !wordsDeny(s)
+    title: "An egress rule with a port's name: Cilium before 1.20 takes it for the cluster's one number, and for none where pods differ",
+    matches: (s) => s.target.version !== "" && s.target.version < "1.20" && ((newlyDenied(s) && !wordsDeny(s)
       && enforced(s).some((one) => one.direction === "Egress" && rulesFor(s, one).some(({ ports }) => (ports ?? [])
-        .some(({ port, protocol }) => typeof port === "string" && numbersOf(s, port, protocol).size > 1))),
+        .some(({ port, protocol }) => typeof port === "string" && numbersOf(s, port, protocol).size > 1))))
+      || (newlyAllowed(s) && selecting(s, s.target, (pod) => policiesByKept(s, pod)).some((one) => one.direction === "Egress"
+        && rulesFor(s, one).length < rulesFor(s, one, "kept").length && admits(s, one, "kept")))),
     page: {
       shownBy: "packets",
       kubeProxy: "Azure NPM (a set of address and port) and Calico look the name up in each destination pod.",
       cilium: "To 1.19 the name must mean one number among all pods of the cluster: with several the rule's port is left out, and"
-        + " nothing passes by it. 1.20 looks it up in each destination; ingress rules do so in every version.",
+        + " nothing passes by it. With one, that number is open to every peer of the rule: to pods that do not name it, nodes and the"
+        + " outside. 1.20 looks it up in each destination; ingress rules do so in every version.",
       bitten: ["cilium#30003", "cilium#24779", "cilium#17903", "cilium#48110"],
       advice: "Use numbers in egress rules, one entry for each.",
       sources: [
@@ -49,8 +53,9 @@ export const POLICY_RULES: readonly Shown[] = [
   {
     id: "POL-LABEL-FILTER",
     title: "A selector on a label that Cilium leaves out of identities: it selects nothing there, or every pod",
-    matches: (s) => (newlyDenied(s) && !wordsDeny(s) && isServed(s) && (isPeerUnselected(s) || isSubjectSelected(s)))
-      || (newlyAllowed(s) && deniesWhatArrives(s) && (isSubjectUnselected(s) || isSubjectSelected(s) || isPeerSelected(s))),
+    matches: (s) => (newlyDenied(s) && !wordsDeny(s) && isServed(s) && !isHiddenSender(s)
+        && (isPeerUnselected(s) || isSubjectSelected(s) || isAllowerLost(s)))
+      || (newlyAllowed(s) && deniesWhatArrives(s) && (isSubjectUnselected(s) || isAllowerGained(s) || isPeerSelected(s))),
     appliesTo: ({ cluster, target }) => cluster.networkPolicies.flatMap((policy) => {
       const selectors = [policy.podSelector, ...[...policy.ingress, ...policy.egress].flatMap(({ peers }) =>
         (peers ?? []).flatMap(({ podSelector }) => (podSelector === null ? [] : [podSelector])))];
@@ -89,9 +94,9 @@ export const POLICY_RULES: readonly Shown[] = [
   {
     id: "POL-CILIUM-KINDS",
     title: "A policy of a kind that only Cilium reads: the current side's engine enforces nothing of it",
-    matches: (s) => s.currentHasPolicy && s.facets === Facet.Reached && isByCiliumKinds(s)
+    matches: (s) => s.currentHasPolicy && s.facets === Facet.Reached && (isChangedByKinds(s) || (isByCiliumKinds(s)
       && (s.current.outcome.arrived ? isPolicyDrop(s.target) && isDeniedInTarget(s) && (s.policyDenies() || s.policyDeniesSender())
-        : newlyAllowed(s) && s.targetReads(s.target.sourceSeen, s.target.destination, arrivedPort(s.target)) === "allow"),
+        : newlyAllowed(s) && s.targetReads(s.target.sourceSeen, s.target.destination, arrivedPort(s.target)) === "allow"))),
     page: {
       shownBy: "packets",
       kubeProxy: "CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy are objects that nobody reads.",
@@ -125,10 +130,11 @@ export const POLICY_MOMENTS: readonly Difference[] = [
   {
     id: "POL-L7-FQDN",
     title: "A rule of layer 7 or of names hands it to a proxy: what the proxy says of it is not modelled",
-    matches: (s) => s.facets === Facet.Reached && s.current.outcome.arrived && s.target.outcome.end === End.Redirected && isByProxyRule(s),
+    matches: (s) => s.facets === Facet.Reached && s.target.outcome.end === End.Redirected && isByProxyRule(s)
+      && (s.current.outcome.arrived || isEngineAlone(s)),
     page: {
       shownBy: "packets",
-      kubeProxy: "Nothing of the kind: NetworkPolicy ends at layer 4.",
+      kubeProxy: "Nothing of the kind: NetworkPolicy ends at layer 4, and what isolates the pod there drops it.",
       cilium: "Allowed at layer 4 and redirected to Envoy or the DNS proxy, which decides by request. AKS: at most 1,000 nodes or 40,000"
         + " pods with layer 7 policy, latency from 3,000 requests a second on; names slow down above 1,000 a second.",
       bitten: ["cilium#42046", "cilium#42594"],
@@ -159,16 +165,9 @@ function keysOf({ matchLabels, matchExpressions }: LabelSelector): string[] {
   return [...Object.keys(matchLabels), ...matchExpressions.map(({ key }) => key)];
 }
 
-/** Cilium's allow is a rule of a direction that the policy does not list. */
-function isByLeftOutDirection(s: Situation, { policy, direction }: Selection): boolean {
-  return !policy.policyTypes.includes(direction) && s.target.journey.becauses.some(({ object, rule }) =>
-    object === `${policy.namespace}/${policy.name}` && rule.startsWith(`${direction.toLowerCase()}[`));
-}
-
-/** How a selector takes a pod by all of its labels, and by those that Cilium keeps. */
-function readings(selector: LabelSelector, labels: Pod["labels"], target: Situation["target"]): readonly [all: boolean, kept: boolean] {
-  const kept = Object.fromEntries(Object.entries(labels).filter(([key]) => target.keepsLabel?.(key) !== false));
-  return [matchesSelector(selector, labels), matchesSelector(selector, kept)];
+/** Policies that select a pod by the labels that Cilium keeps. */
+function policiesByKept({ names, target }: Situation, { namespace, labels }: Pod): NetworkPolicy[] {
+  return names.policies.filter((policy) => policy.namespace === namespace && readings(policy.podSelector, labels, target)[1]);
 }
 
 /** It is to no service's port, or came to an endpoint of that. */
@@ -176,10 +175,18 @@ function isServed(s: Situation): boolean {
   return s.frontend === null || s.frontend.port === null || isEndpoint(s, s.frontend, s.current);
 }
 
+/** The words deny the pod that sends; what the engine saw was another address, which no pod has on its way to another by a ClusterIP. */
+function isHiddenSender(s: Situation): boolean {
+  const { frontend, names, source, current } = s;
+  return (frontend === null || frontend.kind === "ClusterIP") && names.pod(source) !== null && current.sourceSeen !== source
+    && s.engineReads(source, current.destination, arrivedPort(current), "ingress") === "deny";
+}
+
 /** The words deny the pod that the target reaches, not just another backend that the engine may have judged. */
 function deniesWhatArrives(s: Situation): boolean {
-  return [s.source, ...(s.frontend === null || s.frontend.kind === "ClusterIP" ? [] : s.names.nodeAddresses().keys())].some((sender) =>
-    s.policyDeniesBetween(sender, s.target.destination, arrivedPort(s.target)));
+  const senders = [s.source, ...(s.frontend === null || s.frontend.kind === "ClusterIP" ? [] : s.names.nodeAddresses().keys())];
+  return deniesOwnNode(s) || (isToOtherNodesPort(s) && s.engineReads(s.source, s.destination, s.port, "egress") === "deny")
+    || senders.some((sender) => s.policyDeniesBetween(sender, s.target.destination, arrivedPort(s.target)));
 }
 
 /** A rule that lets the port pass names the peer by such a label. */
@@ -187,9 +194,20 @@ function isPeerUnselected(s: Situation): boolean {
   return enforced(s).some((one) => rulesFor(s, one).some(({ peers }) => isReadAs(s, one.peer, peers, "all")));
 }
 
+/** A policy that lets it pass selects its pod by such a label: in Cilium it does not. */
+function isAllowerLost(s: Situation): boolean {
+  return enforced(s).some((one) => !readings(one.policy.podSelector, one.subject.labels, s.target)[1] && admits(s, one, "all"));
+}
+
+/** The same where it selects the pod in Cilium alone. */
+function isAllowerGained(s: Situation): boolean {
+  return selecting(s, s.target, (pod) => policiesByKept(s, pod)).some((one) =>
+    !readings(one.policy.podSelector, one.subject.labels, s.target)[0] && admits(s, one, "kept"));
+}
+
 /** The same where Cilium alone takes the peer for one that is named. */
 function isPeerSelected(s: Situation): boolean {
-  return enforced(s, s.target).some((one) => rulesFor(s, one, s.target).some(({ peers }) => isReadAs(s, one.peer, peers, "kept")));
+  return enforced(s, s.target).some((one) => rulesFor(s, one).some(({ peers }) => isReadAs(s, one.peer, peers, "kept")));
 }
 
 function isReadAs(s: Situation, address: string, peers: readonly NetworkPolicyPeer[] | null, by: "all" | "kept"): boolean {
@@ -203,10 +221,7 @@ function isReadAs(s: Situation, address: string, peers: readonly NetworkPolicyPe
 
 /** A policy for one of the ends by such a label, which is none for it in Cilium. */
 function isSubjectUnselected(s: Situation): boolean {
-  return enforced(s, s.target).some(({ policy, direction }) => {
-    const pod = s.names.pod(direction === "Egress" ? s.source : s.target.destination);
-    return pod !== null && !readings(policy.podSelector, pod.labels, s.target)[1];
-  });
+  return enforced(s, s.target).some(({ policy, subject }) => !readings(policy.podSelector, subject.labels, s.target)[1]);
 }
 
 /** What Cilium names as the cause is a policy that by all labels selects neither end, and by those kept one of them. */
@@ -227,6 +242,17 @@ function numbersOf(s: Situation, port: string, protocol: string): Set<number> {
     .map(({ containerPort }) => containerPort)));
 }
 
+/** Cilium would do what the engine does, if there were NetworkPolicy alone: so it reads the cluster with its own kinds and without. */
+function isChangedByKinds(s: Situation): boolean {
+  const judgements = judgementsOfDrop(s);
+  if (s.current.outcome.arrived) {
+    return newlyDenied(s) && !wordsDeny(s) && judgements.some(({ way, sender, receiver, port }) =>
+      s.targetReads(sender, receiver, port, way) === "deny" && s.readsNetworkPolicy(sender, receiver, port, way) === "allow");
+  }
+  return newlyAllowed(s) && judgements.some(({ way, sender, receiver, port }) =>
+    s.targetReads(sender, receiver, port, way) === "allow" && s.readsNetworkPolicy(sender, receiver, port, way) === "deny");
+}
+
 /** What decided is Cilium's own kinds: no NetworkPolicy among the causes counts for its direction by the API's words. */
 function isByCiliumKinds(s: Situation): boolean {
   const objects = new Set(s.target.journey.becauses.map(({ object }) => object));
@@ -241,6 +267,12 @@ function isByProxyRule(s: Situation): boolean {
   return s.names.ciliumPolicies.some((policy) => objects.has(ciliumName(policy)) && policy.rules.some(({ ingress, egress }) =>
     [...ingress, ...egress].some((rule) => rule.fqdns !== null || (rule.toPorts ?? []).some((one) =>
       one.rules !== null || one.serverNames.length > 0 || one.listener !== null || one.terminatingTLS || one.originatingTLS))));
+}
+
+/** The engine drops it as NetworkPolicy's words say. */
+function isEngineAlone(s: Situation): boolean {
+  return s.currentHasPolicy && isEngineDrop(s.current) && (deniesOwnNode(s) || judgementsOfDrop(s)
+    .some(({ way, sender, receiver, port }) => s.engineReads(sender, receiver, port, way) === "deny"));
 }
 
 /** As a cause names it: `CiliumNetworkPolicy default/web`. */

@@ -4,8 +4,8 @@
  */
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
-import { isPolicyDrop } from "./ends.js";
-import { isAnswerDenied, isDeniedInTarget, isOnMasqueradingNode } from "./policy-reading.js";
+import { isEndpoint, isPolicyDrop } from "./ends.js";
+import { isAnswerDenied, isDeniedInTarget, isOnMasqueradingNode, judgementsOfDrop } from "./policy-reading.js";
 import { POLICY_PACKETS } from "./policy-packets.js";
 import { BACKEND_PICK, POLICY_PEERS } from "./policy-peers.js";
 import { POLICY_MOMENTS, POLICY_RULES } from "./policy-rules.js";
@@ -36,5 +36,15 @@ export const POLICY: readonly Difference[] = [NO_ENGINE, ...POLICY_MOMENTS, ...P
 function isDelivered(s: Situation): boolean {
   return s.facets === Facet.Reached && s.current.outcome.arrived
     && (s.policyDenies() || ((s.names.pod(s.source) !== null || isOnMasqueradingNode(s)) && s.policyDeniesSender())
-      || [...POLICY_PEERS, ...POLICY_RULES].some((one) => one.matches({ ...s, currentHasPolicy: true })));
+      || isDeniedThere(s) || [...POLICY_PEERS, ...POLICY_RULES].some((one) => one.matches({ ...s, currentHasPolicy: true })));
+}
+
+/**
+ * NetworkPolicy by its words denies it where Cilium judges it: by another node's address and port, or from one that masqueraded; and
+ * for the backend that the current side delivers to, not for another that chance chose.
+ */
+function isDeniedThere(s: Situation): boolean {
+  return s.frontend !== null && isEndpoint(s, s.frontend, s.current) && judgementsOfDrop(s).some(({ way, sender, receiver, port }) =>
+    (receiver === s.destination || receiver === s.current.destination)
+    && s.engineReads(sender, receiver, port, way) === "deny" && s.targetReads(sender, receiver, port, way) === "deny");
 }

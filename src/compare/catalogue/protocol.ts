@@ -79,13 +79,14 @@ export const PROTOCOL: readonly Difference[] = [
   },
   {
     id: "PROTO-STACKCHECK",
-    title: "The node's IP stack refuses it (bad header, source route, another host's MAC); Cilium hands it to a local pod first",
+    title: "The node's IP stack refuses it (source route, another host's MAC); Cilium hands it to a local pod's device first",
     matches: (s) => s.facets === Facet.Reached && s.current.outcome.end === End.Dropped && isStackRefusal(s.current.reason)
       && s.target.outcome.end === End.Delivered && s.names.pod(s.target.destination) !== null,
     page: {
       shownBy: "packets",
-      kubeProxy: "ip_rcv_core and ip_rcv_finish drop packets with a bad header, a source route or another host's MAC address.",
-      cilium: "A program at the device hands the packet to a local pod before the stack looks at it; the pod's own stack refuses it.",
+      kubeProxy: "ip_rcv_core and ip_rcv_finish drop packets with a source route or another host's MAC address.",
+      cilium: "A program at the device hands the packet to a local pod before the node's stack looks at it; what the pod's own stack"
+        + " makes of it is not shown. A wrong header checksum is refused with either.",
       bitten: [],
       advice: "Nothing: what is damaged is refused a hop later.",
       sources: [{ what: "Linux net/ipv4/ip_input.c; Cilium bpf/lib/l3.h", known: "read in source" }],
@@ -138,9 +139,9 @@ function isTunnelled({ source, names, current, target }: Situation): boolean {
     && ends[0].nodeName !== ends[1].nodeName && current.outcome.ttl === target.outcome.ttl - 1;
 }
 
-/** A service's port is not its endpoint's. */
-function needsOtherPort({ frontend, port, current, target }: Situation): boolean {
-  return frontend !== null && frontend.port !== null && target.reason === "ERROR_WHILE_CORRECTING_L4_CHECKSUM"
+/** A service's port is not its endpoint's: its requests are dropped, and there are no answers. */
+function needsOtherPort({ frontend, port, current, target, packet }: Situation): boolean {
+  return packet.kind === "request" && frontend !== null && frontend.port !== null && target.reason === "ERROR_WHILE_CORRECTING_L4_CHECKSUM"
     && Tuple.destinationPort(current.outcome.image) !== port;
 }
 

@@ -4,8 +4,9 @@ import { parseAddress, prefixContains } from "../../cluster/address.js";
 import { Facet } from "../facets.js";
 import type { Frontend } from "../names.js";
 import type { Difference, Side, Situation } from "./difference.js";
-import { isEndpoint, isNoBackend, refuses } from "./ends.js";
-import { isAnswerDenied } from "./policy-reading.js";
+import { endOf, isEndpoint, isNoBackend, refuses } from "./ends.js";
+import { balancesElsewhere, heedsRanges } from "./judgements.js";
+import { deniesOwnNode, isAnswerDenied, isAnswerDropped, isEngineDrop } from "./policy-reading.js";
 
 export const SERVICES: readonly Difference[] = [
   {
@@ -32,7 +33,7 @@ export const SERVICES: readonly Difference[] = [
     title: "loadBalancerSourceRanges: kube-proxy applies them to pods and nodes too, Cilium to traffic from outside, of 1.18 to node ports",
     matches: (s) => s.frontend !== null && s.frontend.service.loadBalancerSourceRanges.length > 0
       && (s.frontend.kind === "LoadBalancer" ? isOutOfRange(s, s.frontend) && isEndpoint(s, s.frontend, s.target)
-        && s.names.knows(s.source) : isRangeOfNodePort(s)),
+        && s.names.knows(s.source) : isRangeOfOthers(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "KUBE-FW and KUBE-PROXY-FIREWALL hold for the load balancer's address whoever asks: pods and nodes are dropped unless"
@@ -56,9 +57,10 @@ export const SERVICES: readonly Difference[] = [
     id: "SVC-NOENDPOINT",
     title: "A service without endpoints: kube-proxy refuses from the node's address, Cilium from the service's or at connect()",
     matches: (s) => s.frontend !== null && s.frontend.port !== null && s.frontend.endpoints === 0
-      && (isAnswerDenied(s) || ((refuses(s.target.outcome) || isNoBackend(s.target) || isStifledAnswer(s))
+      && (isAnswerDenied(s) || ((refuses(s.target.outcome) || isNoBackend(s.target) || isStifledAnswer(s) || isOutOfCheckedRange(s)
+        || isAnswerDropped(s))
         && (refuses(s.current.outcome) || isLeftUnchanged(s) || isAcceptedByNpm(s) || isAcceptedByCalico(s)
-          || (isCalicoDrop(s.current) && refuses(s.target.outcome))))),
+          || (isStoppedFirst(s) && refuses(s.target.outcome))))),
     page: {
       shownBy: "packets",
       kubeProxy: "REJECT in the filter table for new flows: port unreachable from the node's address, for TCP too. What a node itself"
@@ -82,12 +84,13 @@ export const SERVICES: readonly Difference[] = [
     id: "SVC-ETPLOCAL-NOLOCAL",
     title: "Traffic policy Local without a local endpoint: kube-proxy drops silently, Cilium answers or drops as for no backend",
     matches: (s) => s.frontend !== null && s.frontend.endpoints > 0 && isLocal(s.frontend)
-      && (isServiceDrop(s.current) || isCalicoDrop(s.current) || isAcceptedByNpm(s)) && !s.target.outcome.arrived
-      && (refuses(s.target.outcome) || isNoBackend(s.target) || isStifledAnswer(s)),
+      && (isServiceDrop(s.current) || isStoppedFirst(s) || isAcceptedByNpm(s) || isTakenForPod(s)) && !s.target.outcome.arrived
+      && (refuses(s.target.outcome) || isNoBackend(s.target) || isStifledAnswer(s) || isAnswerDropped(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "DROP where an endpoint exists elsewhere, REJECT where none exists at all. With Azure NPM and any policy a packet to a"
-        + " load balancer's address leaves the node unchanged instead (SVC-NOENDPOINT); Calico's policies may drop it first.",
+        + " load balancer's address leaves the node unchanged instead (SVC-NOENDPOINT); an engine's policies may drop it first. Whoever"
+        + " has an address of clusterCIDR counts as a pod, outside too, and pods get all endpoints.",
       cilium: "The frontend has no backend on that node: as for a service without endpoints, port unreachable from the service's"
         + " address by default. Where eBPF masquerades the answer of a node port is itself dropped, in 1.16 (UNKNOWN_ICMPV4_CODE) and for"
         + " IPv6 (UNSUPPORTED_PROTOCOL_FOR_NAT_MASQUERADE), so the client hears nothing.",
@@ -124,9 +127,55 @@ export const SERVICES: readonly Difference[] = [
     },
   },
   {
+    id: "SVC-ITPLOCAL-OUTER",
+    title: "internalTrafficPolicy Local, and a pod to an outer address: Cilium keeps it to the node, kube-proxy the ClusterIP alone",
+    matches: (s) => s.frontend !== null && s.frontend.kind !== "ClusterIP" && s.frontend.service.internalTrafficPolicy === "Local"
+      && s.frontend.endpoints > 0 && isBalancedInside(s) && (isWithoutLocal(s) ? !s.target.outcome.arrived
+        && (refuses(s.target.outcome) || isNoBackend(s.target) || isAnswerDropped(s))
+        && (isEndpoint(s, s.frontend, s.current) || isStoppedFirst(s))
+        : s.facets === Facet.Destination && isEndpoint(s, s.frontend, s.current) && isEndpoint(s, s.frontend, s.target)
+          && s.names.pod(s.target.destination)?.nodeName === innerNode(s) && s.names.pod(s.current.destination)?.nodeName !== innerNode(s)),
+    page: {
+      shownBy: "packets",
+      kubeProxy: "internalTrafficPolicy is for the ClusterIP. A pod to the service's node port, load balancer or external IP gets any"
+        + " endpoint.",
+      cilium: "A pod's packet looks a frontend up in the internal scope, whatever kind of address it is: with internalTrafficPolicy Local"
+        + " only endpoints of its node are behind it, and with none there the packet is refused as for no backend. Where the two traffic"
+        + " policies are alike there is one scope for both.",
+      bitten: [],
+      advice: "Let pods use the ClusterIP where that policy is meant, and no outer address where it is not.",
+      sources: [
+        { what: "Cilium pkg/loadbalancer/writer/writer.go of 1.18 and 1.20-dev, shouldUseLocalBackends", known: "read in source" },
+        { what: "kube-proxy's rules on a kernel", known: "executed" },
+      ],
+    },
+  },
+  {
+    id: "SVC-EXTIP-SCOPES",
+    title: "A pod to an external IP of a service whose traffic policies differ: Cilium has no frontend there for pods and routes it on",
+    matches: (s) => s.frontend?.kind === "ExternalIP" && s.frontend.port !== null && isBalancedInside(s)
+      && (s.frontend.service.internalTrafficPolicy === "Local") !== (s.frontend.service.externalTrafficPolicy === "Local")
+      && s.target.outcome.end === End.Left && s.target.destination === s.destination
+      && (isEndpoint(s, s.frontend, s.current) || refuses(s.current.outcome) || isServiceDrop(s.current) || isStoppedFirst(s)),
+    page: {
+      shownBy: "packets",
+      kubeProxy: "The external IP leads a pod to any endpoint.",
+      cilium: "A frontend of a service whose internal and external traffic policies differ (one of them Local) says that there is another"
+        + " for the internal scope. Node ports and load balancers have one, external IPs do not: a pod's lookup finds nothing, and the"
+        + " packet leaves for the address as if it were any other.",
+      bitten: [],
+      advice: "Give such a service one policy for both, or let pods use its ClusterIP.",
+      sources: [
+        { what: "Cilium pkg/loadbalancer/reflectors/conversions.go (external IPs have ScopeExternal alone), bpf/lib/lb.h,"
+          + " lb4_lookup_service, of 1.18", known: "read in source" },
+        { what: "kube-proxy's rules on a kernel", known: "executed" },
+      ],
+    },
+  },
+  {
     id: "SVC-UNKNOWN-PORT",
     title: "A service address with a port that is none of its ports: iptables routes it on, Cilium 1.19 and later drop it from outside",
-    matches: (s) => s.frontend !== null && s.frontend.port === null && s.facets === Facet.Reached
+    matches: (s) => s.frontend !== null && s.frontend.port === null && s.facets === Facet.Reached && s.target.version >= "1.19"
       && s.current.outcome.arrived && s.current.destination === s.destination && isNoBackend(s.target) && s.names.pod(s.source) === null,
     page: {
       shownBy: "packets",
@@ -249,9 +298,10 @@ export const SERVICES: readonly Difference[] = [
 /** Labels that Istio, Linkerd and KubeVirt put on pods whose traffic they redirect or bridge. */
 const REDIRECTING = ["security.istio.io/tlsMode", "linkerd.io/control-plane-ns", "kubevirt.io"];
 
-/** Where internalTrafficPolicy is Local, the endpoint is on the node that masqueraded. */
-function keepsToNode({ names, current }: Situation, { service }: Frontend): boolean {
-  return service.internalTrafficPolicy !== "Local" || names.node(current.sourceSeen) === names.pod(current.destination)?.nodeName;
+/** Where internalTrafficPolicy is Local, the endpoint is on the node that balanced: it masqueraded, or took the sender for a pod. */
+function keepsToNode({ names, current, entered }: Situation, { service }: Frontend): boolean {
+  return service.internalTrafficPolicy !== "Local"
+    || [names.node(current.sourceSeen), entered].includes(names.pod(current.destination)?.nodeName ?? null);
 }
 
 /** No range has the sender: kube-proxy leaves the packet as it is and drops it, or Calico has denied that before. */
@@ -262,16 +312,44 @@ function isOutOfRange({ source, current }: Situation, { service }: Frontend): bo
 }
 
 /**
- * To a node port from outside, or from a pod of another node whose packet that node balances: kube-proxy looks at ranges for
- * the load balancer's address alone.
+ * To a node port or an external IP from outside, or from a pod of another node whose packet that node balances: kube-proxy looks
+ * at ranges for the load balancer's address alone.
  */
-function isRangeOfNodePort(s: Situation): boolean {
-  return s.frontend?.kind === "NodePort" && s.target.reason === "DENIED_BY_LB_SRC_RANGE_CHECK" && isEndpoint(s, s.frontend, s.current)
-    && (s.target.version === "1.18" || s.target.options["bpf-lb-source-range-all-types"] === true)
-    && (s.names.pod(s.source) === null || isPodOfAnotherNode(s));
+function isRangeOfOthers(s: Situation): boolean {
+  return (s.frontend?.kind === "NodePort" || s.frontend?.kind === "ExternalIP") && isEndpoint(s, s.frontend, s.current)
+    && isOutOfCheckedRange(s) && (s.names.pod(s.source) === null || isPodOfAnotherNode(s));
 }
 
-/** Calico's chains stand before kube-proxy's: what a policy does not allow to the service's own address is dropped, not refused. */
+/** Cilium checks ranges before it looks for a backend, in silence; they do not have the sender. */
+function isOutOfCheckedRange({ source, frontend, target }: Situation): boolean {
+  const sender = parseAddress(source);
+  return frontend !== null && sender !== null && target.reason === "DENIED_BY_LB_SRC_RANGE_CHECK" && heedsRanges(frontend, target)
+    && !frontend.service.loadBalancerSourceRanges.some((range) => prefixContains(range, sender));
+}
+
+/**
+ * An engine's chains stand before what kube-proxy refuses: policies drop a packet to the service's own address or to the backend
+ * that was chosen. Or the ranges of a load balancer do.
+ */
+function isStoppedFirst(s: Situation): boolean {
+  if (s.frontend?.kind === "LoadBalancer" && s.current.reason === "filter/KUBE-PROXY-FIREWALL") return isOutOfRange(s, s.frontend);
+  if (!s.currentHasPolicy || !isEngineDrop(s.current)) return false;
+  const senders = [s.source, ...s.names.nodeAddresses().keys()];
+  const backends = s.current.journey.eligibleBackends?.map(endOf) ?? (s.frontend === null ? [] : s.names.endpointsOf(s.frontend));
+  const ends = [[s.destination, s.port] as const, ...backends];
+  return deniesOwnNode(s) || senders.some((sender) => ends.some((end) => s.engineReads(sender, ...end) === "deny"));
+}
+
+/** From outside, with an address that kube-proxy takes for a pod's: served by all endpoints, of which the node that it entered has none. */
+function isTakenForPod(s: Situation): boolean {
+  const { names, source, current, frontend } = s;
+  const sender = parseAddress(source);
+  return frontend !== null && frontend.kind !== "ClusterIP" && sender !== null && names.pod(source) === null && names.node(source) === null
+    && current.podRanges?.some((range) => prefixContains(range, sender)) === true && isEndpoint(s, frontend, current)
+    && names.pod(current.destination)?.nodeName !== (names.node(s.destination) ?? s.entered);
+}
+
+/** Before kube-proxy's firewall, Calico's policies see a load balancer's own address. */
 function isCalicoDrop({ profile, outcome, reason }: Side): boolean {
   return profile === "kube-proxy+calico" && outcome.end === End.Dropped && reason.startsWith("filter/cali-fw-");
 }
@@ -293,15 +371,29 @@ function isAcceptedByCalico(s: Situation): boolean {
     && s.names.node(s.destination) === pod.nodeName && s.current.outcome.end === End.Delivered && s.current.destination === s.destination;
 }
 
+/** The client pod's node balances it, in the internal scope. */
+function isBalancedInside(s: Situation): boolean {
+  return s.names.pod(s.source) !== null && !balancesElsewhere(s);
+}
+
+function innerNode({ names, source }: Situation): string | undefined {
+  return names.pod(source)?.nodeName;
+}
+
+/** No endpoint is of the client's node. */
+function isWithoutLocal(s: Situation): boolean {
+  return s.frontend !== null && s.names.endpointsOf(s.frontend).every(([address]) => s.names.pod(address)?.nodeName !== innerNode(s));
+}
+
 function isLocal(frontend: Frontend): boolean {
   return frontend.kind === "ClusterIP" ? frontend.service.internalTrafficPolicy === "Local"
     : frontend.service.externalTrafficPolicy === "Local";
 }
 
-/** kube-proxy's own chains of what is not served. */
+/** kube-proxy's own chains of what is not served; with source ranges what is not translated ends in their firewall. */
 function isServiceDrop(side: Side): boolean {
   return side.outcome.end === End.Dropped
-    && (side.reason === "filter/KUBE-EXTERNAL-SERVICES" || side.reason === "filter/KUBE-SERVICES");
+    && ["KUBE-PROXY-FIREWALL", "KUBE-EXTERNAL-SERVICES", "KUBE-SERVICES"].some((chain) => side.reason === `filter/${chain}`);
 }
 
 /** A node port's refusal that is dropped on its own way out, where eBPF masquerades (snat_v4_nat of 1.16, snat_v6_nat of all). */

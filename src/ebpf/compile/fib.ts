@@ -85,18 +85,26 @@ function nodeRows(
   native: boolean,
 ): FibRow[] {
   const devices = new Map(node.facts.devices.map((device) => [device.index, device]));
+  const macs = new Map<string, string>();
+  for (const one of node.facts.neighbours) {
+    const key = `${one.device} ${one.address.text}`;
+    if (!macs.has(key)) macs.set(key, one.mac);
+  }
   const rows = new Map<string, FibRow>();
   for (const route of [...node.facts.routes].sort(byPreference)) {
     if (rows.has(route.destination.text) || !USABLE.has(route.type)) continue;
-    const row = rowOf(route, node, number, devices, owners, native);
+    const row = rowOf(route, macs, number, devices, owners, native);
     if (row !== null) rows.set(route.destination.text, row);
   }
   const own = [...rows.values()].sort((a, b) => b.prefix.length - a.prefix.length);
+  /** By a target's length: the rows that may hold it. */
+  const wider = new Map<number, readonly FibRow[]>();
   for (const target of between) {
     if (target.node === number || rows.has(target.prefix.text)) continue;
-    const through = own.find(
-      (row) => row.prefix.length <= target.prefix.length && prefixContains(row.prefix, target.prefix.address),
-    );
+    const { address, length } = target.prefix;
+    let holding = wider.get(length);
+    if (holding === undefined) wider.set(length, (holding = own.filter((row) => row.prefix.length <= length)));
+    const through = holding.find((row) => prefixContains(row.prefix, address));
     if (through === undefined || through.kind !== "uplink" || through.nextNode >= 0) continue;
     rows.set(target.prefix.text, {
       ...through,
@@ -125,7 +133,7 @@ function byPreference(a: Route, b: Route): number {
 
 function rowOf(
   route: Route,
-  node: Node,
+  macs: ReadonlyMap<string, string>,
   number: number,
   devices: ReadonlyMap<number, Device>,
   owners: ReadonlyMap<string, FabricRow>,
@@ -145,12 +153,7 @@ function rowOf(
   const device = devices.get(route.device);
   if (device === undefined) return null;
   if (device.kind === "tunnel" && (native || !CILIUM_TUNNELS.has(device.name))) return null;
-  const mac = parseMac(
-    node.facts.neighbours.find(
-      (one) =>
-        one.device === device.index && one.address.text === (route.via ?? route.destination.address).text,
-    )?.mac ?? "",
-  );
+  const mac = parseMac(macs.get(`${device.index} ${(route.via ?? route.destination.address).text}`) ?? "");
   if (device.kind === "pod") return { ...base, mac, kind: "endpoint" };
   if (device.kind !== "uplink") return { ...base, mac, kind: "device" };
   const owner = route.via === null ? undefined : owners.get(route.via.text);

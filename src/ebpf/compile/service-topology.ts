@@ -16,18 +16,51 @@ export function variesByNode(service: Service | null, options: CiliumOptions): b
   return release(options) <= 17 || topologyOf(service, options) !== "";
 }
 
-/** The backends of a frontend on `node`; `local`: a Local traffic policy is the frontend's. */
+/**
+ * The backends of a frontend on `node`.
+ *
+ * @param ofService the backends of all the service's ports
+ * @param local a Local traffic policy is the frontend's
+ * @param locals made once for all frontends
+ */
 export function selectFor(
   node: Node,
   service: Service | null,
   candidates: readonly Candidate[],
-  ofService: readonly Candidate[],
+  ofService: () => readonly Candidate[],
   local: boolean,
   options: CiliumOptions,
+  locals: LocalCandidates,
 ): readonly Candidate[] {
   const near = service === null || !options["enable-service-topology"]
-    ? candidates : nearest(node, service, candidates, ofService, local, options);
-  return local ? near.filter((one) => isLocal(one, node)) : near;
+    ? candidates : nearest(node, service, candidates, ofService(), local, options);
+  return local ? locals.of(near, node) : near;
+}
+
+/** Nodes' own backends; of one list they are told apart once, whatever the number of nodes. */
+export class LocalCandidates {
+  private readonly byNode = new WeakMap<readonly Candidate[], ReadonlyMap<string, readonly Candidate[]>>();
+
+  of(candidates: readonly Candidate[], node: Node): readonly Candidate[] {
+    let found = this.byNode.get(candidates);
+    if (found === undefined) {
+      found = byNodeName(candidates);
+      this.byNode.set(candidates, found);
+    }
+    return found.has("") ? candidates.filter((one) => isLocal(one, node)) : found.get(node.name) ?? NONE;
+  }
+}
+
+const NONE: readonly Candidate[] = [];
+
+function byNodeName(candidates: readonly Candidate[]): ReadonlyMap<string, readonly Candidate[]> {
+  const groups = new Map<string, Candidate[]>();
+  for (const one of candidates) {
+    const group = groups.get(one.nodeName);
+    if (group === undefined) groups.set(one.nodeName, [one]);
+    else group.push(one);
+  }
+  return groups;
 }
 
 /** `ofService`: the backends of all the service's ports. */

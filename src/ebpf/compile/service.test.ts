@@ -9,6 +9,7 @@ import { dumpServices } from "../dump.js";
 import type { MapImage } from "../image.js";
 import { compileImage } from "../image.js";
 import { checkLimits } from "../limits.js";
+import { affinityMatches } from "../records.js";
 import { ciliumOptions } from "../options.js";
 import { labelSelector } from "./service-annotations.js";
 
@@ -80,7 +81,7 @@ describe("states of backends", () => {
       const { services } = image(version, [node(1), affine, slice(endpoints)]);
       const [{ active, terminating, affinityTimeout }] = services.frontends.filter(({ flags }) => !flags.wildcard);
       expect([active.length, terminating.length, affinityTimeout]).toEqual(version < "1.19" ? [4, 1, 10800] : [3, 3, 10800]);
-      expect(services.affinityMatches.length).toBe(version <= "1.17" ? 5 : version === "1.18" ? 4 : 3);
+      expect(affinityMatches(services)[0][1].length).toBe(version <= "1.17" ? 5 : version === "1.18" ? 4 : 3);
     }
   });
 

@@ -10,7 +10,7 @@
  * is left, and only if it still serves.
  */
 import type { Address, Prefix } from "../../cluster/address.js";
-import type { Cluster, EndpointSlice, Service } from "../../cluster/cluster.js";
+import type { Cluster, EndpointSlice, Node, Service } from "../../cluster/cluster.js";
 import type { Problem } from "../../cluster/problem.js";
 import { LbAlgorithm } from "../../contract/codes.js";
 import type { Because } from "../../dataplane.js";
@@ -26,7 +26,7 @@ import { IP_PROTOCOL } from "./policy/entry.js";
 import { DEFAULT_WEIGHT, deniesRanges, keepsProtocol, ownAlgorithm, release, usesDsr } from "./service-annotations.js";
 import type { RedirectedAddress, Redirects } from "./service-redirects.js";
 import { findRedirects } from "./service-redirects.js";
-import { selectFor, variesByNode } from "./service-topology.js";
+import { LocalCandidates, selectFor, variesByNode } from "./service-topology.js";
 
 export interface Backend {
   readonly id: number;
@@ -92,8 +92,12 @@ export interface CompiledServices {
   readonly frontends: readonly Frontend[];
   readonly backends: readonly Backend[];
   readonly sourceRanges: readonly SourceRange[];
-  readonly affinityMatches: readonly { readonly backend: number; readonly revNatId: number }[];
+  /** Ids of a frontend's backends that cilium_lb_affinity_match has, in some order: those that clients may be kept at. */
+  readonly keptByAffinity: (frontend: Frontend) => readonly number[];
 }
+
+/** A frontend's backends by what they serve. */
+type Slots = Pick<Frontend, "active" | "terminating" | "weights">;
 
 type Draft = Omit<Frontend, "revNatId" | "active" | "terminating" | "weights"> & {
   readonly candidates: readonly Candidate[];
@@ -110,17 +114,19 @@ export function compileServices(
   const backendsOf = candidateFinder(cluster, options);
   const redirects = findRedirects(cluster);
   const drafts: Draft[] = redirects.addresses.map(redirectedDraft);
-  for (const plan of planFrontends(cluster, options)) drafts.push(...draftsOf(plan, cluster, options, backendsOf, redirects));
+  const nodes = new Map(cluster.nodes.map((node) => [node.name, node]));
+  for (const plan of planFrontends(cluster, options)) drafts.push(...draftsOf(plan, nodes, options, backendsOf, redirects));
   const kept = withoutConflicts(drafts, options, problems);
   const backends = numberBackends(kept, numbers.backends);
   const idOf = new Map(backends.map((backend) => [backendKey(backend), backend.id]));
   const revNat = numberFrontends(kept, numbers.services, problems);
-  const frontends = kept.map((draft) => finish(draft, idOf, revNat)).sort(byFrontend);
+  const slots = new Map<readonly Candidate[], Slots>();
+  const frontends = kept.map((draft) => finish(draft, idOf, revNat, slots)).sort(byFrontend);
   return {
     frontends,
     backends,
     sourceRanges: sourceRangesOf(kept, revNat),
-    affinityMatches: affinityOf(frontends, backends, options),
+    keptByAffinity: affinityOf(backends, options),
   };
 }
 
@@ -129,6 +135,7 @@ interface CandidateFinder {
   of(plan: FrontendPlan): readonly Candidate[];
   /** The backends of all the service's ports, of both families. */
   ofService(service: Service): readonly Candidate[];
+  readonly locals: LocalCandidates;
 }
 
 function candidateFinder(cluster: Cluster, options: CiliumOptions): CandidateFinder {
@@ -156,6 +163,7 @@ function candidateFinder(cluster: Cluster, options: CiliumOptions): CandidateFin
       if (plan.service === null || plan.servicePort === null) return [];
       return find(plan.service, plan.servicePort, plan.address.family);
     },
+    locals: new LocalCandidates(),
     ofService: (service) => service.ports.flatMap((port) => [...find(service, port, 4), ...find(service, port, 6)]),
   };
 }
@@ -175,7 +183,7 @@ function hostPortCandidate(plan: FrontendPlan): Candidate[] {
 /** Up to two scopes, and one row a node where a scope's backends depend on it. */
 function draftsOf(
   plan: FrontendPlan,
-  cluster: Cluster,
+  byName: ReadonlyMap<string, Node>,
   options: CiliumOptions,
   backendsOf: CandidateFinder,
   redirects: Redirects,
@@ -220,13 +228,14 @@ function draftsOf(
   if (twoScopes && plan.type !== "ExternalIPs") scopes.push({ scope: 1, local: inside });
   return scopes.flatMap(({ scope, local }) => {
     if (wildcard || (!local && !variesByNode(service, options))) return [{ ...base, scope, node: plan.node, candidates }];
-    const nodes = plan.node === null ? cluster.nodes : cluster.nodes.filter(({ name }) => name === plan.node);
-    const ofService = service === null ? candidates : backendsOf.ofService(service);
+    const own = plan.node === null ? undefined : byName.get(plan.node);
+    const nodes = plan.node === null ? [...byName.values()] : own === undefined ? [] : [own];
+    const ofService = (): readonly Candidate[] => (service === null ? candidates : backendsOf.ofService(service));
     return nodes.map((node) => ({
       ...base,
       scope,
       node: node.name,
-      candidates: selectFor(node, service, candidates, ofService, local, options),
+      candidates: selectFor(node, service, candidates, ofService, local, options, backendsOf.locals),
     }));
   });
 }
@@ -318,7 +327,7 @@ function backendTexts({ candidates }: Draft): string {
 
 function numberBackends(drafts: readonly Draft[], numbers: Numbering): Backend[] {
   const found = new Map<string, Candidate>();
-  for (const { candidates } of drafts) {
+  for (const candidates of new Set(drafts.map((draft) => draft.candidates))) {
     for (const candidate of candidates) {
       const before = found.get(candidate.key);
       if (before === undefined || rank(candidate.state) < rank(before.state)) found.set(candidate.key, candidate);
@@ -347,12 +356,20 @@ function numberFrontends(
   return new Map(sorted.map(([key]) => [key, numbers.of(key)]));
 }
 
+/** @param slots of the candidates seen before: frontends of one service port on many nodes have the same */
 function finish(
   draft: Draft,
   idOf: ReadonlyMap<string, number>,
   revNat: ReadonlyMap<string, number>,
+  slots: Map<readonly Candidate[], Slots>,
 ): Frontend {
   const { candidates, ranges: _, ...frontend } = draft;
+  const known = slots.get(candidates) ?? slotsOf(candidates, idOf);
+  slots.set(candidates, known);
+  return { ...frontend, revNatId: revNat.get(frontendKey(draft)) ?? 0, ...known };
+}
+
+function slotsOf(candidates: readonly Candidate[], idOf: ReadonlyMap<string, number>): Slots {
   const inState = (...states: CandidateState[]): Candidate[] =>
     states.flatMap((state) => candidates.filter((one) => one.state === state));
   const active = inState("active");
@@ -360,8 +377,6 @@ function finish(
   const used = active.length > 0 ? active : inState("terminating");
   const behind = active.length > 0 ? inState("terminating", "not-serving") : inState("not-serving");
   return {
-    ...frontend,
-    revNatId: revNat.get(frontendKey(draft)) ?? 0,
     active: used.map(({ key }) => idOf.get(key)!),
     terminating: behind.map(({ key }) => idOf.get(key)!),
     weights: used.map(({ weight }) => weight),
@@ -381,19 +396,12 @@ function sourceRangesOf(drafts: readonly Draft[], revNat: ReadonlyMap<string, nu
 }
 
 /** Up to 1.17 every backend of the service may be kept; later only an active one. */
-function affinityOf(
-  frontends: readonly Frontend[],
-  backends: readonly Backend[],
-  options: CiliumOptions,
-): { backend: number; revNatId: number }[] {
+function affinityOf(backends: readonly Backend[], options: CiliumOptions): CompiledServices["keptByAffinity"] {
   const live = new Set(backends.filter(({ state }) => state === "active").map(({ id }) => id));
-  const found = new Map<string, { backend: number; revNatId: number }>();
-  for (const { affinityTimeout, revNatId, active, terminating } of frontends) {
-    if (affinityTimeout === 0) continue;
-    const kept = release(options) <= 17 ? [...active, ...terminating] : active.filter((id) => live.has(id));
-    for (const backend of kept) found.set(`${revNatId} ${backend}`, { backend, revNatId });
-  }
-  return [...found.values()].sort((a, b) => a.revNatId - b.revNatId || a.backend - b.backend);
+  return ({ affinityTimeout, active, terminating }) => {
+    if (affinityTimeout === 0) return [];
+    return release(options) <= 17 ? [...active, ...terminating] : active.filter((id) => live.has(id));
+  };
 }
 
 function ownerOf(plan: FrontendPlan): string {

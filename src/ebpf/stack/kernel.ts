@@ -33,7 +33,8 @@ export class NodeKernel {
   private services: NodeServices | null = null;
   private devices = new Map<number, Device>();
   private given: Readonly<Record<Family, StackRules>>;
-  private facts = "";
+  /** Those that the stack was built of. */
+  private facts: NodeFacts | null = null;
   private host = 0;
   private readonly name: string;
 
@@ -63,7 +64,7 @@ export class NodeKernel {
     this.netfilter.replaceRules(this.read(node, 4), this.read(node, 6));
     if (before[4].sets !== this.given[4].sets || before[6].sets !== this.given[6].sets) this.netfilter.replaceSets(this.sets(node));
     const facts = factsUnderCilium(node, cluster, this.options.cilium);
-    if (JSON.stringify(facts) !== this.facts) this.linux = this.build(facts);
+    if (JSON.stringify(facts) !== JSON.stringify(this.facts)) this.linux = this.build(facts);
   }
 
   deleteConntrack(entry: ConntrackDelete): void {
@@ -95,7 +96,7 @@ export class NodeKernel {
   }
 
   private build(facts: NodeFacts): LinuxNode {
-    this.facts = JSON.stringify(facts);
+    this.facts = facts;
     this.devices = new Map(facts.devices.map((device) => [device.index, device]));
     this.host = facts.devices.find(({ name }) => name === HOST_DEVICE)!.index;
     return new LinuxNode({ name: this.name, facts, netfilter: (services) => {

@@ -8,7 +8,7 @@ import type { Family } from "../../cluster/address.js";
 import type { Cluster, Node, NodeFacts, Pod } from "../../cluster/cluster.js";
 import { byteOrder } from "../kubeproxy/servicePorts.js";
 import { vethName } from "./names.js";
-import { type EndpointLabels, NAMESPACE_LABEL, NAMESPACE_PREFIX, ORCHESTRATOR_LABEL } from "./selector.js";
+import { type EndpointLabels, NAMESPACE_LABEL, NAMESPACE_PREFIX, ORCHESTRATOR_LABEL, type Selector } from "./selector.js";
 
 export interface WorkloadEndpoint {
   readonly pod: Pod;
@@ -27,6 +27,30 @@ const KNOWN_PREFIXES = ["cali", "azv"];
 export function workloadEndpoints(cluster: Cluster): WorkloadEndpoint[] {
   return cluster.pods.filter(isEndpoint).map((pod) => ({ pod, labels: labelsOf(pod, cluster) }))
     .sort((a, b) => byteOrder(a.pod.namespace, b.pod.namespace) || byteOrder(a.pod.name, b.pod.name));
+}
+
+/** Endpoints of a cluster, found by their labels: a large one has thousands of selectors. */
+export class EndpointIndex {
+  /** `key`, NUL, `value` -> endpoints that have the label, in the list's order. */
+  private readonly byLabel = new Map<string, WorkloadEndpoint[]>();
+
+  constructor(private readonly all: readonly WorkloadEndpoint[]) {
+    for (const endpoint of all) for (const [key, value] of endpoint.labels) {
+      const list = this.byLabel.get(`${key}\0${value}`);
+      if (list === undefined) this.byLabel.set(`${key}\0${value}`, [endpoint]);
+      else list.push(endpoint);
+    }
+  }
+
+  /** Those that the selector takes, in the list's order. */
+  selected(selector: Selector): WorkloadEndpoint[] {
+    let among = this.all;
+    for (const [key, value] of selector.requires) {
+      const some = this.byLabel.get(`${key}\0${value}`) ?? [];
+      if (some.length < among.length) among = some;
+    }
+    return among.filter(({ labels }) => selector.holds(labels));
+  }
 }
 
 function isEndpoint(pod: Pod): boolean {

@@ -4,11 +4,13 @@
  */
 import type { Family } from "../../cluster/address.js";
 import type { Cluster } from "../../cluster/cluster.js";
+import { LabelIndex } from "../../cluster/label-index.js";
 import type { Rule } from "../ruleset.js";
-import { type WorkloadEndpoint, workloadEndpoints } from "./endpoints.js";
+import { EndpointIndex, type WorkloadEndpoint, workloadEndpoints } from "./endpoints.js";
 import { type IpSet, IpSetBuilder } from "./ipSets.js";
 import { calicoPolicies, type CalicoPolicy, type PolicyDirection } from "./policies.js";
 import type { FelixChain, FelixRule } from "./rule.js";
+import type { EndpointLabels } from "./selector.js";
 
 interface PolicyChain {
   readonly chain: FelixChain;
@@ -18,20 +20,22 @@ interface PolicyChain {
 
 export class FelixCluster {
   readonly hasIPv6: boolean;
-  private readonly endpoints: readonly WorkloadEndpoint[];
-  private readonly policies: readonly CalicoPolicy[];
+  private readonly endpoints: EndpointIndex;
+  private readonly policies: LabelIndex<CalicoPolicy>;
   private readonly byNode = new Map<string, WorkloadEndpoint[]>();
-  /** By direction and labels. */
-  private readonly selecting = new Map<string, readonly CalicoPolicy[]>();
+  /** Policies by the labels of what they select, whatever directions they have. */
+  private readonly selecting = new Map<EndpointLabels, readonly CalicoPolicy[]>();
+  private readonly byLabels = new Map<string, readonly CalicoPolicy[]>();
   private readonly members: Readonly<Record<Family, Map<string, IpSet>>> = { 4: new Map(), 6: new Map() };
   private readonly chains: Readonly<Record<Family, Map<string, PolicyChain>>> = { 4: new Map(), 6: new Map() };
   private readonly lines = new WeakMap<FelixChain, readonly Rule[]>();
 
   constructor(readonly cluster: Cluster) {
     this.hasIPv6 = cluster.pods.some((pod) => pod.ips.some((ip) => ip.family === 6));
-    this.endpoints = workloadEndpoints(cluster);
-    this.policies = calicoPolicies(cluster);
-    for (const endpoint of this.endpoints) {
+    const endpoints = workloadEndpoints(cluster);
+    this.endpoints = new EndpointIndex(endpoints);
+    this.policies = new LabelIndex(calicoPolicies(cluster), ({ selector }) => selector.requires);
+    for (const endpoint of endpoints) {
       const own = this.byNode.get(endpoint.pod.nodeName);
       if (own === undefined) this.byNode.set(endpoint.pod.nodeName, [endpoint]);
       else own.push(endpoint);
@@ -45,13 +49,14 @@ export class FelixCluster {
 
   /** The policies that isolate the endpoint in the direction, in the order in which they are judged. */
   policiesOf({ labels }: WorkloadEndpoint, direction: PolicyDirection): readonly CalicoPolicy[] {
-    const key = `${direction} ${JSON.stringify([...labels])}`;
-    let found = this.selecting.get(key);
+    let found = this.selecting.get(labels);
     if (found === undefined) {
-      found = this.policies.filter((policy) => policy[direction] !== null && policy.selector.holds(labels));
-      this.selecting.set(key, found);
+      const key = JSON.stringify([...labels]);
+      found = this.byLabels.get(key) ?? this.policies.candidates(labels).filter(({ selector }) => selector.holds(labels));
+      this.byLabels.set(key, found);
+      this.selecting.set(labels, found);
     }
-    return found;
+    return found.filter((policy) => policy[direction] !== null);
   }
 
   /** The sets of one node, none yet. */

@@ -7,7 +7,7 @@
 import type { Family } from "../../cluster/address.js";
 import { byteOrder } from "../kubeproxy/servicePorts.js";
 import { type CalicoPool, MAX_SET_SIZE, setPrefix } from "./config.js";
-import { addressesOf, type WorkloadEndpoint } from "./endpoints.js";
+import { addressesOf, type EndpointIndex } from "./endpoints.js";
 import { setName, uniqueId } from "./names.js";
 import { EVERY_ENDPOINT, type Selector } from "./selector.js";
 
@@ -21,7 +21,7 @@ export class IpSetBuilder {
   private readonly sets = new Map<string, IpSet>();
 
   /** @param known sets that were made before, for whichever node */
-  constructor(private readonly family: Family, private readonly endpoints: readonly WorkloadEndpoint[],
+  constructor(private readonly family: Family, private readonly endpoints: EndpointIndex,
     private readonly known: Map<string, IpSet>) {}
 
   /** Takes over another's sets. */
@@ -31,15 +31,15 @@ export class IpSetBuilder {
 
   /** The set of the addresses of the endpoints that the selector takes. */
   selected(selector: Selector): string {
-    return this.set(uniqueId("s", selector.text), "hash:net", () => this.endpoints
-      .filter((endpoint) => selector.holds(endpoint.labels)).flatMap((endpoint) => addressesOf(endpoint, this.family)));
+    return this.set(uniqueId("s", selector.text), "hash:net", () => this.endpoints.selected(selector)
+      .flatMap((endpoint) => addressesOf(endpoint, this.family)));
   }
 
   /** The set of address and number of that port, of the endpoints that have it; `selector` null: of all. */
   namedPort(selector: Selector | null, protocol: string, port: string): string {
     const among = selector ?? EVERY_ENDPOINT;
     const id = uniqueId("n", `${uniqueId("s", among.text)},${protocol},${port}`);
-    return this.set(id, "hash:ip,port", () => this.endpoints.filter((one) => among.holds(one.labels)).flatMap((one) => {
+    return this.set(id, "hash:ip,port", () => this.endpoints.selected(among).flatMap((one) => {
       const ports = one.pod.ports.filter((has) => has.name === port && has.protocol.toLowerCase() === protocol);
       return ports.flatMap((has) => addressesOf(one, this.family).map((ip) => `${ip},${protocol}:${has.containerPort}`));
     }));

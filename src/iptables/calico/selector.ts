@@ -7,12 +7,15 @@
  * selector/parser/ast.go (collectFragments).
  */
 import type { LabelSelector } from "../../cluster/cluster.js";
+import type { LabelPair } from "../../cluster/label-index.js";
 import { byteOrder } from "../kubeproxy/servicePorts.js";
 
 export type EndpointLabels = ReadonlyMap<string, string>;
 
 export interface Selector {
   readonly text: string;
+  /** Labels without which it does not hold, perhaps not all of them. */
+  readonly requires: readonly LabelPair[];
   holds(labels: EndpointLabels): boolean;
 }
 
@@ -21,7 +24,7 @@ export const ORCHESTRATOR_LABEL = "projectcalico.org/orchestrator";
 /** Before the labels that an endpoint has from its namespace. */
 export const NAMESPACE_PREFIX = "pcns.";
 /** What a rule's named port is looked up among where the rule selects no endpoints. */
-export const EVERY_ENDPOINT: Selector = { text: "all()", holds: () => true };
+export const EVERY_ENDPOINT: Selector = { text: "all()", requires: [], holds: () => true };
 
 /** The pods a policy applies to. */
 export function policySelector(namespace: string, pods: LabelSelector): Selector {
@@ -58,31 +61,32 @@ function terms(selector: LabelSelector, prefix: string): Selector[] {
 }
 
 function equals(key: string, value: string): Selector {
-  return { text: `${key} == "${value}"`, holds: (labels) => labels.get(key) === value };
+  return { text: `${key} == "${value}"`, requires: [[key, value]], holds: (labels) => labels.get(key) === value };
 }
 
 function oneOf(key: string, values: readonly string[]): Selector {
-  return { text: `${key} in ${setText(values)}`,
+  return { text: `${key} in ${setText(values)}`, requires: [],
     holds: (labels) => labels.has(key) && values.includes(labels.get(key) ?? "") };
 }
 
 /** Holds where the label is absent. */
 function noneOf(key: string, values: readonly string[]): Selector {
-  return { text: `${key} not in ${setText(values)}`,
+  return { text: `${key} not in ${setText(values)}`, requires: [],
     holds: (labels) => !labels.has(key) || !values.includes(labels.get(key) ?? "") };
 }
 
 function has(key: string): Selector {
-  return { text: `has(${key})`, holds: (labels) => labels.has(key) };
+  return { text: `has(${key})`, requires: [], holds: (labels) => labels.has(key) };
 }
 
 function hasNot(key: string): Selector {
-  return { text: `!has(${key})`, holds: (labels) => !labels.has(key) };
+  return { text: `!has(${key})`, requires: [], holds: (labels) => !labels.has(key) };
 }
 
 function and(all: readonly Selector[]): Selector {
   if (all.length === 1) return all[0];
-  return { text: `(${all.map((one) => one.text).join(" && ")})`, holds: (labels) => all.every((one) => one.holds(labels)) };
+  return { text: `(${all.map((one) => one.text).join(" && ")})`, requires: all.flatMap((one) => one.requires),
+    holds: (labels) => all.every((one) => one.holds(labels)) };
 }
 
 /** Sorted and without repetition, as Calico keeps sets of values. */

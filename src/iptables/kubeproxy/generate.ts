@@ -18,7 +18,7 @@ import { categorizeEndpoints, endpointsOf, slicesByService } from "./endpoints.j
 import { forwardRules, jumpRules, localnetRules, masqueradeRules, nodePortJumps } from "./fixed.js";
 import { localhostNodePorts, primaryAddress } from "./nodeAddresses.js";
 import { servicePorts } from "./servicePorts.js";
-import { ServiceRuleMemo } from "./serviceRuleMemo.js";
+import { ServiceRuleMemo, type WrittenRules } from "./serviceRuleMemo.js";
 import { serviceRules, type ServiceRules } from "./serviceRules.js";
 
 export interface KubeProxyInput {
@@ -42,33 +42,39 @@ export interface KubeProxyRules extends RulePart {
 }
 
 export function generateKubeProxy(input: KubeProxyInput): KubeProxyRules {
-  const { config, node, family } = input;
+  const { config, node, family, memo } = input;
   const { services, largeCluster } = allServiceRules(input);
   const filterChains = ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-FORWARD", "KUBE-NODEPORTS",
     "KUBE-PROXY-FIREWALL", ...(localhostNodePorts(config, node, family) ? ["KUBE-FIREWALL"] : [])];
-  const natChains = ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ"];
-  // Tens of thousands on a large cluster: pushed one by one.
-  const head: Rule[] = [...masqueradeRules(config), ...localnetRules(config, node, family)];
-  for (const { rules, written } of services) {
-    for (const rule of rules.dispatch) head.push(rule);
-    if (!written) continue;
-    for (const rule of rules.own) head.push(rule);
-    for (const chain of rules.chains) natChains.push(chain);
-  }
+  const first = [...masqueradeRules(config), ...localnetRules(config, node, family)];
   const tail = [...nodePortJumps(config, node, family), ...forwardRules(config, node)];
+  const make = (): WrittenRules => written(services, first, tail, filterChains);
+  // A full sync alone writes all services' own chains.
+  const { head, natChains, chains, rules } = memo === undefined || input.changed != null ? make()
+    : memo.written({ services: services.map((entry) => entry.rules), first, tail, filterChains }, make);
   const existing = (input.existingChains ?? []).filter(isServiceChain);
   const stale = existing.length === 0 ? [] : staleChains(existing, services.flatMap((entry) => entry.rules.chains));
-  return {
-    jumps: jumpRules(),
+  return { jumps: jumpRules(), chains, rules, get restoreText() {
+    return restoreText(filterChains, natChains, head, stale, tail);
+  }, largeCluster };
+}
+
+function written(services: readonly { rules: ServiceRules; written: boolean }[], first: readonly Rule[], tail: readonly Rule[],
+  filterChains: readonly string[]): WrittenRules {
+  const natChains = ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ"];
+  // Tens of thousands on a large cluster: pushed one by one.
+  const head = [...first];
+  for (const entry of services) {
+    for (const rule of entry.rules.dispatch) head.push(rule);
+    if (!entry.written) continue;
+    for (const rule of entry.rules.own) head.push(rule);
+    for (const chain of entry.rules.chains) natChains.push(chain);
+  }
+  return { head, natChains,
     // The jump to KUBE-FIREWALL is made for both families, so the chain exists even where it stays empty.
     chains: [...chainsIn("filter", [...filterChains.filter((chain) => chain !== "KUBE-FIREWALL"), "KUBE-FIREWALL"]),
       ...chainsIn("nat", natChains)],
-    rules: [...head, ...tail],
-    get restoreText() {
-      return restoreText(filterChains, natChains, head, stale, tail);
-    },
-    largeCluster,
-  };
+    rules: [...head, ...tail] };
 }
 
 function allServiceRules({ cluster, node, family, config, changed, memo = new ServiceRuleMemo() }: KubeProxyInput):

@@ -6,6 +6,8 @@
  * One memo serves one configuration and one IP family.
  */
 import type { Cluster, EndpointSlice, Service } from "../../cluster/cluster.js";
+import type { Rule, RulePart } from "../ruleset.js";
+import { equalRules } from "../tables.js";
 import type { EndpointInfo } from "./endpoints.js";
 import type { ServicePortInfo } from "./servicePorts.js";
 import type { ServiceRules } from "./serviceRules.js";
@@ -35,7 +37,25 @@ export class PortMemo {
   }
 }
 
+/** What a full sync writes of a node. */
+export interface WrittenRules {
+  /** All rules but the tail, and the names of nat's chains in the order of their lines. */
+  readonly head: readonly Rule[];
+  readonly natChains: readonly string[];
+  readonly chains: RulePart["chains"];
+  readonly rules: readonly Rule[];
+}
+
+/** All that they depend on. */
+interface WrittenFrom {
+  readonly services: readonly ServiceRules[];
+  readonly first: readonly Rule[];
+  readonly tail: readonly Rule[];
+  readonly filterChains: readonly string[];
+}
+
 export class ServiceRuleMemo {
+  private node: { readonly from: WrittenFrom; readonly made: WrittenRules } | null = null;
   private last: Pick<Cluster, "services"> & { readonly slices: Cluster["endpointSlices"]; readonly ports: readonly PortMemo[] }
     | null = null;
   private readonly infos = new WeakMap<Service, readonly ServicePortInfo[]>();
@@ -54,6 +74,16 @@ export class ServiceRuleMemo {
       this.infos.set(service, infos);
     }
     return infos;
+  }
+
+  /** The rules of a node: the last one's, where they are equal; most nodes' are. */
+  written(from: WrittenFrom, make: () => WrittenRules): WrittenRules {
+    const last = this.node?.from;
+    const isLast = last !== undefined && last.services.length === from.services.length
+      && last.services.every((rules, at) => rules === from.services[at]) && equalRules(last.first, from.first)
+      && equalRules(last.tail, from.tail) && last.filterChains.join() === from.filterChains.join();
+    if (!isLast) this.node = { from, made: make() };
+    return this.node!.made;
   }
 
   port(info: ServicePortInfo, slices: readonly EndpointSlice[], endpoints: () => readonly EndpointInfo[]): PortMemo {

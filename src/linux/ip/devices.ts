@@ -33,15 +33,16 @@ export class DeviceTable {
 
   constructor(facts: NodeFacts) {
     let loopback = 1;
+    const conf = new DeviceConf(facts.sysctls);
     for (const device of facts.devices) {
       if (device.kind === "loopback") loopback = device.index;
-      this.entries[device.index] = entryOf(device, facts.sysctls);
+      this.entries[device.index] = entryOf(device, conf);
     }
     this.loopback = loopback;
     this.entries[loopback] ??= entryOf({
       index: loopback, name: "lo", kind: "loopback", mac: "", mtu: 65536, up: true, addresses: [], pod: null,
       vxlan: null,
-    }, facts.sysctls);
+    }, conf);
   }
 
   get(index: number): DeviceEntry | undefined {
@@ -70,27 +71,62 @@ export function macBytes(text: string): Uint8Array {
   return Uint8Array.from({ length: 6 }, (_, index) => Number.parseInt(parts[index] ?? "0", 16) || 0);
 }
 
-function entryOf(device: Device, sysctls: Readonly<Record<string, string>>): DeviceEntry {
-  // sysctl(8) writes the dot of `flannel.1` as a slash.
-  const read = (family: string, scope: string, key: string): number | null => {
-    const text = sysctls[`net.${family}.conf.${scope}.${key}`];
-    return text === undefined ? null : Number.parseInt(text, 10);
-  };
-  const of = (family: string, key: string): number | null =>
-    read(family, device.name.replaceAll(".", "/"), key) ?? read(family, device.name, key);
-  const all = (key: string): number => read("ipv4", "all", key) ?? 0;
-  const own = (key: string): number => of("ipv4", key) ?? 0;
-  const forwarding = Number.parseInt(sysctls["net.ipv4.ip_forward"] ?? "1", 10);
+function entryOf(device: Device, conf: DeviceConf): DeviceEntry {
   return {
     index: device.index, name: device.name, kind: device.kind, mtu: device.mtu, up: device.up,
     behind: device.kind === "pod" ? End.Delivered : device.kind === "tunnel" ? End.Undecided : End.Left,
     mac: macBytes(device.mac), vxlan: device.vxlan, vlan: device.vlan ?? null, vlansUnknown: device.vlansUnknown === true,
-    forwarding4: (of("ipv4", "forwarding") ?? forwarding) !== 0,
-    forwarding6: (of("ipv6", "forwarding") ?? read("ipv6", "all", "forwarding") ?? 1) !== 0,
-    // IN_DEV_MAXCONF, IN_DEV_ORCONF, IN_DEV_ANDCONF of include/linux/inetdevice.h.
-    rpFilter: Math.max(all("rp_filter"), own("rp_filter")),
-    acceptLocal: all("accept_local") !== 0 || own("accept_local") !== 0,
-    acceptSourceRoute: all("accept_source_route") !== 0 && own("accept_source_route") !== 0,
-    routeLocalnet: all("route_localnet") !== 0 || own("route_localnet") !== 0,
+    ...conf.of(device.name),
   };
+}
+
+type Settings = Pick<DeviceEntry, "forwarding4" | "forwarding6" | "rpFilter" | "acceptLocal" | "acceptSourceRoute" | "routeLocalnet">;
+
+const SCOPE = /^net\.ipv[46]\.conf\.(.+)\.[^.]+$/;
+
+/** What sysctls say of devices. Most have none of their own: those are alike. */
+class DeviceConf {
+  private readonly scopes = new Set<string>();
+  private readonly common: Settings;
+
+  constructor(private readonly sysctls: NodeFacts["sysctls"]) {
+    for (const key of Object.keys(sysctls)) {
+      const scope = SCOPE.exec(key)?.[1];
+      if (scope !== undefined) this.scopes.add(scope);
+    }
+    this.common = this.settings([]);
+  }
+
+  of(device: string): Settings {
+    // sysctl(8) writes the dot of `flannel.1` as a slash.
+    const scopes = [device.replaceAll(".", "/"), device].filter((scope) => this.scopes.has(scope));
+    return scopes.length === 0 ? this.common : this.settings(scopes);
+  }
+
+  /** @param scopes under which the device may have its own, the first before the others */
+  private settings(scopes: readonly string[]): Settings {
+    const read = (family: string, scope: string, key: string): number | null => {
+      const text = this.sysctls[`net.${family}.conf.${scope}.${key}`];
+      return text === undefined ? null : Number.parseInt(text, 10);
+    };
+    const of = (family: string, key: string): number | null => {
+      for (const scope of scopes) {
+        const value = read(family, scope, key);
+        if (value !== null) return value;
+      }
+      return null;
+    };
+    const all = (key: string): number => read("ipv4", "all", key) ?? 0;
+    const own = (key: string): number => of("ipv4", key) ?? 0;
+    const forwarding = Number.parseInt(this.sysctls["net.ipv4.ip_forward"] ?? "1", 10);
+    return {
+      forwarding4: (of("ipv4", "forwarding") ?? forwarding) !== 0,
+      forwarding6: (of("ipv6", "forwarding") ?? read("ipv6", "all", "forwarding") ?? 1) !== 0,
+      // IN_DEV_MAXCONF, IN_DEV_ORCONF, IN_DEV_ANDCONF of include/linux/inetdevice.h.
+      rpFilter: Math.max(all("rp_filter"), own("rp_filter")),
+      acceptLocal: all("accept_local") !== 0 || own("accept_local") !== 0,
+      acceptSourceRoute: all("accept_source_route") !== 0 && own("accept_source_route") !== 0,
+      routeLocalnet: all("route_localnet") !== 0 || own("route_localnet") !== 0,
+    };
+  }
 }

@@ -164,6 +164,7 @@ function doubtful(rule: Rule, why: string): Rule {
 
 /** Lines are mostly the same objects, where their maker remembers too. */
 function sameLines(a: TableLines, b: TableLines): boolean {
+  if (a === b) return true;
   if (a.rules.length !== b.rules.length || !equal([...a.chains], [...b.chains])) return false;
   for (let index = 0; index < a.rules.length; index++) {
     const [one, other] = [a.rules[index], b.rules[index]];

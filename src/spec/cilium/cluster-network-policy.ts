@@ -15,7 +15,7 @@ import type { CiliumSpecOptions } from "./options.js";
 import { contains, type Match } from "./peers.js";
 import { matchingPorts, type Traffic } from "./ports.js";
 import { matches } from "./selector.js";
-import { type Label, NAMESPACE_LABELS, type Subject, type Subjects } from "./subject.js";
+import { CLUSTER, type Label, NAMESPACE_LABELS, POD_NAMESPACE, type Subject, type Subjects } from "./subject.js";
 
 const ORDER = { Deny: 0, Allow: 1, Pass: 2 } as const;
 
@@ -69,7 +69,7 @@ function isPeer(named: AdminPeer | null, peer: Subject, options: CiliumSpecOptio
   const { domainNames, version } = options;
   if (named === null) return true;
   switch (named.kind) {
-    case "pods": return peer.kind === "pod" && isPods(named, peer.labels);
+    case "pods": return isPods(named, peer.labels) && (named.field === "namespaces" || isHere(peer.labels, options));
     case "networks": return named.cidrs.some((one) => contains(one, peer, { options }));
     case "domainNames": {
       if (peer.kind !== "world") return false;
@@ -86,8 +86,14 @@ function isPeer(named: AdminPeer | null, peer: Subject, options: CiliumSpecOptio
 
 function isPods({ namespaces, podSelector }: PodsPeer, labels: readonly Label[]): boolean {
   if (namespaces.by !== "selector") return false;
-  const inNamespace = requirements(namespaces.selector).map((one) => ({ ...one, key: `${NAMESPACE_LABELS}${one.key}` }));
+  const asked = requirements(namespaces.selector).map((one) => ({ ...one, key: `${NAMESPACE_LABELS}${one.key}` }));
+  const inNamespace = asked.length > 0 ? asked : [{ source: "k8s", key: POD_NAMESPACE, operator: "Exists" as const, values: [] }];
   return matches([...inNamespace, ...requirements(podSelector)], labels);
+}
+
+/** What names pods asks for the cluster's label too; what names whole namespaces does not (kcnpParseNamespacedPod and its caller). */
+function isHere(labels: readonly Label[], { localCluster, clusterName }: CiliumSpecOptions): boolean {
+  return !localCluster || matches([{ source: "k8s", key: CLUSTER, operator: "In", values: [clusterName] }], labels);
 }
 
 function requirements({ matchLabels, matchExpressions }: LabelSelector): CiliumRequirement[] {

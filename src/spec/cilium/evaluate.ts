@@ -16,13 +16,14 @@
  */
 import type { Address } from "../../cluster/address.js";
 import type { CiliumFQDN, CiliumRequirement } from "../../cluster/cilium/types.js";
-import type { Cluster, Node, Pod } from "../../cluster/cluster.js";
+import type { Cluster, NetworkPolicy, Node, Pod } from "../../cluster/cluster.js";
+import { LabelIndex } from "../../cluster/label-index.js";
 import type { Because } from "../../dataplane.js";
 import { hasTierRules, tierVerdict } from "./cluster-network-policy.js";
 import type { CiliumSpecOptions } from "./options.js";
 import type { Traffic } from "./ports.js";
 import { type Answer, ciliumStatements, type DirectionName, hostRulesFor, isTaken, networkPolicyStatements, requiredBy, rulesFor,
-  type Statement } from "./statements.js";
+  type Statement, subjectLabels } from "./statements.js";
 import { type Label, type Subject, Subjects } from "./subject.js";
 
 export interface CiliumVerdict {
@@ -49,12 +50,14 @@ const OPEN: CiliumVerdict = { verdict: "allow", by: [], proxied: "none", authent
 
 export class CiliumSpec {
   private readonly subjects: Subjects;
+  private readonly networkPolicies: LabelIndex<NetworkPolicy>;
   private readonly statements = new Map<Pod | Node, Readonly<Record<DirectionName, readonly Statement[]>>>();
   /** Of pods, by their labels: what selects one selects all that have these. */
   private readonly byLabels = new Map<string, Readonly<Record<DirectionName, readonly Statement[]>>>();
 
   constructor(private readonly cluster: Cluster, private readonly options: CiliumSpecOptions) {
     this.subjects = new Subjects(cluster, options);
+    this.networkPolicies = new LabelIndex(cluster.networkPolicies, subjectLabels);
   }
 
   /**
@@ -107,8 +110,11 @@ export class CiliumSpec {
   /** null: nothing matches; `maybe`: perhaps an allow, and nothing else. */
   private normal(statements: readonly Statement[], peer: Subject, traffic: Traffic)
     : CiliumVerdict | (Omit<CiliumVerdict, "verdict"> & { readonly verdict: "maybe" }) | null {
-    const answers = statements.map((one) => ({ ...one.asked(peer, traffic), verdict: one.verdict, because: one.because }))
-      .filter(({ match }) => match !== false);
+    const answers = statements.flatMap((one) => {
+      const asked = one.asked(peer, traffic);
+      return asked.match === false ? [] : [{ ...asked, verdict: one.verdict, because: one.because }];
+    });
+    if (answers.length === 0) return null;
     const that = (verdict: Statement["verdict"], match: Answer["match"]) => answers.filter((one) => one.verdict === verdict
       && one.match === match);
     const becauses = (list: readonly { because: Because }[]): Because[] => list.map(({ because }) => because);
@@ -117,7 +123,7 @@ export class CiliumSpec {
     }
     if (that("deny", "maybe").length > 0) return undecided(becauses(that("deny", "maybe")));
     const allows = that("allow", true);
-    if (allows.length === 0) return answers.length > 0 ? { ...OPEN, verdict: "maybe", by: becauses(answers) } : null;
+    if (allows.length === 0) return { ...OPEN, verdict: "maybe", by: becauses(answers) };
     return { verdict: "allow", by: becauses(allows), proxied: together(allows.map((one) => one.proxied)),
       authenticated: together(allows.map((one) => (one.authenticated ? "all" : "none"))),
       queries: allows.flatMap((one) => one.queries), unknown: answers.length > allows.length };
@@ -169,7 +175,8 @@ export class CiliumSpec {
     const { cluster, options } = this;
     const context = { cluster, options, version: options.version };
     const { statements, allow } = this.ofCilium(direction, labels, rulesFor);
-    const others = cluster.networkPolicies.flatMap((policy) => networkPolicyStatements(policy, direction, labels, context, allow));
+    const others = this.networkPolicies.candidates(labels.map(({ key, value }) => [key, value]))
+      .flatMap((policy) => networkPolicyStatements(policy, direction, labels, context, allow));
     return [...statements, ...others];
   }
 

@@ -10,6 +10,8 @@ export interface CiliumSpecOptions {
   /** Both families are on: world is then world-ipv4 and world-ipv6. */
   readonly dualStack: boolean;
   readonly clusterName: string;
+  /** policy-default-local-cluster: selectors of peers ask for the cluster's own label, which only pods have. */
+  readonly localCluster: boolean;
   /** enable-k8s-cluster-network-policy, of 1.20. */
   readonly clusterNetworkPolicy: boolean;
   /** Options that are on, by the agent's names: what an object may need. */
@@ -29,6 +31,9 @@ export function ciliumSpecOptions(version: number, values: Readonly<Record<strin
     cidrMatchesNodes: values["policy-cidr-match-mode"] === "nodes",
     dualStack: values["enable-ipv4"] === true && values["enable-ipv6"] === true,
     clusterName: String(values["cluster-name"]),
+    // An option of 1.18, off there; on from 1.19.
+    localCluster: version >= 19 ? values["policy-default-local-cluster"] !== false
+      : version === 18 && values["policy-default-local-cluster"] === true,
     clusterNetworkPolicy: version >= 20 && values["enable-k8s-cluster-network-policy"] === true,
     on: new Set(Object.entries(values).filter(([, value]) => value === true).map(([name]) => name)),
   };

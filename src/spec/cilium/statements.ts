@@ -10,12 +10,13 @@
 import type { CiliumDirectionRule, CiliumFQDN, CiliumPolicy, CiliumPortRule, CiliumRequirement, CiliumRule }
   from "../../cluster/cilium/types.js";
 import type { LabelSelector, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyRule } from "../../cluster/cluster.js";
+import type { LabelPair } from "../../cluster/label-index.js";
 import type { Because } from "../../dataplane.js";
 import type { CiliumSpecOptions } from "./options.js";
 import { type Match, namesPeer, type PeerContext } from "./peers.js";
 import { matchingPorts, type PortContext, type Traffic } from "./ports.js";
 import { appliesToInit, matches, peerRequirements, subjectRequirements } from "./selector.js";
-import { type Label, NAMESPACE_LABELS, POD_NAMESPACE, type Subject } from "./subject.js";
+import { CLUSTER, type Label, NAMESPACE_LABELS, POD_NAMESPACE, type Subject } from "./subject.js";
 
 export interface Answer {
   readonly match: Match;
@@ -115,6 +116,12 @@ export function networkPolicyStatements(policy: NetworkPolicy, direction: Direct
 /** What a policy asks of those it is for, made once: every set of labels is held against every policy. */
 const requirements = new WeakMap<NetworkPolicy, readonly CiliumRequirement[]>();
 
+/** Labels without which it is for nobody. */
+export function subjectLabels(policy: NetworkPolicy): LabelPair[] {
+  return subjectsOf(policy).flatMap(({ key, operator, values }): LabelPair[] => (operator === "In" && values.length === 1
+    ? [[key, values[0]]] : []));
+}
+
 function subjectsOf(policy: NetworkPolicy): readonly CiliumRequirement[] {
   let found = requirements.get(policy);
   if (found === undefined) requirements.set(policy, found = [namespaceIs(policy.namespace), ...plain(policy.podSelector)]);
@@ -138,10 +145,18 @@ function isPeer(policy: NetworkPolicy, { ipBlock, podSelector, namespaceSelector
     const rule = { cidrSet: [{ ...ipBlock, cidrGroupRef: null, cidrGroupSelector: null }] } as unknown as CiliumDirectionRule;
     return namesPeer(rule, peer, { options } as PeerContext) === true;
   }
-  if (peer.kind !== "pod") return false;
-  const inNamespace = namespaceSelector === null ? [namespaceIs(policy.namespace)]
-    : plain(namespaceSelector).map((one) => ({ ...one, key: `${NAMESPACE_LABELS}${one.key}` }));
-  return matches([...inNamespace, ...(podSelector === null ? [] : plain(podSelector)), ...required], peer.labels);
+  const inNamespace = namespaceSelector === null ? [namespaceIs(policy.namespace)] : ofNamespaces(namespaceSelector);
+  const here = options.localCluster ? [{ source: "k8s", key: CLUSTER, operator: "In" as const, values: [options.clusterName] }] : [];
+  return matches([...inNamespace, ...(podSelector === null ? [] : plain(podSelector)), ...here, ...required], peer.labels);
+}
+
+/**
+ * An empty selector asks for a namespace. One that only says what labels there must not be asks for none: what is no pod has no
+ * namespace's labels, and it means nodes and the world too, but for the label of the cluster (pkg/k8s/network_policy.go).
+ */
+function ofNamespaces(selector: LabelSelector): CiliumRequirement[] {
+  const asked = plain(selector).map((one) => ({ ...one, key: `${NAMESPACE_LABELS}${one.key}` }));
+  return asked.length > 0 ? asked : [{ source: "k8s", key: POD_NAMESPACE, operator: "Exists", values: [] }];
 }
 
 function plain({ matchLabels, matchExpressions }: LabelSelector): CiliumRequirement[] {

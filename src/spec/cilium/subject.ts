@@ -28,7 +28,7 @@ export interface Subject {
 
 export const POD_NAMESPACE = "io.kubernetes.pod.namespace";
 export const NAMESPACE_LABELS = "io.cilium.k8s.namespace.labels.";
-const CLUSTER = "io.cilium.k8s.policy.cluster";
+export const CLUSTER = "io.cilium.k8s.policy.cluster";
 const SERVICE_ACCOUNT = "io.cilium.k8s.policy.serviceaccount";
 
 /** Label keys that Cilium leaves out of identities by default, unless KEPT has them: both match at the key's start. */

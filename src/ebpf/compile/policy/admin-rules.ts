@@ -8,7 +8,7 @@ import type { Problem } from "../../../cluster/problem.js";
 import { NAMESPACE_LABELS_PREFIX, POD_NAMESPACE_LABEL } from "../labels.js";
 import { nodeRequirements, type PeerContext } from "./cilium-peers.js";
 import { ANY_PORT, IP_PROTOCOL, NO_RULES, type Peer, type PolicyEntry, type PolicyRules, type PortRange, type Requirement, Tier,
-  type Verdict } from "./entry.js";
+  localCluster, type Verdict } from "./entry.js";
 import { namedPeers } from "./fqdn.js";
 
 const VERDICTS: Readonly<Record<AdminRule["action"], Verdict>> = { Allow: "allow", Deny: "deny", Pass: "pass" };
@@ -60,7 +60,9 @@ function entriesOf(policy: AdminPolicy, rule: AdminRule, direction: "ingress" | 
     });
     const verdict = VERDICTS[rule.action];
     switch (peer.kind) {
-      case "pods": return [entry({ kind: "labels", requirements: podRequirements(peer) }, verdict)];
+      // What names whole namespaces is not pinned to the cluster: with NotIn or DoesNotExist alone it means nodes and the world too.
+      case "pods": return [entry({ kind: "labels", requirements: [...podRequirements(peer),
+        ...(peer.field === "pods" ? localCluster(context.options) : [])] }, verdict)];
       case "networks": return peer.cidrs.map((prefix) => entry({ kind: "cidr", prefix, except: [] }, verdict));
       case "nodes": return (["host", "remote-node"] as const).map((kind) => {
         const own = requirementsOf(peer.selector, "").map((one) => ({ ...one, source: "node" }));
