@@ -68,7 +68,7 @@ export const CILIUM_POLICY_FAULTS: readonly Fault[] = [
     "a pass comes behind its tier's other rules"),
   fault("deny-needs-equal-traffic", "longest-prefix-state.ts", "[trafficCovers(deny.traffic, entry.traffic), trafficCovers(entry.traffic, deny.traffic)]",
     "[deny.traffic === entry.traffic, trafficCovers(entry.traffic, deny.traffic)]", "1.16: a deny of more ports does not stop an allow of fewer", CASES),
-  fault("names-of-any-pattern", "fqdn.ts", "replace(/\\*+/g, `${CHARACTER}*`)", "replace(/\\*+/g, \".*\")", "a star goes over labels"),
+  fault("names-of-any-pattern", "fqdn.ts", "replace(/\\*+/g, `${CHARACTER}*`)", "replace(/\\*+/g, \".*\")", "a star goes over labels", CASES),
   fault("names-incomplete-deny", "fqdn.ts", "...(names?.complete === true ? [] :", "...(names !== null ? [] :",
     "a list of names that is not complete is taken for all"),
   fault("host-rules-for-pods", "endpoints.ts", "if (policy.forNodes) return;", "", "host policies are pods' too"),

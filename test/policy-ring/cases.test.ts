@@ -1,5 +1,6 @@
 /** What the ring once found, each as small as it got: the words and the plane must say the same, and this. */
 import { describe, expect, it } from "vitest";
+import { parseAddress } from "../../src/cluster/address.js";
 import type { Plain } from "./clusters.js";
 import type { RingProbe } from "./probes.js";
 import { askSpec, verdictOf, worldOf } from "./ring.js";
@@ -65,6 +66,20 @@ describe("found by the ring", () => {
   ])("%s", (_, version, options, policies, source, wanted) => {
     const world = worldOf(BASE, policies, { version, options }, 0);
     const probe = from(source);
+    expect([verdictOf(world.sender.send(probe)), askSpec(world.spec, probe).allowed]).toEqual([wanted, wanted === "allowed"]);
+  });
+
+  // pkg/fqdn/matchpattern: a star is within one label; two at the start are any number of them, from 1.19 on.
+  it.each([
+    ["1.18", "*.example.com", "a.example.com", "allowed"], ["1.18", "*.example.com", "a.b.example.com", "denied"],
+    ["1.20", "*.example.com", "a.b.example.com", "denied"], ["1.18", "**.example.com", "a.b.example.com", "denied"],
+    ["1.20", "**.example.com", "a.b.example.com", "allowed"], ["1.20", "*.example.com", "example.com", "denied"],
+  ] as const)("names: in %s %s and %s: %s", (version, matchPattern, name, wanted) => {
+    const named = "198.51.100.7";
+    const policies = [policy("CiliumNetworkPolicy", { endpointSelector: {}, egress: [{ toFQDNs: [{ matchPattern }] }] }, "cilium.io/v2", "red")];
+    const names = { complete: true, addresses: new Map([[name, [parseAddress(named)!]]]) };
+    const world = worldOf(BASE, policies, { version, options: {}, names }, 0);
+    const probe = { ...from("10.244.1.20"), destination: named };
     expect([verdictOf(world.sender.send(probe)), askSpec(world.spec, probe).allowed]).toEqual([wanted, wanted === "allowed"]);
   });
 });
