@@ -36,7 +36,7 @@ import { generatedRules, type IptablesConfig, type NodeDump } from "./iptables/p
 import type { PolicyEngine } from "./iptables/policy.js";
 import { joinRules } from "./iptables/ruleset.js";
 import { portmapProgram, portmapSysctls } from "./iptables/portmap/portmap.js";
-import { rangesOfAgent, rangesOfCalico, rangesOfCilium } from "./kept-ranges.js";
+import { rangesOfAgent, rangesOfBoth, rangesOfCalico, rangesOfCilium } from "./kept-ranges.js";
 import { cniMasquerade, type Network } from "./network.js";
 import type { CheckResult, Usage } from "./report/check.js";
 import type { LimitRow } from "./report/report.js";
@@ -215,8 +215,9 @@ export function settingOf(profile: Profile, cluster: Cluster, network: Network, 
   : SettingSide {
   if (profile.engine !== "cilium") {
     const { kubeProxy, masquerade } = iptablesConfig(network, profile.engine);
-    const isCalicos = profile.engine === "kube-proxy+calico" && masquerade.agent === "none";
-    const unmasqueraded = isCalicos ? rangesOfCalico(cluster, network.clusterCidrs) : rangesOfAgent(masquerade);
+    const ofAgent = rangesOfAgent(masquerade);
+    const unmasqueraded = profile.engine === "kube-proxy+calico" ? rangesOfBoth(ofAgent, rangesOfCalico(cluster, network.clusterCidrs))
+      : ofAgent;
     return { profile: profile.text, version: "", options: {}, podRanges: kubeProxy.clusterCIDR,
       ...(unmasqueraded === undefined ? {} : { unmasqueraded }) };
   }
