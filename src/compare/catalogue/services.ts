@@ -169,8 +169,9 @@ export const SERVICES: readonly Difference[] = [
       bitten: [],
       advice: "Give such a service one policy for both, or let pods use its ClusterIP.",
       sources: [
-        { what: "Cilium pkg/k8s/watchers/service.go of 1.16 and 1.17, genCartesianProduct; pkg/loadbalancer/reflectors/conversions.go of 1.18"
-          + " to 1.20-dev (external IPs have ScopeExternal alone); bpf/lib/lb.h, lb4_lookup_service, of all", known: "read in source" },
+        { what: "Cilium pkg/k8s/watchers/service.go of 1.16 and 1.17, genCartesianProduct; pkg/loadbalancer/reflectors/"
+          + "conversions.go of 1.18 to 1.20-dev (external IPs have ScopeExternal alone); bpf/lib/lb.h, lb4_lookup_service",
+          known: "read in source" },
         { what: "kube-proxy's rules on a kernel", known: "executed" },
       ],
     },
