@@ -85,8 +85,8 @@ export const SERVICES: readonly Difference[] = [
     title: "Traffic policy Local without a local endpoint: kube-proxy drops silently, Cilium answers or drops as for no backend",
     matches: (s) => s.frontend !== null && s.frontend.endpoints > 0 && isLocal(s.frontend)
       && (isServiceDrop(s.current) || isStoppedFirst(s) || isAcceptedByNpm(s) || isTakenForPod(s)
-        || (isPodToOthersNode(s) && s.names.pod(s.current.destination)?.nodeName !== s.names.node(s.destination))) && !s.target.outcome.arrived
-      && (refuses(s.target.outcome) || isNoBackend(s.target) || isStifledAnswer(s) || isAnswerDropped(s)),
+        || (isPodToOthersNode(s) && s.names.pod(s.current.destination)?.nodeName !== s.names.node(s.destination)))
+      && !s.target.outcome.arrived && (refuses(s.target.outcome) || isNoBackend(s.target) || isStifledAnswer(s) || isAnswerDropped(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "DROP where an endpoint exists elsewhere, REJECT where none exists at all. With Azure NPM and any policy a packet to a"
