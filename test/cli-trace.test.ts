@@ -70,7 +70,7 @@ status: {phase: ${phase}, podIPs: [{ip: 10.244.2.10}]}
       const { exitCode, stdout, stderr } = await trace("-f", ended, ...args);
       expect([exitCode, stdout, stderr]).toEqual([2, "", expect.stringContaining(said)]);
     }
-    expect((await trace("-f", ended, "--from", "cli-a", "--to", "10.244.2.10:8080")).stdout).toContain("delivered to default/web-b");
+    expect((await trace("-f", ended, "--from", "cli-a", "--to", "10.244.2.10:8080")).stdout).toMatch(/^current \(kube-proxy\): delivered/m);
     const { stdout } = await runCli(["dump", "cluster", ...CLUSTER, "-f", ended]);
     expect(stdout.match(/^pod .*ended.*$/gm)).toEqual(["pod default/job-failed  10.244.2.10  on node1  ended (Failed): the address is no"
       + " longer its own", "pod default/job-succeeded  10.244.2.10  on node1  ended (Succeeded): the address is no longer its own"]);
