@@ -181,16 +181,17 @@ describe("objects", () => {
   });
 
   describe("of one object in two files", () => {
-    const pod = (file: string, ip: string, version: string): NamedText => ({ name: file,
-      text: `apiVersion: v1\nkind: Pod\nmetadata: {name: x${version === "" ? "" : `, resourceVersion: "${version}"`}}\nstatus: {podIP: ${ip}}\n` });
+    const pod = (file: string, ip: string, version: string): NamedText => ({ name: file, text: JSON.stringify({ apiVersion: "v1", kind: "Pod",
+      metadata: { name: "x", ...(version === "" ? {} : { resourceVersion: version }) }, status: { podIP: ip } }) });
     test.each<[string, NamedText[], string, string, string]>([
       ["the higher resourceVersion counts", [pod("a", "10.0.0.1", "1000"), pod("b", "10.0.0.2", "999"), pod("c", "10.0.0.3", "99")],
-        "10.0.0.1", "warning", "Pod default/x was read from b:1, c:1 too; expected each object once; this one has the highest resourceVersion"],
-      ["what somebody wrote counts before what a cluster said", [pod("a", "10.0.0.1", ""), pod("b", "10.0.0.2", "999")], "10.0.0.1", "error",
-        "nothing says which is the newest; this one is used"],
+        "10.0.0.1", "warning", "Pod default/x was read from b:1, c:1 too; expected each object once; this one has the highest"],
+      ["what somebody wrote counts before what a cluster said", [pod("a", "10.0.0.1", ""), pod("b", "10.0.0.2", "999")], "10.0.0.1",
+        "error", "nothing says which is the newest; this one is used"],
       ["the file named last counts where nothing else says it", [pod("a", "10.0.0.1", ""), pod("b", "10.0.0.2", "")], "10.0.0.2", "error",
         "nothing says which is the newest; this one is used"],
-      ["that they say the same is no error", [pod("a", "10.0.0.1", ""), pod("b", "10.0.0.1", "7")], "10.0.0.1", "warning", "they say the same"],
+      ["that they say the same is no error", [pod("a", "10.0.0.1", ""), pod("b", "10.0.0.1", "7")], "10.0.0.1", "warning",
+        "they say the same"],
     ])("%s, in whatever order they are read", (_name, sources, ip, severity, said) => {
       const results = [sources, [...sources].reverse(), [...sources.slice(1), sources[0]]].map((some) => readManifests(some));
       for (const { objects, problems } of results) {
