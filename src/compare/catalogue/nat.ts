@@ -100,7 +100,7 @@ export const NAT: readonly Difference[] = [
     matches: (s) => s.target.options["enable-bpf-masquerade"] === true && s.current.outcome.end === End.Left
       && s.names.node(s.current.sourceSeen) !== null && s.names.pod(s.source) !== null
       && (isOtherIcmp(s) ? s.target.reason === "UNSUPPORTED_PROTOCOL_FOR_NAT_MASQUERADE"
-        : s.protocol === "SCTP" ? s.frontend === null && s.target.reason === "ERROR_WHILE_CORRECTING_L4_CHECKSUM"
+        : s.protocol === "SCTP" ? s.frontend === null && s.target.reason === "ERROR_WHILE_CORRECTING_L4_CHECKSUM" && needsOtherPort(s)
         : s.facets === Facet.Source && s.protocol.startsWith("protocol ") && s.target.sourceSeen === s.source),
     page: {
       shownBy: "packets",
@@ -182,6 +182,11 @@ function isTooBig({ packet: { view } }: Situation): boolean {
   return view.protocol === 1 ? view.icmpType === 3 && view.icmpCode === 4 : view.icmpType === 2;
 }
 
+/** Its own port is none of those for masquerading, or another connection may have it. */
+function needsOtherPort(s: Situation): boolean {
+  return Tuple.sourcePort(s.tuple) <= LAST_PORT - masqueradePorts(s) || s.masqueraded() > 0;
+}
+
 /** ICMP that is neither echo nor an error. */
 function isOtherIcmp({ protocol, packet: { kind, view } }: Situation): boolean {
   if (kind === "error") return false;
@@ -239,8 +244,10 @@ function returnsToNodePort({ names, packet, protocol }: Situation): boolean {
 /** The ports that Cilium masquerades to: those above node ports. */
 function masqueradePorts({ target }: Situation): number {
   const range = target.options["node-port-range"];
-  return 65_535 - (Array.isArray(range) ? Number(range[1]) : 32_767);
+  return LAST_PORT - (Array.isArray(range) ? Number(range[1]) : 32_767);
 }
+
+const LAST_PORT = 65_535;
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((value, index) => value === b[index]);
