@@ -3,7 +3,7 @@
  * difference in masquerading is told (NAT-MASQ-SET). Not what a plane does with them: what Cilium's agent reads is read
  * here a second time, so that a mistake of the plane's compiler is no difference that is known.
  */
-import { parsePrefix, type Prefix } from "./cluster/address.js";
+import { parsePrefix, type Prefix, prefixContains } from "./cluster/address.js";
 import type { Cluster } from "./cluster/cluster.js";
 import { innerDocument, textAt } from "./cluster/lines.js";
 import type { Problem } from "./cluster/problem.js";
@@ -34,11 +34,21 @@ export function rangesOfCalico(cluster: Cluster, assumedPools: readonly Prefix[]
   return cluster.others.some(({ kind }) => kind === "IPPool") ? undefined : assumedPools;
 }
 
+/** Of two that masquerade one after the other: what both keep. */
+export function rangesOfBoth(one: readonly Prefix[], other: readonly Prefix[] | undefined): readonly Prefix[] | undefined {
+  return other?.flatMap((range) => one.flatMap((kept) => (within(kept, range) ? [kept] : within(range, kept) ? [range] : [])));
+}
+
+function within(inner: Prefix, outer: Prefix): boolean {
+  return inner.address.family === outer.address.family && inner.length >= outer.length && prefixContains(outer, inner.address);
+}
+
 /** Of Cilium, and of an agent that masquerades beside it; undefined: nodes' own pod ranges, or not known. */
 export function rangesOfCilium(cluster: Cluster, options: CiliumOptions, beside: MasqueradeConfig): readonly Prefix[] | undefined {
   if (options.masqueradeAgent && !masqueradesAny(options)) return rangesOfAgent(beside);
   const found = EVERYTHING.map((all) => {
     const { family } = all.address;
+    // What an agent does not speak is in no list of its, and says nothing of the other family's.
     if (!options[`enable-ipv${family}`]) return [];
     if (!options[`enable-ipv${family}-masquerade`]) return [all];
     if (options["enable-bpf-masquerade"] && options["enable-ip-masq-agent"]) {

@@ -153,6 +153,12 @@ function readObject(item: ManifestItem, collection: Collection, problems: Proble
   const kindName = root.get("kind").string();
   const apiVersion = root.get("apiVersion").string();
   if (reading.refused) return;
+  if (kindName === "Status" && root.get("status").value === "Failure") {
+    const said = root.get("message").value;
+    problems.push({ where: root.where(), severity: "error", incomplete: true,
+      what: `the API server's answer is a failure, and what was asked of it is not here: ${typeof said === "string" ? said : "no reason given"}` });
+    return;
+  }
   if (kindName === "" || apiVersion === "") {
     root.refuse(`found no ${kindName === "" ? "kind" : "apiVersion"}, expected a Kubernetes object`);
     return;

@@ -1,10 +1,10 @@
 /** Differences in addresses that are put in place of others: who is masqueraded, and how errors are translated back. */
-import { addressText, parseAddress, prefixContains } from "../../cluster/address.js";
+import { addressText } from "../../cluster/address.js";
 import { End } from "../../dataplane.js";
 import { Tuple } from "../../replay/tuple.js";
 import { Facet } from "../facets.js";
 import type { Difference, Side, Situation } from "./difference.js";
-import { balancerOf, balancesElsewhere } from "./judgements.js";
+import { balancerOf, balancesElsewhere, isListed } from "./judgements.js";
 
 export const NAT: readonly Difference[] = [
   {
@@ -225,11 +225,10 @@ function isToNode({ names, source, destination, frontend, current, target }: Sit
 /** From a pod to what is neither pod nor node: it keeps its address on the side whose list has the destination, and on that alone. */
 function isByList({ names, source, current, target }: Situation): boolean {
   const pod = names.pod(source);
-  const address = parseAddress(current.destination);
-  if (pod === null || address === null || names.pod(address.text) !== null || names.node(address.text) !== null) return false;
-  const has = ({ unmasqueraded }: Side): boolean | undefined => unmasqueraded?.some((range) => prefixContains(range, address));
-  const isSo = (keeps: Side, masquerades: Side): boolean => keeps.sourceSeen === source && has(keeps) === true
-    && names.node(masquerades.sourceSeen) === pod.nodeName && has(masquerades) === false;
+  const address = current.destination;
+  if (pod === null || names.pod(address) !== null || names.node(address) !== null) return false;
+  const isSo = (keeps: Side, masquerades: Side): boolean => keeps.sourceSeen === source && isListed(address, keeps) === true
+    && names.node(masquerades.sourceSeen) === pod.nodeName && isListed(address, masquerades) === false;
   return isSo(current, target) || isSo(target, current);
 }
 

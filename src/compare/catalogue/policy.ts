@@ -2,10 +2,10 @@
  * Differences in what policy allows, in the order in which they are asked. Each names the rule that is read in two ways,
  * on the pod and in the direction that the packet was dropped; a drop that no such rule explains stays unexplained.
  */
-import { parseAddress, prefixContains } from "../../cluster/address.js";
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
 import { isEndpoint, isPolicyDrop } from "./ends.js";
+import { isListed } from "./judgements.js";
 import { isAnswerDenied, isDeniedInTarget, isOnMasqueradingNode, judgementsOfDrop } from "./policy-reading.js";
 import { POLICY_PACKETS } from "./policy-packets.js";
 import { BACKEND_PICK, POLICY_PEERS } from "./policy-peers.js";
@@ -45,10 +45,10 @@ function isDelivered(s: Situation): boolean {
  * list of who masquerades has the node.
  */
 function isPastLocal({ names, source, destination, frontend, current }: Situation): boolean {
-  const [pod, node, address] = [names.pod(source), names.node(destination), parseAddress(destination)];
-  return pod !== null && node !== null && node !== pod.nodeName && address !== null && frontend?.kind === "NodePort"
+  const [pod, node] = [names.pod(source), names.node(destination)];
+  return pod !== null && node !== null && node !== pod.nodeName && frontend?.kind === "NodePort"
     && frontend.service.externalTrafficPolicy === "Local" && names.pod(current.destination)?.nodeName !== node
-    && current.unmasqueraded?.some((range) => prefixContains(range, address)) === false;
+    && isListed(destination, current) === false;
 }
 
 /**

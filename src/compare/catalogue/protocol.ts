@@ -9,7 +9,7 @@ import { checksumState, Csum, Decoded, DecodeStatus, decode, L4Status } from "..
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
 import { isEndpoint, isUnknownL4 } from "./ends.js";
-import { isMasqueradedElsewhere } from "./judgements.js";
+import { balancesElsewhere, isMasqueradedElsewhere, isToOtherNodesPort } from "./judgements.js";
 import { isEngineDrop } from "./policy-reading.js";
 
 /** Without options, and with as many as fit; bytes. */
@@ -99,14 +99,16 @@ export const PROTOCOL: readonly Difference[] = [
   {
     id: "PROTO-HOPS",
     title: "The TTL at the receiver: Cilium takes one off for a pod's own node up to 1.18, and one less than routing through its tunnel",
-    matches: (s) => s.facets === Facet.Hops && s.current.outcome.end === End.Delivered && (isPassedToStack(s) || isTunnelled(s)),
+    matches: (s) => s.facets === Facet.Hops && s.current.outcome.end === End.Delivered && (isPassedToStack(s) || isTunnelled(s)
+      || isBalancedAtPod(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "Every node that forwards takes one off: for a pod of another node two. What comes to the node itself is not"
         + " forwarded: its TTL stays.",
       cilium: "Up to 1.18 the pod's program decreases the TTL of what it passes to the stack, unless enable-endpoint-routes is set, and"
         + " drops what came with 1 (TTL_EXCEEDED). From 1.19 on it leaves it alone. With routing-mode tunnel the sending node wraps"
-        + " the packet as it is; only the receiving node takes one off.",
+        + " the packet as it is; only the receiving node takes one off."
+        + " From 1.20 on a pod's packet to another node's port is balanced at the pod and goes to the endpoint without that node.",
       bitten: [],
       advice: "Nothing, unless a pod sends with a TTL of 1 or its receiver looks at it (BFD, GTSM), or somebody counts hops.",
       sources: [{ what: "Cilium bpf/bpf_lxc.c, pass_to_stack, encap_and_redirect_lxc; bpf/bpf_overlay.c, ipv4_local_delivery; recorded"
@@ -150,6 +152,21 @@ function isUnseenByEngine(s: Situation): boolean {
   return currentHasPolicy && isMasqueradedElsewhere(s) && address !== null
     && podRanges?.some((range) => prefixContains(range, address)) === true
     && engineReads(source, destination, Tuple.destinationPort(outcome.image)) === "deny";
+}
+
+/**
+ * From a pod to another node's port, balanced at the pod: the node that was asked does not forward it. A node counts what it
+ * forwards, to a pod of its own too.
+ */
+function isBalancedAtPod(s: Situation): boolean {
+  const { source, names, current, target } = s;
+  const [from, asked, to] = [names.pod(source)?.nodeName, names.node(s.destination), names.pod(target.destination)];
+  if (!isToOtherNodesPort(s) || balancesElsewhere(s) || target.options["routing-mode"] === "tunnel") return false;
+  const at = to?.nodeName ?? names.node(target.destination);
+  const atEnd = to === null ? 0 : 1;
+  const around = 1 + (at === asked ? 0 : 1) + atEnd;
+  const straight = (at === from ? 0 : 1) + atEnd;
+  return target.outcome.ttl - current.outcome.ttl === around - straight;
 }
 
 /** A service's port is not its endpoint's: its requests are dropped, and there are no answers. */
