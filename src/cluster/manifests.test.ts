@@ -181,8 +181,8 @@ describe("objects", () => {
   });
 
   describe("of one object in two files", () => {
-    const pod = (file: string, ip: string, version: string): NamedText => ({ name: file, text: JSON.stringify({ apiVersion: "v1", kind: "Pod",
-      metadata: { name: "x", ...(version === "" ? {} : { resourceVersion: version }) }, status: { podIP: ip } }) });
+    const pod = (file: string, ip: string, version: string): NamedText => ({ name: file, text: JSON.stringify({ apiVersion: "v1",
+      kind: "Pod", metadata: { name: "x", ...(version === "" ? {} : { resourceVersion: version }) }, status: { podIP: ip } }) });
     test.each<[string, NamedText[], string, string, string]>([
       ["the higher resourceVersion counts", [pod("a", "10.0.0.1", "1000"), pod("b", "10.0.0.2", "999"), pod("c", "10.0.0.3", "99")],
         "10.0.0.1", "warning", "Pod default/x was read from b:1, c:1 too; expected each object once; this one has the highest"],

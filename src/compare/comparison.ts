@@ -284,6 +284,11 @@ export class Comparison implements Judge {
       targetReads: (from, to, at, way, number) => asked(this.policyDenies.reads, from, to, at, way, number),
       readsNetworkPolicy: (from, to, at, way) => asked(this.policyDenies.readsNetworkPolicy, from, to, at, way),
       engineReads: (from, to, at, way) => asked(this.policyDenies.engineReads, from, to, at, way),
+      targetHandsToProxy: (from, to, at) => {
+        const ends = [parseAddress(from)?.bytes, parseAddress(to)?.bytes];
+        return ends[0] !== undefined && ends[1] !== undefined
+          && this.policyDenies.handsToProxy(ends[0], ends[1], Tuple.protocol(tuple), at);
+      },
     };
   }
 
@@ -343,6 +348,8 @@ export interface PolicyDenies {
   readonly readsNetworkPolicy: Reads;
   /** NetworkPolicy as an iptables engine reads it. */
   readonly engineReads: Reads;
+  /** Whether every rule that lets a flow pass in the target hands it to a proxy. */
+  readonly handsToProxy: (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;
 }
 
 type Reads = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number, way?: "egress" | "ingress")

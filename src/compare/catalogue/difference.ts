@@ -100,6 +100,8 @@ export interface Situation {
   readsNetworkPolicy(source: string, destination: string, port: number, way?: Way): "allow" | "deny" | "unknown";
   /** What NetworkPolicy says by its words, with an ipBlock that matches pods by their addresses, as Azure NPM and Calico take it. */
   engineReads(source: string, destination: string, port: number, way?: Way): "allow" | "deny" | "unknown";
+  /** All policies that the target reads let it pass, one end's by rules alone that hand it to a proxy. */
+  targetHandsToProxy(source: string, destination: string, port: number): boolean;
 }
 
 /** Whose policies: the sender's or the receiver's; where none is given, both have to allow it. */

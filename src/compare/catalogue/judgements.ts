@@ -7,7 +7,7 @@ import { type Address, parseAddress, prefixContains } from "../../cluster/addres
 import { End } from "../../dataplane.js";
 import { Tuple } from "../../replay/tuple.js";
 import type { Frontend } from "../names.js";
-import type { Side, Situation, Way } from "./difference.js";
+import type { SettingSide, Side, Situation, Way } from "./difference.js";
 import { endOf } from "./ends.js";
 
 /** One question to a policy: whose, and between which addresses as they stand there. */
@@ -147,7 +147,7 @@ function selectsByName({ names }: Situation, address: string): boolean {
 }
 
 /** A connection's first packet, which policy judges as new. */
-function isFirst({ packet: { kind, view }, seenBefore }: Situation): boolean {
+export function isFirst({ packet: { kind, view }, seenBefore }: Situation): boolean {
   return kind === "request" && !seenBefore && (view.protocol !== 6 || (view.tcpFlags & (SYN | ACK)) === SYN);
 }
 
@@ -166,6 +166,22 @@ export function keepsOuterSource({ packet, frontend, names, destination, entered
   return packet.kind === "request" && frontend !== null && frontend.port !== null && frontend.kind !== "ClusterIP" && node !== ""
     && frontend.service.externalTrafficPolicy === "Cluster" && current.outcome.arrived && current.destination !== destination
     && names.node(current.sourceSeen) !== node;
+}
+
+/** A pod's packet has the address of a node that kube-proxy's and the agent's rules have no reason to give it: that is no node's packet. */
+export function isMasqueradedElsewhere({ frontend, names, source, destination, current }: Situation): boolean {
+  const [node, entered, pod] = [names.node(current.sourceSeen), names.node(destination), names.pod(source)];
+  if (frontend === null || pod === null || node === null || current.sourceSeen === source || current.destination === source
+    || current.journey.becauses.some(({ object }) => object === "kube-proxy masqueradeAll")) return false;
+  // What is no pod's is outside the masquerade agent's list: the pod's own node gives it its address.
+  if (names.pod(current.destination) === null && node === pod.nodeName) return false;
+  return frontend.kind === "ClusterIP" || (entered !== null && entered !== node && frontend.service.externalTrafficPolicy === "Cluster");
+}
+
+/** Whether a side's list has an address that is no pod's, so that pods' own addresses come there; undefined: no list is known. */
+export function isListed(address: string, { unmasqueraded }: SettingSide): boolean | undefined {
+  const known = parseAddress(address);
+  return known === null ? undefined : unmasqueraded?.some((range) => prefixContains(range, known));
 }
 
 /** Of an outcome's flags: it took the backend that was named to it; it chose another. */

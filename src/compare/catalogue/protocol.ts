@@ -1,5 +1,7 @@
 /** Differences in protocols: SCTP, fragments, what conntrack and the IP stack refuse, lifetimes. */
+import { parseAddress, prefixContains } from "../../cluster/address.js";
 import { End } from "../../dataplane.js";
+import type { Flow } from "../../replay/flows.js";
 import type { Outcome } from "../../replay/outcome.js";
 import { Tuple } from "../../replay/tuple.js";
 import type { View } from "../../replay/view.js";
@@ -7,7 +9,7 @@ import { checksumState, Csum, Decoded, DecodeStatus, decode, L4Status } from "..
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
 import { isEndpoint, isUnknownL4 } from "./ends.js";
-import { balancesElsewhere, isToOtherNodesPort } from "./judgements.js";
+import { balancesElsewhere, isMasqueradedElsewhere, isToOtherNodesPort } from "./judgements.js";
 import { isEngineDrop } from "./policy-reading.js";
 
 /** Without options, and with as many as fit; bytes. */
@@ -20,7 +22,8 @@ export const PROTOCOL: readonly Difference[] = [
     title: "Cilium handles SCTP only where it is switched on; conntrack and iptables translate it",
     matches: (s) => s.protocol === "SCTP" && (s.target.options["enable-sctp"] === true
       ? s.current.outcome.arrived && s.target.outcome.end === End.Dropped && needsOtherPort(s)
-      : (s.current.outcome.arrived && s.target.outcome.end === End.Dropped && isUnknownL4(s.target)) || isNoServiceInTarget(s)),
+      : (s.current.outcome.arrived && s.target.outcome.end === End.Dropped && isUnknownL4(s.target) && !isUnseenByEngine(s))
+        || isNoServiceInTarget(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "SCTP services are translated, ports included; node ports work.",
@@ -142,6 +145,15 @@ function isTunnelled({ source, names, current, target }: Situation): boolean {
     && ends[0].nodeName !== ends[1].nodeName && current.outcome.ttl === target.outcome.ttl - 1;
 }
 
+/** The policies deny the pod, and it got past the engine only with a node's address that kube-proxy has no reason to give it. */
+function isUnseenByEngine(s: Situation): boolean {
+  const { current: { destination, podRanges, outcome }, source, currentHasPolicy, engineReads } = s;
+  const address = parseAddress(source);
+  return currentHasPolicy && isMasqueradedElsewhere(s) && address !== null
+    && podRanges?.some((range) => prefixContains(range, address)) === true
+    && engineReads(source, destination, Tuple.destinationPort(outcome.image)) === "deny";
+}
+
 /**
  * From a pod to another node's port, balanced at the pod: the node that was asked does not forward it. A node counts what it
  * forwards, to a pod of its own too.
@@ -177,13 +189,26 @@ function isInvalidForCalico({ current, protocol, packet }: Situation): boolean {
     && packet.view.tcpFlags !== SYN && current.journey.becauses.every(({ object }) => object === "calico felix");
 }
 
-/** What conntrack takes: the answer to a SYN that the current side let through; with a good checksum a SYN alone, a datagram. */
+/**
+ * What conntrack takes: the answer to a SYN that the current side let through; with a good checksum a SYN alone, a datagram, and an
+ * error about a connection that it let through just before.
+ */
 function isExpected({ protocol, packet: { kind, view, flow } }: Situation): boolean {
-  if (view.isFragment || (protocol !== "TCP" && protocol !== "UDP")) return false;
+  if (view.isFragment) return false;
+  if (kind === "error") return flow !== null && isRemembered(flow, view) && isWhole(view);
+  if (protocol !== "TCP" && protocol !== "UDP") return false;
   const flags = view.tcpFlags & (SYN | ACK | FIN | RST);
   if (protocol === "TCP" && kind === "reply" && (flags & SYN) !== 0 && flow?.planes[0][0].arrived === true) return true;
-  return (protocol === "UDP" ? kind !== "error" : flags === SYN) && isWhole(view);
+  return (protocol === "UDP" || flags === SYN) && isWhole(view);
 }
+
+/** The error comes to a node that the connection went through, before any entry for it would be over. */
+function isRemembered({ planes: [[request]], entryNode, lastNs }: Flow, { node, timeNs }: View): boolean {
+  return request.arrived && (node === entryNode[0] || node === request.node) && timeNs - lastNs < LIVES_NS;
+}
+
+/** Less than the shortest of conntrack's lifetimes by default, which is a closed TCP connection's. */
+const LIVES_NS = 9e9;
 
 /** Readable headers, and a checksum that is right as the packet was sent: of what NAT makes of it conntrack asks nothing. */
 function isWhole({ bytes, length, wireLength, etherType }: View): boolean {

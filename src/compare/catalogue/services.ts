@@ -5,7 +5,7 @@ import { Facet } from "../facets.js";
 import type { Frontend } from "../names.js";
 import type { Difference, Side, Situation } from "./difference.js";
 import { endOf, isEndpoint, isNoBackend, refuses } from "./ends.js";
-import { balancesElsewhere, clientsAtBalancer, heedsRanges } from "./judgements.js";
+import { balancesElsewhere, clientsAtBalancer, heedsRanges, isListed } from "./judgements.js";
 import { deniesOwnNode, isAnswerDenied, isAnswerDropped, isEngineDrop } from "./policy-reading.js";
 
 export const SERVICES: readonly Difference[] = [
@@ -57,10 +57,10 @@ export const SERVICES: readonly Difference[] = [
     id: "SVC-NOENDPOINT",
     title: "A service without endpoints: kube-proxy refuses from the node's address, Cilium from the service's or at connect()",
     matches: (s) => s.frontend !== null && s.frontend.port !== null && s.frontend.endpoints === 0
-      && (isAnswerDenied(s) || ((refuses(s.target.outcome) || isNoBackend(s.target) || isStifledAnswer(s) || isOutOfCheckedRange(s)
+      && (isAnswerDenied(s) || ((isRefused(s) || isNoBackend(s.target) || isStifledAnswer(s) || isOutOfCheckedRange(s)
         || isAnswerDropped(s))
         && (refuses(s.current.outcome) || isLeftUnchanged(s) || isAcceptedByNpm(s) || isAcceptedByCalico(s)
-          || (isStoppedFirst(s) && refuses(s.target.outcome))))),
+          || (isStoppedFirst(s) && isRefused(s))))),
     page: {
       shownBy: "packets",
       kubeProxy: "REJECT in the filter table for new flows: port unreachable from the node's address, for TCP too. What a node itself"
@@ -86,7 +86,7 @@ export const SERVICES: readonly Difference[] = [
     matches: (s) => s.frontend !== null && s.frontend.endpoints > 0 && isLocal(s.frontend)
       && (isServiceDrop(s.current) || isStoppedFirst(s) || isAcceptedByNpm(s) || isTakenForPod(s)
         || (isPodToOthersNode(s) && s.names.pod(s.current.destination)?.nodeName !== s.names.node(s.destination)))
-      && !s.target.outcome.arrived && (refuses(s.target.outcome) || isNoBackend(s.target) || isStifledAnswer(s) || isAnswerDropped(s)),
+      && !s.target.outcome.arrived && (isRefused(s) || isNoBackend(s.target) || isStifledAnswer(s) || isAnswerDropped(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "DROP where an endpoint exists elsewhere, REJECT where none exists at all. With Azure NPM and any policy a packet to a"
@@ -359,7 +359,7 @@ function isPodToOthersNode(s: Situation): boolean {
   const sender = parseAddress(source);
   return frontend?.kind === "NodePort" && sender !== null && isPodOfAnotherNode(s) && balancesElsewhere(s)
     && current.podRanges?.some((range) => prefixContains(range, sender)) === true && isEndpoint(s, frontend, current)
-    && current.sourceSeen === source;
+    && current.sourceSeen === source && isListed(s.destination, current) !== false;
 }
 
 /** Such a pod, served by Cilium from that node's endpoints alone. */
@@ -414,6 +414,17 @@ function isLocal(frontend: Frontend): boolean {
 function isServiceDrop(side: Side): boolean {
   return side.outcome.end === End.Dropped
     && ["KUBE-PROXY-FIREWALL", "KUBE-EXTERNAL-SERVICES", "KUBE-SERVICES"].some((chain) => side.reason === `filter/${chain}`);
+}
+
+/** The target refuses it, and the answer gets out: it is none that eBPF masquerading always drops (isStifledAnswer). */
+function isRefused(s: Situation): boolean {
+  const { target: { outcome, options, version }, names, source, destination, frontend } = s;
+  const isV6 = destination.includes(":");
+  const isMasqueraded = frontend?.kind === "NodePort" && options["enable-bpf-masquerade"] === true
+    && options[`enable-ipv${isV6 ? 6 : 4}-masquerade`] === true && (isV6 || version === "1.16");
+  const isFromWire = names.node(source) === null && balancesElsewhere(s)
+    && (names.pod(source) === null || options["routing-mode"] !== "tunnel");
+  return refuses(outcome) && !(isMasqueraded && isFromWire && names.isOnlyUplink(destination));
 }
 
 /** A node port's refusal that is dropped on its own way out, where eBPF masquerades (snat_v4_nat of 1.16, snat_v6_nat of all). */
