@@ -10,7 +10,7 @@
 import type { Family } from "./cluster/address.js";
 import type { Cluster } from "./cluster/cluster.js";
 import { hasOwnAddress } from "./cluster/pod-identity.js";
-import type { Problem } from "./cluster/problem.js";
+import type { Problem, Where } from "./cluster/problem.js";
 import type { SettingSide } from "./compare/catalogue/index.js";
 import type { Plane } from "./dataplane.js";
 import { labelFilter } from "./ebpf/compile/label-filter.js";
@@ -18,6 +18,7 @@ import { dumpImage } from "./ebpf/dump.js";
 import { compileForLimits, compileImage, placedErrors, type MapImage } from "./ebpf/image.js";
 import type { PolicyMap } from "./ebpf/compile/policy/endpoints.js";
 import { blame, checkLimits } from "./ebpf/limits.js";
+import { fixedValue } from "./ebpf/option-history.js";
 import { OPTION_NAMES } from "./ebpf/option-values.js";
 import { CILIUM_VERSIONS, type CiliumOptions, ciliumOptions } from "./ebpf/options.js";
 import { AKS_RELEASES, isCiliumProfile, readPreset, RECORDED_RELEASES } from "./ebpf/presets.js";
@@ -36,7 +37,7 @@ import { generatedRules, type IptablesConfig, type NodeDump } from "./iptables/p
 import type { PolicyEngine } from "./iptables/policy.js";
 import { joinRules } from "./iptables/ruleset.js";
 import { portmapProgram, portmapSysctls } from "./iptables/portmap/portmap.js";
-import { rangesOfAgent, rangesOfCalico, rangesOfCilium } from "./kept-ranges.js";
+import { rangesOfAgent, rangesOfBoth, rangesOfCalico, rangesOfCilium } from "./kept-ranges.js";
 import { cniMasquerade, type Network } from "./network.js";
 import type { CheckResult, Usage } from "./report/check.js";
 import type { LimitRow } from "./report/report.js";
@@ -215,8 +216,9 @@ export function settingOf(profile: Profile, cluster: Cluster, network: Network, 
   : SettingSide {
   if (profile.engine !== "cilium") {
     const { kubeProxy, masquerade } = iptablesConfig(network, profile.engine);
-    const isCalicos = profile.engine === "kube-proxy+calico" && masquerade.agent === "none";
-    const unmasqueraded = isCalicos ? rangesOfCalico(cluster, network.clusterCidrs) : rangesOfAgent(masquerade);
+    const ofAgent = rangesOfAgent(masquerade);
+    const unmasqueraded = profile.engine === "kube-proxy+calico" ? rangesOfBoth(ofAgent, rangesOfCalico(cluster, network.clusterCidrs))
+      : ofAgent;
     return { profile: profile.text, version: "", options: {}, podRanges: kubeProxy.clusterCIDR,
       ...(unmasqueraded === undefined ? {} : { unmasqueraded }) };
   }
@@ -224,7 +226,15 @@ export function settingOf(profile: Profile, cluster: Cluster, network: Network, 
   const unmasqueraded = rangesOfCilium(cluster, options, agentBesideCilium(network));
   return { profile: profile.text, version: options.version, options: { ...options },
     ...(unmasqueraded === undefined ? {} : { unmasqueraded }),
-    keepsLabel: (key) => labelFilter(options).keeps(key) };
+    keepsLabel: (key) => labelFilter(options).keeps(key),
+    optionPlace: (name) => placeOf(options, name) };
+}
+
+/** Where an option was read; undefined where the version does not have it. */
+function placeOf(options: CiliumOptions, name: string): Where | null | undefined {
+  const known = OPTION_NAMES.find((one) => one === name);
+  if (known === undefined || fixedValue(known, options.version) !== undefined) return undefined;
+  return options.grades[known] === "read" ? options.where : null;
 }
 
 /** Limits of a built plane; none where the plane has no such maps. */

@@ -7,7 +7,7 @@ import type { DNSNames } from "./cluster/names.js";
 import { ciliumOptions } from "./ebpf/options.js";
 import type { PolicyEngine } from "./iptables/policy.js";
 import type { Profile } from "./planes.js";
-import { CiliumSpec } from "./spec/cilium/evaluate.js";
+import { type CiliumEvaluation, CiliumSpec } from "./spec/cilium/evaluate.js";
 import { ciliumSpecOptions } from "./spec/cilium/options.js";
 import { evaluateAddresses } from "./spec/evaluate.js";
 import { PolicyIndex } from "./spec/policy-index.js";
@@ -27,6 +27,8 @@ export interface Denial {
   readonly readsNetworkPolicy: Asked;
   /** NetworkPolicy as an iptables engine takes it: by its words, with an ipBlock that matches pods by their addresses. */
   readonly engineReads: Asked;
+  /** Whether every rule that lets a flow pass hands it to a proxy, by the words of what Cilium reads; false where they do not say. */
+  readonly handsToProxy: (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;
 }
 
 export type Reading = "allow" | "deny" | "unknown";
@@ -67,7 +69,12 @@ export function policyDenial(cluster: Cluster, profile: Profile, given: Readonly
     : ciliumWords({ ...cluster, ciliumPolicies: [], adminPolicies: [] }, profile, given, names);
   return Object.assign(denies, { reads: cilium === null ? (): Reading => "unknown" : asked(cilium),
     readsNetworkPolicy: alone === null ? (): Reading => "unknown" : asked(alone),
-    engineReads: asked((...flow) => evaluateAddresses(engine, ...flow)) });
+    engineReads: asked((...flow) => evaluateAddresses(engine, ...flow)), handsToProxy: cilium === null ? () => false
+      : (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => {
+        const { egress, ingress } = cilium(addressFromBytes(source), addressFromBytes(destination), protocol, port);
+        return [egress, ingress].every(({ verdict }) => verdict === "allow")
+          && [egress, ingress].some(({ proxied, unknown }) => proxied === "all" && !unknown);
+      } });
 }
 
 /** As `policyDenial`, of the cluster as it is when asked. */
@@ -76,6 +83,7 @@ export function policyDenialNow(now: () => Denial): Denial {
     reads: (...flow: Parameters<Asked>) => now().reads(...flow),
     readsNetworkPolicy: (...flow: Parameters<Asked>) => now().readsNetworkPolicy(...flow),
     engineReads: (...flow: Parameters<Asked>) => now().engineReads(...flow),
+    handsToProxy: (...flow: Parameters<Denial["handsToProxy"]>) => now().handsToProxy(...flow),
   });
 }
 
@@ -91,7 +99,7 @@ type Words = (source: Address, destination: Address, protocol: number, port: num
 const ECHO_REQUEST: Readonly<Record<number, number>> = { 1: 8, 58: 128 };
 
 function ciliumWords(cluster: Cluster, profile: Profile, given: Readonly<Record<string, unknown>>, names: DNSNames | undefined)
-  : Words {
+  : (...flow: Parameters<Words>) => CiliumEvaluation {
   const { options } = ciliumOptions(profile.text, cluster, given);
   const spec = new CiliumSpec(cluster, { ...ciliumSpecOptions(Number(options.version.split(".")[1]), { ...options }),
     ...(names?.complete === true ? { domainNames: byAddress(names) } : {}) });

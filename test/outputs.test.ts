@@ -1,5 +1,6 @@
 /** What holds for every output: the same bytes from the same input in any order, and nothing of secrets and payloads. */
-import { readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { FORMATS } from "../src/cli/outputs.js";
@@ -73,6 +74,18 @@ describe("several outputs", () => {
   ])("%j is refused", async (args, message) => {
     const { exitCode, stderr } = await runCli([...demo, ...args]);
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining(message)]);
+  });
+
+  it("a usage error leaves no file behind, and a file that was there as it was", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "twinplane-outputs-"));
+    try {
+      const [fresh, old] = [join(folder, "fresh.json"), join(folder, "old.html")];
+      writeFileSync(old, "before");
+      const { exitCode } = await runCli([...demo, "--min-judged", "0", "-o", `json=${fresh}`, "-o", `html=${old}`]);
+      expect([exitCode, existsSync(fresh), readFileSync(old, "utf8")]).toEqual([2, false, "before"]);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it("of the bundled recordings are one each", async () => {

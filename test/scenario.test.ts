@@ -100,6 +100,8 @@ describe("what cannot be read", () => {
     ["no probes", "name: a\ncluster: []\n", ":1: error: scenario: found no probes"],
     ["a wrong word", scenario("{outcome: passed}"), ':8: error: probes[0].expect.outcome: found "passed", expected delivered, left'],
     ["an unknown plane", scenario("{tagret: {outcome: left}}"), ":8: error: probes[0].expect.tagret: tagret is no plane"],
+    ["an unknown field of expect", scenario("{outcom: left}"), ":8: error: probes[0].expect.outcom: outcom is no plane of this scenario and no"
+      + " field, expected current, target, outcome, to, source, reason, because, reply, difference"],
     ["nothing expected", scenario("{}"), ":8: error: probes[0].expect: nothing is expected"],
     ["an unknown pod", scenario("{outcome: left}").replace("default/client", "default/nobody"), ":4: error: the cluster has no pod default/nobody"],
     ["an unknown port", scenario("{outcome: left}").replace("port: 80", "port: smtp"), ":4: error: service default/web has no port named smtp"],

@@ -23,11 +23,12 @@ export class ChangeGroups {
 
   /** @param example made where the group has room for another; null: there is none */
   found(found: Found, way: Way, service: string, pairs: number, example: () => Example | null): void {
-    const { id, change, becauses } = found;
-    const object = objectOf(service, way, change, becauses);
+    const { id, change } = found;
+    const object = objectOf(service, way, change, found.becauses);
     const key = `${id}\0${change}\0${object}`;
     let group = this.groups.get(key);
     if (group === undefined) {
+      const becauses = isOfReach(change) ? [...found.becauses, ...found.settings] : [...found.settings, ...found.becauses];
       group = { id, title: titleOf(id), change, object, becauses, classes: 0, pairs: 0, examples: [] };
       this.groups.set(key, group);
     }
@@ -58,8 +59,13 @@ export class ChangeGroups {
 /** The policies that deny, or the service; else the way. */
 function objectOf(service: string, way: Way, change: Change, becauses: readonly Because[]): string {
   const policies = [...new Set(becauses.filter(({ where }) => where !== null).map(({ object }) => object))];
-  if ((change === "newly denied" || change === "newly allowed") && policies.length > 0) {
+  if (isOfReach(change) && policies.length > 0) {
     return `${policies.slice(0, 3).join(", ")}${policies.length > 3 ? ` and ${policies.length - 3} more` : ""}`;
   }
   return service === "" ? way : `service ${service}`;
+}
+
+/** Whether it arrives: by policies and services foremost. */
+function isOfReach(change: Change): boolean {
+  return change === "newly denied" || change === "newly allowed";
 }

@@ -37,6 +37,8 @@ export interface Found {
   readonly change: Change;
   /** What decides it: lines of manifests first, then options and programs. */
   readonly becauses: readonly Because[];
+  /** The target's options that do, by the difference. */
+  readonly settings: readonly Because[];
   readonly current: string;
   readonly target: string;
 }
@@ -52,12 +54,13 @@ export function heardOf(judged: Judgement | string | null, fates: string): Heard
     const undecided = judged.undecided === "" ? sidesReason(judged) : judged.undecided;
     return { sign: `${fates} ${undecided}`, found: null, undecided };
   }
-  const { id, facet, reachesNow, current, target } = judged.finding;
+  const { id, facet, reachesNow, settings, current, target } = judged.finding;
   const change = facet === "reached" ? (reachesNow ? "newly denied" : "newly allowed") : CHANGES[facet] ?? "other";
-  const all = judged.sides[change === "newly allowed" ? 0 : 1].becauses;
+  const all = change === "other source" ? judged.finding.becauses.filter((one) => !settings.includes(one))
+    : judged.sides[change === "newly allowed" ? 0 : 1].becauses;
   const becauses = [...all.filter(({ where }) => where !== null), ...all.filter(({ where }) => where === null)];
   return { sign: `${fates} ${id} ${facet} ${reachesNow}`, undecided: "",
-    found: { id, facet, reachesNow, change, becauses, current, target } };
+    found: { id, facet, reachesNow, change, becauses, settings, current, target } };
 }
 
 /** What two results have in common that say the same of a pair, whatever its names. */

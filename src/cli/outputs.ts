@@ -2,7 +2,7 @@
  * Several reports of one run: `-o FORMAT` prints, `-o FORMAT=PATH` writes to a file. What is made of single packets is
  * written while they are judged, the rest at the end.
  */
-import { closeSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, openSync, realpathSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Judged, JudgedListener } from "../compare/judged.js";
 import { compactLine } from "../report/flows/compact.js";
@@ -256,9 +256,12 @@ function writeAll(handle: number, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length;) at += writeSync(handle, bytes, at);
 }
 
+/** Leaves nothing behind: whether the rest of what was asked for is right is not known yet. */
 function mustBeWritable(path: string): void {
   try {
+    const isNew = !existsSync(path);
     closeSync(openSync(path, "a"));
+    if (isNew) rmSync(realpathSync(path));
   } catch (error) {
     throw new UsageError(`cannot write ${path}: ${sentenceOf(error)}`);
   }

@@ -268,7 +268,7 @@ export class Comparison implements Judge {
       affinity: this.choices.affinity,
       followsFirst: asks.followsFirst, masqueraded: asks.masqueraded, policyDenies: asks.policyDenies,
       policyDeniesSender: asks.policyDeniesSender, policyDeniesBetween: asks.policyDeniesBetween, targetReads: asks.targetReads,
-      readsNetworkPolicy: asks.readsNetworkPolicy, engineReads: asks.engineReads,
+      readsNetworkPolicy: asks.readsNetworkPolicy, engineReads: asks.engineReads, targetHandsToProxy: asks.targetHandsToProxy,
     };
   }
 
@@ -306,16 +306,21 @@ export class Comparison implements Judge {
       targetReads: (from, to, at, way, number) => asked("reads", from, to, at, way, number),
       readsNetworkPolicy: (from, to, at, way) => asked("readsNetworkPolicy", from, to, at, way),
       engineReads: (from, to, at, way) => asked("engineReads", from, to, at, way),
+      targetHandsToProxy: (from, to, at) => {
+        const ends = [parseAddress(from)?.bytes, parseAddress(to)?.bytes];
+        return ends[0] !== undefined && ends[1] !== undefined
+          && this.policyDenies.handsToProxy(ends[0], ends[1], Tuple.protocol(tuple()), at);
+      },
     };
   }
 
-  private side(index: number, outcome: Outcome): Situation["current"] {
+  private side(index: number, outcome: Outcome): Whole<Situation["current"]> {
     const plane = this.planes[index];
     const journey = outcome.end === End.None ? NO_JOURNEY : plane.journey(outcome.journey);
     const setting = this.settings?.[index] ?? NO_SETTING;
     return {
       version: setting.version, options: setting.options, unmasqueraded: setting.unmasqueraded, podRanges: setting.podRanges,
-      keepsLabel: setting.keepsLabel, outcome, journey, profile: plane.profile,
+      keepsLabel: setting.keepsLabel, optionPlace: setting.optionPlace, outcome, journey, profile: plane.profile,
       reason: plane.reasons[outcome.reason] ?? "", node: plane.nodes[outcome.node] ?? "",
       sourceSeen: outcome.arrived ? addressText(Tuple.source(outcome.image)) : "",
       destination: outcome.arrived ? addressText(Tuple.destination(outcome.image)) : "",
@@ -366,10 +371,15 @@ export interface PolicyDenies {
   readonly readsNetworkPolicy: Reads;
   /** NetworkPolicy as an iptables engine reads it. */
   readonly engineReads: Reads;
+  /** Whether every rule that lets a flow pass in the target hands it to a proxy. */
+  readonly handsToProxy: (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;
 }
 
+/** With every field, those that may be absent too: none is forgotten where it is made. */
+type Whole<T> = { readonly [Key in keyof Required<T>]: T[Key] };
+
 type Asking = Pick<Situation, "followsFirst" | "masqueraded" | "policyDenies" | "policyDeniesSender" | "policyDeniesBetween" | "targetReads"
-  | "readsNetworkPolicy" | "engineReads">;
+  | "readsNetworkPolicy" | "engineReads" | "targetHandsToProxy">;
 
 type Reads = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number, way?: "egress" | "ingress")
   => "allow" | "deny" | "unknown";

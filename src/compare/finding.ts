@@ -6,6 +6,7 @@ import type { Where } from "../cluster/problem.js";
 import type { Because } from "../dataplane.js";
 import { tupleText } from "../replay/flows.js";
 import type { Outcome } from "../replay/outcome.js";
+import { decidingOptions } from "./catalogue/deciding-options.js";
 import type { Situation } from "./catalogue/index.js";
 import { FACET_NAMES } from "./facets.js";
 import { END_WORDS } from "./judged.js";
@@ -26,6 +27,9 @@ export interface Finding {
   readonly current: string;
   readonly target: string;
   readonly reachesNow: boolean;
+  /** The target's options that decide it, by the difference. */
+  readonly settings: readonly Because[];
+  /** Those, and what each side says of it. */
   readonly becauses: readonly Because[];
   /** Lines that differ between the planes' clusters and make it; none where both have one cluster. */
   readonly causes: readonly ChangedLine[];
@@ -78,11 +82,12 @@ export class Findings {
     const known = this.rows.get(key);
     this.last = known ?? this.found.length;
     if (known === undefined) {
+      const settings = decidingOptions(id, situation);
       this.rows.set(key, this.last);
       this.found.push({
         id: row.id, facet: row.facet, source: row.source, destination: row.destination, protocol: row.protocol, port: row.port,
         current: row.current, target: row.target, reachesNow: row.reachesNow, causes: row.causes, receiver: row.receiver,
-        becauses: becausesOf(situation), flows: 0, packets: 0,
+        settings, becauses: becausesOf(situation, settings), flows: 0, packets: 0,
         firstCapture: packet.view.capture, firstRecord: packet.view.record, firstFlow: tupleText(situation.tuple),
         predicted: packet.kind === "error" ? null : predict(),
       });
@@ -115,10 +120,12 @@ function keyOf({ id, facet, source, destination, receiver, protocol, port, curre
 }
 
 /** Of the side that does not deliver first, its last decision foremost: that is what the reader looks for. */
-function becausesOf({ current, target }: Situation): Because[] {
-  if (current.outcome.arrived && !target.outcome.arrived) return [...target.journey.becauses].reverse().concat(current.journey.becauses);
-  if (target.outcome.arrived && !current.outcome.arrived) return [...current.journey.becauses].reverse().concat(target.journey.becauses);
-  return [...current.journey.becauses, ...target.journey.becauses];
+function becausesOf({ current, target }: Situation, settings: readonly Because[]): Because[] {
+  const [now, then] = [current.journey.becauses, target.journey.becauses];
+  if (current.outcome.arrived && !target.outcome.arrived) return [...[...then].reverse(), ...settings, ...now];
+  if (target.outcome.arrived && !current.outcome.arrived) return [...[...now].reverse(), ...settings, ...then];
+  // That no policy isolates a pod decides nothing where both deliver.
+  return [...settings, ...[...now, ...then].filter(({ object, rule }) => object !== "enable-policy" || rule !== "default")];
 }
 
 function receiverOf({ current, target, destination }: Situation, names: Names, targetNames: Names): string {

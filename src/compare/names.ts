@@ -51,6 +51,8 @@ export class Names {
   /** The policies, once it is asked which select a pod. */
   private byLabels: LabelIndex<NetworkPolicy> | null = null;
   private readonly tunnels = new Set<string>();
+  /** Addresses of a node and its uplinks but those of a link, by `node family`. */
+  private readonly uplinks = new Map<string, Set<string>>();
 
   /** `before`: the names until a change, whose endpoints are remembered. */
   constructor(cluster: Cluster, before: Names | null = null) {
@@ -69,11 +71,13 @@ export class Names {
       for (const { address, type } of node.addresses) {
         this.nodes.set(address.text, node.name);
         if (type === "InternalIP") this.internal.add(address.text);
+        this.addUplink(node.name, address);
       }
       for (const device of node.facts.devices) {
         for (const { address } of device.addresses) {
           if (device.kind !== "loopback" && !this.nodes.has(address.text)) this.nodes.set(address.text, node.name);
           if (device.kind === "tunnel") this.tunnels.add(address.text);
+          if (device.kind === "uplink") this.addUplink(node.name, address);
         }
       }
     }
@@ -156,6 +160,13 @@ export class Names {
     return this.internal.has(address);
   }
 
+  /** Whether the node has no other address of this family by which it could be known outside: it masquerades with this one. */
+  isOnlyUplink(address: string): boolean {
+    const node = this.nodes.get(address);
+    const known = this.uplinks.get(`${node ?? ""} ${address.includes(":") ? 6 : 4}`);
+    return known?.size === 1 && known.has(address);
+  }
+
   /** Whether it is of a tunnel device of the CNI that the node has now. */
   isOfTunnel(address: string): boolean {
     return this.tunnels.has(address);
@@ -209,6 +220,12 @@ export class Names {
       this.selecting.set(key, found);
     }
     return found;
+  }
+
+  private addUplink(node: string, { text, family }: Address): void {
+    if (/^fe[89ab]/.test(text)) return;
+    const key = `${node} ${family}`;
+    this.uplinks.set(key, (this.uplinks.get(key) ?? new Set()).add(text));
   }
 
   private addHostPorts(pod: Pod): void {

@@ -154,7 +154,7 @@ class ScenarioReader {
   constructor(private readonly positions: Positions) {}
 
   read(value: unknown): Scenario | null {
-    for (const { path, what } of misfits(value, SCENARIO_SCHEMA)) this.wrong(path, what);
+    for (const { path, what } of misfits(value, SCENARIO_SCHEMA)) this.wrong(path, unknownExpectation(path, value) ?? what);
     if (this.problems.length > 0) return null;
     const raw = value as Plain;
     const planes = new Map(Object.entries((raw["planes"] ?? DEFAULT_PLANES) as Readonly<Record<string, PlaneSpec>>));
@@ -258,8 +258,7 @@ class ScenarioReader {
     const common = Object.fromEntries(Object.entries(raw).filter(([name]) => EXPECTATION_NAMES.includes(name))) as Expectation;
     for (const name of Object.keys(raw)) {
       if (name === "difference" || EXPECTATION_NAMES.includes(name) || planes.includes(name)) continue;
-      this.wrong([...path, name], `${name} is no plane of this scenario and no field, expected ${
-        [...planes, ...EXPECTATION_NAMES].join(", ")}`);
+      this.wrong([...path, name], noExpectation(name, planes));
     }
     const said = raw["difference"];
     if (said !== undefined && planes.length < 2) this.wrong([...path, "difference"], "a difference needs two planes");
@@ -298,6 +297,19 @@ class ScenarioReader {
     this.problems.push({ where: this.positions.where(path), severity: "error",
       what: `${place === "" ? "scenario" : place}: ${what}; the scenario is not run` });
   }
+}
+
+/** What does not fit under a name of `expect` that is neither a field nor a plane: the name is what is wrong. */
+function unknownExpectation(path: Path, value: unknown): string | null {
+  const [probes, , expect, name] = path;
+  if (probes !== "probes" || expect !== "expect" || typeof name !== "string") return null;
+  const given = (value as Plain | null)?.["planes"];
+  const planes = Object.keys(typeof given === "object" && given !== null ? given : DEFAULT_PLANES);
+  return [...planes, ...EXPECTATION_NAMES, "difference"].includes(name) ? null : noExpectation(name, planes);
+}
+
+function noExpectation(name: string, planes: readonly string[]): string {
+  return `${name} is no plane of this scenario and no field, expected ${[...planes, ...EXPECTATION_NAMES, "difference"].join(", ")}`;
 }
 
 export function listOf(value: string | readonly string[] | undefined): readonly string[] {

@@ -15,6 +15,7 @@ import { CALICO_FAULTS } from "./calico.js";
 import { CILIUM_POLICY_FAULTS } from "./cilium-policy.js";
 import { CILIUM_PROGRAM_FAULTS } from "./cilium-programs.js";
 import { INPUT_FAULTS } from "./inputs.js";
+import { MASQUERADE_FAULTS } from "./masquerade.js";
 import { NPM_FAULTS } from "./npm.js";
 import { PAIR_FAULTS } from "./pairs.js";
 import { RENDERER_FAULTS } from "./renderers.js";
@@ -24,7 +25,7 @@ import { SHORTCUT_FAULTS } from "./shortcuts.js";
 import { VLAN_FAULTS } from "./vlan.js";
 
 const FAULTS = [...CILIUM_POLICY_FAULTS, ...CILIUM_PROGRAM_FAULTS, ...SET_FAULTS, ...SHORTCUT_FAULTS, ...NPM_FAULTS, ...CALICO_FAULTS, ...SERVICE_FAULTS,
-  ...VLAN_FAULTS, ...RENDERER_FAULTS, ...INPUT_FAULTS, ...PAIR_FAULTS];
+  ...MASQUERADE_FAULTS, ...VLAN_FAULTS, ...RENDERER_FAULTS, ...INPUT_FAULTS, ...PAIR_FAULTS];
 const root = join(import.meta.dirname, "../..");
 const wanted = process.env.CI === "true" || process.env.TWINPLANE_FAULTS === "1";
 const MODULE = "build/fast.wasm";

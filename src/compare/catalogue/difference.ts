@@ -6,6 +6,7 @@
  */
 import type { Prefix } from "../../cluster/address.js";
 import type { Cluster } from "../../cluster/cluster.js";
+import type { Where } from "../../cluster/problem.js";
 import type { Journey } from "../../dataplane.js";
 import type { Packet } from "../../replay/loop.js";
 import type { Outcome } from "../../replay/outcome.js";
@@ -99,6 +100,8 @@ export interface Situation {
   readsNetworkPolicy(source: string, destination: string, port: number, way?: Way): "allow" | "deny" | "unknown";
   /** What NetworkPolicy says by its words, with an ipBlock that matches pods by their addresses, as Azure NPM and Calico take it. */
   engineReads(source: string, destination: string, port: number, way?: Way): "allow" | "deny" | "unknown";
+  /** All policies that the target reads let it pass, one end's by rules alone that hand it to a proxy. */
+  targetHandsToProxy(source: string, destination: string, port: number): boolean;
 }
 
 /** Whose policies: the sender's or the receiver's; where none is given, both have to allow it. */
@@ -130,6 +133,8 @@ export interface SettingSide {
   readonly version: string;
   /** Cilium's options by Cilium's names; none where it is no Cilium. */
   readonly options: Readonly<Record<string, unknown>>;
+  /** Where an option was read; null: it was not; undefined: this version, or what is no Cilium, does not have it. */
+  readonly optionPlace?: (name: string) => Where | null | undefined;
   /** Destinations outside pods and nodes that see a pod's own address; absent where that is not known. */
   readonly unmasqueraded?: readonly Prefix[];
   /** Whom kube-proxy takes for a pod: its clusterCIDR; absent where it is no kube-proxy. */

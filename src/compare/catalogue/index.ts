@@ -17,6 +17,7 @@ import { NAT } from "./nat.js";
 import { NODE } from "./node.js";
 import { OWN } from "./own-program.js";
 import { POLICY } from "./policy.js";
+import { calicoDeliversDenied } from "./policy-reading.js";
 import { PROTOCOL } from "./protocol.js";
 import { SERVICE_HAZARDS } from "./service-hazards.js";
 import { SERVICES } from "./services.js";
@@ -42,7 +43,7 @@ export function nameOf(situation: Situation): string {
 
 /** What neither system does, whatever is known of it besides. */
 const NEVER: readonly ((situation: Situation) => boolean)[] = [isAstray, choosesStranger, passesOverShown, passesRanges, answersDenied,
-  engineDeliversDenied, keepsOuterSource];
+  engineDeliversDenied, calicoDeliversDenied, keepsOuterSource];
 
 /** Where the target delivers although the words of policies deny it: they know nothing of what these are about. */
 const UNASKED: ReadonlySet<string> = new Set(["POL-OWN-PROGRAM", "POL-HAIRPIN"]);

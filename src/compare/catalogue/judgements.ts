@@ -3,11 +3,11 @@
  * sees at that place, the target's source ranges for the client, and the backend that both were shown. What is let through all
  * the same, or passed over, goes by no known difference.
  */
-import { parseAddress, prefixContains } from "../../cluster/address.js";
+import { type Address, parseAddress, prefixContains } from "../../cluster/address.js";
 import { End } from "../../dataplane.js";
 import { Tuple } from "../../replay/tuple.js";
 import type { Frontend } from "../names.js";
-import type { Side, Situation, Way } from "./difference.js";
+import type { SettingSide, Side, Situation, Way } from "./difference.js";
 import { endOf } from "./ends.js";
 
 /** One question to a policy: whose, and between which addresses as they stand there. */
@@ -147,7 +147,7 @@ function selectsByName({ names }: Situation, address: string): boolean {
 }
 
 /** A connection's first packet, which policy judges as new. */
-function isFirst({ packet: { kind, view }, seenBefore }: Situation): boolean {
+export function isFirst({ packet: { kind, view }, seenBefore }: Situation): boolean {
   return kind === "request" && !seenBefore && (view.protocol !== 6 || (view.tcpFlags & (SYN | ACK)) === SYN);
 }
 
@@ -166,6 +166,22 @@ export function keepsOuterSource({ packet, frontend, names, destination, entered
   return packet.kind === "request" && frontend !== null && frontend.port !== null && frontend.kind !== "ClusterIP" && node !== ""
     && frontend.service.externalTrafficPolicy === "Cluster" && current.outcome.arrived && current.destination !== destination
     && names.node(current.sourceSeen) !== node;
+}
+
+/** A pod's packet has the address of a node that kube-proxy's and the agent's rules have no reason to give it: that is no node's packet. */
+export function isMasqueradedElsewhere({ frontend, names, source, destination, current }: Situation): boolean {
+  const [node, entered, pod] = [names.node(current.sourceSeen), names.node(destination), names.pod(source)];
+  if (frontend === null || pod === null || node === null || current.sourceSeen === source || current.destination === source
+    || current.journey.becauses.some(({ object }) => object === "kube-proxy masqueradeAll")) return false;
+  // What is no pod's is outside the masquerade agent's list: the pod's own node gives it its address.
+  if (names.pod(current.destination) === null && node === pod.nodeName) return false;
+  return frontend.kind === "ClusterIP" || (entered !== null && entered !== node && frontend.service.externalTrafficPolicy === "Cluster");
+}
+
+/** Whether a side's list has an address that is no pod's, so that pods' own addresses come there; undefined: no list is known. */
+export function isListed(address: string, { unmasqueraded }: SettingSide): boolean | undefined {
+  const known = parseAddress(address);
+  return known === null ? undefined : unmasqueraded?.some((range) => prefixContains(range, known));
 }
 
 /** Of an outcome's flags: it took the backend that was named to it; it chose another. */
@@ -191,15 +207,31 @@ export function choosesStranger({ packet, frontend, current: { journey }, names 
 /** The target lets a client past the source ranges that it heeds at this frontend; what the client's own policy stops never came so far. */
 export function passesRanges(s: Situation): boolean {
   const { frontend, source, names, target } = s;
-  const client = parseAddress(source);
-  if (!isFirst(s) || frontend === null || frontend.port === null || client === null || !heedsRanges(frontend, s.target)) return false;
+  if (!isFirst(s) || frontend === null || frontend.port === null || !heedsRanges(frontend, s.target)) return false;
   const ranges = frontend.service.loadBalancerSourceRanges;
-  const isListed = ranges.some((range) => prefixContains(range, client));
+  const isListed = clientsAtBalancer(s).some((client) => ranges.some((range) => prefixContains(range, client)));
   if (ranges.length === 0 || isListed || names.node(source) !== null || !balancesElsewhere(s)) return false;
   const isStopped = names.pod(source) !== null && s.targetReads(source, s.destination, s.port, "egress") !== "allow";
   return !isStopped && (target.outcome.arrived ? target.destination !== s.destination
     // A pod's own node may have masqueraded it before, into a range.
     : PAST_RANGES.has(target.reason) && (target.reason !== "SERVICE_BACKEND_NOT_FOUND" || names.pod(source) === null));
+}
+
+/**
+ * As whom the target's balancing node may meet the client: a pod's own node masquerades what goes to other nodes by its agent's
+ * list, by iptables of Cilium's own never, by eBPF where it is told to. In tunnel mode, and without a list, both are possible.
+ */
+export function clientsAtBalancer({ names, source, destination, target }: Situation): Address[] {
+  const [client, to, pod] = [parseAddress(source), parseAddress(destination), names.pod(source)];
+  if (client === null) return [];
+  const { options, unmasqueraded } = target;
+  if (pod === null || to === null || names.node(destination) === null) return [client];
+  const own = [...names.nodeAddresses()].flatMap(([address, node]) => (node === pod.nodeName ? [parseAddress(address)!] : []));
+  if (options["routing-mode"] === "tunnel") return [client, ...own];
+  if (options["enable-bpf-masquerade"] === true) return options["enable-remote-node-masquerade"] === true ? own : [client];
+  if (options["masqueradeAgent"] !== true) return [client];
+  if (unmasqueraded === undefined) return [client, ...own];
+  return unmasqueraded.some((range) => prefixContains(range, to)) ? [client] : own;
 }
 
 /** How the target ends a packet only after it looked at ranges: at the backend's policies, and for want of a backend. */

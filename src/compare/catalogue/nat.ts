@@ -1,10 +1,10 @@
 /** Differences in addresses that are put in place of others: who is masqueraded, and how errors are translated back. */
-import { addressText, parseAddress, prefixContains } from "../../cluster/address.js";
+import { addressText } from "../../cluster/address.js";
 import { End } from "../../dataplane.js";
 import { Tuple } from "../../replay/tuple.js";
 import { Facet } from "../facets.js";
 import type { Difference, Side, Situation } from "./difference.js";
-import { balancerOf, balancesElsewhere } from "./judgements.js";
+import { balancerOf, balancesElsewhere, isListed } from "./judgements.js";
 
 export const NAT: readonly Difference[] = [
   {
@@ -100,7 +100,7 @@ export const NAT: readonly Difference[] = [
     matches: (s) => s.target.options["enable-bpf-masquerade"] === true && s.current.outcome.end === End.Left
       && s.names.node(s.current.sourceSeen) !== null && s.names.pod(s.source) !== null
       && (isOtherIcmp(s) ? s.target.reason === "UNSUPPORTED_PROTOCOL_FOR_NAT_MASQUERADE"
-        : s.protocol === "SCTP" ? s.frontend === null && s.target.reason === "ERROR_WHILE_CORRECTING_L4_CHECKSUM"
+        : s.protocol === "SCTP" ? s.frontend === null && s.target.reason === "ERROR_WHILE_CORRECTING_L4_CHECKSUM" && needsOtherPort(s)
         : s.facets === Facet.Source && s.protocol.startsWith("protocol ") && s.target.sourceSeen === s.source),
     page: {
       shownBy: "packets",
@@ -182,6 +182,11 @@ function isTooBig({ packet: { view } }: Situation): boolean {
   return view.protocol === 1 ? view.icmpType === 3 && view.icmpCode === 4 : view.icmpType === 2;
 }
 
+/** Its own port is none of those for masquerading, or another connection may have it. */
+function needsOtherPort(s: Situation): boolean {
+  return Tuple.sourcePort(s.tuple) <= LAST_PORT - masqueradePorts(s) || s.masqueraded() > 0;
+}
+
 /** ICMP that is neither echo nor an error. */
 function isOtherIcmp({ protocol, packet: { kind, view } }: Situation): boolean {
   if (kind === "error") return false;
@@ -220,11 +225,10 @@ function isToNode({ names, source, destination, frontend, current, target }: Sit
 /** From a pod to what is neither pod nor node: it keeps its address on the side whose list has the destination, and on that alone. */
 function isByList({ names, source, current, target }: Situation): boolean {
   const pod = names.pod(source);
-  const address = parseAddress(current.destination);
-  if (pod === null || address === null || names.pod(address.text) !== null || names.node(address.text) !== null) return false;
-  const has = ({ unmasqueraded }: Side): boolean | undefined => unmasqueraded?.some((range) => prefixContains(range, address));
-  const isSo = (keeps: Side, masquerades: Side): boolean => keeps.sourceSeen === source && has(keeps) === true
-    && names.node(masquerades.sourceSeen) === pod.nodeName && has(masquerades) === false;
+  const address = current.destination;
+  if (pod === null || names.pod(address) !== null || names.node(address) !== null) return false;
+  const isSo = (keeps: Side, masquerades: Side): boolean => keeps.sourceSeen === source && isListed(address, keeps) === true
+    && names.node(masquerades.sourceSeen) === pod.nodeName && isListed(address, masquerades) === false;
   return isSo(current, target) || isSo(target, current);
 }
 
@@ -239,8 +243,10 @@ function returnsToNodePort({ names, packet, protocol }: Situation): boolean {
 /** The ports that Cilium masquerades to: those above node ports. */
 function masqueradePorts({ target }: Situation): number {
   const range = target.options["node-port-range"];
-  return 65_535 - (Array.isArray(range) ? Number(range[1]) : 32_767);
+  return LAST_PORT - (Array.isArray(range) ? Number(range[1]) : 32_767);
 }
+
+const LAST_PORT = 65_535;
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((value, index) => value === b[index]);

@@ -4,7 +4,7 @@ import { End } from "../../dataplane.js";
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
 import { endOf, isPolicyDrop } from "./ends.js";
-import { balancesElsewhere, isToOtherNodesPort } from "./judgements.js";
+import { balancesElsewhere, isMasqueradedElsewhere, isToOtherNodesPort } from "./judgements.js";
 import { allowedByBlockAlone, arrivedPort, enforced, hasBlock, isDeniedInTarget, isNegative, isOnMasqueradingNode, judgementsOfDrop,
   newlyAllowed, newlyDenied, passesEngine, rulesFor, selectsOutside, sendsToNodeByBlock } from "./policy-reading.js";
 
@@ -272,16 +272,6 @@ function isMarkedAtSender(s: Situation): boolean {
     && enforced(s).some(({ direction }) => direction === "Egress")
     && (isOnMasqueradingNode(s)
       || s.engineReads(s.current.sourceSeen, s.current.destination, arrivedPort(s.current), "ingress") !== "deny");
-}
-
-/** A pod's packet has the address of a node that kube-proxy's and the agent's rules have no reason to give it: that is no node's packet. */
-function isMasqueradedElsewhere({ frontend, names, source, destination, current }: Situation): boolean {
-  const [node, entered, pod] = [names.node(current.sourceSeen), names.node(destination), names.pod(source)];
-  if (frontend === null || pod === null || node === null || current.sourceSeen === source || current.destination === source
-    || current.journey.becauses.some(({ object }) => object === "kube-proxy masqueradeAll")) return false;
-  // What is no pod's is outside the masquerade agent's list: the pod's own node gives it its address.
-  if (names.pod(current.destination) === null && node === pod.nodeName) return false;
-  return frontend.kind === "ClusterIP" || (entered !== null && entered !== node && frontend.service.externalTrafficPolicy === "Cluster");
 }
 
 /** One egress rule has blocks over the frontend's address and over the backend's. */

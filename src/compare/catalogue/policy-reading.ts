@@ -10,7 +10,7 @@ import { Tuple } from "../../replay/tuple.js";
 import { Facet } from "../facets.js";
 import type { Side, Situation } from "./difference.js";
 import { endOf, isPolicyDrop } from "./ends.js";
-import { balancesElsewhere, engineSenders, isToOtherNodesPort, type Judgement, targetJudgements } from "./judgements.js";
+import { balancesElsewhere, engineSenders, isFirst, isToOtherNodesPort, type Judgement, targetJudgements } from "./judgements.js";
 
 export interface Selection {
   readonly policy: NetworkPolicy;
@@ -63,6 +63,27 @@ export function deniesOwnNode(s: Situation): boolean {
   const egress = isOwn ? enforced(s, s.target).filter(({ direction }) => direction === "Egress") : [];
   return egress.length > 0 && !egress.some((one) => admits(s, one, "all"));
 }
+
+/**
+ * Calico delivers to the pod itself or to its own node what its policies let nobody send there: it does not do that. The API's words
+ * except both from every policy, so that they do not tell.
+ */
+export function calicoDeliversDenied(s: Situation): boolean {
+  const { current, names, source, protocol } = s;
+  const pod = names.pod(source);
+  if (current.profile !== "kube-proxy+calico" || pod === null || !WITH_PORTS.has(protocol) || !isFirst(s) || !current.outcome.arrived
+    || current.outcome.withoutPorts || (names.pod(current.destination) !== pod && names.node(current.destination) !== pod.nodeName)) {
+    return false;
+  }
+  const judging = enforced(s);
+  return (["Egress", "Ingress"] as const).some((way) => {
+    const those = judging.filter(({ direction }) => direction === way);
+    return those.length > 0 && !those.some((one) => admits(s, one, "all"));
+  });
+}
+
+/** Protocols of which policies name ports. */
+const WITH_PORTS: ReadonlySet<string> = new Set(["TCP", "UDP", "SCTP"]);
 
 /** A policy engine's own chain drops it, and it arrives behind Cilium. */
 export function passesEngine(s: Situation): boolean {

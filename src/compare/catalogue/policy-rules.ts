@@ -96,7 +96,8 @@ export const POLICY_RULES: readonly Shown[] = [
     title: "A policy of a kind that only Cilium reads: the current side's engine enforces nothing of it",
     matches: (s) => s.currentHasPolicy && s.facets === Facet.Reached && (isChangedByKinds(s) || (isByCiliumKinds(s)
       && (s.current.outcome.arrived ? isPolicyDrop(s.target) && isDeniedInTarget(s) && (s.policyDenies() || s.policyDeniesSender())
-        : newlyAllowed(s) && s.targetReads(s.target.sourceSeen, s.target.destination, arrivedPort(s.target)) === "allow"))),
+        : newlyAllowed(s) && !isPastProxy(s)
+          && s.targetReads(s.target.sourceSeen, s.target.destination, arrivedPort(s.target)) === "allow"))),
     page: {
       shownBy: "packets",
       kubeProxy: "CiliumNetworkPolicy and CiliumClusterwideNetworkPolicy are objects that nobody reads.",
@@ -249,8 +250,13 @@ function isChangedByKinds(s: Situation): boolean {
     return newlyDenied(s) && !wordsDeny(s) && judgements.some(({ way, sender, receiver, port }) =>
       s.targetReads(sender, receiver, port, way) === "deny" && s.readsNetworkPolicy(sender, receiver, port, way) === "allow");
   }
-  return newlyAllowed(s) && judgements.some(({ way, sender, receiver, port }) =>
+  return newlyAllowed(s) && !isPastProxy(s) && judgements.some(({ way, sender, receiver, port }) =>
     s.targetReads(sender, receiver, port, way) === "allow" && s.readsNetworkPolicy(sender, receiver, port, way) === "deny");
+}
+
+/** It is delivered though the rules that let it pass hand it to a proxy: nobody does that. */
+function isPastProxy({ target, targetHandsToProxy }: Situation): boolean {
+  return target.outcome.end !== End.Redirected && targetHandsToProxy(target.sourceSeen, target.destination, arrivedPort(target));
 }
 
 /** What decided is Cilium's own kinds: no NetworkPolicy among the causes counts for its direction by the API's words. */

@@ -1,5 +1,7 @@
 /** Differences in protocols: SCTP, fragments, what conntrack and the IP stack refuse, lifetimes. */
+import { parseAddress, prefixContains } from "../../cluster/address.js";
 import { End } from "../../dataplane.js";
+import type { Flow } from "../../replay/flows.js";
 import type { Outcome } from "../../replay/outcome.js";
 import { Tuple } from "../../replay/tuple.js";
 import type { View } from "../../replay/view.js";
@@ -7,6 +9,7 @@ import { checksumState, Csum, Decoded, DecodeStatus, decode, L4Status } from "..
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
 import { isEndpoint, isUnknownL4 } from "./ends.js";
+import { balancesElsewhere, isMasqueradedElsewhere, isToOtherNodesPort } from "./judgements.js";
 import { isEngineDrop } from "./policy-reading.js";
 
 /** Without options, and with as many as fit; bytes. */
@@ -19,7 +22,8 @@ export const PROTOCOL: readonly Difference[] = [
     title: "Cilium handles SCTP only where it is switched on; conntrack and iptables translate it",
     matches: (s) => s.protocol === "SCTP" && (s.target.options["enable-sctp"] === true
       ? s.current.outcome.arrived && s.target.outcome.end === End.Dropped && needsOtherPort(s)
-      : (s.current.outcome.arrived && s.target.outcome.end === End.Dropped && isUnknownL4(s.target)) || isNoServiceInTarget(s)),
+      : (s.current.outcome.arrived && s.target.outcome.end === End.Dropped && isUnknownL4(s.target) && !isUnseenByEngine(s))
+        || isNoServiceInTarget(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "SCTP services are translated, ports included; node ports work.",
@@ -95,14 +99,16 @@ export const PROTOCOL: readonly Difference[] = [
   {
     id: "PROTO-HOPS",
     title: "The TTL at the receiver: Cilium takes one off for a pod's own node up to 1.18, and one less than routing through its tunnel",
-    matches: (s) => s.facets === Facet.Hops && s.current.outcome.end === End.Delivered && (isPassedToStack(s) || isTunnelled(s)),
+    matches: (s) => s.facets === Facet.Hops && s.current.outcome.end === End.Delivered && (isPassedToStack(s) || isTunnelled(s)
+      || isBalancedAtPod(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "Every node that forwards takes one off: for a pod of another node two. What comes to the node itself is not"
         + " forwarded: its TTL stays.",
       cilium: "Up to 1.18 the pod's program decreases the TTL of what it passes to the stack, unless enable-endpoint-routes is set, and"
         + " drops what came with 1 (TTL_EXCEEDED). From 1.19 on it leaves it alone. With routing-mode tunnel the sending node wraps"
-        + " the packet as it is; only the receiving node takes one off.",
+        + " the packet as it is; only the receiving node takes one off."
+        + " From 1.20 on a pod's packet to another node's port is balanced at the pod and goes to the endpoint without that node.",
       bitten: [],
       advice: "Nothing, unless a pod sends with a TTL of 1 or its receiver looks at it (BFD, GTSM), or somebody counts hops.",
       sources: [{ what: "Cilium bpf/bpf_lxc.c, pass_to_stack, encap_and_redirect_lxc; bpf/bpf_overlay.c, ipv4_local_delivery; recorded"
@@ -139,6 +145,30 @@ function isTunnelled({ source, names, current, target }: Situation): boolean {
     && ends[0].nodeName !== ends[1].nodeName && current.outcome.ttl === target.outcome.ttl - 1;
 }
 
+/** The policies deny the pod, and it got past the engine only with a node's address that kube-proxy has no reason to give it. */
+function isUnseenByEngine(s: Situation): boolean {
+  const { current: { destination, podRanges, outcome }, source, currentHasPolicy, engineReads } = s;
+  const address = parseAddress(source);
+  return currentHasPolicy && isMasqueradedElsewhere(s) && address !== null
+    && podRanges?.some((range) => prefixContains(range, address)) === true
+    && engineReads(source, destination, Tuple.destinationPort(outcome.image)) === "deny";
+}
+
+/**
+ * From a pod to another node's port, balanced at the pod: the node that was asked does not forward it. A node counts what it
+ * forwards, to a pod of its own too.
+ */
+function isBalancedAtPod(s: Situation): boolean {
+  const { source, names, current, target } = s;
+  const [from, asked, to] = [names.pod(source)?.nodeName, names.node(s.destination), names.pod(target.destination)];
+  if (!isToOtherNodesPort(s) || balancesElsewhere(s) || target.options["routing-mode"] === "tunnel") return false;
+  const at = to?.nodeName ?? names.node(target.destination);
+  const atEnd = to === null ? 0 : 1;
+  const around = 1 + (at === asked ? 0 : 1) + atEnd;
+  const straight = (at === from ? 0 : 1) + atEnd;
+  return target.outcome.ttl - current.outcome.ttl === around - straight;
+}
+
 /** A service's port is not its endpoint's: its requests are dropped, and there are no answers. */
 function needsOtherPort({ frontend, port, current, target, packet }: Situation): boolean {
   return packet.kind === "request" && frontend !== null && frontend.port !== null && target.reason === "ERROR_WHILE_CORRECTING_L4_CHECKSUM"
@@ -159,13 +189,26 @@ function isInvalidForCalico({ current, protocol, packet }: Situation): boolean {
     && packet.view.tcpFlags !== SYN && current.journey.becauses.every(({ object }) => object === "calico felix");
 }
 
-/** What conntrack takes: the answer to a SYN that the current side let through; with a good checksum a SYN alone, a datagram. */
+/**
+ * What conntrack takes: the answer to a SYN that the current side let through; with a good checksum a SYN alone, a datagram, and an
+ * error about a connection that it let through just before.
+ */
 function isExpected({ protocol, packet: { kind, view, flow } }: Situation): boolean {
-  if (view.isFragment || (protocol !== "TCP" && protocol !== "UDP")) return false;
+  if (view.isFragment) return false;
+  if (kind === "error") return flow !== null && isRemembered(flow, view) && isWhole(view);
+  if (protocol !== "TCP" && protocol !== "UDP") return false;
   const flags = view.tcpFlags & (SYN | ACK | FIN | RST);
   if (protocol === "TCP" && kind === "reply" && (flags & SYN) !== 0 && flow?.planes[0][0].arrived === true) return true;
-  return (protocol === "UDP" ? kind !== "error" : flags === SYN) && isWhole(view);
+  return (protocol === "UDP" || flags === SYN) && isWhole(view);
 }
+
+/** The error comes to a node that the connection went through, before any entry for it would be over. */
+function isRemembered({ planes: [[request]], entryNode, lastNs }: Flow, { node, timeNs }: View): boolean {
+  return request.arrived && (node === entryNode[0] || node === request.node) && timeNs - lastNs < LIVES_NS;
+}
+
+/** Less than the shortest of conntrack's lifetimes by default, which is a closed TCP connection's. */
+const LIVES_NS = 9e9;
 
 /** Readable headers, and a checksum that is right as the packet was sent: of what NAT makes of it conntrack asks nothing. */
 function isWhole({ bytes, length, wireLength, etherType }: View): boolean {

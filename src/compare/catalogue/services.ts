@@ -5,7 +5,7 @@ import { Facet } from "../facets.js";
 import type { Frontend } from "../names.js";
 import type { Difference, Side, Situation } from "./difference.js";
 import { endOf, isEndpoint, isNoBackend, refuses } from "./ends.js";
-import { balancesElsewhere, heedsRanges } from "./judgements.js";
+import { balancesElsewhere, clientsAtBalancer, heedsRanges, isListed } from "./judgements.js";
 import { deniesOwnNode, isAnswerDenied, isAnswerDropped, isEngineDrop } from "./policy-reading.js";
 
 export const SERVICES: readonly Difference[] = [
@@ -57,10 +57,10 @@ export const SERVICES: readonly Difference[] = [
     id: "SVC-NOENDPOINT",
     title: "A service without endpoints: kube-proxy refuses from the node's address, Cilium from the service's or at connect()",
     matches: (s) => s.frontend !== null && s.frontend.port !== null && s.frontend.endpoints === 0
-      && (isAnswerDenied(s) || ((refuses(s.target.outcome) || isNoBackend(s.target) || isStifledAnswer(s) || isOutOfCheckedRange(s)
+      && (isAnswerDenied(s) || ((isRefused(s) || isNoBackend(s.target) || isStifledAnswer(s) || isOutOfCheckedRange(s)
         || isAnswerDropped(s))
         && (refuses(s.current.outcome) || isLeftUnchanged(s) || isAcceptedByNpm(s) || isAcceptedByCalico(s)
-          || (isStoppedFirst(s) && refuses(s.target.outcome))))),
+          || (isStoppedFirst(s) && isRefused(s))))),
     page: {
       shownBy: "packets",
       kubeProxy: "REJECT in the filter table for new flows: port unreachable from the node's address, for TCP too. What a node itself"
@@ -84,13 +84,15 @@ export const SERVICES: readonly Difference[] = [
     id: "SVC-ETPLOCAL-NOLOCAL",
     title: "Traffic policy Local without a local endpoint: kube-proxy drops silently, Cilium answers or drops as for no backend",
     matches: (s) => s.frontend !== null && s.frontend.endpoints > 0 && isLocal(s.frontend)
-      && (isServiceDrop(s.current) || isStoppedFirst(s) || isAcceptedByNpm(s) || isTakenForPod(s)) && !s.target.outcome.arrived
-      && (refuses(s.target.outcome) || isNoBackend(s.target) || isStifledAnswer(s) || isAnswerDropped(s)),
+      && (isServiceDrop(s.current) || isStoppedFirst(s) || isAcceptedByNpm(s) || isTakenForPod(s)
+        || (isPodToOthersNode(s) && s.names.pod(s.current.destination)?.nodeName !== s.names.node(s.destination)))
+      && !s.target.outcome.arrived && (isRefused(s) || isNoBackend(s.target) || isStifledAnswer(s) || isAnswerDropped(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "DROP where an endpoint exists elsewhere, REJECT where none exists at all. With Azure NPM and any policy a packet to a"
         + " load balancer's address leaves the node unchanged instead (SVC-NOENDPOINT); an engine's policies may drop it first. Whoever"
-        + " has an address of clusterCIDR counts as a pod, outside too, and pods get all endpoints.",
+        + " has an address of clusterCIDR counts as a pod, outside too, and pods get all endpoints: by another node's port as well, where"
+        + " nobody masquerades them on the way.",
       cilium: "The frontend has no backend on that node: as for a service without endpoints, port unreachable from the service's"
         + " address by default. Where eBPF masquerades the answer of a node port is itself dropped, in 1.16 (UNKNOWN_ICMPV4_CODE) and for"
         + " IPv6 (UNSUPPORTED_PROTOCOL_FOR_NAT_MASQUERADE), so the client hears nothing.",
@@ -107,7 +109,7 @@ export const SERVICES: readonly Difference[] = [
     title: "A pod to another node's port of a Local service: the receiving node decides, or Cilium at the pod among all endpoints",
     matches: (s) => s.frontend?.kind === "NodePort" && s.frontend.service.externalTrafficPolicy === "Local"
       && isPodOfAnotherNode(s) && s.target.outcome.arrived && isEndpoint(s, s.frontend, s.target)
-      && (s.current.reason === "filter/KUBE-EXTERNAL-SERVICES" || (s.facets === Facet.Destination
+      && (isServedByBoth(s) || s.current.reason === "filter/KUBE-EXTERNAL-SERVICES" || (s.facets === Facet.Destination
         && isEndpoint(s, s.frontend, s.current) && s.names.pod(s.current.destination)?.nodeName === s.names.node(s.destination))),
     page: {
       shownBy: "packets",
@@ -145,7 +147,8 @@ export const SERVICES: readonly Difference[] = [
       bitten: [],
       advice: "Let pods use the ClusterIP where that policy is meant, and no outer address where it is not.",
       sources: [
-        { what: "Cilium pkg/loadbalancer/writer/writer.go of 1.18 and 1.20-dev, shouldUseLocalBackends", known: "read in source" },
+        { what: "Cilium pkg/service/service.go of 1.16 and 1.17, filterBackends; pkg/loadbalancer/writer/writer.go of 1.18 to 1.20-dev,"
+          + " shouldUseLocalBackends", known: "read in source" },
         { what: "kube-proxy's rules on a kernel", known: "executed" },
       ],
     },
@@ -166,8 +169,9 @@ export const SERVICES: readonly Difference[] = [
       bitten: [],
       advice: "Give such a service one policy for both, or let pods use its ClusterIP.",
       sources: [
-        { what: "Cilium pkg/loadbalancer/reflectors/conversions.go (external IPs have ScopeExternal alone), bpf/lib/lb.h,"
-          + " lb4_lookup_service, of 1.18", known: "read in source" },
+        { what: "Cilium pkg/k8s/watchers/service.go of 1.16 and 1.17, genCartesianProduct; pkg/loadbalancer/reflectors/"
+          + "conversions.go of 1.18 to 1.20-dev (external IPs have ScopeExternal alone); bpf/lib/lb.h, lb4_lookup_service",
+          known: "read in source" },
         { what: "kube-proxy's rules on a kernel", known: "executed" },
       ],
     },
@@ -321,10 +325,10 @@ function isRangeOfOthers(s: Situation): boolean {
 }
 
 /** Cilium checks ranges before it looks for a backend, in silence; they do not have the sender. */
-function isOutOfCheckedRange({ source, frontend, target }: Situation): boolean {
-  const sender = parseAddress(source);
-  return frontend !== null && sender !== null && target.reason === "DENIED_BY_LB_SRC_RANGE_CHECK" && heedsRanges(frontend, target)
-    && !frontend.service.loadBalancerSourceRanges.some((range) => prefixContains(range, sender));
+function isOutOfCheckedRange(s: Situation): boolean {
+  const { frontend, target } = s;
+  return frontend !== null && target.reason === "DENIED_BY_LB_SRC_RANGE_CHECK" && heedsRanges(frontend, target)
+    && clientsAtBalancer(s).some((sender) => !frontend.service.loadBalancerSourceRanges.some((range) => prefixContains(range, sender)));
 }
 
 /**
@@ -347,6 +351,22 @@ function isTakenForPod(s: Situation): boolean {
   return frontend !== null && frontend.kind !== "ClusterIP" && sender !== null && names.pod(source) === null && names.node(source) === null
     && current.podRanges?.some((range) => prefixContains(range, sender)) === true && isEndpoint(s, frontend, current)
     && names.pod(current.destination)?.nodeName !== (names.node(s.destination) ?? s.entered);
+}
+
+/** A pod that nobody masquerades on the way to another node's port: that node takes it for a pod, and serves it from all endpoints. */
+function isPodToOthersNode(s: Situation): boolean {
+  const { source, current, frontend } = s;
+  const sender = parseAddress(source);
+  return frontend?.kind === "NodePort" && sender !== null && isPodOfAnotherNode(s) && balancesElsewhere(s)
+    && current.podRanges?.some((range) => prefixContains(range, sender)) === true && isEndpoint(s, frontend, current)
+    && current.sourceSeen === source && isListed(s.destination, current) !== false;
+}
+
+/** Such a pod, served by Cilium from that node's endpoints alone. */
+function isServedByBoth(s: Situation): boolean {
+  const [now, then] = [s.names.pod(s.current.destination), s.names.pod(s.target.destination)];
+  return s.facets === Facet.Destination && isPodToOthersNode(s) && now?.nodeName !== s.names.node(s.destination)
+    && then?.nodeName === s.names.node(s.destination);
 }
 
 /** Before kube-proxy's firewall, Calico's policies see a load balancer's own address. */
@@ -394,6 +414,17 @@ function isLocal(frontend: Frontend): boolean {
 function isServiceDrop(side: Side): boolean {
   return side.outcome.end === End.Dropped
     && ["KUBE-PROXY-FIREWALL", "KUBE-EXTERNAL-SERVICES", "KUBE-SERVICES"].some((chain) => side.reason === `filter/${chain}`);
+}
+
+/** The target refuses it, and the answer gets out: it is none that eBPF masquerading always drops (isStifledAnswer). */
+function isRefused(s: Situation): boolean {
+  const { target: { outcome, options, version }, names, source, destination, frontend } = s;
+  const isV6 = destination.includes(":");
+  const isMasqueraded = frontend?.kind === "NodePort" && options["enable-bpf-masquerade"] === true
+    && options[`enable-ipv${isV6 ? 6 : 4}-masquerade`] === true && (isV6 || version === "1.16");
+  const isFromWire = names.node(source) === null && balancesElsewhere(s)
+    && (names.pod(source) === null || options["routing-mode"] !== "tunnel");
+  return refuses(outcome) && !(isMasqueraded && isFromWire && names.isOnlyUplink(destination));
 }
 
 /** A node port's refusal that is dropped on its own way out, where eBPF masquerades (snat_v4_nat of 1.16, snat_v6_nat of all). */
