@@ -156,7 +156,8 @@ function readObject(item: ManifestItem, collection: Collection, problems: Proble
   if (kindName === "Status" && root.get("status").value === "Failure") {
     const said = root.get("message").value;
     problems.push({ where: root.where(), severity: "error", incomplete: true,
-      what: `the API server's answer is a failure, and what was asked of it is not here: ${typeof said === "string" ? said : "no reason given"}` });
+      what: `the API server's answer is a failure, and what was asked of it is not here: ${
+        typeof said === "string" ? said : "no reason given"}` });
     return;
   }
   if (kindName === "" || apiVersion === "") {
