@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
 import { ChainNames } from "../src/anonymise/chains.js";
 import { anonymiseFlow } from "../src/anonymise/flows.js";
@@ -206,6 +207,37 @@ describe("flow logs and entries", () => {
     expect((before.report.flows?.replayed ?? 0) + (before.report.entries?.replayed ?? 0)).toBeGreaterThan(0);
     expect(gist(after)).toEqual(gist(before));
     expectNothingOf(["planted", "cli-a", "10.244.1.20", "10.96.0.10", "10.96.0.70", "48213", "10.244.1.10", "node1"], out);
+  });
+
+  it("packed, and in UTF-16 as PowerShell writes it, a log is read as it is", async () => {
+    const text = Array.from({ length: 3000 }, (_, index) => `${JSON.stringify({ flow: { ...EVENT,
+      l4: { TCP: { source_port: 20_000 + index, destination_port: 80, flags: { SYN: true } } } } })}\n`).join("");
+    const source = file("plain.jsonl", text);
+    const plain = await anonymise("-f", ...FACTS, "--input-file", source);
+    const replayed = async (log: string) => (await compare("-f", ...FACTS, "--input-file", log, ...NETWORK)).report.flows?.replayed;
+    const expected = await replayed(source);
+    expect(expected).toBeGreaterThan(0);
+    const before = readFileSync(join(plain.out, "flows-1.jsonl"), "utf8");
+    expect(before.split("\n").length).toBe(3001);
+    const others: [string, Uint8Array][] = [["packed.jsonl.gz", gzipSync(text)],
+      ["wide.jsonl", Buffer.from(`\ufeff${text.replaceAll("\n", "\r\n")}`, "utf16le")]];
+    for (const [name, bytes] of others) {
+      const log = file(name, "");
+      writeFileSync(log, bytes);
+      const { out } = await anonymise("-f", ...FACTS, "--input-file", log);
+      expect(readFileSync(join(out, "flows-1.jsonl"), "utf8") === before, name).toBe(true);
+      // As other commands read it.
+      expect(await replayed(log), name).toBe(expected);
+    }
+  });
+
+  it("a log whose packed bytes end early is refused, and nothing is written", async () => {
+    const log = file("cut.jsonl.gz", "");
+    writeFileSync(log, gzipSync(`${JSON.stringify({ flow: EVENT })}\n`.repeat(2000)).subarray(0, 300));
+    const out = join(folder, "cut");
+    const { exitCode, stderr } = await runCli(["anonymise", "-f", ...FACTS, "--input-file", log, "--out", out, "--key", keyFile]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/cut\.jsonl\.gz: error: .*\n.*nothing was written/s)]);
+    expect(readdirSync(out)).toEqual([]);
   });
 
   it("a line that is no flow is refused by its number, without its text", async () => {

@@ -122,6 +122,32 @@ it("the same key gives the same bytes, another one others; a key is made once, f
   expect(statSync(made).mode & 0o777).toBe(0o600);
 });
 
+describe("programs on nodes", () => {
+  const program = (name: string, container: unknown): string => `${JSON.stringify({ apiVersion: "apps/v1", kind: "DaemonSet",
+    metadata: { name, namespace: "kube-system" }, spec: { template: { spec: { containers: [container] } } } })}\n`;
+
+  it.each<[string, string, RegExp]>([
+    ["Azure NPM", program("azure-npm", { image: "planted/azure-npm:v1", env: [{ name: "A", value: "planted" }] }),
+      /^kube-proxy\+npm {2}-> .*DaemonSet azure-npm/],
+    ["Calico", program("calico-node", { image: "planted/node:v3" }), /^kube-proxy\+calico {2}-> .*DaemonSet calico-node/],
+    ["Cilium of a version", program("cilium", { image: "planted/cilium:v1.18.6@sha256:planted" }), /^cilium@1\.18 {2}-> .*DaemonSet cilium/],
+    ["kube-proxy's ranges", program("kube-proxy", { command: ["kube-proxy", "--cluster-cidr=10.244.0.0/16,fd00:10:244::/48",
+      "--detect-local-mode=ClusterCIDR", "--kubeconfig=/planted"] }), /^kube-proxy {2}-> /],
+  ])("%s are found in what is written too, and nothing else of them", async (name, text, said) => {
+    const source = join(folder, `${name}.yaml`);
+    writeFileSync(source, `${text}${program("planted", { args: ["--planted"] })}`);
+    const out = join(folder, `programs ${name}`);
+    const ran = await runCli(["anonymise", "-f", join(LAB, "cluster.yaml"), source, "--out", out, "--key", keyFile(0)]);
+    expect([ran.exitCode, ran.stderr]).toEqual([0, expect.stringContaining("left out: 1 × DaemonSet")]);
+    for (const file of readdirSync(out)) expect(readFileSync(join(out, file), "utf8")).not.toContain("planted");
+    const check = async (...files: string[]) => (await runCli(["check", "-f", ...files, "--max-probes", "0"]));
+    const [before, after] = [await check(join(LAB, "cluster.yaml"), source), await check(out)];
+    expect(before.stdout).toMatch(said);
+    expect(after.stdout.split("\n")[0]).toBe(before.stdout.split("\n")[0]);
+    expect(/clusterCIDR|cluster-cidr|guess/.test(after.stderr)).toBe(/clusterCIDR|cluster-cidr|guess/.test(before.stderr));
+  });
+});
+
 describe("what cannot be mapped", () => {
   it.each([
     ["apiVersion: cilium.io/v2\nkind: CiliumEgressGatewayPolicy\nmetadata: { name: a }", "would change verdicts"],

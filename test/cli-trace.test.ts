@@ -57,6 +57,25 @@ describe("a packet that nobody recorded", () => {
     expect(exitCode).toBe(0);
   });
 
+  it("is to or from no pod that has ended, whose address may be another pod's; dump cluster marks those", async () => {
+    const ended = file("ended.yaml", ["Succeeded", "Failed"].map((phase) => `---
+apiVersion: v1
+kind: Pod
+metadata: {name: job-${phase.toLowerCase()}, namespace: default}
+spec: {nodeName: node1, containers: []}
+status: {phase: ${phase}, podIPs: [{ip: 10.244.2.10}]}
+`).join(""));
+    for (const [args, said] of [[["--from", "cli-a", "--to", "job-succeeded:8080"], "--to: pod default/job-succeeded has ended (Succeeded)"],
+      [["--from", "pod:default/job-failed", "--to", "web-b:8080"], "--from: pod default/job-failed has ended (Failed)"]] as const) {
+      const { exitCode, stdout, stderr } = await trace("-f", ended, ...args);
+      expect([exitCode, stdout, stderr]).toEqual([2, "", expect.stringContaining(said)]);
+    }
+    expect((await trace("-f", ended, "--from", "cli-a", "--to", "10.244.2.10:8080")).stdout).toMatch(/^current \(kube-proxy\): delivered/m);
+    const { stdout } = await runCli(["dump", "cluster", ...CLUSTER, "-f", ended]);
+    expect(stdout.match(/^pod .*ended.*$/gm)).toEqual(["pod default/job-failed  10.244.2.10  on node1  ended (Failed): the address is no"
+      + " longer its own", "pod default/job-succeeded  10.244.2.10  on node1  ended (Succeeded): the address is no longer its own"]);
+  });
+
   it("goes to one backend on both sides, whatever each would have chosen: what differs is not the choice", async () => {
     const chosen = new Set<string>();
     let pinned = 0;

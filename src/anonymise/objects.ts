@@ -4,6 +4,8 @@
  */
 import { readDocuments } from "../cluster/documents.js";
 import { OPTION_NAMES } from "../ebpf/option-values.js";
+import { fieldAt, flagsOf } from "../iptables/flags.js";
+import { SETTINGS as KUBE_PROXY_SETTINGS } from "../iptables/kubeproxy/settings.js";
 import { KEPT_KINDS, metadata } from "./kinds.js";
 import type { Mapping } from "./mapping.js";
 import { asObject, type Json, Unmappable } from "./shape.js";
@@ -32,7 +34,10 @@ export function anonymiseObject(value: unknown, mapping: Mapping, dropped: Dropp
     const map = configMap(object, mapping, dropped);
     if (map !== null) return { apiVersion, kind, ...map };
   } else if (kind === "KubeProxyConfiguration") return configuration(object, mapping, dropped, kind) as Json;
-  else if (DECIDING.test(apiVersion) && !IDLE.test(kind))
+  else if (kind === "DaemonSet" && apiVersion === "apps/v1") {
+    const set = daemonSet(object, mapping, dropped);
+    if (set !== null) return { apiVersion, kind, ...set };
+  } else if (DECIDING.test(apiVersion) && !IDLE.test(kind))
     throw new Unmappable(kind, "a kind that is mapped: dropping it would change verdicts");
   drop(dropped, kind);
   return null;
@@ -70,6 +75,34 @@ function configMap(object: Json, mapping: Mapping, dropped: Dropped): Json | nul
     if (problems.length > 0 || items.length > 1) throw new Unmappable(`ConfigMap.data.${key}`, "one YAML or JSON document");
     return [key, items.length === 0 ? "" : JSON.stringify(configuration(items[0].value, mapping, dropped, called))];
   })) };
+}
+
+/** Of programs on nodes that show which dataplane a cluster has, or how it is configured (src/check/detect.ts, flags). */
+const PROGRAMS = /^(azure-npm|calico-node|cilium|kube-proxy|(azure-)?ip-masq-agent)$/;
+/** Flags of them that change rules. */
+const FLAGS: ReadonlySet<string> = new Set([...KUBE_PROXY_SETTINGS.map(({ flag }) => flag), "enable-ipv6", "random-fully",
+  "nomasq-all-reserved-ranges"]);
+
+/** A DaemonSet of such a program: its name, the version of Cilium's image, flags; null: any other. */
+function daemonSet(object: Json, mapping: Mapping, dropped: Dropped): Json | null {
+  const meta = asObject(object["metadata"], "DaemonSet.metadata");
+  const called = String(meta["name"]);
+  if (!PROGRAMS.test(called)) return null;
+  const containers = fieldAt(object, ["spec", "template", "spec", "containers"]);
+  const images = called === "cilium" && Array.isArray(containers) ? containers.map((one) => String(fieldAt(one, ["image"]))) : [];
+  const version = images.map((one) => /\/cilium[^/]*:v?(\d+\.\d+(\.\d+)?)\b/.exec(one)?.[1]).find((one) => one !== undefined);
+  const written = flagsOf({ kind: "DaemonSet", namespace: "", name: called, labels: {}, annotations: {}, where: { file: "", line: 0 },
+    apiVersion: "apps/v1", object });
+  // With a file in place of flags those say nothing.
+  const args = written.some(({ name }) => name === "config") ? [] : written.flatMap(({ name, value }) => {
+    const mapped = !FLAGS.has(name) ? null : value === null ? `--${name}` : settingText(value, mapping);
+    if (mapped === null) drop(dropped, `flag of ${called}`);
+    return mapped === null ? [] : [value === null ? mapped : `--${name}=${mapped}`];
+  });
+  const container = { ...version === undefined ? {} : { image: `quay.io/cilium/cilium:v${version}` },
+    ...args.length === 0 ? {} : { args } };
+  return { metadata: metadata({ name: called, namespace: meta["namespace"] }, mapping, "DaemonSet.metadata"),
+    spec: { template: { spec: { containers: [container] } } } };
 }
 
 /** Options that twinplane knows; what it does not know is dropped, what it knows and is not mapped is refused. */

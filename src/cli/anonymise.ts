@@ -20,7 +20,8 @@ import { FileKind, sniff, SNIFF_BYTES } from "../capture/sniff.js";
 import { formatProblem, type Problem } from "../cluster/problem.js";
 import { fileChunks } from "./chunks.js";
 import { findDumps, type FoundDump } from "./dumps.js";
-import { FLOW_NAME, isFlowLog } from "./input-files.js";
+import { readFlowLines } from "./flow-lines.js";
+import { FLOW_NAME } from "./input-files.js";
 import { list, openFailure, readText, sentenceOf } from "./files.js";
 import { nodeFailure, nodeOf, splitNode } from "./inputs.js";
 import { UsageError } from "./usage.js";
@@ -143,6 +144,12 @@ class Output {
     return join(this.folder, name);
   }
 
+  /** A text that is written as it grows. */
+  draftOf(name: string): Draft {
+    this.names.push(name);
+    return new Draft(join(this.draft, name));
+  }
+
   async bytes(name: string, chunks: AsyncIterable<Uint8Array>): Promise<string> {
     this.names.push(name);
     const handle = openSync(join(this.draft, name), "w");
@@ -161,6 +168,34 @@ class Output {
 
   discard(): void {
     rmSync(this.draft, { recursive: true, force: true });
+  }
+}
+
+const DRAFT_LETTERS = 1 << 16;
+
+/** Lines of a file, written in blocks. */
+class Draft {
+  private readonly handle: number;
+  private waiting = "";
+
+  constructor(path: string) {
+    this.handle = openSync(path, "w");
+  }
+
+  add(line: string): void {
+    this.waiting += line;
+    if (this.waiting.length >= DRAFT_LETTERS) this.flush();
+  }
+
+  close(): void {
+    this.flush();
+    closeSync(this.handle);
+  }
+
+  private flush(): void {
+    const bytes = Buffer.from(this.waiting);
+    this.waiting = "";
+    for (let at = 0; at < bytes.length;) at += writeSync(this.handle, bytes, at);
   }
 }
 
@@ -220,29 +255,43 @@ class Run {
         this.refuse(file, "only texts are anonymised here; unpack the archive");
         continue;
       }
-      const read = readText(file);
-      if ("what" in read) this.refuse(file, read.what);
-      else if (isFlowLog(read.text.trimStart().split("\n", 1)[0])) this.flowLog(file, read.text);
-      else this.ofNode(file, said, "--input-file", (stem) => {
-        const name = `${stem}.entries.txt`;
-        this.output.text(name, anonymiseConntrack(read.text, this.mapping));
-        this.logs.push(`${stem.replace(/\.\d+$/, "")}=${this.output.path(name)}`);
+      await this.mappedLog(file, async () => {
+        const text = await this.flowLog(file);
+        if (text !== null) this.ofNode(file, said, "--input-file", (stem) => {
+          const name = `${stem}.entries.txt`;
+          this.output.text(name, anonymiseConntrack(text, this.mapping));
+          this.logs.push(`${stem.replace(/\.\d+$/, "")}=${this.output.path(name)}`);
+        });
       });
     }
   }
 
-  private flowLog(file: string, text: string): void {
-    this.mapped(file, () => {
-      const problems: Problem[] = [];
-      const out: string[] = [];
-      const log = new FlowLogAnonymiser(file, this.mapping, problems, (line) => out.push(line));
-      for (const line of text.split("\n")) log.push(line.endsWith("\r") ? line.slice(0, -1) : line);
+  /** Flow by flow, as they are read; the text of what is no flow log. null: it was one, or is refused. */
+  private async flowLog(file: string): Promise<string | null> {
+    const name = `flows-${this.logs.length + 1}.jsonl`;
+    const problems: Problem[] = [];
+    let damage: string | null = null;
+    let lines: Draft | null = null;
+    try {
+      const { log, text } = await readFlowLines(fileChunks(file, (what) => {
+        damage = what;
+      }), () => {
+        const draft = this.output.draftOf(name);
+        lines = draft;
+        return new FlowLogAnonymiser(file, this.mapping, problems, (line) => draft.add(line));
+      });
+      if (damage !== null) {
+        this.refuse(file, damage);
+        return null;
+      }
+      if (log === null) return text ?? "";
       log.finish();
       for (const problem of problems) this.refuse(file, `line ${problem.where?.line ?? 0}: ${problem.what}`);
-      const name = `flows-${this.logs.length + 1}.jsonl`;
-      this.output.text(name, out.join(""));
       this.logs.push(this.output.path(name));
-    });
+      return null;
+    } finally {
+      (lines as Draft | null)?.close();
+    }
   }
 
   /** The dumps that one `--rules` names. */
@@ -328,13 +377,25 @@ class Run {
     });
   }
 
+  private async mappedLog(file: string, write: () => Promise<void>): Promise<void> {
+    try {
+      await write();
+    } catch (error) {
+      this.refuseUnmappable(file, error);
+    }
+  }
+
   private mapped(file: string, write: () => void): void {
     try {
       write();
     } catch (error) {
-      if (!(error instanceof Unmappable)) throw error;
-      this.refuse(file, `${error.message}; the file is refused`);
+      this.refuseUnmappable(file, error);
     }
+  }
+
+  private refuseUnmappable(file: string, error: unknown): void {
+    if (!(error instanceof Unmappable)) throw error;
+    this.refuse(file, `${error.message}; the file is refused`);
   }
 
   private listed(path: string, names: RegExp): string[] {

@@ -181,7 +181,8 @@ function withoutMark(bytes: Uint8Array): string {
   return new TextDecoder(encodingOf(bytes)).decode(bytes);
 }
 
-function encodingOf(bytes: Uint8Array): "utf-16le" | "utf-16be" | "utf-8" {
+/** By its mark; UTF-8 where it has none. */
+export function encodingOf(bytes: Uint8Array): "utf-16le" | "utf-16be" | "utf-8" {
   return bytes[0] === 0xff && bytes[1] === 0xfe ? "utf-16le" : bytes[0] === 0xfe && bytes[1] === 0xff ? "utf-16be" : "utf-8";
 }
 

@@ -5,10 +5,11 @@
 import { type ConntrackFlow, readConntrackFlows } from "../cluster/conntrack-flow.js";
 import type { Problem } from "../cluster/problem.js";
 import { Connections, type ConnectionSet } from "../flows/connections.js";
-import { FlowLog, isJsonText } from "../flows/log.js";
+import { FlowLog } from "../flows/log.js";
 import type { EntryFile } from "../replay/entries.js";
 import { fileChunks } from "./chunks.js";
 import { list } from "./files.js";
+import { readFlowLines } from "./flow-lines.js";
 import { isSysdump, isSysdumpFlows } from "./sysdump.js";
 import { readZip, ZIP_NAME } from "./zip.js";
 import { type Inputs, nodeFailure, nodeOf, splitNode } from "./inputs.js";
@@ -16,8 +17,6 @@ import { type Inputs, nodeFailure, nodeOf, splitNode } from "./inputs.js";
 export const FLOW_NAME = /\.(jsonl?|ndjson|log|csv|conntrack|ct-events\.txt)(\.(gz|zst))?$/i;
 /** Of a sysdump's folder only these are flows. */
 const FLOWS_OF_SYSDUMP = (files: readonly string[]): readonly string[] => (isSysdump(files) ? files.filter(isSysdumpFlows) : files);
-/** A line longer than this is no flow. */
-const LONGEST = 1 << 24;
 
 export interface InputFiles {
   readonly entries: readonly EntryFile[];
@@ -72,36 +71,13 @@ class InputReading {
   async read(file: string, said: string, open: (file: string, onDamage: (what: string) => void) => AsyncIterable<Uint8Array>)
     : Promise<void> {
     let damaged = false;
-    const lines = new Lines();
-    let log: FlowLog | null = null;
-    let text: string[] | null = null;
     const chunks = open(file, (what) => {
       damaged = true;
       this.problems.push({ where: { file, line: 0 }, severity: "error", what });
     });
-    const take = (line: string): void => {
-      if (log === null && text === null) {
-        if (line.trim() === "" && log === null) {
-          lines.skipped++;
-          return;
-        }
-        if (isFlowLog(line)) log = new FlowLog(file, this.connections, this.problems);
-        else text = new Array<string>(lines.skipped).fill("");
-        for (let blank = 0; log !== null && blank < lines.skipped; blank++) log.push("");
-      }
-      if (log !== null) log.push(line);
-      else text?.push(line);
-    };
-    const takePiece = (piece: string): boolean => {
-      if (log === null && text === null && isJsonText(piece.replace(/^\ufeff/, ""))) {
-        log = new FlowLog(file, this.connections, this.problems);
-      }
-      return log?.piece(piece) === true;
-    };
-    for await (const chunk of chunks) lines.push(chunk, take, takePiece);
-    lines.end(take);
+    const { log, text } = await readFlowLines(chunks, () => new FlowLog(file, this.connections, this.problems));
     if (log !== null) this.endLog(file, log);
-    else if (text !== null) this.readEntries(file, said, (text as string[]).join("\n"));
+    else if (text !== null) this.readEntries(file, said, text);
     else if (damaged) this.unreadable++;
     else this.readEntries(file, said, "");
   }
@@ -138,37 +114,5 @@ class InputReading {
         what: "no conntrack entry and no flow in this file; expected what conntrack -L, conntrack -E or hubble observe -o jsonpb prints" });
     }
     this.entries.push({ file, node, flows });
-  }
-}
-
-/** JSON, or a header of columns; conntrack's lines begin with a time in brackets or a protocol and have equals signs. */
-export function isFlowLog(line: string): boolean {
-  const head = line.replace(/^\ufeff/, "").trimStart();
-  return head.startsWith("{") || isJsonText(head) || /^"?[A-Za-z_][^",=]*"?,/.test(head);
-}
-
-/** Text lines from chunks of bytes. */
-class Lines {
-  /** Blank lines before the first that says something. */
-  skipped = 0;
-  private readonly decoder = new TextDecoder();
-  private rest = "";
-
-  /** @param takePiece takes part of a line that is too long; false: it does not */
-  push(chunk: Uint8Array, take: (line: string) => void, takePiece: (piece: string) => boolean): void {
-    const text = this.rest + this.decoder.decode(chunk, { stream: true });
-    let from = 0;
-    for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", from)) {
-      take(text.slice(from, text[end - 1] === "\r" ? end - 1 : end));
-      from = end + 1;
-    }
-    this.rest = text.slice(from);
-    // What is cut here is refused as the flow that it is none of.
-    if (this.rest.length > LONGEST) this.rest = takePiece(this.rest) ? "" : this.rest.slice(0, 1024);
-  }
-
-  end(take: (line: string) => void): void {
-    const last = this.rest + this.decoder.decode();
-    if (last !== "") take(last);
   }
 }

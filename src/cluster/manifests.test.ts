@@ -3,6 +3,7 @@ import { dump } from "js-yaml";
 import { describe, expect, test } from "vitest";
 import { type ManifestObjects, mergeObjects, readManifests, withoutObjects } from "./manifests.js";
 import { formatProblem } from "./problem.js";
+import type { NamedText } from "./source-text.js";
 import { buildCluster } from "./timeline.js";
 
 const seed = Number(process.env.TWINPLANE_SEED ?? 20261122);
@@ -175,8 +176,30 @@ describe("objects", () => {
     const { objects, lines } = read(`${pod("10.0.0.1")}---\n${pod("10.0.0.2")}`);
     expect(objects.pods.map((one) => one.ips[0].text)).toEqual(["10.0.0.2"]);
     expect(lines).toEqual([
-      expect.stringMatching(/^a\.yaml:6: warning: Pod default\/x was already read from a\.yaml:1/),
+      expect.stringMatching(/^a\.yaml:6: warning: Pod default\/x was read from a\.yaml:1 too/),
     ]);
+  });
+
+  describe("of one object in two files", () => {
+    const pod = (file: string, ip: string, version: string): NamedText => ({ name: file, text: JSON.stringify({ apiVersion: "v1",
+      kind: "Pod", metadata: { name: "x", ...(version === "" ? {} : { resourceVersion: version }) }, status: { podIP: ip } }) });
+    test.each<[string, NamedText[], string, string, string]>([
+      ["the higher resourceVersion counts", [pod("a", "10.0.0.1", "1000"), pod("b", "10.0.0.2", "999"), pod("c", "10.0.0.3", "99")],
+        "10.0.0.1", "warning", "Pod default/x was read from b:1, c:1 too; expected each object once; this one has the highest"],
+      ["what somebody wrote counts before what a cluster said", [pod("a", "10.0.0.1", ""), pod("b", "10.0.0.2", "999")], "10.0.0.1",
+        "error", "nothing says which is the newest; this one is used"],
+      ["the file named last counts where nothing else says it", [pod("a", "10.0.0.1", ""), pod("b", "10.0.0.2", "")], "10.0.0.2", "error",
+        "nothing says which is the newest; this one is used"],
+      ["that they say the same is no error", [pod("a", "10.0.0.1", ""), pod("b", "10.0.0.1", "7")], "10.0.0.1", "warning",
+        "they say the same"],
+    ])("%s, in whatever order they are read", (_name, sources, ip, severity, said) => {
+      const results = [sources, [...sources].reverse(), [...sources.slice(1), sources[0]]].map((some) => readManifests(some));
+      for (const { objects, problems } of results) {
+        expect(objects.pods.map((one) => one.ips[0].text)).toEqual([ip]);
+        expect(problems).toEqual([expect.objectContaining({ severity, what: expect.stringContaining(said) })]);
+        expect([objects, problems]).toEqual([results[0].objects, results[0].problems]);
+      }
+    });
   });
 
   test("kinds of the same name in other groups are other objects", () => {

@@ -3,7 +3,7 @@
  *
  * Reads YAML (several documents) and JSON, with List kinds, as kubectl reads them; validates and defaults as
  * the API server does. What is wrong becomes a Problem with file and line; the rest is used. Of objects with
- * the same kind, namespace and name the last one counts, with a warning. Objects come out sorted by namespace
+ * the same kind, namespace and name one counts, with a Problem (repeats.ts). Objects come out sorted by namespace
  * and name, so neither the order nor the division into files matters.
  *
  * Secrets and environment variables are dropped here and reach nothing else.
@@ -21,6 +21,7 @@ import { readNetworkPolicy } from "./network-policy.js";
 import { readOther } from "./other.js";
 import { type NodeObject, readNode, readPod } from "./pod.js";
 import type { Problem } from "./problem.js";
+import { Repeats } from "./repeats.js";
 import { readEndpointSlice, readService } from "./service.js";
 import type { NamedText } from "./source-text.js";
 
@@ -81,7 +82,8 @@ export function readManifests(sources: readonly (NamedText | LargeText)[]): Mani
     if ("text" in source) take(readDocuments(source));
     else for (const documents of readPieces(source.name, source.chunks)) take(documents);
   }
-  return { objects: collection.objects(), problems: [...ofTexts, ...ofObjects] };
+  const objects = collection.objects();
+  return { objects, problems: [...ofTexts, ...ofObjects] };
 }
 
 /** The same of objects that are already split into items, such as those inside another document. */
@@ -89,7 +91,8 @@ export function readItems(items: readonly ManifestItem[]): Manifests {
   const problems: Problem[] = [];
   const collection = new Collection(problems);
   for (const item of items) readObject(item, collection, problems);
-  return { objects: collection.objects(), problems };
+  const objects = collection.objects();
+  return { objects, problems };
 }
 
 /** The objects of both, those of `added` in place of those with the same kind, namespace and name. */
@@ -121,26 +124,24 @@ const LISTS = ["namespaces", "nodes", "pods", "services", "endpointSlices", "net
 
 class Collection {
   private readonly lists = new Map<keyof ManifestObjects, Map<string, ObjectMeta>>();
+  private readonly repeats: Repeats | null;
 
   /** @param problems where repeated objects are reported; null: a repeated one replaces silently */
-  constructor(private readonly problems: Problem[] | null) {
+  constructor(problems: Problem[] | null) {
+    this.repeats = problems === null ? null : new Repeats(problems, title);
     for (const list of LISTS) this.lists.set(list, new Map());
   }
 
-  add(list: keyof ManifestObjects, object: ObjectMeta): void {
+  /** @param version its resourceVersion, where it has one */
+  add(list: keyof ManifestObjects, object: ObjectMeta, version: unknown = null): void {
     const objects = this.lists.get(list)!;
     const group = list === "others" ? groupOf(object as OtherObject) : "";
     const key = JSON.stringify([object.namespace, object.name, object.kind, group]);
-    const earlier = objects.get(key);
-    if (earlier !== undefined) {
-      this.problems?.push({ where: object.where, severity: "warning",
-        what: `${title(object)} was already read from ${earlier.where.file}:${earlier.where.line}; expected `
-          + "each object once; this later one is used" });
-    }
-    objects.set(key, object);
+    objects.set(key, this.repeats?.chosen(`${list} ${key}`, object, version, objects.get(key) ?? null) ?? object);
   }
 
   objects(): ManifestObjects {
+    this.repeats?.report();
     const result: Partial<Record<keyof ManifestObjects, ObjectMeta[]>> = {};
     for (const list of LISTS) result[list] = [...this.lists.get(list)!.values()].sort(byName);
     return result as unknown as ManifestObjects;
@@ -155,9 +156,8 @@ function readObject(item: ManifestItem, collection: Collection, problems: Proble
   if (reading.refused) return;
   if (kindName === "Status" && root.get("status").value === "Failure") {
     const said = root.get("message").value;
-    problems.push({ where: root.where(), severity: "error", incomplete: true,
-      what: `the API server's answer is a failure, and what was asked of it is not here: ${
-        typeof said === "string" ? said : "no reason given"}` });
+    problems.push({ where: root.where(), severity: "error", incomplete: true, what: "the API server's answer is a failure, and what was"
+      + ` asked of it is not here: ${typeof said === "string" ? said : "no reason given"}` });
     return;
   }
   if (kindName === "" || apiVersion === "") {
@@ -183,7 +183,7 @@ function readObject(item: ManifestItem, collection: Collection, problems: Proble
   reading.title = title(meta);
   if (ours !== undefined) checkName(root.get("metadata"), meta);
   const object = ours === undefined ? otherOf(item, meta, apiVersion) : ours.read(root, meta);
-  if (!reading.refused) collection.add(ours?.list ?? "others", object);
+  if (!reading.refused) collection.add(ours?.list ?? "others", object, root.get("metadata").get("resourceVersion").value);
 }
 
 /** A component's configuration file, which is a document with a kind but without metadata. */

@@ -31,6 +31,11 @@ export function likenessOf(pod: Pod): string {
 }
 
 /** Whether it has an address of its own. */
-export function hasOwnAddress({ hostNetwork, phase, ips }: Pod): boolean {
-  return !hostNetwork && phase !== "Succeeded" && phase !== "Failed" && ips.length > 0;
+export function hasOwnAddress(pod: Pod): boolean {
+  return !pod.hostNetwork && !hasEnded(pod) && pod.ips.length > 0;
+}
+
+/** Its containers ran to their end; the address that its status still has is nobody's, or another pod's. */
+export function hasEnded({ phase }: Pick<Pod, "phase">): boolean {
+  return phase === "Succeeded" || phase === "Failed";
 }

@@ -5,6 +5,7 @@
  */
 import { type Address, parseAddress } from "../cluster/address.js";
 import type { Cluster, Node, Pod, Service } from "../cluster/cluster.js";
+import { hasEnded } from "../cluster/pod-identity.js";
 import type { Connection } from "../flows/connections.js";
 import type { FlowParty } from "../flows/flow.js";
 
@@ -102,7 +103,14 @@ function endOf(cluster: Cluster, given: string, option: string, kinds: readonly 
     const full = text.slice(text.indexOf(" ") + 1);
     return full === name || (!name.includes("/") && full.endsWith(`/${name}`));
   });
-  if (found.length === 1) return found[0];
+  if (found.length === 1) {
+    const [{ kind, is, text }] = found;
+    if (kind === "pod" && hasEnded(is)) {
+      throw new NameError(`${option}: ${text} has ended (${is.phase}): its address is nobody's now, or another pod's; an address in its`
+        + " place asks about whoever has it");
+    }
+    return found[0];
+  }
   const what = wanted.join(", ").replace(/, (\w+)$/, " or $1");
   if (found.length === 0) {
     throw new NameError(`${option}: the manifests hold no ${what} '${name}'${all.length === 0 ? "" : `; they hold ${someOf(all)}`}`);

@@ -1,5 +1,6 @@
 /** The cluster as it was read, as text: what a user checks first when a result looks odd. */
 import type { Cluster } from "../cluster/cluster.js";
+import { hasEnded } from "../cluster/pod-identity.js";
 
 export function renderCluster(cluster: Cluster): string {
   const lines: string[] = [];
@@ -14,7 +15,8 @@ export function renderCluster(cluster: Cluster): string {
   }
   for (const pod of cluster.pods) {
     const ips = pod.ips.map((ip) => ip.text).join(" ");
-    lines.push(`pod ${pod.namespace}/${pod.name}  ${ips}  on ${pod.nodeName}${pod.hostNetwork ? "  host network" : ""}`);
+    lines.push(`pod ${pod.namespace}/${pod.name}  ${ips}  on ${pod.nodeName}${pod.hostNetwork ? "  host network" : ""}`
+      + (hasEnded(pod) ? `  ended (${pod.phase}): the address is no longer its own` : ""));
   }
   for (const service of cluster.services) {
     const ports = service.ports.map((port) => `${port.port}/${port.protocol}${port.nodePort > 0 ? `:${port.nodePort}` : ""}`).join(" ");
