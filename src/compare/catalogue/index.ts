@@ -11,7 +11,7 @@ import { CONNTRACK } from "./conntrack.js";
 import type { Difference, SettingSide, Situation } from "./difference.js";
 import { endOf } from "./ends.js";
 import { HAZARDS } from "./hazards.js";
-import { answersDenied, choosesStranger, engineDeliversDenied, keepsOuterSource, passesOverShown, passesRanges,
+import { answersDenied, choosesStranger, engineDeliversDenied, keepsOuterSource, passesLocal, passesOverShown, passesRanges,
   targetDeliversDenied } from "./judgements.js";
 import { NAT } from "./nat.js";
 import { NODE } from "./node.js";
@@ -43,7 +43,7 @@ export function nameOf(situation: Situation): string {
 
 /** What neither system does, whatever is known of it besides. */
 const NEVER: readonly ((situation: Situation) => boolean)[] = [isAstray, choosesStranger, passesOverShown, passesRanges, answersDenied,
-  engineDeliversDenied, calicoDeliversDenied, keepsOuterSource];
+  engineDeliversDenied, calicoDeliversDenied, keepsOuterSource, passesLocal];
 
 /** Where the target delivers although the words of policies deny it: they know nothing of what these are about. */
 const UNASKED: ReadonlySet<string> = new Set(["POL-OWN-PROGRAM", "POL-HAIRPIN"]);

@@ -178,6 +178,17 @@ export function isMasqueradedElsewhere({ frontend, names, source, destination, c
   return frontend.kind === "ClusterIP" || (entered !== null && entered !== node && frontend.service.externalTrafficPolicy === "Cluster");
 }
 
+/**
+ * A pod to another node's port under the policy Local comes to an endpoint elsewhere, with its own address, as pods do who nobody
+ * masquerades on the way; and the list of who masquerades does not have that node.
+ */
+export function passesLocal({ names, source, destination, frontend, current }: Situation): boolean {
+  const [pod, node] = [names.pod(source), names.node(destination)];
+  return pod !== null && node !== null && node !== pod.nodeName && frontend?.kind === "NodePort"
+    && frontend.service.externalTrafficPolicy === "Local" && current.outcome.arrived && current.sourceSeen === source
+    && current.destination !== destination && names.pod(current.destination)?.nodeName !== node && isListed(destination, current) === false;
+}
+
 /** Whether a side's list has an address that is no pod's, so that pods' own addresses come there; undefined: no list is known. */
 export function isListed(address: string, { unmasqueraded }: SettingSide): boolean | undefined {
   const known = parseAddress(address);

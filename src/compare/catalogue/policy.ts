@@ -5,7 +5,6 @@
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
 import { isEndpoint, isPolicyDrop } from "./ends.js";
-import { isListed } from "./judgements.js";
 import { isAnswerDenied, isDeniedInTarget, isOnMasqueradingNode, judgementsOfDrop } from "./policy-reading.js";
 import { POLICY_PACKETS } from "./policy-packets.js";
 import { BACKEND_PICK, POLICY_PEERS } from "./policy-peers.js";
@@ -35,20 +34,9 @@ export const POLICY: readonly Difference[] = [NO_ENGINE, ...POLICY_MOMENTS, ...P
  * the node that it entered by, is judged by the sender's own address, which masquerading may have replaced before it arrived.
  */
 function isDelivered(s: Situation): boolean {
-  return s.facets === Facet.Reached && s.current.outcome.arrived && !isPastLocal(s)
+  return s.facets === Facet.Reached && s.current.outcome.arrived
     && (s.policyDenies() || ((s.names.pod(s.source) !== null || isOnMasqueradingNode(s)) && s.policyDeniesSender())
       || isDeniedThere(s) || [...POLICY_PEERS, ...POLICY_RULES].some((one) => one.matches({ ...s, currentHasPolicy: true })));
-}
-
-/**
- * A pod to another node's port under the policy Local comes to an endpoint elsewhere only with its own address, as a pod's: where the
- * list of who masquerades has the node.
- */
-function isPastLocal({ names, source, destination, frontend, current }: Situation): boolean {
-  const [pod, node] = [names.pod(source), names.node(destination)];
-  return pod !== null && node !== null && node !== pod.nodeName && frontend?.kind === "NodePort"
-    && frontend.service.externalTrafficPolicy === "Local" && names.pod(current.destination)?.nodeName !== node
-    && isListed(destination, current) === false;
 }
 
 /**

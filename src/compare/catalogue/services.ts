@@ -5,7 +5,7 @@ import { Facet } from "../facets.js";
 import type { Frontend } from "../names.js";
 import type { Difference, Side, Situation } from "./difference.js";
 import { endOf, isEndpoint, isNoBackend, refuses } from "./ends.js";
-import { balancesElsewhere, clientsAtBalancer, heedsRanges, isListed } from "./judgements.js";
+import { balancesElsewhere, clientsAtBalancer, heedsRanges } from "./judgements.js";
 import { deniesOwnNode, isAnswerDenied, isAnswerDropped, isEngineDrop } from "./policy-reading.js";
 
 export const SERVICES: readonly Difference[] = [
@@ -359,7 +359,7 @@ function isPodToOthersNode(s: Situation): boolean {
   const sender = parseAddress(source);
   return frontend?.kind === "NodePort" && sender !== null && isPodOfAnotherNode(s) && balancesElsewhere(s)
     && current.podRanges?.some((range) => prefixContains(range, sender)) === true && isEndpoint(s, frontend, current)
-    && current.sourceSeen === source && isListed(s.destination, current) !== false;
+    && current.sourceSeen === source;
 }
 
 /** Such a pod, served by Cilium from that node's endpoints alone. */
