@@ -41,7 +41,8 @@ function randomCluster(random: Random): Cluster {
   const nodes = Array.from({ length: 1 + random.below(5) }, (_, index) => `n${(index * 7) % 10}`);
   const pick = <T>(list: readonly T[]): T => random.pick(list);
   const policy = (): string => pick(["Local", "Local", "Cluster"]);
-  const items: object[] = nodes.map((name, index) => ({ apiVersion: "v1", kind: "Node", metadata: { name, labels: zone(pick(["", "a", "b"])) },
+  const items: object[] = nodes.map((name, index) => ({ apiVersion: "v1", kind: "Node",
+    metadata: { name, labels: zone(pick(["", "a", "b"])) },
     status: { addresses: [{ type: "InternalIP", address: `192.168.0.${index + 1}` }] } }));
   const pods = Array.from({ length: 3 + random.below(6) }, (_, index) => ({ ip: `10.0.0.${index + 1}`, node: pick(nodes) }));
   pods.forEach(({ ip, node }, index) => items.push({ apiVersion: "v1", kind: "Pod", metadata: { name: `p${index}`, namespace: "shop" },

@@ -252,7 +252,12 @@ function draftsOf(
 }
 
 /** Where rows of single nodes have the same address and port, which of them a node keeps depends on the node: all are made there. */
-function withoutMixed(drafts: readonly Draft[], nodes: ReadonlyMap<string, Node>, options: CiliumOptions, locals: LocalCandidates): Draft[] {
+function withoutMixed(
+  drafts: readonly Draft[],
+  nodes: ReadonlyMap<string, Node>,
+  options: CiliumOptions,
+  locals: LocalCandidates,
+): Draft[] {
   const counts = new Map<string, number>();
   const keyOf = (draft: Draft): string => frontendKey(keepsProtocol(options) ? draft : { ...draft, protocol: 0 });
   for (const draft of drafts) {
