@@ -181,9 +181,8 @@ describe("objects", () => {
   });
 
   test("a YAML list that was cut off is used but for its last item, and is incomplete", () => {
-    const whole = dump({ apiVersion: "v1",
-      items: ["a", "b", "c"].map((name) => ({ apiVersion: "v1", kind: "Namespace", metadata: { name } })),
-      kind: "List", metadata: { resourceVersion: "" } });
+    const items = ["a", "b", "c"].map((name) => ({ apiVersion: "v1", kind: "Namespace", metadata: { name } }));
+    const whole = dump({ apiVersion: "v1", items, kind: "List", metadata: { resourceVersion: "" } });
     expect(read(whole).objects.namespaces.map(({ name }) => name)).toEqual(["a", "b", "c"]);
     const { objects, problems } = read(whole.slice(0, whole.indexOf("\nkind: List") + 1));
     expect(objects.namespaces.map(({ name }) => name)).toEqual(["a", "b"]);
