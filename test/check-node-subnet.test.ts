@@ -16,7 +16,7 @@ const object = (kind: string, name: string, rest: Plain, namespace = "default"):
   ...Object.fromEntries(Object.entries(rest).filter(([field]) => field !== "metadata")) });
 
 /** @param kept what ip-masq-agent leaves alone @param ranges of the load balancer */
-function cluster(pods: readonly string[], podCIDR: ((node: number) => string) | null, kept: string, ranges: readonly string[]) {
+function cluster(pods: readonly string[], podCIDR: ((node: number) => string) | null, kept: string, ranges: readonly string[], more: readonly Plain[] = []) {
   const nodes = [4, 35, 66].map((last, index) => object("Node", `node${index + 1}`, {
     spec: podCIDR === null ? {} : { podCIDR: podCIDR(index), podCIDRs: [podCIDR(index)] },
     status: { addresses: [{ type: "InternalIP", address: `10.224.0.${last}` }] } }));
@@ -39,6 +39,8 @@ function cluster(pods: readonly string[], podCIDR: ((node: number) => string) | 
       data: { "ip-masq-agent-reconciled": `nonMasqueradeCIDRs:\n- ${kept}\nmasqLinkLocal: true\n` } }, "kube-system"),
     { apiVersion: "kubeproxy.config.k8s.io/v1alpha1", kind: "KubeProxyConfiguration", clusterCIDR: podCIDR === null ? "10.224.0.0/16"
       : "10.244.0.0/16", detectLocalMode: "ClusterCIDR" },
+    ...more.length === 0 ? [] : [...more, slice("outer", [0]), service("outer", 23, { externalIPs: ["198.51.100.9"],
+      externalTrafficPolicy: "Local", ports: [{ port: 80, targetPort: 8080 }] })],
   ] }) }]);
   return buildCluster(objects);
 }
@@ -46,6 +48,11 @@ function cluster(pods: readonly string[], podCIDR: ((node: number) => string) | 
 const nodeSubnet = (ranges: readonly string[]) => cluster(["10.224.0.5", "10.224.0.36", "10.224.0.67"], null, "10.224.0.0/12", ranges);
 const overlay = (ranges: readonly string[]) => cluster(["10.244.0.5", "10.244.1.5", "10.244.2.5"], (node) => `10.244.${node}.0/24`,
   "10.244.0.0/16", ranges);
+
+/** With a service at an external IP whose traffic policies differ, and clients that may send to pods alone. */
+const outer = cluster(["10.244.0.5", "10.244.1.5", "10.244.2.5"], (node) => `10.244.${node}.0/24`, "10.244.0.0/16", [], [
+  object("NetworkPolicy", "client", { spec: { podSelector: { matchLabels: { app: "client" } }, policyTypes: ["Egress"],
+    egress: [{ to: [{ podSelector: {} }] }] } })]);
 
 /** Names by change, of pods alone. */
 function namesOf(from: ReturnType<typeof cluster>, current: string, target: string): Set<string> {
@@ -62,6 +69,7 @@ const CASES: readonly [string, ReturnType<typeof cluster>, string, string, reado
     ["newly denied: POL-IPBLOCK-NODE"]],
   ["a range that the pod's own node takes it out of", overlay(["10.244.0.0/16"]), "kube-proxy", "aks@1.34",
     ["newly denied: SVC-LBSRCRANGES"]],
+  ["an external IP that Cilium has no frontend for", outer, "kube-proxy+calico", "cilium@1.18", ["newly denied: SVC-EXTIP-SCOPES"]],
 ];
 
 describe("every pair has a name", () => {

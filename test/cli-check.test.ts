@@ -161,3 +161,15 @@ describe("what nothing could decide", () => {
     expect(ran.exitCode).not.toBe(0);
   });
 });
+
+describe("an option that decides a difference", () => {
+  it("stands among its causes, with its value and where that was read", async () => {
+    const config = file("cilium-config.yaml", "{apiVersion: v1, kind: ConfigMap, metadata: {namespace: kube-system, name: cilium-config},\n"
+      + "  data: {bpf-lb-external-clusterip: 'false'}}\n");
+    const causes = async (more: readonly string[]): Promise<readonly unknown[]> => (await reportOf(more)).report.compared.groups
+      .find(({ id }) => id === "SVC-CLUSTERIP-EXT")!.becauses.filter(({ object }) => object.startsWith("bpf-"));
+    const cause = { object: "bpf-lb-external-clusterip", rule: "false" };
+    expect(await causes([])).toEqual([{ ...cause, where: null }]);
+    expect(await causes(["-f", config])).toEqual([{ ...cause, where: { file: config, line: 1 } }]);
+  });
+});

@@ -127,7 +127,7 @@ class DocumentReader implements Documents {
   /** Adds a document, or the items of a list document, with their places. */
   private add(value: unknown, text: string, base: number, events: readonly Event[], first: number): void {
     const start = base + startOf(events[first]);
-    const list = listItems(value);
+    const list = listItems(value) ?? this.cutList(value, base + text.length);
     if (list === null) {
       this.items.push({ value, positions: new Positions(this.source, text, base, start, events, first) });
       return;
@@ -139,6 +139,15 @@ class DocumentReader implements Documents {
       const positions = new Positions(this.source, text, base, itemStart, events, at);
       this.push(item, positions);
     });
+  }
+
+  /** The items of a list at the text's end that lacks its kind, which kubectl writes behind them; the last may be there in part. */
+  private cutList(value: unknown, end: number): readonly unknown[] | null {
+    const { items, kind } = value as { readonly items?: unknown; readonly kind?: unknown };
+    if (kind !== undefined || !Array.isArray(items) || end < this.source.text.length) return null;
+    this.problems.push({ where: this.source.where(this.source.text.length), severity: "error", what: "the text ends before `kind: List`,"
+      + " which kubectl writes behind the items, so it was cut off; the last item, which may lack a part, is not used" });
+    return items.slice(0, -1);
   }
 
   /** A list may hold lists; their items keep the inner list's place. */

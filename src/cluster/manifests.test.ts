@@ -180,6 +180,18 @@ describe("objects", () => {
     ]);
   });
 
+  test("a YAML list that was cut off is used but for its last item, and is incomplete", () => {
+    const items = ["a", "b", "c"].map((name) => ({ apiVersion: "v1", kind: "Namespace", metadata: { name } }));
+    const whole = dump({ apiVersion: "v1", items, kind: "List", metadata: { resourceVersion: "" } });
+    expect(read(whole).objects.namespaces.map(({ name }) => name)).toEqual(["a", "b", "c"]);
+    const { objects, problems } = read(whole.slice(0, whole.indexOf("\nkind: List") + 1));
+    expect(objects.namespaces.map(({ name }) => name)).toEqual(["a", "b"]);
+    expect(problems).toEqual([expect.objectContaining({ severity: "error", incomplete: true,
+      what: expect.stringContaining("the text ends before `kind: List`") })]);
+    // Of another document than the last it is no cut.
+    expect(read(`items: [{kind: Namespace}]\n---\n${whole}`).lines).toEqual([expect.stringContaining("found no kind")]);
+  });
+
   describe("of one object in two files", () => {
     const pod = (file: string, ip: string, version: string): NamedText => ({ name: file, text: JSON.stringify({ apiVersion: "v1",
       kind: "Pod", metadata: { name: "x", ...(version === "" ? {} : { resourceVersion: version }) }, status: { podIP: ip } }) });

@@ -7,7 +7,6 @@
  */
 import { addressText, parseAddress } from "../cluster/address.js";
 import { End, type Journey, type Plane } from "../dataplane.js";
-import type { Flow } from "../replay/flows.js";
 import type { Judge, Packet } from "../replay/loop.js";
 import type { Outcome } from "../replay/outcome.js";
 import { Tuple } from "../replay/tuple.js";
@@ -58,18 +57,16 @@ export class Comparison implements Judge {
   readonly coverage = new Coverage();
   /** What both sides refuse alike, a row for flows that are alike. */
   readonly refused = new Map<string, Predicted>();
-  private readonly noted = new WeakSet<Flow>();
-  /** Flows of which a packet was undecided: what a plane remembers of them is not what it would. */
-  private readonly open = new WeakSet<Flow>();
-  /** Flows whose way through a service was noted. */
-  private readonly served = new WeakSet<Flow>();
-  /** TCP flows whose last SYN neither side delivered. */
-  private readonly unborn = new WeakSet<Flow>();
   /** What the packet under way shows, and why it is undecided. */
   private shown: Finding | null = null;
   private why = "";
   /** Its situation, where one was looked at; outcomes in it may be an earlier fragment's. */
   private situated: Situation | null = null;
+  /** Whose situation predicates ask about. */
+  private under: Packet | null = null;
+  /** What policies said of it already. */
+  private readonly answers = new Map<string, ReturnType<Reads>>();
+  private readonly asks = this.asking();
   private readonly memory: Memory;
   private readonly choices: Choices;
 
@@ -146,13 +143,13 @@ export class Comparison implements Judge {
       this.note(strange);
       this.why = strange;
       this.counts.newlyUndecided++;
-      if (flow !== null) this.open.add(flow);
+      if (flow !== null) flow.notes |= Note.Open;
       return "undecided";
     }
     if (current.end === End.Undecided || target.end === End.Undecided) {
       if (current.end !== End.Undecided) this.counts.newlyUndecided++;
       this.noteUndecided(current, target);
-      if (flow !== null) this.open.add(flow);
+      if (flow !== null) flow.notes |= Note.Open;
       return "undecided";
     }
     if (packet.moot[0] && packet.moot[1]) return "contradicted";
@@ -179,9 +176,9 @@ export class Comparison implements Judge {
   /** Whether it is a segment after a SYN that neither side delivered; no sender goes on then. */
   private follows({ flow, kind, view, outcomes: [current, target] }: Packet): boolean {
     if (flow === null || kind !== "request" || view.protocol !== 6 || view.isFragment) return false;
-    if ((view.tcpFlags & (SYN | ACK)) !== SYN) return this.unborn.has(flow);
-    if (current.arrived || target.arrived) this.unborn.delete(flow);
-    else this.unborn.add(flow);
+    if ((view.tcpFlags & (SYN | ACK)) !== SYN) return (flow.notes & Note.Unborn) !== 0;
+    if (current.arrived || target.arrived) flow.notes &= ~Note.Unborn;
+    else flow.notes |= Note.Unborn;
     return false;
   }
 
@@ -200,8 +197,8 @@ export class Comparison implements Judge {
 
   private cover(packet: Packet): void {
     const { flow, view, outcomes, kind } = packet;
-    const opens = kind === "request" && (flow === null || !this.served.has(flow));
-    if (flow !== null) this.served.add(flow);
+    const opens = kind === "request" && (flow === null || (flow.notes & Note.Served) === 0);
+    if (flow !== null) flow.notes |= Note.Served;
     const tuple = flow?.entry[0] ?? view.tuple;
     const addressed = opens && this.names().frontend(addressText(Tuple.destination(tuple)), protocolName(Tuple.protocol(tuple)),
       Tuple.destinationPort(tuple)) !== null;
@@ -227,7 +224,7 @@ export class Comparison implements Judge {
       this.shown.packets++;
       return "consequence";
     }
-    if (flow !== null && this.open.has(flow)) {
+    if (flow !== null && (flow.notes & Note.Open) !== 0) {
       this.note(AFTER_UNDECIDED);
       return "undecided";
     }
@@ -243,7 +240,7 @@ export class Comparison implements Judge {
     finding.flows++;
     finding.packets++;
     if (flow !== null) {
-      flow.difference = this.findings.numberOf(finding);
+      flow.difference = this.findings.number;
       flow.facets |= facets;
     }
     this.shown = finding;
@@ -257,11 +254,9 @@ export class Comparison implements Judge {
     const source = addressText(Tuple.source(tuple));
     const destination = addressText(Tuple.destination(tuple));
     const protocol = protocolName(Tuple.protocol(tuple));
-    const asked = (reads: Reads, from: string, to: string, at: number, way?: "egress" | "ingress", number = Tuple.protocol(tuple))
-      : ReturnType<Reads> => {
-      const ends = [parseAddress(from)?.bytes, parseAddress(to)?.bytes];
-      return ends[0] === undefined || ends[1] === undefined ? "unknown" : reads(ends[0], ends[1], number, at, way);
-    };
+    this.under = packet;
+    this.answers.clear();
+    const { asks } = this;
     return {
       entered: this.planes[0].nodes[packet.flow?.entryNode[0] ?? packet.view.node] ?? "",
       facets, packet, tuple, source, destination, protocol, names,
@@ -271,33 +266,61 @@ export class Comparison implements Judge {
       currentHasPolicy: this.currentHasPolicy, seenBefore: (packet.flow?.packets ?? 0) > 1,
       idleNs: packet.flow === null || packet.flow.pausedNs === packet.flow.lastNs ? 0 : packet.flow.pausedNs,
       affinity: this.choices.affinity,
-      followsFirst: () => this.memory.losses.hasBegun(packet),
-      masqueraded: () => this.memory.masqueraded(remoteOf(packet)),
-      policyDenies: () => current.arrived && this.policyDenies(Tuple.source(current.image), Tuple.destination(current.image),
-        Tuple.protocol(current.image), Tuple.destinationPort(current.image)),
-      policyDeniesSender: () => current.arrived && this.policyDenies(Tuple.source(tuple), Tuple.destination(current.image),
-        Tuple.protocol(current.image), Tuple.destinationPort(current.image)),
+      followsFirst: asks.followsFirst, masqueraded: asks.masqueraded, policyDenies: asks.policyDenies,
+      policyDeniesSender: asks.policyDeniesSender, policyDeniesBetween: asks.policyDeniesBetween, targetReads: asks.targetReads,
+      readsNetworkPolicy: asks.readsNetworkPolicy, engineReads: asks.engineReads, targetHandsToProxy: asks.targetHandsToProxy,
+    };
+  }
+
+  /** What predicates may ask about the packet under way: made once, since most packets of a `check` get a name. */
+  private asking(): Asking {
+    const tuple = (): Uint8Array => this.under!.flow?.entry[0] ?? this.under!.view.tuple;
+    const arrivedDenied = (image: Uint8Array, from: Uint8Array): boolean =>
+      this.policyDenies(Tuple.source(from), Tuple.destination(image), Tuple.protocol(image), Tuple.destinationPort(image));
+    const asked = (which: "reads" | "readsNetworkPolicy" | "engineReads", from: string, to: string, at: number,
+      way?: "egress" | "ingress", number = Tuple.protocol(tuple())): ReturnType<Reads> => {
+      const key = `${which} ${from} ${to} ${number} ${at} ${way}`;
+      let answer = this.answers.get(key);
+      if (answer === undefined) {
+        const ends = [parseAddress(from)?.bytes, parseAddress(to)?.bytes];
+        answer = ends[0] === undefined || ends[1] === undefined ? "unknown" : this.policyDenies[which](ends[0], ends[1], number, at, way);
+        this.answers.set(key, answer);
+      }
+      return answer;
+    };
+    return {
+      followsFirst: () => this.memory.losses.hasBegun(this.under!),
+      masqueraded: () => this.memory.masqueraded(remoteOf(this.under!)),
+      policyDenies: () => {
+        const [current] = this.under!.outcomes;
+        return current.arrived && arrivedDenied(current.image, current.image);
+      },
+      policyDeniesSender: () => {
+        const [current] = this.under!.outcomes;
+        return current.arrived && arrivedDenied(current.image, tuple());
+      },
       policyDeniesBetween: (from, to, at) => {
         const ends = [parseAddress(from)?.bytes, parseAddress(to)?.bytes];
-        return ends[0] !== undefined && ends[1] !== undefined && this.policyDenies(ends[0], ends[1], Tuple.protocol(tuple), at);
+        return ends[0] !== undefined && ends[1] !== undefined && this.policyDenies(ends[0], ends[1], Tuple.protocol(tuple()), at);
       },
-      targetReads: (from, to, at, way, number) => asked(this.policyDenies.reads, from, to, at, way, number),
-      readsNetworkPolicy: (from, to, at, way) => asked(this.policyDenies.readsNetworkPolicy, from, to, at, way),
-      engineReads: (from, to, at, way) => asked(this.policyDenies.engineReads, from, to, at, way),
+      targetReads: (from, to, at, way, number) => asked("reads", from, to, at, way, number),
+      readsNetworkPolicy: (from, to, at, way) => asked("readsNetworkPolicy", from, to, at, way),
+      engineReads: (from, to, at, way) => asked("engineReads", from, to, at, way),
       targetHandsToProxy: (from, to, at) => {
         const ends = [parseAddress(from)?.bytes, parseAddress(to)?.bytes];
         return ends[0] !== undefined && ends[1] !== undefined
-          && this.policyDenies.handsToProxy(ends[0], ends[1], Tuple.protocol(tuple), at);
+          && this.policyDenies.handsToProxy(ends[0], ends[1], Tuple.protocol(tuple()), at);
       },
     };
   }
 
-  private side(index: number, outcome: Outcome): Situation["current"] {
+  private side(index: number, outcome: Outcome): Whole<Situation["current"]> {
     const plane = this.planes[index];
     const journey = outcome.end === End.None ? NO_JOURNEY : plane.journey(outcome.journey);
-    const setting = this.settings?.[index];
+    const setting = this.settings?.[index] ?? NO_SETTING;
     return {
-      version: "", options: {}, ...setting, outcome, journey, profile: plane.profile,
+      version: setting.version, options: setting.options, unmasqueraded: setting.unmasqueraded, podRanges: setting.podRanges,
+      keepsLabel: setting.keepsLabel, optionPlace: setting.optionPlace, outcome, journey, profile: plane.profile,
       reason: plane.reasons[outcome.reason] ?? "", node: plane.nodes[outcome.node] ?? "",
       sourceSeen: outcome.arrived ? addressText(Tuple.source(outcome.image)) : "",
       destination: outcome.arrived ? addressText(Tuple.destination(outcome.image)) : "",
@@ -317,8 +340,8 @@ export class Comparison implements Judge {
   private refuse(packet: Packet): void {
     if (packet.kind !== "request" || packet.outcomes[1].arrived || this.refused.size >= MOST_REFUSED) return;
     const { flow } = packet;
-    if (flow === null || this.noted.has(flow)) return;
-    this.noted.add(flow);
+    if (flow === null || (flow.notes & Note.Refused) !== 0) return;
+    flow.notes |= Note.Refused;
     const predicted = this.predict(packet);
     if (predicted === null || predicted.target.verdict !== "DROPPED") return;
     // Whoever opens connections uses a port of many: it is in none of them.
@@ -352,6 +375,12 @@ export interface PolicyDenies {
   readonly handsToProxy: (source: Uint8Array, destination: Uint8Array, protocol: number, port: number) => boolean;
 }
 
+/** With every field, those that may be absent too: none is forgotten where it is made. */
+type Whole<T> = { readonly [Key in keyof Required<T>]: T[Key] };
+
+type Asking = Pick<Situation, "followsFirst" | "masqueraded" | "policyDenies" | "policyDeniesSender" | "policyDeniesBetween" | "targetReads"
+  | "readsNetworkPolicy" | "engineReads" | "targetHandsToProxy">;
+
 type Reads = (source: Uint8Array, destination: Uint8Array, protocol: number, port: number, way?: "egress" | "ingress")
   => "allow" | "deny" | "unknown";
 
@@ -368,6 +397,18 @@ function differentHops({ outcomes: [current, target], flow }: Packet): boolean {
 function isConsequence(before: number, now: number): boolean {
   return (before & (Facet.Reached | Facet.Destination | Facet.Refusal | now)) !== 0;
 }
+
+/** What is kept of a flow, in its `notes`. */
+const Note = {
+  /** That both refuse it. */
+  Refused: 1,
+  /** A packet was undecided: what a plane remembers of it is not what it would. */
+  Open: 2,
+  /** Its way through a service. */
+  Served: 4,
+  /** TCP: neither side delivered its last SYN. */
+  Unborn: 8,
+} as const;
 
 /** TCP flag bits. */
 const RST = 0x04;
@@ -388,5 +429,6 @@ function lacksAnswers({ flow, kind, view, direction, outcomes: [current, target]
 const NO_ANSWERS = "dropped on the current side, whose conntrack had seen the answers: the connection's answers are not in the captures";
 
 const AFTER_UNDECIDED = "differs, and an earlier packet of the flow is undecided";
+const NO_SETTING: SettingSide = { profile: "", version: "", options: {} };
 const NO_JOURNEY: Journey = { id: 0, end: End.None, reason: "", becauses: [], passed: [], eligibleBackends: null,
   eligibleSourcePorts: null };

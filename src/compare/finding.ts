@@ -62,9 +62,11 @@ type Row = Pick<Finding, "id" | "facet" | "source" | "destination" | "receiver" 
 
 /** The rows so far; a flow keeps the number of its own. */
 export class Findings {
-  private readonly rows = new Map<string, Finding>();
+  /** Row -> its number in `found`. */
+  private readonly rows = new Map<string, number>();
   private readonly found: Finding[] = [];
-  private readonly numbers = new Map<Finding, number>();
+  /** Number of the row that was asked for last. */
+  private last = 0;
 
   /** The row of what differs so, a new one where none is alike; it counts nothing. */
   of(situation: Situation, { id, causes }: Named, facets: number, targetNames: Names, predict: () => Predicted | null): Finding {
@@ -77,31 +79,33 @@ export class Findings {
       reachesNow: situation.current.outcome.arrived, causes, receiver: receiverOf(situation, names, targetNames),
     };
     const key = keyOf(row);
-    let finding = this.rows.get(key);
-    if (finding === undefined) {
+    const known = this.rows.get(key);
+    this.last = known ?? this.found.length;
+    if (known === undefined) {
       const settings = decidingOptions(id, situation);
-      finding = {
-        ...row, settings, becauses: becausesOf(situation, settings), flows: 0, packets: 0,
+      this.rows.set(key, this.last);
+      this.found.push({
+        id: row.id, facet: row.facet, source: row.source, destination: row.destination, protocol: row.protocol, port: row.port,
+        current: row.current, target: row.target, reachesNow: row.reachesNow, causes: row.causes, receiver: row.receiver,
+        settings, becauses: becausesOf(situation, settings), flows: 0, packets: 0,
         firstCapture: packet.view.capture, firstRecord: packet.view.record, firstFlow: tupleText(situation.tuple),
         predicted: packet.kind === "error" ? null : predict(),
-      };
-      this.rows.set(key, finding);
-      this.numbers.set(finding, this.found.push(finding) - 1);
+      });
     }
-    return finding;
+    return this.found[this.last];
   }
 
   get size(): number {
-    return this.rows.size;
+    return this.found.length;
   }
 
   values(): IterableIterator<Finding> {
-    return this.rows.values();
+    return this.found.values();
   }
 
-  /** @param row one that {@link of} gave */
-  numberOf(row: Finding): number {
-    return this.numbers.get(row)!;
+  /** The number of the row that {@link of} gave last. */
+  get number(): number {
+    return this.last;
   }
 
   at(number: number): Finding {

@@ -71,14 +71,21 @@ export function addressField(bytes: Uint8Array): Uint8Array {
   return field;
 }
 
+/** By a number's size in bytes: the first that it cannot hold. */
+const LIMITS: readonly number[] = Array.from({ length: 9 }, (_, size) => 2 ** (size * 8));
+
 function writeField(
   struct: Struct, field: Field, value: number | bigint | Uint8Array, view: DataView, at: number,
 ): void {
   const { kind, size } = field.type;
   if (kind === "bytes") {
-    const target = new Uint8Array(view.buffer, view.byteOffset + at, size).fill(0);
-    if (value instanceof Uint8Array && value.length <= size) target.set(value);
-    else if (value !== 0) throw new Error(`${struct.name}.${field.name}: expected up to ${size} bytes`);
+    if (value !== 0 && !(value instanceof Uint8Array && value.length <= size)) {
+      throw new Error(`${struct.name}.${field.name}: expected up to ${size} bytes`);
+    }
+    // Byte by byte: an array over the field is made more slowly than so few bytes are written.
+    const length = value === 0 ? 0 : (value as Uint8Array).length;
+    for (let index = 0; index < length; index++) view.setUint8(at + index, (value as Uint8Array)[index]);
+    for (let index = length; index < size; index++) view.setUint8(at + index, 0);
     return;
   }
   if (kind === "u64") {
@@ -87,7 +94,7 @@ function writeField(
     view.setBigUint64(at, number, true);
     return;
   }
-  if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value >= 2 ** (size * 8)) {
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value >= LIMITS[size]) {
     outOfRange(struct, field, value);
   }
   switch (kind) {

@@ -132,15 +132,19 @@ export function compileImage(input: ImageInput): MapImage {
   return { options, nodes, maps: entries, policies, services, maglev, hosts, fib, cookies, problems };
 }
 
-/** What limits are counted in, without the maps: of the ways between nodes and each node's rows a large cluster has too many. */
-export function compileForLimits({ cluster: given, options, names }: Pick<ImageInput, "cluster" | "options" | "names">)
+/**
+ * What limits are counted in, without the maps: of the ways between nodes and each node's rows a large cluster has too many.
+ *
+ * @param counted rows of services are made for counting alone (`Frontend.part`)
+ */
+export function compileForLimits({ cluster: given, options, names }: Pick<ImageInput, "cluster" | "options" | "names">, counted = true)
   : LimitImage & { readonly problems: Problem[] } {
   const cluster = canonical(given);
   const nodes = nodeNames(cluster);
   const numbers = freshNumbers();
   const problems: Problem[] = [];
   const policies = compilePolicies(cluster, options, problems, numbers, names ?? null);
-  const services = compileServices(cluster, options, problems, numbers);
+  const services = compileServices(cluster, options, problems, numbers, counted);
   const hosts = compileNodes(cluster, nodes, options, policies, problems);
   return { options, nodes, policies, services, hosts, cookies: policies.endpoints.cookies, problems };
 }
@@ -150,7 +154,7 @@ export function compileForLimits({ cluster: given, options, names }: Pick<ImageI
  * of the work, it has warnings alone.
  */
 export function placedErrors(input: Pick<ImageInput, "cluster" | "options" | "names">): Problem[] {
-  const { options, nodes, policies, services, problems } = compileForLimits(input);
+  const { options, nodes, policies, services, problems } = compileForLimits(input, false);
   const cluster = canonical(input.cluster);
   compileMaglev(services.frontends, services.backends, new Map(nodes.map((name, index) => [name, index])), options, problems);
   compileIpMasq(cluster, options, problems);

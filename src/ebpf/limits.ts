@@ -105,27 +105,35 @@ function policyMaps(image: LimitImage): LimitFinding[] {
   });
 }
 
+/** So many rows for each node, which are its own. */
+const EACH = Symbol("each node");
+
 /** Rows of one map: those of one node, or (null) of every node. */
-type Rows = Iterable<readonly [node: string | null, rows: number]>;
+type Rows = Iterable<readonly [node: string | null | typeof EACH, rows: number]>;
 
 /** Each node has the shared rows and its own: the node that has most, by the order of nodes. */
 function fullest({ nodes }: LimitImage, rows: Rows): [subject: string, used: number] {
   const known = new Set(nodes);
   const own = new Map<string, number>();
   let everywhere = 0;
+  let each: number | null = null;
   for (const [node, count] of rows) {
     if (node === null) everywhere += count;
-    else if (known.has(node)) own.set(node, (own.get(node) ?? 0) + count);
+    else if (node === EACH) {
+      if (each === null) for (const one of nodes) own.set(one, own.get(one) ?? 0);
+      each = (each ?? 0) + count;
+    } else if (known.has(node)) own.set(node, (own.get(node) ?? 0) + count);
   }
   let [worst, most] = ["cluster", 0];
-  for (const [node, count] of own) if (count > most) [worst, most] = [node, count];
+  for (const [node, count] of own) if (count + (each ?? 0) > most) [worst, most] = [node, count + (each ?? 0)];
   return [worst, everywhere + most];
 }
 
 /** The service and a slot for each backend. */
 function* slots({ services }: LimitImage, family: number): Rows {
-  for (const { node, address, active, terminating } of services.frontends) {
-    if (address.family === family) yield [node, 1 + active.length + terminating.length];
+  for (const { node, address, active, terminating, part } of services.frontends) {
+    if (address.family !== family) continue;
+    yield part === "each" ? [EACH, 1] : [node, (part === undefined ? 1 : 0) + active.length + terminating.length];
   }
 }
 
@@ -136,7 +144,7 @@ function* affinity({ services }: LimitImage): Rows {
     // Frontends of one service port on many nodes share their slots.
     const count = counts.get(frontend.active) ?? services.keptByAffinity(frontend).length;
     counts.set(frontend.active, count);
-    yield [frontend.node, count];
+    yield [frontend.part === "each" ? EACH : frontend.node, count];
   }
 }
 
@@ -155,8 +163,9 @@ function* sourceRanges({ services }: LimitImage, family: number): Rows {
 /** The services with the most backend slots. */
 function biggest(image: LimitImage): string[] {
   const slots = new Map<string, number>();
-  for (const { owner, active, terminating } of image.services.frontends) {
-    slots.set(owner, (slots.get(owner) ?? 0) + 1 + active.length + terminating.length);
+  for (const { owner, active, terminating, part } of image.services.frontends) {
+    const rows = part === undefined ? 1 : part === "each" ? image.nodes.length : 0;
+    slots.set(owner, (slots.get(owner) ?? 0) + rows + active.length + terminating.length);
   }
   return [...slots]
     .sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1))

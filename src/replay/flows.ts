@@ -70,6 +70,8 @@ export class Flow {
   sameChoice = false;
   /** Whether the cluster knows one of its addresses; -1: not looked up. */
   matched = -1;
+  /** What else whoever compares keeps of it, as bits. */
+  notes = 0;
   older: Flow | null = null;
   newer: Flow | null = null;
   slot = 0;

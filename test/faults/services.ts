@@ -5,6 +5,7 @@ const folder = "src/ebpf/compile/";
 const SERVICE = `${folder}service.test.ts`;
 const PLANE = "src/ebpf/services.test.ts";
 const MAGLEV = "src/ebpf/maglev.test.ts";
+const COUNTED = "src/ebpf/counted-rows.test.ts";
 
 export const SERVICE_FAULTS: readonly Fault[] = [
   {
@@ -80,5 +81,15 @@ export const SERVICE_FAULTS: readonly Fault[] = [
     id: "redirects-forgotten", file: `${folder}service-redirects.ts`, seenBy: PLANE,
     find: "if (object.kind === \"CiliumLocalRedirectPolicy\")", replace: "if (object.kind === \"LocalRedirectPolicy\")",
     why: "a frontend that a local redirect policy took is evaluated as the service's",
+  },
+  {
+    id: "counted-rows-mixed", file: `${folder}service.ts`, seenBy: COUNTED,
+    find: "const whole = counted ? withoutMixed(drafts, nodes, options, backendsOf.locals) : drafts;", replace: "const whole = drafts;",
+    why: "limits count a frontend that another service has on some nodes",
+  },
+  {
+    id: "counted-rows-of-fewer-nodes", file: "src/ebpf/limits.ts", seenBy: COUNTED,
+    find: "part === \"each\" ? image.nodes.length : 0", replace: "part === \"each\" ? 1 : 0",
+    why: "the services with the most slots are told without the rows of nodes that have no backend",
   },
 ];

@@ -2,7 +2,7 @@
 import { End } from "../../dataplane.js";
 import { Facet } from "../facets.js";
 import type { Difference, Situation } from "./difference.js";
-import { isEndpoint, isNoBackend, refuses } from "./ends.js";
+import { isEndpoint, isNoBackend, isPolicyDrop, refuses } from "./ends.js";
 import { balancesElsewhere } from "./judgements.js";
 import { isAnswerDropped } from "./policy-reading.js";
 import { isPodOfAnotherNode, isPodToOthersNode, isServiceDrop, isStoppedFirst } from "./service-ends.js";
@@ -62,14 +62,14 @@ export const SERVICE_POLICIES: readonly Difference[] = [
     title: "A pod to an external IP of a service whose traffic policies differ: Cilium has no frontend there for pods and routes it on",
     matches: (s) => s.frontend?.kind === "ExternalIP" && s.frontend.port !== null && isBalancedInside(s)
       && (s.frontend.service.internalTrafficPolicy === "Local") !== (s.frontend.service.externalTrafficPolicy === "Local")
-      && s.target.outcome.end === End.Left && s.target.destination === s.destination
+      && ((s.target.outcome.end === End.Left && s.target.destination === s.destination) || isDeniedAsIs(s))
       && (isEndpoint(s, s.frontend, s.current) || refuses(s.current.outcome) || isServiceDrop(s.current) || isStoppedFirst(s)),
     page: {
       shownBy: "packets",
       kubeProxy: "The external IP leads a pod to any endpoint.",
       cilium: "A frontend of a service whose internal and external traffic policies differ (one of them Local) says that there is another"
         + " for the internal scope. Node ports and load balancers have one, external IPs do not: a pod's lookup finds nothing, and the"
-        + " packet leaves for the address as if it were any other.",
+        + " packet leaves for the address as if it were any other, if its egress policy lets it.",
       bitten: [],
       advice: "Give such a service one policy for both, or let pods use its ClusterIP.",
       sources: [
@@ -87,6 +87,12 @@ function isServedByBoth(s: Situation): boolean {
   const [now, then] = [s.names.pod(s.current.destination), s.names.pod(s.target.destination)];
   return s.facets === Facet.Destination && isPodToOthersNode(s) && now?.nodeName !== s.names.node(s.destination)
     && then?.nodeName === s.names.node(s.destination);
+}
+
+/** What the pod may send has no rule for the address itself, which no backend was put in place of. */
+function isDeniedAsIs({ target, targetReads, source, destination, port }: Situation): boolean {
+  return isPolicyDrop(target) && target.journey.backend === undefined && (target.journey.eligibleBackends ?? []).length === 0
+    && targetReads(source, destination, port, "egress") === "deny";
 }
 
 /** The client pod's node balances it, in the internal scope. */

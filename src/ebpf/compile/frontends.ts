@@ -168,7 +168,8 @@ function wildcard(address: Address, type: FrontendType, service: Service, node: 
 
 /** genServiceMappings, upsertHostPort. */
 function hostPorts(plans: FrontendPlan[], pod: Pod, nodes: readonly NodeAddresses[], options: CiliumOptions): void {
-  if (!isEndpoint(pod)) return;
+  // Most pods have none: their node is not looked for.
+  if (!isEndpoint(pod) || !pod.ports.some(({ hostPort }) => hostPort !== 0)) return;
   const own = nodes.find(({ node }) => node.name === pod.nodeName);
   if (own === undefined) return;
   const [first, last] = options["node-port-range"];

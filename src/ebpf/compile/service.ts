@@ -66,6 +66,11 @@ export interface Frontend {
   readonly because: Because;
   /** `namespace/name` of the Service, or of the pod of a host port. */
   readonly owner: string;
+  /**
+   * Only where rows are made to be counted (compileServices' `counted`). `each`: an empty row of every node. `more`: what the
+   * node's row has beyond that.
+   */
+  readonly part?: "each" | "more";
 }
 
 export interface FrontendFlags {
@@ -104,19 +109,22 @@ type Draft = Omit<Frontend, "revNatId" | "active" | "terminating" | "weights"> &
   readonly ranges: readonly Prefix[];
 };
 
+/** @param counted rows are only counted: a frontend of a Local policy has none for nodes without a backend, see `Frontend.part` */
 export function compileServices(
   cluster: Cluster,
   options: CiliumOptions,
   problems: Problem[],
   numbers: Numbers,
+  counted = false,
 ): CompiledServices {
   checkNodePortAddresses(options, problems);
   const backendsOf = candidateFinder(cluster, options);
   const redirects = findRedirects(cluster);
   const drafts: Draft[] = redirects.addresses.map(redirectedDraft);
   const nodes = new Map(cluster.nodes.map((node) => [node.name, node]));
-  for (const plan of planFrontends(cluster, options)) drafts.push(...draftsOf(plan, nodes, options, backendsOf, redirects));
-  const kept = withoutConflicts(drafts, options, problems);
+  for (const plan of planFrontends(cluster, options)) drafts.push(...draftsOf(plan, nodes, options, backendsOf, redirects, counted));
+  const whole = counted ? withoutMixed(drafts, nodes, options, backendsOf.locals) : drafts;
+  const kept = withoutConflicts(whole, options, problems).flatMap((draft) => countedParts(draft, nodes, backendsOf.locals));
   const backends = numberBackends(kept, numbers.backends);
   const idOf = new Map(backends.map((backend) => [backendKey(backend), backend.id]));
   const revNat = numberFrontends(kept, numbers.services, problems);
@@ -187,6 +195,7 @@ function draftsOf(
   options: CiliumOptions,
   backendsOf: CandidateFinder,
   redirects: Redirects,
+  counted: boolean,
 ): Draft[] {
   const { service } = plan;
   const wildcard = plan.port === 0;
@@ -228,6 +237,8 @@ function draftsOf(
   if (twoScopes && plan.type !== "ExternalIPs") scopes.push({ scope: 1, local: inside });
   return scopes.flatMap(({ scope, local }) => {
     if (wildcard || (!local && !variesByNode(service, options))) return [{ ...base, scope, node: plan.node, candidates }];
+    if (counted && plan.node === null && byName.size > 1 && !options["enable-service-topology"]
+      && candidates.every(({ nodeName }) => nodeName !== "")) return [{ ...base, scope, node: null, candidates, part: "each" as const }];
     const own = plan.node === null ? undefined : byName.get(plan.node);
     const nodes = plan.node === null ? [...byName.values()] : own === undefined ? [] : [own];
     const ofService = (): readonly Candidate[] => (service === null ? candidates : backendsOf.ofService(service));
@@ -238,6 +249,30 @@ function draftsOf(
       candidates: selectFor(node, service, candidates, ofService, local, options, backendsOf.locals),
     }));
   });
+}
+
+/** Where rows of single nodes have the same address and port, which of them a node keeps depends on the node: all are made there. */
+function withoutMixed(drafts: readonly Draft[], nodes: ReadonlyMap<string, Node>, options: CiliumOptions, locals: LocalCandidates): Draft[] {
+  const counts = new Map<string, number>();
+  const keyOf = (draft: Draft): string => frontendKey(keepsProtocol(options) ? draft : { ...draft, protocol: 0 });
+  for (const draft of drafts) {
+    if (draft.node === null && draft.part === undefined) continue;
+    const key = keyOf(draft);
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  return drafts.flatMap((draft) => {
+    if (draft.part === undefined || counts.get(keyOf(draft)) === 1) return [draft];
+    const { part: _, ...row } = draft;
+    return [...nodes.values()].map((node) => ({ ...row, node: node.name, candidates: locals.of(draft.candidates, node) }));
+  });
+}
+
+/** The empty row of every node, and what nodes with backends have beyond it. */
+function countedParts(draft: Draft, nodes: ReadonlyMap<string, Node>, locals: LocalCandidates): Draft[] {
+  if (draft.part === undefined) return [draft];
+  const homes = [...new Set(draft.candidates.map(({ nodeName }) => nodeName))].flatMap((name) => nodes.get(name) ?? []);
+  return [{ ...draft, candidates: [] }, ...homes.map((node): Draft => ({ ...draft, part: "more", node: node.name,
+    candidates: locals.of(draft.candidates, node) }))];
 }
 
 /** Without enable-internal-traffic-policy 1.17 reads every service as Cluster; 1.18 only does not choose backends by it. */
@@ -424,7 +459,7 @@ function frontendKey({
 }
 
 function rowKey(draft: Draft): string {
-  return `${frontendKey(draft)} ${draft.node ?? ""}`;
+  return `${frontendKey(draft)} ${draft.node ?? (draft.part === undefined ? "" : "*")}`;
 }
 
 function byFrontend(

@@ -37,6 +37,7 @@ export interface Statement {
 export type DirectionName = "ingress" | "egress";
 
 const NO: Answer = { match: false, proxied: "none", authenticated: false, queries: [] };
+const YES: Answer = { ...NO, match: true };
 
 /** Whether this Cilium takes the object at all. */
 export function isTaken({ conditions }: Pick<CiliumPolicy, "conditions">, { version, on }: CiliumSpecOptions): boolean {
@@ -109,8 +110,11 @@ export function networkPolicyStatements(policy: NetworkPolicy, direction: Direct
     if (!policy.policyTypes.includes(type)) return [];
     return [statement({ where: policy.where, object, rule: `policyTypes ${type}, and no rule` }, () => NO)];
   }
-  return rules.map((rule, number) => statement({ where: rule.where, object, rule: `${direction}[${number}]` },
-    (peer, traffic) => (isAllowed(policy, rule, peer, traffic, context, required) ? { ...NO, match: true } : NO)));
+  return rules.map((rule, number) => {
+    const allows = allowing(policy, rule, context, required);
+    return statement({ where: rule.where, object, rule: `${direction}[${number}]` },
+      (peer, traffic) => (allows(peer, traffic) ? YES : NO));
+  });
 }
 
 /** What a policy asks of those it is for, made once: every set of labels is held against every policy. */
@@ -128,26 +132,30 @@ function subjectsOf(policy: NetworkPolicy): readonly CiliumRequirement[] {
   return found;
 }
 
-function isAllowed(policy: NetworkPolicy, { peers, ports }: NetworkPolicyRule, peer: Subject, traffic: Traffic,
-  context: PortContext & Pick<PeerContext, "options">, required: readonly CiliumRequirement[]): boolean {
-  const named = peers === null ? matches(required, peer.labels)
-    : peers.some((one) => isPeer(policy, one, peer, context.options, required));
-  if (!named || ports === null) return named;
-  const items = ports.map(({ port, endPort, protocol }) => ({ port: port ?? 0, endPort: endPort ?? 0, protocol }));
+/** Whether a rule names the peer and the port; what it asks of them is worked out once. */
+function allowing(policy: NetworkPolicy, { peers, ports }: NetworkPolicyRule, context: PortContext & Pick<PeerContext, "options">,
+  required: readonly CiliumRequirement[]): (peer: Subject, traffic: Traffic) => boolean {
+  const tests = peers?.map((one) => peerTest(policy, one, context.options, required));
+  const items = (ports ?? []).map(({ port, endPort, protocol }) => ({ port: port ?? 0, endPort: endPort ?? 0, protocol }));
   const rule = { toPorts: [{ ports: items }], icmps: null } as unknown as CiliumDirectionRule;
-  const found = matchingPorts(rule, traffic, context);
-  return found !== null && found.length > 0;
+  return (peer, traffic) => {
+    const named = tests === undefined ? matches(required, peer.labels) : tests.some((test) => test(peer));
+    if (!named || ports === null) return named;
+    const found = matchingPorts(rule, traffic, context);
+    return found !== null && found.length > 0;
+  };
 }
 
-function isPeer(policy: NetworkPolicy, { ipBlock, podSelector, namespaceSelector }: NetworkPolicyPeer, peer: Subject,
-  options: CiliumSpecOptions, required: readonly CiliumRequirement[]): boolean {
+function peerTest(policy: NetworkPolicy, { ipBlock, podSelector, namespaceSelector }: NetworkPolicyPeer, options: CiliumSpecOptions,
+  required: readonly CiliumRequirement[]): (peer: Subject) => boolean {
   if (ipBlock !== null) {
     const rule = { cidrSet: [{ ...ipBlock, cidrGroupRef: null, cidrGroupSelector: null }] } as unknown as CiliumDirectionRule;
-    return namesPeer(rule, peer, { options } as PeerContext) === true;
+    return (peer) => namesPeer(rule, peer, { options } as PeerContext) === true;
   }
   const inNamespace = namespaceSelector === null ? [namespaceIs(policy.namespace)] : ofNamespaces(namespaceSelector);
   const here = options.localCluster ? [{ source: "k8s", key: CLUSTER, operator: "In" as const, values: [options.clusterName] }] : [];
-  return matches([...inNamespace, ...(podSelector === null ? [] : plain(podSelector)), ...here, ...required], peer.labels);
+  const all = [...inNamespace, ...(podSelector === null ? [] : plain(podSelector)), ...here, ...required];
+  return (peer) => matches(all, peer.labels);
 }
 
 /**
