@@ -199,7 +199,7 @@ describe("objects", () => {
       ["the higher resourceVersion counts", [pod("a", "10.0.0.1", "1000"), pod("b", "10.0.0.2", "999"), pod("c", "10.0.0.3", "99")],
         "10.0.0.1", "warning", "Pod default/x was read from b:1, c:1 too; expected each object once; this one has the highest"],
       ["what somebody wrote counts before what a cluster said", [pod("a", "10.0.0.1", ""), pod("b", "10.0.0.2", "999")], "10.0.0.1",
-        "error", "nothing says which is the newest; this one is used"],
+        "warning", "this one has no resourceVersion, as what is written by hand, and is used"],
       ["the file named last counts where nothing else says it", [pod("a", "10.0.0.1", ""), pod("b", "10.0.0.2", "")], "10.0.0.2", "error",
         "nothing says which is the newest; this one is used"],
       ["that they say the same is no error", [pod("a", "10.0.0.1", ""), pod("b", "10.0.0.1", "7")], "10.0.0.1", "warning",

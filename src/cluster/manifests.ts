@@ -89,7 +89,7 @@ export function readManifests(sources: readonly (NamedText | LargeText)[]): Mani
 /** The same of objects that are already split into items, such as those inside another document. */
 export function readItems(items: readonly ManifestItem[]): Manifests {
   const problems: Problem[] = [];
-  const collection = new Collection(problems);
+  const collection = new Collection(problems, true);
   for (const item of items) readObject(item, collection, problems);
   const objects = collection.objects();
   return { objects, problems };
@@ -126,9 +126,12 @@ class Collection {
   private readonly lists = new Map<keyof ManifestObjects, Map<string, ObjectMeta>>();
   private readonly repeats: Repeats | null;
 
-  /** @param problems where repeated objects are reported; null: a repeated one replaces silently */
-  constructor(problems: Problem[] | null) {
-    this.repeats = problems === null ? null : new Repeats(problems, title);
+  /**
+   * @param problems where repeated objects are reported; null: a repeated one replaces silently
+   * @param ordered whether the later of two is the one that counts
+   */
+  constructor(problems: Problem[] | null, ordered = false) {
+    this.repeats = problems === null ? null : new Repeats(problems, title, ordered);
     for (const list of LISTS) this.lists.set(list, new Map());
   }
 

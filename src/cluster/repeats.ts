@@ -1,7 +1,7 @@
 /**
  * Objects that are in several files, or in one file several times: which of them counts, whatever order the files are read in. The
  * higher resourceVersion is the newer; what has none was written by hand, for what is to be, and comes before what a cluster said. Of
- * those that are left the last of the file that is named last by code units counts.
+ * those that are left the last of the file that is named last by code units counts. Of one document's list the last counts.
  *
  * Where nothing says which is the newer, and they do not say the same, that is an error.
  */
@@ -21,7 +21,9 @@ export class Repeats {
   private readonly found = new Map<string, Read[]>();
   private read = 0;
 
-  constructor(private readonly problems: Problem[], private readonly title: (object: ObjectMeta) => string) {}
+  /** @param ordered they are of one list, whatever file each is of */
+  constructor(private readonly problems: Problem[], private readonly title: (object: ObjectMeta) => string,
+    private readonly ordered: boolean) {}
 
   /** @param earlier what counted so far under this key */
   chosen(key: string, object: ObjectMeta, version: unknown, earlier: ObjectMeta | null): ObjectMeta {
@@ -30,24 +32,32 @@ export class Repeats {
     const all = this.found.get(key) ?? [this.readOf(earlier)];
     all.push(this.readOf(object));
     this.found.set(key, all);
-    return all.reduce((best, one) => (counts(one, best) ? one : best)).object;
+    return this.usedOf(all).object;
   }
 
   /** To be called when all are read. */
   report(): void {
     for (const all of this.found.values()) {
-      const used = all.reduce((best, one) => (counts(one, best) ? one : best));
+      const used = this.usedOf(all);
       const others = all.filter((one) => one !== used);
       const places = others.map(({ object }) => placeOf(object.where)).sort();
       const isSame = others.every(({ object }) => textOf(object) === textOf(used.object));
       const isNewer = others.every(({ version }) => version !== null && used.version !== null && version < used.version);
+      const isByHand = used.version === null && others.every(({ version }) => version !== null);
       const isLater = others.every(({ object }) => object.where.file === used.object.where.file);
-      const why = isSame ? "they say the same" : isNewer ? "this one has the highest resourceVersion and is used"
-        : isLater ? "this later one is used" : "nothing says which is the newest; this one is used";
-      this.problems.push({ where: used.object.where, severity: isSame || isNewer || isLater ? "warning" : "error",
+      const known = isSame ? "they say the same" : this.ordered ? "this later one is used"
+        : isNewer ? "this one has the highest resourceVersion and is used"
+        : isByHand ? "this one has no resourceVersion, as what is written by hand, and is used"
+        : isLater ? "this later one is used" : null;
+      const why = known ?? "nothing says which is the newest; this one is used";
+      this.problems.push({ where: used.object.where, severity: known !== null ? "warning" : "error",
         what: `${this.title(used.object)} was read from ${places.join(", ")} too; expected each object once; ${why}` });
     }
     this.found.clear();
+  }
+
+  private usedOf(all: readonly Read[]): Read {
+    return this.ordered ? all[all.length - 1] : all.reduce((best, one) => (counts(one, best) ? one : best));
   }
 
   private readOf(object: ObjectMeta): Read {
