@@ -13,7 +13,7 @@ export const INPUT_FAULTS: readonly Fault[] = [
   { id: "input-clock-backwards", file: "src/replay/clocks.ts", seenBy: "test/clock.test.ts", why: "the correction goes the wrong way",
     find: "(next === b ? -aheadNs : aheadNs)", replace: "(next === b ? aheadNs : -aheadNs)" },
   { id: "input-first-name-taken", file: "src/replay/named-ends.ts", seenBy: TRACE, why: "of several things with a name the first is taken",
-    find: "if (found.length === 1) return found[0];", replace: "if (found.length >= 1) return found[0];" },
+    find: "if (found.length === 1) {", replace: "if (found.length >= 1) {" },
   { id: "input-own-backends", file: "src/cli/trace.ts", seenBy: TRACE, why: "each side goes to a backend of its own",
     find: "first.report.packets.otherChoice > 0 ?", replace: "first.report.packets.otherChoice < 0 ?" },
   { id: "input-identity-unread", file: "src/replay/flow-parties.ts", seenBy: "test/cli-flows.test.ts", why: "an identity says nothing of an address",
